@@ -1,0 +1,65 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+SCALE     ?= smoke
+SEED      ?= 0
+NPROC     ?= 1
+LAUNCH    ?=
+DEVICE    ?= auto
+RUNS      ?= runs
+TEST_SETS ?= test_sets
+WEIGHTS   ?= weights
+PYTHON    ?= python3
+
+VENV  := .venv
+RUN   := $(VENV)/bin/python
+FLAGS  = --scale $(SCALE) --seed $(SEED) --device $(DEVICE) --runs $(RUNS) --test-sets $(TEST_SETS) --weights $(WEIGHTS)
+STAGE  = $(if $(LAUNCH),$(LAUNCH) -m,$(if $(filter-out 1,$(NPROC)),$(RUN) -m torch.distributed.run --standalone --nproc-per-node=$(NPROC) -m,$(RUN) -m))
+export NPROC LAUNCH
+export MLFLOW_DISABLE_TELEMETRY = true
+
+.PHONY: help setup benchmark generate train evaluate report plan ui test test-all lint
+
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  variables    SCALE=$(SCALE) SEED=$(SEED) NPROC=$(NPROC) DEVICE=$(DEVICE) RUNS=$(RUNS) TEST_SETS=$(TEST_SETS) WEIGHTS=$(WEIGHTS) LAUNCH="
+
+setup: $(VENV)/.done ## Make .venv and install the project with all that the default needs
+
+$(VENV)/.done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt torch torchvision
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev,onnx]'
+	@touch $@
+
+benchmark: setup ## Generate, train, evaluate, leaderboard; finished stages are skipped
+	@$(RUN) -m bench run $(FLAGS)
+
+generate: setup ## Only the face dataset
+	@$(STAGE) generate $(FLAGS)
+
+train: setup ## Only the recognition network
+	@$(STAGE) fr_train $(FLAGS)
+
+evaluate: setup ## Only the accuracies
+	@$(STAGE) evaluate $(FLAGS)
+
+report: setup ## Render runs/leaderboard.{md,html,csv}
+	@$(RUN) -m evaluate leaderboard --runs $(RUNS)
+
+plan: setup ## What would run, what is missing, what it costs; starts nothing
+	@$(RUN) -m bench plan $(FLAGS)
+
+ui: setup ## The MLflow UI on localhost
+	$(VENV)/bin/mlflow ui --host 127.0.0.1 --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///$(abspath $(RUNS))/mlflow.db}
+
+test: setup ## The fast tests, under two minutes on two cores
+	$(RUN) -m pytest -m "not slow and not gpu"
+
+test-all: setup ## Every test that this machine can run
+	$(RUN) -m pytest
+
+lint: setup ## Style, types
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy

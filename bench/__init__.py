@@ -1,0 +1,1 @@
+"""What the stages share: configuration, faces on disk, cards, tracking, runtime."""

@@ -1,0 +1,103 @@
+"""The whole benchmark, its plan, and sending cards to MLflow: ``python -m bench run|plan|sync``."""
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+import time
+
+from bench import tracking
+from bench.cards import ResultCard, read_card
+from bench.cli import add_stage_flags, run
+from bench.config import load_benchmark
+from bench.inputs import missing_inputs
+from bench.plan import describe_missing, describe_plan
+from bench.stages import Stage, Stages, plan_stages, read_latest, write_latest
+
+_PACKAGES = {"generate": "generate", "train": "fr_train", "evaluate": "evaluate"}
+_KEYS = {"generate": "dataset", "train": "model", "evaluate": "result"}
+
+
+def main() -> int:
+    """Parse, plan, run what is not finished, report."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("run", "generate, train, evaluate, leaderboard; finished stages are skipped"),
+        ("plan", "what would run and why, what is missing, what it costs; starts nothing"),
+        ("sync", "send finished results to MLflow that it does not have yet"),
+    ):
+        add_stage_flags(commands.add_parser(name, help=text, description=text))
+    args = parser.parse_args()
+    if args.command == "sync":
+        return _sync(args)
+    benchmark = load_benchmark(args.scale, args.config)
+    stages = plan_stages(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets)
+    missing = missing_inputs(benchmark, test_sets=args.test_sets, weights=args.weights)
+    if args.command == "plan":
+        print(describe_plan(benchmark, stages, missing, args.runs))
+        return 0
+    if missing:
+        sys.stderr.write(f"error: {describe_missing(benchmark, missing)}\n")
+        return 2
+    return _run(args, stages)
+
+
+def _run(args: argparse.Namespace, stages: Stages) -> int:
+    start = time.perf_counter()
+    latest = read_latest(args.runs, args.scale)
+    for stage in stages:
+        reason = stage.reason(latest.get(_KEYS[stage.name]))
+        if stage.is_finished:
+            print(f"{stage.name}: skip, {reason} ({stage.directory})", flush=True)
+            continue
+        print(f"{stage.name}: run, {reason}", flush=True)
+        status = subprocess.run(_command(stage, args), check=False).returncode
+        if status:
+            return status
+    write_latest(args.runs, args.scale, stages)
+    _sync(args)
+    _report(args, stages, time.perf_counter() - start)
+    return 0
+
+
+def _command(stage: Stage, args: argparse.Namespace) -> list[str]:
+    """The stage's own command; NPROC or LAUNCH put a launcher before it."""
+    launcher = [sys.executable, "-m"]
+    if os.environ.get("LAUNCH"):
+        launcher = [*shlex.split(os.environ["LAUNCH"]), "-m"]
+    elif int(os.environ.get("NPROC") or 1) > 1:
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        launcher += [f"--nproc-per-node={os.environ['NPROC']}", "-m"]
+    flags = {
+        name: getattr(args, name) for name in ("scale", "seed", "device", "runs", "test_sets", "weights", "config")
+    }
+    flat = [part for name, value in flags.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    return [*launcher, _PACKAGES[stage.name], *flat]
+
+
+def _sync(args: argparse.Namespace) -> int:
+    num_sent, problem = tracking.sync(args.runs)
+    if problem:
+        sys.stderr.write(f"warning: {problem}; cards are kept, send them later with: python -m bench sync\n")
+    elif args.command == "sync":
+        print(f"{num_sent} results sent to {tracking.tracking_uri(args.runs)}")
+    return 1 if problem and args.command == "sync" else 0
+
+
+def _report(args: argparse.Namespace, stages: Stages, seconds: float) -> None:
+    from evaluate.leaderboard import format_row, write_leaderboard
+
+    leaderboard = write_leaderboard(args.runs)
+    result = read_card(stages.evaluate.directory, ResultCard)
+    print(f"\n{format_row(result)}\n")
+    print(f"result       {stages.evaluate.directory / 'result.json'}")
+    print(f"report       {leaderboard}")
+    print(f"faces        {stages.generate.directory / 'grid.png'}")
+    print(f"MLflow       make ui   ({tracking.tracking_uri(args.runs)})")
+    print(f"wall time    {seconds:.0f} s")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,176 @@
+"""The cards of a run: dataset.json, model.json, result.json. Schema, write, read.
+
+A card says what was made, from which settings and parents (by SHA-256 of the parent's card), by which code, on which
+machine, at what cost. Accuracies and rates are fractions; a value that is not defined is null, never 0.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.errors import InputError
+from bench.files import read_json, sha256, write_json
+
+SCHEMA_VERSION = 1
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class Cost(_Section):
+    """What a stage, or for a result the whole benchmark, took."""
+
+    seconds: float = Field(ge=0, description="wall time")
+    phases: dict[str, float] = Field({}, description="wall seconds per named phase")
+    images: int | None = Field(None, description="images made, seen in training, or embedded")
+    images_per_second: float | None = None
+    peak_memory_mb: float | None = Field(None, description="largest resident size of any process, MiB")
+    device: str = "cpu"
+    num_processes: int = 1
+
+    @property
+    def device_hours(self) -> float:
+        """Hours times processes: GPU hours on GPUs, process hours on a CPU."""
+        return self.seconds * self.num_processes / 3600
+
+
+class Environment(_Section):
+    """Machine and versions."""
+
+    platform: str
+    cpu: str
+    num_cores: int
+    memory_gb: float
+    gpu: str | None = None
+    versions: dict[str, str]
+
+
+class Git(_Section):
+    """State of the code. Null outside a git checkout."""
+
+    commit: str | None
+    dirty: bool | None
+
+
+class Card(_Section):
+    """What every card says."""
+
+    schema_version: int = SCHEMA_VERSION
+    scale: str
+    seed: int
+    fingerprint: str = Field(description="hash of the declared inputs; names the folder")
+    inputs: dict[str, Any] = Field(description="the declared inputs of the stage")
+    command: str
+    cost: Cost
+    environment: Environment
+    git: Git
+    created_utc: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+class DatasetCard(Card):
+    """dataset.json: a face dataset."""
+
+    kind: Literal["dataset"] = "dataset"
+    name: str
+    path: str = Field(description="LMDB or folder, relative to the card's folder where it lies inside it")
+    num_images: int
+    num_identities: int
+    content_sha256: str | None = Field(None, description="of faces.lmdb; null for a folder")
+    statistics: dict[str, Any] = Field({}, description="counts and figures of the generator: filters, factors, ...")
+
+
+class ModelCard(Card):
+    """model.json: a trained recognition network."""
+
+    kind: Literal["model"] = "model"
+    recipe: str
+    recipe_sha256: str = Field(description="of the recipe's settings; equal hashes mean the same way of training")
+    dataset: dict[str, Any] = Field(description="name, num_images, num_identities, sha256 of dataset.json")
+    weights_sha256: str
+    num_parameters: int
+    num_images_seen: int
+    final_loss: float | None
+
+
+class ProtocolResult(_Section):
+    """One verification protocol."""
+
+    accuracy: float = Field(ge=0, le=1, description="mean of the folds, published 10-fold protocol")
+    fold_std: float = Field(ge=0, description="population standard deviation of the folds")
+    standard_error: float = Field(ge=0, description="binomial: sqrt(accuracy (1 - accuracy) / num_pairs)")
+    num_pairs: int
+    auc: float | None
+    eer: float | None
+    tar_at_far: dict[str, float | None] = Field(description="null where the impostor pairs cannot resolve the rate")
+    exact_accuracy: float | None = Field(None, description="folds with exact thresholds in place of the grid")
+    d_prime: float | None = None
+    sha256: str | None = Field(None, description="of the test set as evaluated")
+    num_impostors: int | None = None
+
+
+class ResultCard(Card):
+    """result.json: accuracies of one network, with all that a leaderboard row prints."""
+
+    kind: Literal["result"] = "result"
+    row: Literal["dataset", "floor", "model"] = Field(
+        "dataset", description="dataset: trained here; floor: no training; model: given weights, own recipe"
+    )
+    name: str
+    dataset: dict[str, Any] | None
+    model: dict[str, Any]
+    recipe: dict[str, Any] | None
+    protocols: dict[str, ProtocolResult]
+    mean_accuracy: float = Field(description="plain mean over the protocols")
+    mean_standard_error: float = Field(description="of the mean, protocols taken as independent")
+    stage_costs: dict[str, Cost] = {}
+
+
+AnyCard = TypeVar("AnyCard", bound=Card)
+CARD_NAMES: dict[type, str] = {DatasetCard: "dataset.json", ModelCard: "model.json", ResultCard: "result.json"}
+
+
+def write_card(directory: str | Path, card: Card) -> Path:
+    """Write a card into its folder, as the stage's last act: a folder with a card is finished."""
+    path = Path(directory) / CARD_NAMES[type(card)]
+    write_json(path, card.model_dump(mode="json"))
+    return path
+
+
+def read_card(path: str | Path, kind: type[AnyCard]) -> AnyCard:
+    """Read a card.
+
+    Args:
+        path: The card, or its folder.
+        kind: DatasetCard, ModelCard or ResultCard.
+
+    Raises:
+        InputError: If the file is missing, or does not fit the schema.
+    """
+    path = Path(path)
+    path = path / CARD_NAMES[kind] if path.is_dir() else path
+    if not path.exists():
+        raise InputError(f"{path} does not exist; run the stage that makes it")
+    try:
+        return kind.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"{path}: {field}: {first['msg']} ({error.error_count()} mistakes); run the stage again"
+        ) from None
+
+
+def card_sha256(directory: str | Path, kind: type[Card]) -> str:
+    """SHA-256 of the card in a folder, by which its children name it."""
+    return sha256(Path(directory) / CARD_NAMES[kind])
+
+
+def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one, keys joined by dots: ``{"a": {"b": 1}}`` becomes ``{"a.b": 1}``."""
+    flat: dict[str, Any] = {}
+    for key, part in value.items():
+        flat |= flatten(part, f"{prefix}{key}.") if isinstance(part, dict) else {f"{prefix}{key}": part}
+    return flat

@@ -1,0 +1,50 @@
+"""What a benchmark needs that is not in the repository, test sets and weights, and where each comes from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.config import Benchmark, FilesGenerator
+
+RENDERED_PREFIX = "render_"
+_EVALUATION_SETS = "Hub dataset gaunernst/face-recognition-eval, file {name}.bin"
+_SOURCES = {name: _EVALUATION_SETS for name in ("lfw", "cfp_fp", "cfp_ff", "agedb_30", "calfw", "cplfw")}
+
+
+@dataclass(frozen=True)
+class MissingInput:
+    """A file that must be there before a benchmark can start."""
+
+    name: str
+    path: Path
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: put {self.path} there; from {self.source}"
+
+
+def is_rendered(protocol: str) -> bool:
+    """Whether a protocol is rendered here and needs no file."""
+    return protocol.startswith(RENDERED_PREFIX)
+
+
+def find_protocol(name: str, test_sets: Path) -> Path | None:
+    """The verification set called ``name``: ``.bin``, ``.xz``, or a folder; None where absent."""
+    candidates = (test_sets / f"{name}.bin", test_sets / f"{name}.xz", test_sets / name)
+    return next((path for path in candidates if path.exists()), None)
+
+
+def missing_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> list[MissingInput]:
+    """Every file that the benchmark needs and that is not there, with where to get it."""
+    missing = []
+    generator = benchmark.generator
+    if isinstance(generator, FilesGenerator) and not Path(generator.path).exists():
+        missing.append(MissingInput("face dataset", Path(generator.path), "its publisher; see generator.path"))
+    for file in generator.weight_files:
+        if not (weights / file).exists():
+            source = f"Hub model BooBooWu/Vec2Face, file weights/{file}"
+            missing.append(MissingInput(Path(file).name, weights / file, source))
+    for name in benchmark.protocols:
+        if not is_rendered(name) and find_protocol(name, test_sets) is None:
+            source = _SOURCES.get(name, "its publisher").format(name=name)
+            missing.append(MissingInput(name, test_sets / f"{name}.bin", source))
+    return missing

@@ -1,0 +1,356 @@
+"""The face dataset on disk: read and write. The only module that imports lmdb.
+
+In and out: a single-file LMDB as HSFace ships it (keys ``b"0"``, ``b"1"``, ...; values msgpack
+``[image file, identity]`` or, for training the generator, ``[image file, .npy of the feature, identity]``; ``__len__``,
+``__keys__``, ``__classnum__``). In also: a folder with one sub-folder of images per identity.
+"""
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import lmdb
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from bench.errors import InputError
+from bench.files import atomic_path
+from bench.progress import progress
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+FACE_SIZE = 112
+_INITIAL_MAP_BYTES = 1 << 26
+
+
+class Faces(Protocol):
+    """A face dataset: N encoded images, each with an identity."""
+
+    path: Path
+    identity_ids: NDArray[np.int64]
+    """Identity per face, shape (N,), relabelled to 0 .. num_identities - 1 without gaps."""
+    identity_names: list[str]
+    """What the source calls each identity, in the order of ``identity_ids``."""
+
+    @property
+    def num_identities(self) -> int:
+        """Number of different identities."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def encoded(self, index: int) -> bytes:
+        """The image file (JPEG, PNG, ...) of one face."""
+        ...
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """One face, uint8, shape (H, W, 3), RGB."""
+        ...
+
+
+def open_faces(path: str | Path, mask: str | Path | None = None, leave_out: set[str] | None = None) -> Faces:
+    """Open an LMDB file or a folder of images by identity.
+
+    Args:
+        path: LMDB file (formats.md section 3), or a folder with one sub-folder per identity.
+        mask: ``.npy`` file of integer positions; only these faces are used, in this order.
+        leave_out: Identity names to leave out.
+
+    Raises:
+        InputError: If the path or mask does not fit, a key is missing, or fewer than two identities are left.
+    """
+    path = Path(path)
+    if path.is_dir() and not (path / "data.mdb").exists():
+        faces: LmdbFaces | FolderFaces = FolderFaces(path)
+    elif path.exists():
+        faces = LmdbFaces(path)
+    else:
+        raise InputError(f"{path} does not exist; give an LMDB file or a folder with one sub-folder per identity")
+    positions = np.arange(len(faces)) if mask is None else _read_mask(Path(mask), len(faces))
+    if leave_out:
+        out = np.array([name in leave_out for name in faces.identity_names])
+        positions = positions[~out[faces.identity_ids[positions]]]
+    faces.select(positions)
+    if faces.num_identities < 2:
+        raise InputError(f"{path} holds {faces.num_identities} identity; recognition needs at least 2; add identities")
+    return faces
+
+
+def decode_image(encoded: bytes, name: str = "image") -> NDArray[np.uint8]:
+    """Decode an image file to uint8 (H, W, 3) RGB.
+
+    Raises:
+        InputError: If the bytes are not a whole image; ``name`` says which.
+    """
+    try:
+        return np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB"))
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        head = encoded[:4].hex()
+        raise InputError(
+            f"{name} does not decode ({len(encoded)} bytes starting {head}: {error}); replace it or mask it out"
+        ) from None
+
+
+def encode_jpeg(image: NDArray[np.uint8], quality: int = 95) -> bytes:
+    """Encode uint8 (H, W, 3) RGB as JPEG without chroma subsampling, so that small faces keep their colours."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="JPEG", quality=quality, subsampling=0)
+    return buffer.getvalue()
+
+
+def _read_mask(path: Path, num_faces: int) -> NDArray[np.int64]:
+    try:
+        positions = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"mask {path} is not an integer .npy ({error}); give a file of positions") from None
+    if positions.ndim != 1 or not np.issubdtype(positions.dtype, np.integer):
+        raise InputError(f"mask {path} has shape {positions.shape} and type {positions.dtype}; needs 1-D integers")
+    if positions.size and not 0 <= positions.min() <= positions.max() < num_faces:
+        raise InputError(
+            f"mask {path} spans {positions.min()}..{positions.max()}, but the positions are 0..{num_faces - 1}; "
+            "is it the mask of another dataset?"
+        )
+    return positions.astype(np.int64)
+
+
+class _SelectedFaces:
+    """What both kinds share: a selection of positions and gap-free labels."""
+
+    path: Path
+    identity_ids: NDArray[np.int64]
+    identity_names: list[str]
+    _positions: NDArray[np.int64]
+
+    def select(self, positions: NDArray[np.int64]) -> None:
+        """Keep only these faces, in this order, and relabel so that no identity is empty."""
+        kept, self.identity_ids = np.unique(self.identity_ids[positions], return_inverse=True)
+        self.identity_names = [self.identity_names[label] for label in kept]
+        self._positions = self._positions[positions]
+
+    @property
+    def num_identities(self) -> int:
+        """Number of different identities."""
+        return len(self.identity_names)
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """One face, uint8, shape (H, W, 3), RGB."""
+        return decode_image(self.encoded(index), self.name(index))
+
+    def encoded(self, index: int) -> bytes:
+        """The image file of one face."""
+        raise NotImplementedError
+
+    def name(self, index: int) -> str:
+        """Where one face lies, for messages."""
+        raise NotImplementedError
+
+
+class FolderFaces(_SelectedFaces):
+    """A folder with one sub-folder of images per identity; sub-sub-folders belong to the identity."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.identity_names = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
+        self._files: list[Path] = []
+        labels = []
+        for label, name in enumerate(self.identity_names):
+            files = sorted(file for file in (path / name).rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+            self._files += files
+            labels += [label] * len(files)
+        if not self._files:
+            raise InputError(f"{path} holds no image in any sub-folder; give a folder with one sub-folder per identity")
+        self.identity_ids = np.asarray(labels, dtype=np.int64)
+        self._positions = np.arange(len(labels))
+
+    def encoded(self, index: int) -> bytes:
+        """The image file of one face."""
+        return self._files[self._positions[index]].read_bytes()
+
+    def name(self, index: int) -> str:
+        """Path of the image."""
+        return str(self._files[self._positions[index]])
+
+
+class LmdbFaces(_SelectedFaces):
+    """An LMDB in the field's layout. Opens lazily, so that each worker process has its own handle."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._environment: Any = None
+        self._pid = -1
+        num_faces = self._meta(b"__len__")
+        if not isinstance(num_faces, int) or num_faces < 1:
+            raise InputError(f"{path}: __len__ is {num_faces!r}, not a positive number; write the dataset again")
+        self._positions = np.arange(num_faces)
+        classes, self.identity_ids = np.unique(self._read_labels(num_faces), return_inverse=True)
+        self.identity_names = [str(label) for label in classes]
+
+    def encoded(self, index: int) -> bytes:
+        """The image file of one face."""
+        return self._record(self._positions[index])[0]
+
+    def features(self, index: int) -> NDArray[np.float32]:
+        """The un-normalised identity feature of one face, shape (embedding_dim,); 3-array layout only.
+
+        Raises:
+            InputError: If the records hold no features.
+        """
+        record = self._record(self._positions[index])
+        if len(record) != 3:
+            raise InputError(f"{self.path} holds no features (2-array layout); make them with generate prepare")
+        return np.load(io.BytesIO(record[1]), allow_pickle=False)
+
+    def name(self, index: int) -> str:
+        """File and key of the image."""
+        return f"{self.path} key {self._positions[index]}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_environment": None, "_pid": -1}
+
+    def _transaction(self) -> Any:
+        if self._pid != os.getpid():  # LMDB forbids a handle from before a fork
+            try:
+                self._environment = lmdb.open(
+                    str(self.path), subdir=self.path.is_dir(), readonly=True, lock=False, readahead=False, meminit=False
+                )
+            except lmdb.Error as error:
+                size = self.path.stat().st_size
+                raise InputError(f"{self.path} ({size} bytes) is not a whole LMDB: {error}; fetch it again") from None
+            self._pid = os.getpid()
+            self._check_size()
+        return self._environment.begin(buffers=True)
+
+    def _check_size(self) -> None:
+        """Reading past the end of a file cut short would kill the process (SIGBUS): compare sizes first."""
+        file = self.path / "data.mdb" if self.path.is_dir() else self.path
+        needed = (self._environment.info()["last_pgno"] + 1) * self._environment.stat()["psize"]
+        if file.stat().st_size < needed:
+            raise InputError(
+                f"{file} is cut short: {file.stat().st_size} bytes of at least {needed}; fetch or write it again"
+            )
+
+    def _meta(self, key: bytes) -> Any:
+        with self._transaction() as transaction:
+            value = transaction.get(key)
+            if value is None:
+                raise InputError(f"{self.path} has no key {key.decode()}; it is not a face LMDB, or is cut short")
+            return msgpack.unpackb(value)
+
+    def _record(self, position: int) -> list:
+        with self._transaction() as transaction:
+            value = transaction.get(str(position).encode())
+            if value is None:
+                raise InputError(f"{self.path} has no key {position}; write or fetch it again, or mask it out")
+            try:
+                return msgpack.unpackb(value)
+            except (ValueError, msgpack.UnpackException) as error:
+                raise InputError(f"{self.path} key {position} is not msgpack ({error}); fetch it again") from None
+
+    def _read_labels(self, num_faces: int) -> NDArray[np.int64]:
+        """Identity of every record. The label is the last element: only the end of each value is looked at."""
+        labels = np.empty(num_faces, dtype=np.int64)
+        with self._transaction() as transaction:
+            for position in progress(range(num_faces), desc="read labels", total=num_faces):
+                value = transaction.get(str(position).encode())
+                label = None if value is None else _last_int(value)
+                labels[position] = self._record(position)[-1] if label is None else label
+        return labels
+
+
+def _last_int(value: memoryview) -> int | None:
+    """The label at the end of a msgpack record, without unpacking the image; None where it must be unpacked."""
+    try:
+        unpacker_start = 1 + _skip_bin(value, 1)
+        if value[0] == 0x93:
+            unpacker_start += _skip_bin(value, unpacker_start)
+        return msgpack.unpackb(value[unpacker_start:])
+    except (ValueError, IndexError, KeyError, msgpack.UnpackException):
+        return None
+
+
+def _skip_bin(value: memoryview, start: int) -> int:
+    """Length of the msgpack bin at ``start``, header included."""
+    width = {0xC4: 1, 0xC5: 2, 0xC6: 4}[value[start]]
+    return 1 + width + int.from_bytes(value[start + 1 : start + 1 + width], "big")
+
+
+class FaceWriter:
+    """Writes an LMDB in the field's layout; it appears whole when the block ends, and not at all on an error.
+
+    Usage: ``with FaceWriter(path) as writer: writer.write(jpeg, identity_id)``. The map grows by itself.
+    """
+
+    def __init__(self, path: str | Path, batch: int = 1000) -> None:
+        self.path = Path(path)
+        self._batch = batch
+        self._pending: list[tuple[bytes, bytes]] = []
+        self._num_faces = 0
+        self._identities: set[int] = set()
+
+    def __enter__(self) -> "FaceWriter":
+        self._atomic = atomic_path(self.path)
+        self._temporary = self._atomic.__enter__()
+        self._environment = lmdb.open(
+            str(self._temporary), subdir=False, lock=False, map_size=_INITIAL_MAP_BYTES, sync=False, meminit=False
+        )
+        return self
+
+    def write(self, encoded: bytes, identity_id: int, feature: NDArray[np.float32] | None = None) -> None:
+        """Append one face.
+
+        Args:
+            encoded: Image file (JPEG, PNG, ...).
+            identity_id: Identity, 0 or more.
+            feature: Un-normalised identity feature, shape (embedding_dim,), for the 3-array layout.
+        """
+        record: list[Any] = [encoded, int(identity_id)]
+        if feature is not None:
+            buffer = io.BytesIO()
+            np.save(buffer, feature)
+            record.insert(1, buffer.getvalue())
+        self._pending.append((str(self._num_faces).encode(), msgpack.packb(record)))
+        self._num_faces += 1
+        self._identities.add(int(identity_id))
+        if len(self._pending) >= self._batch:
+            self._flush()
+
+    def __exit__(self, *error: Any) -> None:
+        try:
+            if error[0] is None:
+                keys = (str(index).encode() for index in range(self._num_faces))
+                self._pending.append((b"__keys__", _pack_array(keys, self._num_faces)))
+                self._pending.append((b"__len__", msgpack.packb(self._num_faces)))
+                self._pending.append((b"__classnum__", msgpack.packb(max(self._identities, default=-1) + 1)))
+                self._flush()
+                self._environment.sync(True)
+        except BaseException as failure:
+            self._environment.close()
+            self._atomic.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        self._environment.close()
+        self._atomic.__exit__(*error)
+
+    def _flush(self) -> None:
+        while True:
+            try:
+                with self._environment.begin(write=True) as transaction:
+                    for key, value in self._pending:
+                        transaction.put(key, value)
+                break
+            except lmdb.MapFullError:
+                self._environment.set_mapsize(2 * self._environment.info()["map_size"])
+        self._pending.clear()
+
+
+def _pack_array(items: Iterator[bytes], length: int) -> bytes:
+    packer = msgpack.Packer(autoreset=False)
+    packer.pack_array_header(length)
+    for item in items:
+        packer.pack(item)
+    return packer.bytes()

@@ -1,0 +1,166 @@
+"""The three stages of a benchmark: their folders, fingerprints, and why one would run or be skipped.
+
+A fingerprint hashes the declared inputs of a stage (its settings, its parents' fingerprints, a stage version), never
+code: raise the version where a change of code changes the numbers.
+"""
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.cards import CARD_NAMES, Card, DatasetCard, ModelCard, ResultCard, flatten
+from bench.config import Benchmark, FilesGenerator, Recipe
+from bench.errors import InputError
+from bench.files import read_json, sha256, write_json
+from bench.inputs import find_protocol, is_rendered
+
+STAGE_VERSIONS = {"generate": 1, "train": 1, "evaluate": 1}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of one benchmark and seed."""
+
+    name: str
+    directory: Path
+    card: type[Card]
+    inputs: dict[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """Name of the stage's folder: 16 hexadecimal digits."""
+        return self.directory.name
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the stage's card is there; a card is the last file that a stage writes."""
+        return (self.directory / CARD_NAMES[self.card]).exists()
+
+    def reason(self, previous: Path | None) -> str:
+        """Why the stage is skipped or runs, for a person.
+
+        Args:
+            previous: Folder of the last finished run of this stage, if any.
+        """
+        if self.is_finished:
+            return "unchanged"
+        if self.directory.exists() and any(self.directory.iterdir()):
+            return "was interrupted, goes on"
+        if previous is None or not (previous / CARD_NAMES[self.card]).exists():
+            return "no result yet"
+        before, now = flatten(read_json(previous / CARD_NAMES[self.card])["inputs"]), flatten(self.inputs)
+        changes = [
+            f"{key} {before.get(key, 'absent')} -> {now.get(key, 'absent')}"
+            for key in sorted(before.keys() | now.keys())
+            if before.get(key) != now.get(key)
+        ]
+        return "; ".join(changes[:3]) + (f"; and {len(changes) - 3} more" if len(changes) > 3 else "")
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The stages of one benchmark and seed, in order."""
+
+    generate: Stage
+    train: Stage
+    evaluate: Stage
+
+    def __iter__(self) -> Iterator[Stage]:
+        return iter((self.generate, self.train, self.evaluate))
+
+
+def plan_stages(benchmark: Benchmark, *, seed: int, runs: Path, test_sets: Path) -> Stages:
+    """Folders and fingerprints of a benchmark's stages; starts nothing and imports no torch.
+
+    Args:
+        benchmark: The entry of benchmarks.yaml.
+        seed: Seed of generation and training.
+        runs: Folder of all runs.
+        test_sets: Folder of verification sets; those that are there enter by their SHA-256.
+    """
+    root = runs / benchmark.name
+    generator = benchmark.generator.model_dump(mode="json")
+    if isinstance(benchmark.generator, FilesGenerator):
+        generator["state"] = _file_state(Path(benchmark.generator.path))
+    dataset_inputs = {"version": STAGE_VERSIONS["generate"], "seed": seed, "generator": generator}
+    generate = _stage("generate", root / "faces", DatasetCard, dataset_inputs)
+    model_inputs = {
+        "version": STAGE_VERSIONS["train"],
+        "seed": seed,
+        "recipe": benchmark.recipe.model_dump(mode="json"),
+        "dataset": generate.fingerprint,
+    }
+    train = _stage("train", root / "models", ModelCard, model_inputs)
+    result_inputs = {
+        "version": STAGE_VERSIONS["evaluate"],
+        "protocols": {name: _protocol_state(name, test_sets) for name in benchmark.protocols},
+        "model": train.fingerprint,
+    }
+    return Stages(generate, train, _stage("evaluate", root / "results", ResultCard, result_inputs))
+
+
+def recipe_sha256(recipe: Recipe) -> str:
+    """SHA-256 of a recipe's settings: equal hashes mean the same way of training."""
+    return _digest(recipe.model_dump(mode="json"))
+
+
+def read_latest(runs: Path, scale: str) -> dict[str, Path]:
+    """Folders of the last finished benchmark of a scale: dataset, model, result; empty before the first."""
+    path = runs / scale / "latest.json"
+    return {key: Path(value) for key, value in read_json(path).items()} if path.exists() else {}
+
+
+def write_latest(runs: Path, scale: str, stages: Stages) -> None:
+    """Remember a finished benchmark as the last one of its scale."""
+    directories = {"dataset": stages.generate, "model": stages.train, "result": stages.evaluate}
+    write_json(runs / scale / "latest.json", {key: str(stage.directory) for key, stage in directories.items()})
+
+
+@contextmanager
+def stage_lock(directory: Path) -> Iterator[None]:
+    """Hold a stage's folder; a second process that wants it is refused. The lock ends with the process.
+
+    Raises:
+        InputError: If another process holds the folder, or it cannot be written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / ".lock").open("w")
+    except OSError as error:
+        raise InputError(f"{directory} cannot be written ({error.strerror}); set RUNS to a folder that can") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{directory} is in use by another run; wait for it or choose another RUNS") from None
+        yield
+
+
+def _stage(name: str, parent: Path, card: type[Card], inputs: dict[str, Any]) -> Stage:
+    return Stage(name, parent / _digest(inputs)[:16], card, inputs)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _protocol_state(name: str, test_sets: Path) -> str:
+    if is_rendered(name):
+        return "rendered"
+    path = find_protocol(name, test_sets)
+    return "missing" if path is None else sha256(path) if path.is_file() else _file_state(path)
+
+
+def _file_state(path: Path) -> str:
+    """Size and time of a file, or number and newest time of a folder's entries: cheap, and changes with the content."""
+    if not path.exists():
+        return "missing"
+    if path.is_file():
+        return f"{path.stat().st_size} bytes, {path.stat().st_mtime_ns}"
+    times = [entry.stat().st_mtime_ns for entry in path.iterdir()]
+    return f"{len(times)} entries, {max(times, default=0)}"

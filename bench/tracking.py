@@ -1,0 +1,229 @@
+"""Finished cards -> MLflow: one parent run per benchmark, a child per stage. The only module that imports mlflow.
+
+Cards come first: MLflow mirrors them and may be down, away or wiped without a number being lost. What has been sent is
+remembered beside the result in mlflow.json, and found again by its tag where that file is lost.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.cards import Card, DatasetCard, ModelCard, ResultCard, card_sha256, flatten, read_card
+from bench.files import read_json, read_json_lines, write_json
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "face training data"
+SENT_NAME = "mlflow.json"
+_RESULT_TAG = "suite.result_sha256"
+
+
+def tracking_uri(runs: Path) -> str:
+    """Where runs are tracked: MLFLOW_TRACKING_URI, or a sqlite file in ``runs``."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(runs / 'mlflow.db').resolve()}"
+
+
+def sync(runs: Path) -> tuple[int, str | None]:
+    """Send every finished result that MLflow does not have yet, once and only once.
+
+    Returns:
+        How many were sent, and what went wrong (one line) or None. Cards are kept whatever happens.
+    """
+    waiting = [card.parent for card in sorted(runs.glob("*/results/*/result.json")) if not _is_sent(card.parent, runs)]
+    if not waiting:
+        return 0, None
+    num_sent = 0
+    try:
+        client, experiment_id = _connect(runs)
+        for directory in waiting:
+            _send(client, experiment_id, directory, runs)
+            num_sent += 1
+    except Exception as error:  # whatever the tracker, its database or the network raise: it must not end a run
+        reason = " ".join(str(error).split())[:200]
+        return num_sent, f"MLflow at {tracking_uri(runs)} did not take {len(waiting) - num_sent} results ({reason})"
+    return num_sent, None
+
+
+def _is_sent(directory: Path, runs: Path) -> bool:
+    path = directory / SENT_NAME
+    if not path.exists():
+        return False
+    sent = read_json(path)
+    return sent["tracking_uri"] == tracking_uri(runs) and sent["result_sha256"] == card_sha256(directory, ResultCard)
+
+
+def _connect(runs: Path) -> tuple["MlflowClient", str]:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    import mlflow
+
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+    uri = tracking_uri(runs)
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is not None:
+        return client, experiment.experiment_id
+    location = (runs / "mlartifacts").resolve().as_uri() if uri.startswith("sqlite:") else None
+    return client, client.create_experiment(EXPERIMENT, artifact_location=location)
+
+
+def _send(client: "MlflowClient", experiment_id: str, directory: Path, runs: Path) -> None:
+    digest = card_sha256(directory, ResultCard)
+    for run in client.search_runs([experiment_id], filter_string=f"tags.`{_RESULT_TAG}` = '{digest}'"):
+        if run.info.status == "FINISHED":
+            return _remember(directory, runs, digest, run.info.run_id)
+        _delete_with_children(client, experiment_id, run.info.run_id)  # an earlier attempt was cut off
+    result = read_card(directory, ResultCard)
+    stages = list(_stage_cards(result, directory))
+    start = min(_start_ms(card) for _, card, _ in stages)
+    parent = client.create_run(
+        experiment_id,
+        start_time=start,
+        run_name=f"{result.name} seed {result.seed}",
+        tags=_tags(result) | {_RESULT_TAG: digest, "suite.row": result.row},
+    ).info.run_id
+    _log(client, parent, result, _result_metrics(result))
+    client.log_artifact(parent, str(directory / "result.json"))
+    for stage, card, folder in stages:
+        _send_stage(client, experiment_id, parent, stage, card, folder)
+    client.set_terminated(parent, end_time=_end_ms(result))
+    return _remember(directory, runs, digest, parent)
+
+
+def _send_stage(client: "MlflowClient", experiment_id: str, parent: str, stage: str, card: Card, folder: Path) -> None:
+    tags = _tags(card) | {"mlflow.parentRunId": parent, "suite.stage": stage}
+    run_id = client.create_run(experiment_id, start_time=_start_ms(card), run_name=stage, tags=tags).info.run_id
+    metrics = _result_metrics(card) if isinstance(card, ResultCard) else {}
+    if isinstance(card, DatasetCard):
+        metrics = {"num_images": card.num_images, "num_identities": card.num_identities}
+        metrics |= {f"statistics/{key}": value for key, value in card.statistics.items() if _is_number(value)}
+    if isinstance(card, ModelCard) and card.final_loss is not None:
+        metrics = {"num_parameters": card.num_parameters, "final_loss": card.final_loss}
+        _log_history(client, run_id, folder / "train.jsonl")
+    _log(client, run_id, card, metrics)
+    _log_dataset(client, run_id, stage, card)
+    for file in sorted(folder.iterdir()):
+        if file.suffix in {".json", ".png", ".npz", ".jsonl", ".svg"} and file.name != SENT_NAME:
+            client.log_artifact(run_id, str(file))
+    client.set_terminated(run_id, end_time=_end_ms(card))
+
+
+def _stage_cards(result: ResultCard, directory: Path) -> Iterator[tuple[str, Card, Path]]:
+    """The cards behind a result, in order; those that are gone are left out."""
+    root = directory.parent.parent
+    model_dir = root / "models" / str(result.inputs.get("model"))
+    if (model_dir / "model.json").exists():
+        model = read_card(model_dir, ModelCard)
+        dataset_dir = root / "faces" / str(model.inputs.get("dataset"))
+        if (dataset_dir / "dataset.json").exists():
+            yield "generate", read_card(dataset_dir, DatasetCard), dataset_dir
+        yield "train", model, model_dir
+    yield "evaluate", result, directory
+
+
+def _tags(card: Card) -> dict[str, str]:
+    tags = {
+        "suite.scale": card.scale,
+        "suite.seed": str(card.seed),
+        "suite.fingerprint": card.fingerprint,
+        "git.commit": card.git.commit or "unknown",
+        "git.dirty": str(card.git.dirty),
+        "torch": card.environment.versions.get("torch", "unknown"),
+        "gpu": card.environment.gpu or "none",
+        "mlflow.source.name": card.command,
+    }
+    recipe = card.recipe_sha256 if isinstance(card, ModelCard) else None
+    if isinstance(card, ResultCard) and card.recipe:
+        recipe = card.recipe.get("sha256")
+    return tags | ({"suite.recipe_sha256": recipe} if recipe else {})
+
+
+def _result_metrics(result: ResultCard) -> dict[str, float]:
+    metrics = {"mean/accuracy": result.mean_accuracy, "mean/standard_error": result.mean_standard_error}
+    for name, protocol in result.protocols.items():
+        values = protocol.model_dump(exclude={"tar_at_far", "sha256"})
+        values |= {f"tar_at_far_{far}": tar for far, tar in protocol.tar_at_far.items()}
+        metrics |= {f"{name}/{key}": value for key, value in values.items() if _is_number(value)}
+    for stage, cost in result.stage_costs.items():
+        metrics[f"cost/{stage}_seconds"] = cost.seconds
+        if cost.images_per_second:
+            metrics[f"cost/{stage}_images_per_second"] = cost.images_per_second
+    on_gpu = [cost.device_hours for cost in result.stage_costs.values() if cost.device.startswith("cuda")]
+    metrics["cost/gpu_hours"] = sum(on_gpu)
+    metrics["cost/hours"] = sum(cost.seconds for cost in result.stage_costs.values()) / 3600
+    return metrics
+
+
+def _log(client: "MlflowClient", run_id: str, card: Card, metrics: dict[str, float]) -> None:
+    """Settings as flat parameters; metrics; cost of the card itself."""
+    from mlflow.entities import Metric, Param
+
+    own = card.cost.model_dump(include={"seconds", "images_per_second", "peak_memory_mb"}, exclude_none=True)
+    metrics = {f"cost/{key}": value for key, value in own.items()} | metrics
+    parameters = {"seed": card.seed} | flatten(card.inputs)
+    if isinstance(card, ResultCard) and card.recipe:
+        parameters |= flatten({"recipe": card.recipe, "dataset": card.dataset or {}})
+    now = _end_ms(card)
+    client.log_batch(
+        run_id,
+        metrics=[Metric(key, float(value), now, 0) for key, value in metrics.items()],
+        params=[Param(key, str(value)[:6000]) for key, value in list(parameters.items())[:100]],
+    )
+
+
+def _log_history(client: "MlflowClient", run_id: str, path: Path) -> None:
+    """The training curve: one point per line of train.jsonl."""
+    from mlflow.entities import Metric
+
+    if not path.exists():
+        return
+    points = [
+        Metric(f"train/{key}", float(value), int(row.get("time", 0) * 1000), int(row["step"]))
+        for row in read_json_lines(path)
+        for key, value in row.items()
+        if key not in {"step", "time"} and _is_number(value)
+    ]
+    for start in range(0, len(points), 1000):
+        client.log_batch(run_id, metrics=points[start : start + 1000])
+
+
+def _log_dataset(client: "MlflowClient", run_id: str, stage: str, card: Card) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    if isinstance(card, DatasetCard):
+        name, digest, source = card.name, card.content_sha256 or card.fingerprint, card.path
+    elif isinstance(card, ModelCard):
+        name, digest, source = card.dataset["name"], card.dataset["sha256"], card.dataset["name"]
+    else:
+        return
+    dataset = Dataset(name=name, digest=digest[:36], source_type="local", source=source)  # MLflow's limit is 36
+    context = "training" if stage == "train" else "generation"
+    client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
+
+
+def _delete_with_children(client: "MlflowClient", experiment_id: str, run_id: str) -> None:
+    for child in client.search_runs([experiment_id], filter_string=f"tags.`mlflow.parentRunId` = '{run_id}'"):
+        client.delete_run(child.info.run_id)
+    client.delete_run(run_id)
+
+
+def _remember(directory: Path, runs: Path, digest: str, run_id: str) -> None:
+    write_json(directory / SENT_NAME, {"tracking_uri": tracking_uri(runs), "run_id": run_id, "result_sha256": digest})
+
+
+def _end_ms(card: Card) -> int:
+    return int(datetime.fromisoformat(card.created_utc).timestamp() * 1000)
+
+
+def _start_ms(card: Card) -> int:
+    return _end_ms(card) - int(card.cost.seconds * 1000)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
