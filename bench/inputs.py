@@ -28,8 +28,17 @@ def is_rendered(protocol: str) -> bool:
 
 
 def find_protocol(name: str, test_sets: Path) -> Path | None:
-    """The verification set called ``name``: ``.bin``, ``.xz``, or a folder; None where absent."""
-    candidates = (test_sets / f"{name}.bin", test_sets / f"{name}.xz", test_sets / name)
+    """The verification set called ``name``; None where absent.
+
+    A ``.bin``, an ``.xz``, a folder, or one of a folder's pairs files: ``cfp_fp`` is also ``cfp/pairs_FP.txt``.
+    """
+    folder, _, list_name = name.rpartition("_")
+    candidates = (
+        test_sets / f"{name}.bin",
+        test_sets / f"{name}.xz",
+        test_sets / name,
+        test_sets / folder / f"pairs_{list_name.upper()}.txt",
+    )
     return next((path for path in candidates if path.exists()), None)
 
 

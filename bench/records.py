@@ -7,6 +7,7 @@ In and out: a single-file LMDB as HSFace ships it (keys ``b"0"``, ``b"1"``, ...;
 
 import io
 import os
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -177,13 +178,53 @@ class FolderFaces(_SelectedFaces):
         return str(self._files[self._positions[index]])
 
 
+class _Handle:
+    """An LMDB opened for reading in this process; closed when the last dataset that uses it is gone."""
+
+    def __init__(self, path: Path) -> None:
+        self.pid = os.getpid()
+        file = path / "data.mdb" if path.is_dir() else path
+        size = file.stat().st_size
+        try:
+            self.environment = lmdb.open(
+                str(path), subdir=path.is_dir(), readonly=True, lock=False, readahead=False, meminit=False
+            )
+        except lmdb.Error as error:
+            raise InputError(f"{path} ({size} bytes) is not a whole LMDB: {error}; fetch it again") from None
+        # Reading past the end of a file cut short would kill the process (SIGBUS): compare sizes first.
+        needed = (self.environment.info()["last_pgno"] + 1) * self.environment.stat()["psize"]
+        if size < needed:
+            self.environment.close()
+            raise InputError(f"{file} is cut short: {size} bytes of at least {needed}; fetch or write it again")
+
+
+_handles: weakref.WeakValueDictionary[Path, _Handle] = weakref.WeakValueDictionary()
+
+
+def _open_handle(path: Path) -> _Handle:
+    """The handle of this process: LMDB lets a process open a file once, and two datasets may share one file."""
+    key = path.resolve()
+    handle = _handles.get(key)
+    if handle is None:
+        handle = _handles[key] = _Handle(path)
+    return handle
+
+
+def _close_inherited() -> None:
+    for handle in list(_handles.values()):
+        handle.environment.close()
+    _handles.clear()
+
+
+os.register_at_fork(after_in_child=_close_inherited)  # LMDB forbids the use of a handle from before a fork
+
+
 class LmdbFaces(_SelectedFaces):
     """An LMDB in the field's layout. Opens lazily, so that each worker process has its own handle."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._environment: Any = None
-        self._pid = -1
+        self._handle: _Handle | None = None
         num_faces = self._meta(b"__len__")
         if not isinstance(num_faces, int) or num_faces < 1:
             raise InputError(f"{path}: __len__ is {num_faces!r}, not a positive number; write the dataset again")
@@ -211,29 +252,12 @@ class LmdbFaces(_SelectedFaces):
         return f"{self.path} key {self._positions[index]}"
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_environment": None, "_pid": -1}
+        return self.__dict__ | {"_handle": None}
 
     def _transaction(self) -> Any:
-        if self._pid != os.getpid():  # LMDB forbids a handle from before a fork
-            try:
-                self._environment = lmdb.open(
-                    str(self.path), subdir=self.path.is_dir(), readonly=True, lock=False, readahead=False, meminit=False
-                )
-            except lmdb.Error as error:
-                size = self.path.stat().st_size
-                raise InputError(f"{self.path} ({size} bytes) is not a whole LMDB: {error}; fetch it again") from None
-            self._pid = os.getpid()
-            self._check_size()
-        return self._environment.begin(buffers=True)
-
-    def _check_size(self) -> None:
-        """Reading past the end of a file cut short would kill the process (SIGBUS): compare sizes first."""
-        file = self.path / "data.mdb" if self.path.is_dir() else self.path
-        needed = (self._environment.info()["last_pgno"] + 1) * self._environment.stat()["psize"]
-        if file.stat().st_size < needed:
-            raise InputError(
-                f"{file} is cut short: {file.stat().st_size} bytes of at least {needed}; fetch or write it again"
-            )
+        if self._handle is None or self._handle.pid != os.getpid():
+            self._handle = _open_handle(self.path)
+        return self._handle.environment.begin(buffers=True)
 
     def _meta(self, key: bytes) -> Any:
         with self._transaction() as transaction:
@@ -297,7 +321,7 @@ class FaceWriter:
         self._atomic = atomic_path(self.path)
         self._temporary = self._atomic.__enter__()
         self._environment = lmdb.open(
-            str(self._temporary), subdir=False, lock=False, map_size=_INITIAL_MAP_BYTES, sync=False, meminit=False
+            str(self._temporary), subdir=False, lock=False, map_size=_INITIAL_MAP_BYTES, sync=False
         )
         return self
 

@@ -7,7 +7,9 @@ code: raise the version where a change of code changes the numbers.
 import fcntl
 import hashlib
 import json
-from collections.abc import Iterator
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from bench.config import Benchmark, FilesGenerator, Recipe
 from bench.errors import InputError
 from bench.files import read_json, sha256, write_json
 from bench.inputs import find_protocol, is_rendered
+from bench.runtime import environment, git_state
 
 STAGE_VERSIONS = {"generate": 1, "train": 1, "evaluate": 1}
 
@@ -40,6 +43,18 @@ class Stage:
     def is_finished(self) -> bool:
         """Whether the stage's card is there; a card is the last file that a stage writes."""
         return (self.directory / CARD_NAMES[self.card]).exists()
+
+    def card_header(self, *, scale: str, seed: int) -> dict[str, Any]:
+        """The fields that every card has, for this stage, process and machine; the cost is added by the stage."""
+        return {
+            "scale": scale,
+            "seed": seed,
+            "fingerprint": self.fingerprint,
+            "inputs": self.inputs,
+            "command": shlex.join(["python", "-m", Path(sys.argv[0]).parent.name, *sys.argv[1:]]),
+            "environment": environment(),
+            "git": git_state(),
+        }
 
     def reason(self, previous: Path | None) -> str:
         """Why the stage is skipped or runs, for a person.
@@ -98,10 +113,28 @@ def plan_stages(benchmark: Benchmark, *, seed: int, runs: Path, test_sets: Path)
     train = _stage("train", root / "models", ModelCard, model_inputs)
     result_inputs = {
         "version": STAGE_VERSIONS["evaluate"],
-        "protocols": {name: _protocol_state(name, test_sets) for name in benchmark.protocols},
+        "protocols": _protocol_states(benchmark.protocols, test_sets),
         "model": train.fingerprint,
     }
     return Stages(generate, train, _stage("evaluate", root / "results", ResultCard, result_inputs))
+
+
+def floor_stages(benchmark: Benchmark, *, runs: Path, test_sets: Path) -> dict[str, Stage]:
+    """The two floors of a benchmark's protocols: raw pixels, and the recipe's backbone with random weights."""
+    shared = {"version": STAGE_VERSIONS["evaluate"], "protocols": _protocol_states(benchmark.protocols, test_sets)}
+    results = runs / benchmark.name / "results"
+    backbone = benchmark.recipe.backbone.model_dump(mode="json")
+    return {
+        "raw pixels": _stage("evaluate", results, ResultCard, shared | {"floor": "raw pixels"}),
+        "untrained backbone": _stage("evaluate", results, ResultCard, shared | {"floor": backbone}),
+    }
+
+
+def model_stage(model: Path, protocols: Sequence[str], *, runs: Path, test_sets: Path) -> Stage:
+    """The evaluation of given weights, which belong to no benchmark."""
+    states = _protocol_states(protocols, test_sets)
+    inputs = {"version": STAGE_VERSIONS["evaluate"], "protocols": states, "model": sha256(model)}
+    return _stage("evaluate", runs / "models" / "results", ResultCard, inputs)
 
 
 def recipe_sha256(recipe: Recipe) -> str:
@@ -147,6 +180,10 @@ def _stage(name: str, parent: Path, card: type[Card], inputs: dict[str, Any]) ->
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _protocol_states(names: Sequence[str], test_sets: Path) -> dict[str, str]:
+    return {name: _protocol_state(name, test_sets) for name in names}
 
 
 def _protocol_state(name: str, test_sets: Path) -> str:

@@ -1,0 +1,1 @@
+"""A recognition network in, a result and a leaderboard row out."""

@@ -1,0 +1,108 @@
+"""A recognition network -> accuracies, scores and a result card: ``python -m evaluate --scale smoke``.
+
+Any other network: ``python -m evaluate --model FILE --protocols lfw cfp_fp``.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench.cli import run, stage_parser
+from bench.config import Benchmark, load_benchmark
+from bench.errors import InputError
+from bench.inputs import find_protocol, is_rendered
+from bench.runtime import choose_device
+from bench.stages import Stage, floor_stages, model_stage, plan_stages
+
+
+def main() -> int:
+    """Parse, evaluate what is not finished, say the accuracies."""
+    parser = stage_parser("evaluate", __doc__)
+    parser.add_argument("--model", type=Path, help="evaluate this .safetensors, .pth or .onnx file instead of a scale")
+    parser.add_argument("--protocols", nargs="+", default=["lfw", "cfp_fp", "agedb_30", "calfw", "cplfw"])
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("leaderboard", help="render the leaderboard of all results in --runs")
+    args = parser.parse_args()
+    if args.command == "leaderboard":
+        from evaluate.leaderboard import write_leaderboard
+
+        print(write_leaderboard(args.runs))
+        return 0
+    return _evaluate_model(args) if args.model else _evaluate_scale(args)
+
+
+def _evaluate_scale(args: argparse.Namespace) -> int:
+    benchmark = load_benchmark(args.scale, args.config)
+    where = {"runs": args.runs, "test_sets": args.test_sets}
+    stages = plan_stages(benchmark, seed=args.seed, **where)
+    if not stages.train.is_finished:
+        raise InputError(f"{stages.train.directory} holds no trained network; run make train SCALE={args.scale} first")
+    from evaluate.embed import load_network, raw_pixels
+    from evaluate.result import dataset_row, floor_row
+
+    device = choose_device(args.device)
+    floors = {
+        "raw pixels": lambda: raw_pixels,
+        "untrained backbone": lambda: _untrained(benchmark).to(device),
+    }
+    for name, stage in floor_stages(benchmark, **where).items():
+        _evaluate(stage, floors[name], benchmark.protocols, floor_row(name), args)
+    load = partial(load_network, stages.train.directory / "model.safetensors", device)
+    _evaluate(stages.evaluate, load, benchmark.protocols, dataset_row(benchmark, stages), args)
+    return 0
+
+
+def _untrained(benchmark: Benchmark) -> Any:
+    import torch
+
+    from fr_train.backbone import build_backbone
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return build_backbone(benchmark.recipe.backbone)
+
+
+def _evaluate_model(args: argparse.Namespace) -> int:
+    if not args.model.exists():
+        raise InputError(f"--model {args.model} does not exist; give a .safetensors, .pth or .onnx file")
+    from evaluate.embed import load_network
+    from evaluate.result import model_row
+
+    stage = model_stage(args.model, args.protocols, runs=args.runs, test_sets=args.test_sets)
+    load = partial(load_network, args.model, choose_device(args.device))
+    _evaluate(stage, load, args.protocols, model_row(args.model, stage.inputs["model"]), args)
+    return 0
+
+
+def _evaluate(
+    stage: Stage, load: Callable[[], Any], protocols: Sequence[str], row: dict[str, Any], args: argparse.Namespace
+) -> None:
+    if stage.is_finished:
+        print(f"evaluate: skip {row['name']}, unchanged ({stage.directory})")
+        return
+    from evaluate.result import evaluate_network
+
+    paths = [_protocol_path(name, args) for name in protocols]
+    card = evaluate_network(stage, load, paths, device=choose_device(args.device), seed=args.seed, row=row)
+    figures = ", ".join(f"{name} {result.accuracy:.2%}" for name, result in card.protocols.items())
+    print(f"evaluate: {card.name}: {figures}; mean {card.mean_accuracy:.2%} ({stage.directory})", flush=True)
+
+
+def _protocol_path(name: str, args: argparse.Namespace) -> Path:
+    if is_rendered(name):
+        from generate.render_protocols import write_protocol
+
+        from generate.render import RENDER_VERSION
+
+        directory = args.runs / "protocols" / f"render_v{RENDER_VERSION}"
+        return directory / name if (directory / name).exists() else write_protocol(name, directory)
+    path = find_protocol(name, args.test_sets)
+    if path is None:
+        raise InputError(f"no {name} in {args.test_sets}; put {name}.bin there or set TEST_SETS to where it is")
+    return path
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,139 @@
+"""(embed function, protocol) -> result: the one place where a verification number is made and checked."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.cards import ProtocolResult
+from bench.errors import InputError
+from bench.files import atomic_path
+from evaluate import metrics
+from evaluate.embed import ImageArray
+from evaluate.protocol import Protocol
+
+NUM_FOLDS = 10
+FARS = ("1e-2", "1e-3", "1e-4")
+
+EmbedFunction = Callable[[ImageArray], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What one network did on one protocol: the numbers of the card, and the scores to redraw every figure from."""
+
+    name: str
+    result: ProtocolResult
+    scores: NDArray[np.float32]
+    """Cosine per pair, shape (P,)."""
+    is_genuine: NDArray[np.bool_]
+    """Shape (P,)."""
+    is_correct: NDArray[np.bool_]
+    """Whether each pair was decided rightly at its fold's published threshold, shape (P,)."""
+    seconds: float
+    """Wall time of embedding and scoring."""
+
+    @property
+    def fold(self) -> NDArray[np.int64]:
+        """Fold of each pair, shape (P,)."""
+        return metrics.fold_ids(self.scores.size, NUM_FOLDS)
+
+
+def verify(embed_function: EmbedFunction, protocol: Protocol) -> Verification:
+    """Measure a network on a verification protocol.
+
+    Args:
+        embed_function: uint8 images (K, 112, 112, 3) RGB -> unit embeddings (K, D), flip included.
+        protocol: The pairs. Each distinct image is embedded once.
+
+    Raises:
+        InputError: If an embedding is not finite (names the images), or there are fewer pairs than folds.
+    """
+    start = perf_counter()
+    metrics.fold_ids(protocol.num_pairs, NUM_FOLDS)  # before hours of embedding
+    faces = embed_function(protocol.faces)
+    try:
+        metrics.check_finite(faces)
+    except InputError as error:
+        raise InputError(f"{protocol.name}: {error}") from None
+    return score(faces[protocol.pairs.ravel()], protocol, start=start)
+
+
+def score(embeddings: NDArray, protocol: Protocol, *, start: float | None = None) -> Verification:
+    """Measure unit embeddings in pair order, shape (2P, D); see ``verify``."""
+    start = perf_counter() if start is None else start
+    is_genuine = protocol.is_genuine
+    distances = metrics.pair_distances(embeddings)
+    scores = 1 - distances.astype(np.float64) / 2
+    is_correct = metrics.grid_decisions(distances, is_genuine, NUM_FOLDS)
+    folds = metrics.fold_means(is_correct, NUM_FOLDS)
+    has_both = 0 < is_genuine.sum() < len(is_genuine)
+    accuracy = float(folds.mean())
+    result = ProtocolResult(
+        accuracy=accuracy,
+        fold_std=float(folds.std()),
+        standard_error=float(np.sqrt(accuracy * (1 - accuracy) / len(is_genuine))),
+        num_pairs=len(is_genuine),
+        num_impostors=int((~is_genuine).sum()),
+        auc=metrics.auc(scores, is_genuine) if has_both else None,
+        eer=metrics.eer(scores, is_genuine) if has_both else None,
+        tar_at_far={far: _tar(scores, is_genuine, float(far)) for far in FARS},
+        exact_accuracy=float(metrics.fold_means(metrics.exact_decisions(scores, is_genuine, NUM_FOLDS)).mean()),
+        d_prime=_finite(metrics.d_prime(scores, is_genuine)) if has_both else None,
+        sha256=protocol.sha256,
+    )
+    check_result(protocol.name, result, folds)
+    return Verification(
+        protocol.name, result, scores.astype(np.float32), is_genuine, is_correct, perf_counter() - start
+    )
+
+
+def check_result(name: str, result: ProtocolResult, folds: NDArray) -> None:
+    """Refuse a result that contradicts itself; it would be a bug of ours.
+
+    Raises:
+        RuntimeError: If the folds do not average to the accuracy, or TAR falls as FAR rises.
+    """
+    if abs(float(np.mean(folds)) - result.accuracy) > 1e-12:
+        raise RuntimeError(f"{name}: folds average {np.mean(folds)}, but the accuracy is {result.accuracy}")
+    tars = [tar for far, tar in sorted(result.tar_at_far.items(), key=lambda item: float(item[0])) if tar is not None]
+    if tars != sorted(tars):
+        raise RuntimeError(f"{name}: TAR falls as FAR rises: {result.tar_at_far}")
+
+
+def write_scores(path: str | Path, verifications: list[Verification]) -> None:
+    """Write ``scores.npz``: for each protocol NAME the arrays NAME/scores, NAME/is_genuine, NAME/fold, NAME/is_correct."""
+    arrays = {
+        f"{one.name}/{key}": getattr(one, key)
+        for one in verifications
+        for key in ("scores", "is_genuine", "fold", "is_correct")
+    }
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def read_scores(path: str | Path) -> dict[str, dict[str, NDArray]]:
+    """Read ``scores.npz``: protocol name -> arrays ``scores``, ``is_genuine``, ``fold``, ``is_correct``."""
+    protocols: dict[str, dict[str, NDArray]] = {}
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            for key in arrays.files:
+                name, _, field = key.rpartition("/")
+                protocols.setdefault(name, {})[field] = arrays[key]
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not a whole scores.npz ({error}); run the evaluation again") from None
+    return protocols
+
+
+def _tar(scores: NDArray, is_genuine: NDArray, far: float) -> float | None:
+    try:
+        return metrics.tar_at_far(scores, is_genuine, far)
+    except InputError:  # too few impostors: the card says null
+        return None
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
