@@ -5,8 +5,10 @@ In and out: a single-file LMDB as HSFace ships it (keys ``b"0"``, ``b"1"``, ...;
 ``__keys__``, ``__classnum__``). In also: a folder with one sub-folder of images per identity.
 """
 
+import errno
 import io
 import os
+import shutil
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -369,6 +371,11 @@ class FaceWriter:
                 break
             except lmdb.MapFullError:
                 self._environment.set_mapsize(2 * self._environment.info()["map_size"])
+            except lmdb.Error as error:
+                # LMDB reports a short write, which is what a full disk gives, as an I/O error.
+                if shutil.disk_usage(self._temporary.parent).free > 2 * sum(len(value) for _, value in self._pending):
+                    raise InputError(f"{self.path} cannot be written: {error}; look at the disk") from None
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path)) from None
         self._pending.clear()
 
 

@@ -1,0 +1,1 @@
+"""A face dataset in, a recognition network out."""

@@ -1,0 +1,182 @@
+"""Recognition networks without their head: faces in, un-normalised features out.
+
+IResNet is the network of ArcFace and of the released HSFace models, name by name in the state dict. Sources:
+arXiv 1801.07698; insightface ``arcface_torch/backbones/iresnet.py``; the SE variants of field.md 1.9.
+
+Legend: B batch, D embedding dimension, H W pixels.
+"""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench.config import Backbone
+from bench.errors import InputError
+
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 14, 3), 100: (3, 13, 30, 3), 200: (6, 26, 60, 6)}
+"""Residual blocks per stage. 200 has its true depth; the reference trainer builds R100 under this name."""
+
+SqueezeExcite = Literal["none", "shortcut", "standard"]
+STRIDE = 16  # 112 pixels in, 7 out
+
+
+class _RowPReLU(torch.autograd.Function):
+    """PReLU of rows (R, K) with weights (K,), in operations that the CPU vectorises."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(rows, weight)
+        return rows.clamp_min(0).addcmul_(rows.clamp_max(0), weight)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        rows, weight = ctx.saved_tensors
+        weight_gradient = rows.clamp_max(0).mul_(gradient).sum(0)
+        return torch.where(rows > 0, gradient, gradient * weight), weight_gradient
+
+
+class PReLU(nn.PReLU):
+    """``nn.PReLU``, several times as fast when training on channels-last batches on a CPU.
+
+    There PyTorch's kernel loops over the few channels of one pixel, and its backward is not vectorised. A whole image row,
+    with the weight repeated for each pixel, is one long loop with the same result.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, channels, H, W) -> the same shape."""
+        slow = input.device.type == "cpu" and torch.is_grad_enabled()
+        if not slow or not input.is_contiguous(memory_format=torch.channels_last):
+            return super().forward(input)
+        batch, channels, height, width = input.shape
+        rows = input.permute(0, 2, 3, 1).reshape(batch * height, width * channels)
+        rows = _RowPReLU.apply(rows, self.weight.to(input.dtype).repeat(width))
+        return rows.view(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+class SqueezeExcitation(nn.Module):
+    """Scales channels by a gate computed from their means (arXiv 1709.01507, reduction 16)."""
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        hidden = max(1, channels // reduction)
+        self.fc1 = nn.Conv2d(channels, hidden, 1, bias=False)
+        self.fc2 = nn.Conv2d(hidden, channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) -> the same shape."""
+        gate = F.adaptive_avg_pool2d(x, 1)
+        return x * self.fc2(F.relu(self.fc1(gate))).sigmoid()
+
+
+class Block(nn.Module):
+    """BN - conv - BN - PReLU - conv (stride here) - BN, plus the shortcut; no activation after the sum."""
+
+    def __init__(self, in_channels: int, channels: int, *, first: bool, se: SqueezeExcite) -> None:
+        super().__init__()
+        stride = 2 if first else 1
+        self.bn1 = nn.BatchNorm2d(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.prelu = PReLU(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, stride=stride, padding=1, bias=False)
+        self.bn3 = nn.BatchNorm2d(channels)
+        self.downsample = self.attn = self.se = None
+        if first:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False), nn.BatchNorm2d(channels)
+            )
+        if first and se == "shortcut":  # a quirk of the reference that its released weights need
+            self.attn = SqueezeExcitation(channels)
+        if se == "standard":
+            self.se = SqueezeExcitation(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, channels, H / stride, W / stride)."""
+        residual = self.prelu(self.bn2(self.conv1(self.bn1(x))))
+        residual = self.bn3(self.conv2(residual))
+        if self.se is not None:
+            residual = self.se(residual)
+        shortcut = x if self.downsample is None else self.downsample(x)
+        if self.attn is not None:
+            shortcut = self.attn(shortcut)
+        return residual + shortcut
+
+
+class IResNet(nn.Module):
+    """Stem, four stages, then BN - dropout - fully connected - BN whose weight stays at 1.
+
+    Args:
+        depth: 18, 34, 50, 100 or 200.
+        se: Squeeze-excitation: none; ``shortcut``, in the first block of each stage and on its shortcut, as the released
+            HSFace networks have it; or ``standard``, on the residual of every block.
+        embedding_dim: Length D of the features.
+        width: Channels of the stem and the first stage; the other stages have 2, 4, 8 times as many.
+        dropout: Share of the last feature map that is dropped in training.
+    """
+
+    def __init__(self, depth: int, se: SqueezeExcite, embedding_dim: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.checkpointing = False
+        self.conv1 = nn.Conv2d(3, width, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.prelu = PReLU(width)
+        in_channels = width
+        for stage, num_blocks in enumerate(BLOCKS[depth], start=1):
+            channels = width * 2 ** (stage - 1)
+            blocks = [Block(in_channels, channels, first=True, se=se)]
+            blocks += [Block(channels, channels, first=False, se=se) for _ in range(num_blocks - 1)]
+            setattr(self, f"layer{stage}", nn.Sequential(*blocks))
+            in_channels = channels
+        self.bn2 = nn.BatchNorm2d(in_channels)
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(in_channels * (112 // STRIDE) ** 2, embedding_dim)
+        self.features = nn.BatchNorm1d(embedding_dim)
+        self.features.weight.requires_grad_(False)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, 0, 0.1)
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Features of faces: (B, 3, 112, 112) in [-1, 1] -> (B, D), not normalised."""
+        x = self.prelu(self.bn1(self.conv1(faces)))
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            for block in stage:
+                if self.checkpointing and self.training:
+                    x = torch.utils.checkpoint.checkpoint(block, x, use_reentrant=False)
+                else:
+                    x = block(x)
+        x = self.dropout(self.bn2(x).flatten(1))
+        with torch.autocast(faces.device.type, enabled=False):  # the embedding itself is always float32
+            return self.features(self.fc(x.float()))
+
+
+def iresnet(
+    depth: int, se: bool | SqueezeExcite = False, embedding_dim: int = 512, width: int = 64, dropout: float = 0.0
+) -> IResNet:
+    """An IResNet with random weights; at width 64 its state dict equals the released networks', name by name.
+
+    Args: as ``IResNet``; ``se=True`` means ``shortcut``, ``False`` means ``none``.
+
+    Raises:
+        InputError: If the depth or the kind of squeeze-excitation is unknown.
+    """
+    if depth not in BLOCKS:
+        raise InputError(f"depth={depth} is not an IResNet; choose from {', '.join(map(str, BLOCKS))}")
+    if isinstance(se, bool):
+        se = "shortcut" if se else "none"
+    if se not in ("none", "shortcut", "standard"):
+        raise InputError(f"se={se} is unknown; choose from none, shortcut, standard")
+    return IResNet(depth, se, embedding_dim, width, dropout)
+
+
+def build_backbone(settings: Backbone) -> nn.Module:
+    """The network that a recipe names, with random weights.
+
+    Raises:
+        InputError: If the recipe names an unknown network.
+    """
+    if settings.kind == "iresnet":
+        return iresnet(settings.depth, settings.se, settings.embedding_dim, settings.width, settings.dropout)
+    raise InputError(f"backbone kind={settings.kind} is unknown; choose from iresnet")
