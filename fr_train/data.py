@@ -45,12 +45,12 @@ def _decode_jpeg(encoded: bytes) -> Tensor | None:
     if not encoded.startswith(_JPEG_START) or _JPEG_END not in encoded[-16:]:
         return None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # torch warns that bytes are read-only; they are only read
-        source = torch.frombuffer(encoded, dtype=torch.uint8)
-    try:
-        return decode_jpeg(source, mode=ImageReadMode.RGB).permute(1, 2, 0)
-    except RuntimeError:
-        return None
+        warnings.simplefilter("ignore")  # that bytes are read-only (they are only read), that the decoder will move
+        try:
+            source = torch.frombuffer(encoded, dtype=torch.uint8)
+            return decode_jpeg(source, mode=ImageReadMode.RGB).permute(1, 2, 0)
+        except RuntimeError:
+            return None
 
 
 def _resize(image: Tensor) -> Tensor:
@@ -125,6 +125,7 @@ class FaceBatches(Dataset):
             sampler=range(start_step, len(self)),
             num_workers=num_workers,
             pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # else a new loader draws from the run's generator, and a resumed run differs
             worker_init_fn=_one_thread,
         )
 

@@ -81,8 +81,10 @@ class _Run:
 
     def __init__(self, faces: Faces, recipe: Recipe, seed: int, device: torch.device) -> None:
         self.recipe, self.seed, self.device, self.step = recipe, seed, device, 0
-        self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
-        self.backbone = build_backbone(recipe.backbone).to(device).to(memory_format=self.layout)
+        # oneDNN of torch 2.14 corrupts memory in the float32 backward of channels-last convolutions under 16 channels.
+        self.channels_last = recipe.channels_last and recipe.backbone.width >= 16
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        self.backbone = build_backbone(recipe.backbone).to(device).to(memory_format=layout)
         self.head = Head(faces.num_identities, recipe).to(device)
         self.optimizer = _make_optimizer(self.backbone, self.head, recipe.optimizer)
         self.scaler = torch.amp.GradScaler(enabled=recipe.precision == "fp16")
@@ -97,7 +99,7 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         settings = self.recipe.augmentation
-        images = batch.on(self.device, settings, self.seed, channels_last=self.recipe.channels_last)
+        images = batch.on(self.device, settings, self.seed, channels_last=self.channels_last)
         autocast = _AUTOCAST.get(self.recipe.precision)
         with torch.autocast(self.device.type, autocast, enabled=autocast is not None):
             features = self.wrapped_backbone(images)
@@ -223,7 +225,7 @@ def _loop(
             epoch_ends = run.step % batches.steps_per_epoch == 0
             row = journal.add(run.step, size, waited, values, lr, is_due=epoch_ends)
             if row:
-                bar.set_postfix(loss=f"{row['loss']:.2f}", lr=f"{lr:.1e}")
+                bar.set_postfix(loss=f"{row['loss']:.2f}", lr=f"{lr:.1e}", refresh=False)
             if epoch_ends and is_writing:
                 run.save(checkpoint)
 
