@@ -12,7 +12,8 @@ from bench.runtime import Stopwatch
 from bench.stages import Stage, Stages, stage_lock
 from evaluate.embed import FaceNetwork, embed
 from evaluate.protocol import load_protocol
-from evaluate.verify import Verification, verify, write_scores
+from evaluate.scores import write_scores
+from evaluate.verify import Verification, verify
 
 
 def evaluate_network(
@@ -39,7 +40,7 @@ def evaluate_network(
             with stopwatch.phase("verify"):
                 verifications.append(verify(lambda images: embed(network, images, device=device), protocol))
             num_images += len(protocol.faces)
-        write_scores(stage.directory / "scores.npz", verifications)
+        write_scores(stage.directory / "scores.npz", {one.name: one.arrays for one in verifications})
         cost = stopwatch.cost(images=num_images, phase="verify", device=device)
         costs = row.get("stage_costs", {}) | {"evaluate": cost}
         header = stage.card_header(scale=stage.directory.parent.parent.name, seed=seed)

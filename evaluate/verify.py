@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -10,7 +9,6 @@ from numpy.typing import NDArray
 
 from bench.cards import ProtocolResult
 from bench.errors import InputError
-from bench.files import atomic_path
 from evaluate import metrics
 from evaluate.embed import ImageArray
 from evaluate.protocol import Protocol
@@ -35,6 +33,11 @@ class Verification:
     """Whether each pair was decided rightly at its fold's published threshold, shape (P,)."""
     seconds: float
     """Wall time of embedding and scoring."""
+
+    @property
+    def arrays(self) -> dict[str, NDArray]:
+        """What scores.npz keeps, each of shape (P,)."""
+        return {"scores": self.scores, "is_genuine": self.is_genuine, "fold": self.fold, "is_correct": self.is_correct}
 
     @property
     def fold(self) -> NDArray[np.int64]:
@@ -102,30 +105,6 @@ def check_result(name: str, result: ProtocolResult, folds: NDArray) -> None:
     tars = [tar for far, tar in sorted(result.tar_at_far.items(), key=lambda item: float(item[0])) if tar is not None]
     if tars != sorted(tars):
         raise RuntimeError(f"{name}: TAR falls as FAR rises: {result.tar_at_far}")
-
-
-def write_scores(path: str | Path, verifications: list[Verification]) -> None:
-    """Write ``scores.npz``: for each protocol NAME the arrays NAME/scores, NAME/is_genuine, NAME/fold, NAME/is_correct."""
-    arrays = {
-        f"{one.name}/{key}": getattr(one, key)
-        for one in verifications
-        for key in ("scores", "is_genuine", "fold", "is_correct")
-    }
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-
-
-def read_scores(path: str | Path) -> dict[str, dict[str, NDArray]]:
-    """Read ``scores.npz``: protocol name -> arrays ``scores``, ``is_genuine``, ``fold``, ``is_correct``."""
-    protocols: dict[str, dict[str, NDArray]] = {}
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            for key in arrays.files:
-                name, _, field = key.rpartition("/")
-                protocols.setdefault(name, {})[field] = arrays[key]
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not a whole scores.npz ({error}); run the evaluation again") from None
-    return protocols
 
 
 def _tar(scores: NDArray, is_genuine: NDArray, far: float) -> float | None:

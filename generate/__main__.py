@@ -54,7 +54,7 @@ def _describe_files(generator: FilesGenerator, directory: Path) -> dict[str, Any
 
 def _render(generator: RenderGenerator, directory: Path, seed: int) -> dict[str, Any]:
     from bench.files import sha256
-    from generate.render import render_dataset
+    from generate.render_dataset import render_dataset
 
     statistics = render_dataset(
         directory,

@@ -1,0 +1,38 @@
+"""The scores of a result on disk, from which every figure can be drawn again."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import InputError
+from bench.files import atomic_path
+
+FIELDS = ("scores", "is_genuine", "fold", "is_correct")
+
+Scores = dict[str, dict[str, NDArray]]
+"""Protocol name -> arrays of FIELDS, each of shape (num_pairs,)."""
+
+
+def write_scores(path: str | Path, scores: Scores) -> None:
+    """Write ``scores.npz`` with the arrays NAME/scores, NAME/is_genuine, ...; it appears whole."""
+    arrays = {f"{name}/{field}": fields[field] for name, fields in scores.items() for field in FIELDS}
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub forgets **kwds of arrays
+
+
+def read_scores(path: str | Path) -> Scores:
+    """Read ``scores.npz``.
+
+    Raises:
+        InputError: If the file is not whole.
+    """
+    scores: Scores = {}
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            for key in arrays.files:
+                name, _, field = key.rpartition("/")
+                scores.setdefault(name, {})[field] = arrays[key]
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not a whole scores.npz ({error}); run the evaluation again") from None
+    return scores
