@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bench.errors import InputError
 from bench.progress import progress
+from evaluate.images import ImageArray
 
 BATCH_SIZE = 64
 PIXEL_FLOOR_SIZE = 28
@@ -29,14 +30,6 @@ class FaceNetwork(Protocol):
     def __call__(self, images: torch.Tensor, /) -> torch.Tensor:
         """Features, shape (B, D), of RGB images in [-1, 1], float, shape (B, 3, 112, 112)."""
         ...
-
-
-class ImageArray(Protocol):
-    """What ``embed`` needs of images: a NumPy array, a memory map, or ``LazyImages``."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: slice, /) -> NDArray[np.uint8]: ...
 
 
 def embed(
@@ -87,11 +80,10 @@ def _prefetched(images: ImageArray, batches: Sequence[slice]) -> Iterator[NDArra
         def load(batch: slice) -> NDArray[np.uint8]:
             return np.ascontiguousarray(images[batch])
 
-        waiting = [pool.submit(load, batch) for batch in batches[:1]]
-        for following in [*batches[1:], None]:
-            pixels = waiting.pop().result()
-            if following is not None:
-                waiting.append(pool.submit(load, following))
+        upcoming = [pool.submit(load, batch) for batch in batches[:1]]
+        for i in range(len(batches)):
+            pixels = upcoming.pop().result()
+            upcoming += [pool.submit(load, batch) for batch in batches[i + 1 : i + 2]]
             yield pixels
 
 

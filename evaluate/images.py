@@ -3,7 +3,7 @@
 import hashlib
 import io
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,14 @@ from bench.errors import InputError
 from bench.records import FACE_SIZE, decode_image
 
 MAX_LISTED = 20
+
+
+class ImageArray(Protocol):
+    """What an embed function needs of images: a NumPy array, a memory map, or ``LazyImages``."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: slice, /) -> NDArray[np.uint8]: ...
 
 
 class LazyImages:

@@ -1,141 +1,204 @@
-"""The leaderboard as one HTML page: sortable tables, curves, histograms and sample grids, all inside the file."""
+"""The leaderboard as one HTML page that needs no other file: tables to sort and filter, curves, histograms, grids."""
 
 import base64
 import io
+import json
 from collections.abc import Sequence
-from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jinja2 import Environment, FileSystemLoader, select_autoescape
-from numpy.typing import NDArray
-from PIL import Image
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+from PIL import Image, UnidentifiedImageError
 
-from bench.cards import ModelCard, ResultCard, read_card
-from evaluate.leaderboard import PublishedRow, Row, Table, cells, heading, published_cells
-from evaluate.scores import read_scores
+from bench.errors import InputError
+from evaluate import figures
+from evaluate.cells import (
+    ABSENT,
+    HOW_TO_READ,
+    closed_recipes,
+    count,
+    footnotes,
+    fraction,
+    printed,
+    published_note,
+    row_facts,
+)
+from evaluate.compare import compare_scores
+from evaluate.published import PublishedRow, series
+from evaluate.rows import FIVE, Row, Table, protocol_title
+from evaluate.scores import Scores, read_scores
 
-_TEMPLATES = Path(__file__).parent / "templates"
-_GRID_WIDTH = 760
-_CURVE_POINTS = 160
+TEMPLATES = Path(__file__).parent / "templates"
+GRID_WIDTH = 640
 
 
-def render_html(tables: Sequence[Table], published: Sequence[PublishedRow], runs: Path) -> str:
-    """The page.
-
-    Args:
-        tables: The rows, grouped by protocols.
-        published: Rows of the literature, shown apart.
-        runs: Where scores.npz and grid.png of the results lie; what is not there is left out.
-    """
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
-    )
-    sections = [
-        {
-            "table": table,
-            "rows": [(row, cells(table, row)) for row in table.rows],
-            "details": [detail for row in table.rows if (detail := _detail(row, runs))],
-        }
-        for table in tables
-    ]
+def render_html(tables: Sequence[Table], published: Sequence[PublishedRow]) -> str:
+    """The page; the same rows give the same bytes."""
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    closed = closed_recipes()
+    cards = [result.card for table in tables for row in table.rows for result in row.results]
     return environment.get_template("leaderboard.html").render(
-        sections=sections,
-        published=[published_cells(row) for row in published],
-        points=_published_points(published),
-        path=partial(_svg_path, width=220, height=150),
+        how_to_read=HOW_TO_READ,
+        tables=[_html_table(table, closed) for table in tables],
+        published=_published_html(published),
+        published_note=published_note(published),
+        size_plot=Markup(_size_plot(tables, published)) if published else None,
+        newest=max((card.created_utc for card in cards), default=None),
+        num_cards=len({(card.scale, card.fingerprint) for card in cards}),
+        five=[protocol_title(name) for name in FIVE],
     )
 
 
-def _detail(row: Row, runs: Path) -> dict[str, Any] | None:
-    """Figures of one row: its sample grid, and for each protocol the ROC and the score histograms."""
-    result = row.first
-    directory = runs / result.scale / "results" / result.fingerprint
-    if result.row == "floor" or not (directory / "scores.npz").exists():
-        return None
-    figures = [
-        {
-            "name": heading(name),
-            "accuracy": f"{100 * result.protocols[name].accuracy:.2f}",
-            "roc": roc_points(arrays["scores"], arrays["is_genuine"]),
-            "histograms": histograms(arrays["scores"], arrays["is_genuine"]),
-        }
-        for name, arrays in read_scores(directory / "scores.npz").items()
-    ]
-    grid = _grid_path(result, runs)
-    return {"result": result, "figures": figures, "grid": _data_uri(grid) if grid else None}
-
-
-def roc_points(scores: NDArray, is_genuine: NDArray[np.bool_]) -> list[tuple[float, float]]:
-    """Points of the ROC, x: log10 of the false accept rate from 1e-3 to 1 mapped to 0..1, y: true accept rate."""
-    genuine, impostor = np.sort(scores[is_genuine]), np.sort(scores[~is_genuine])
-    if not genuine.size or not impostor.size:
-        return []
-    rates = np.logspace(-3, 0, _CURVE_POINTS)
-    allowed = np.floor(rates * impostor.size + 1e-9).astype(int)
-    thresholds = np.where(allowed < impostor.size, impostor[::-1][np.minimum(allowed, impostor.size - 1)], -np.inf)
-    accepted = 1 - np.searchsorted(genuine, thresholds, side="right") / genuine.size
-    return [(float(1 + np.log10(rate) / 3), float(tar)) for rate, tar in zip(rates, accepted, strict=True)]
-
-
-def histograms(
-    scores: NDArray, is_genuine: NDArray[np.bool_], num_bins: int = 48
-) -> dict[str, list[tuple[float, float]]]:
-    """Outlines of the genuine and impostor score histograms over cosine -1 to 1; the higher peak is 1."""
-    edges = np.linspace(-1, 1, num_bins + 1)
-    counts = {
-        name: np.histogram(np.clip(scores[chosen], -1, 1), edges)[0] / max(1, chosen.sum())
-        for name, chosen in (("genuine", is_genuine), ("impostor", ~is_genuine))
-    }
-    peak = max(float(values.max()) for values in counts.values()) or 1.0
-    position = np.repeat((edges + 1) / 2, 2)[1:-1]
+def _html_table(table: Table, closed: set[tuple[str, str]]) -> dict[str, Any]:
+    """All that the template prints of one table."""
+    scores = [_scores_of(row) for row in table.rows]
+    drawn = [place for place, one in enumerate(scores) if one is not None][: figures.MAX_CURVES]
+    colors = dict(zip(drawn, figures.COLORS, strict=False))
+    names = (*table.core, *table.extras)
+    plots = []
+    for name in names:
+        curves = [
+            figures.Curve(table.rows[place].label, colors[place], part[name]["scores"], part[name]["is_genuine"])
+            for place in drawn
+            if (part := scores[place] or {}).get(name) is not None
+        ]
+        if curves:
+            title = protocol_title(name)
+            roc, det = Markup(figures.roc_plot(title, curves)), Markup(figures.det_plot(title, curves))
+            plots.append({"title": title, "roc": roc, "det": det})
+    rows = [_html_row(table, place, closed, scores[place], colors.get(place)) for place in range(len(table.rows))]
     return {
-        name: [(float(x), float(y)) for x, y in zip(position, np.repeat(values / peak, 2), strict=True)]
-        for name, values in counts.items()
+        "key": table.key,
+        "title": table.title,
+        "core": [protocol_title(name) for name in table.core],
+        "extras": [protocol_title(name) for name in table.extras],
+        "rows": rows,
+        "footnotes": footnotes(table),
+        "plots": plots,
+        "legend": [(table.rows[place].label, colors[place]) for place in drawn],
+        "differences": _differences(table, scores),
     }
 
 
-def _svg_path(points: Sequence[tuple[float, float]], *, width: float, height: float, closed: bool = False) -> str:
-    """Points in the unit square as the ``d`` of an SVG path; y points up."""
-    steps = " L".join(f"{x * width:.1f} {(1 - y) * height:.1f}" for x, y in points)
-    if not steps:
-        return ""
-    return f"M0 {height} L{steps} L{width} {height} Z" if closed else f"M{steps}"
+def _html_row(
+    table: Table, place: int, closed: set[tuple[str, str]], scores: Scores | None, color: str | None
+) -> dict[str, Any]:
+    row = table.rows[place]
+    facts = row_facts(table, place, closed)
+    spreads = [(one.mean.value - 2 * one.mean.spread, one.mean.value + 2 * one.mean.spread) for one in table.rows]
+    low, high = min(low for low, _ in spreads), max(high for _, high in spreads)
+    interval = (row.mean.value, row.mean.spread, low, high, table.best_floor, color or figures.GREY)
+    marks = {note: mark for mark, note in footnotes(table).items()}
+    dataset = row.card.dataset or {}
+    return facts | {
+        "label": row.label,
+        "is_floor": row.is_floor,
+        "marks": [marks[note] for note in row.notes],
+        "interval": Markup(figures.interval_plot(*interval)),
+        "cells": [facts["cells"][name] for name in (*table.core, *table.extras)],
+        "values": {"mean": row.mean.value, "images": dataset.get("num_images"), "hours": row.device_hours},
+        "histograms": [
+            Markup(figures.histogram_plot(protocol_title(name), scores[name]["scores"], scores[name]["is_genuine"]))
+            for name in (*table.core, *table.extras)
+            if scores and name in scores
+        ],
+        "grid": _grid_uri(row),
+        "results": [result.card for result in row.results],
+        "details": _details(row),
+    }
 
 
-def _published_points(published: Sequence[PublishedRow]) -> list[dict[str, Any]]:
-    """Published averages against the number of images, on a log axis from 1e5 to 1e8."""
+def _details(row: Row) -> list[tuple[str, list[str]]]:
+    """Table of a row's protocols beyond accuracy, for the first seed: header first."""
+    fars = list(dict.fromkeys(far for name in row.core for far in row.card.protocols[name].tar_at_far))
+    head = [
+        "exact threshold",
+        "AUC",
+        "EER",
+        "d'",
+        *(f"TAR at FAR {far}" for far in fars),
+        "pairs",
+        "SHA-256 of the set",
+    ]
+    lines = [("", head)]
+    for name in (*row.core, *row.extras):
+        one = row.card.protocols[name]
+        tars = [fraction(one.tar_at_far.get(far)) for far in fars]
+        d_prime = ABSENT if one.d_prime is None else f"{one.d_prime:.2f}"
+        values = [fraction(one.exact_accuracy), fraction(one.auc), fraction(one.eer), d_prime, *tars]
+        lines.append((protocol_title(name), [*values, f"{one.num_pairs:,}", (one.sha256 or ABSENT)[:16]]))
+    return lines
+
+
+def _differences(table: Table, scores: Sequence[Scores | None]) -> str:
+    """Differences of all pairs of rows that have the first seed's scores on the same pairs, as JSON."""
+    rows = [place for place, one in enumerate(scores) if one is not None]
+    found = {}
+    for a, b in combinations(rows, 2):
+        first, second = ({name: (scores[i] or {})[name] for name in table.core} for i in (a, b))
+        try:
+            differences = compare_scores(first, second)
+        except InputError:  # other pairs: the page says that they cannot be compared
+            continue
+        found[f"{a},{b}"] = {
+            "mean" if name == "mean" else protocol_title(name): [
+                *(round(100 * value, 3) for value in (one.value, one.low, one.high)),
+                float(f"{one.p_value:.3g}"),
+            ]
+            for name, one in differences.items()
+        }
+    return Markup(json.dumps({"rows": {i: table.rows[i].label for i in rows}, "pairs": found}).replace("<", "\\u003c"))
+
+
+def _scores_of(row: Row) -> Scores | None:
+    """Scores of the first seed; None where they are not there or lack a protocol."""
+    path = row.results[0].scores_path
+    scores = read_scores(path) if path else None
+    return scores if scores and set(row.core) <= scores.keys() else None
+
+
+def _size_plot(tables: Sequence[Table], published: Sequence[PublishedRow]) -> str:
+    def point(row: PublishedRow) -> figures.SizePoint:
+        color = "#2e8b57" if row.is_real else figures.GREY
+        return figures.SizePoint(row.dataset, row.num_images or 0, row.mean or 0, color, is_filled=False)
+
+    points = [point(row) for row in published if row.num_images and row.mean]
+    lines = {name: [point(row) for row in rows] for name, rows in series(list(published)).items()}
+    for table in tables:
+        for row in table.rows:
+            num_images = (row.card.dataset or {}).get("num_images")
+            if table.core == FIVE and num_images and not row.is_floor:
+                mean, spread = 100 * row.mean.value, 100 * row.mean.spread
+                points.append(figures.SizePoint(row.label, num_images, mean, figures.COLORS[1], True, spread))
+    return figures.size_plot(points, lines)
+
+
+def _published_html(published: Sequence[PublishedRow]) -> list[dict[str, Any]]:
     return [
         {
-            "x": (np.log10(row.num_images) - 5) / 3,
-            "y": (row.average - 70) / 30,
-            "name": row.dataset,
-            "average": row.average,
-            "is_real": "real" in row.dataset.lower(),
-            "is_hsface": row.dataset.startswith("HSFace"),
+            "row": row,
+            "accuracies": [printed(row.accuracies[name]) for name in FIVE],
+            "mean": printed(row.printed_mean if row.is_misprint else row.mean),
+            "mean_of_five": printed(row.mean),
+            "images": count(row.num_images),
+            "identities": count(row.num_identities),
         }
         for row in published
-        if row.average and row.num_images and row.average >= 70 and row.num_images >= 1e5
     ]
 
 
-def _grid_path(result: ResultCard, runs: Path) -> Path | None:
-    """The sample grid of the dataset behind a result."""
-    root = runs / result.scale
-    model_path = root / "models" / str(result.inputs.get("model")) / "model.json"
-    if not model_path.exists():
+def _grid_uri(row: Row) -> str | None:
+    """The dataset's sample grid as a small JPEG inside the page; None where there is none that decodes."""
+    path = row.results[0].grid_path
+    if path is None:
         return None
-    path = root / "faces" / str(read_card(model_path, ModelCard).inputs.get("dataset")) / "grid.png"
-    return path if path.exists() else None
-
-
-def _data_uri(path: Path) -> str | None:
     try:
-        picture = Image.open(path).convert("RGB")
-    except OSError:
+        image = Image.open(path).convert("RGB")
+    except (UnidentifiedImageError, OSError):
         return None
-    picture.thumbnail((_GRID_WIDTH, 10_000))
+    image.thumbnail((GRID_WIDTH, 4 * GRID_WIDTH))
     buffer = io.BytesIO()
-    picture.save(buffer, format="JPEG", quality=88)
+    image.save(buffer, format="JPEG", quality=82, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

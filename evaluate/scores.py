@@ -1,6 +1,8 @@
 """The scores of a result on disk, from which every figure can be drawn again."""
 
+import zlib
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +31,14 @@ def read_scores(path: str | Path) -> Scores:
     """
     scores: Scores = {}
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            for key in arrays.files:
+        with np.load(path, allow_pickle=False) as file:
+            for key in file.files:
                 name, _, field = key.rpartition("/")
-                scores.setdefault(name, {})[field] = arrays[key]
-    except (OSError, ValueError) as error:
+                scores.setdefault(name, {})[field] = file[key]
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise InputError(f"{path} is not a whole scores.npz ({error}); run the evaluation again") from None
+    for name, arrays in scores.items():
+        missing = [field for field in FIELDS if field not in arrays]
+        if missing:
+            raise InputError(f"{path}: {name} lacks {', '.join(missing)}; run the evaluation again")
     return scores

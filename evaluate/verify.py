@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bench.cards import ProtocolResult
 from bench.errors import InputError
 from evaluate import metrics
-from evaluate.embed import ImageArray
+from evaluate.images import ImageArray
 from evaluate.protocol import Protocol
 
 NUM_FOLDS = 10

@@ -1,7 +1,7 @@
 """Augmentation of whole batches: uint8 faces in, uint8 faces out; then normalising and random erasing on the device.
 
-What happens to a face depends on (seed, epoch, index) alone: every random number is a hash of these three and of its own
-purpose, so neither batch, worker, rank nor the other settings change it. The three AdaFace augmentations follow the
+What happens to a face depends on (seed, epoch, index) alone: every random number is a hash of these three and of its
+own purpose, so neither batch, worker, rank nor the other settings change it. The three AdaFace augmentations follow the
 authors' order: crop, low resolution, photometric (arXiv 2204.00964 and code); then flip, normalise, erase.
 
 Legend: B batch, K draws per face, H W pixels. Batches are channels-last, as images are decoded: (B, H, W, 3).
@@ -35,7 +35,7 @@ def draw(seed: int, epoch: int, indices: NDArray[np.int64], purpose: str) -> NDA
     counter = np.arange(_DRAWS_PER_PURPOSE) + _DRAWS_PER_PURPOSE * _PURPOSES.index(purpose)
     for part in (np.array([[seed]]), np.array([[epoch]]), indices[:, None], counter[None, :]):
         key = _mix(key ^ (part.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)))
-    return (key >> np.uint64(11)) * 2.0**-53
+    return (key >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def _mix(key: NDArray[np.uint64]) -> NDArray[np.uint64]:

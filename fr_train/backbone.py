@@ -33,15 +33,16 @@ class _RowPReLU(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         rows, weight = ctx.saved_tensors
-        weight_gradient = rows.clamp_max(0).mul_(gradient).sum(0)
-        return torch.where(rows > 0, gradient, gradient * weight), weight_gradient
+        positive = torch.ops.aten.threshold_backward(gradient, rows, 0.0)  # torch.where is three times slower
+        negative = gradient - positive
+        return positive.addcmul_(negative, weight), (rows * negative).sum(0)
 
 
 class PReLU(nn.PReLU):
     """``nn.PReLU``, several times as fast when training on channels-last batches on a CPU.
 
-    There PyTorch's kernel loops over the few channels of one pixel, and its backward is not vectorised. A whole image row,
-    with the weight repeated for each pixel, is one long loop with the same result.
+    There PyTorch's kernel loops over the few channels of one pixel, and its backward is not vectorised. A whole image
+    row, with the weight repeated for each pixel, is one long loop with the same result.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -109,8 +110,8 @@ class IResNet(nn.Module):
 
     Args:
         depth: 18, 34, 50, 100 or 200.
-        se: Squeeze-excitation: none; ``shortcut``, in the first block of each stage and on its shortcut, as the released
-            HSFace networks have it; or ``standard``, on the residual of every block.
+        se: Squeeze-excitation: none; ``shortcut``, in the first block of each stage and on its shortcut, as the
+            released HSFace networks have it; or ``standard``, on the residual of every block.
         embedding_dim: Length D of the features.
         width: Channels of the stem and the first stage; the other stages have 2, 4, 8 times as many.
         dropout: Share of the last feature map that is dropped in training.
@@ -141,8 +142,8 @@ class IResNet(nn.Module):
     def forward(self, faces: Tensor) -> Tensor:
         """Features of faces: (B, 3, 112, 112) in [-1, 1] -> (B, D), not normalised."""
         x = self.prelu(self.bn1(self.conv1(faces)))
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            for block in stage:
+        for name in ("layer1", "layer2", "layer3", "layer4"):
+            for block in self.get_submodule(name).children():
                 if self.checkpointing and self.training:
                     x = torch.utils.checkpoint.checkpoint(block, x, use_reentrant=False)
                 else:

@@ -1,8 +1,8 @@
 """Margins: cosines in, logits out. One class per published loss, with its paper and its authors' defaults.
 
 A margin changes the target column of each row, and CurricularFace also the hard others; everything is then scaled.
-Gradients are exact, by autograd (the reference ArcFace leaves its margin out of the gradient), and finite at cosine +-1,
-where the angle has no derivative: there the sine is held at 3e-4.
+Gradients are exact, by autograd (the reference ArcFace leaves its margin out of the gradient), and finite at cosine
++-1, where the angle has no derivative: there the sine is held at 3e-4.
 
 Legend: B batch, C identities (those of this process, where a head is split over processes).
 """
@@ -22,11 +22,14 @@ def _sine(cosine: Tensor) -> Tensor:
     return ((1 - cosine) * (1 + cosine)).clamp_min(_MIN_SQUARED_SINE).sqrt()
 
 
-def _cosine_of_sum(cosine: Tensor, angle: float | Tensor) -> Tensor:
-    """cos(theta + angle), without leaving the cosine: no arccos, no loss of digits."""
-    if isinstance(angle, Tensor):
-        return cosine * angle.cos() - _sine(cosine) * angle.sin()
-    return cosine * math.cos(angle) - _sine(cosine) * math.sin(angle)
+def _cosine_of_sum(cosine: Tensor, angle: float | Tensor, *, monotone: bool = False) -> Tensor:
+    """cos(theta + angle), without leaving the cosine: no arccos, no loss of digits.
+
+    With ``monotone``, a theta beyond pi - angle gets cos theta - angle * sin(angle), which goes on falling.
+    """
+    angle = torch.as_tensor(angle, dtype=cosine.dtype, device=cosine.device)
+    moved = cosine * angle.cos() - _sine(cosine) * angle.sin()
+    return torch.where(cosine > -angle.cos(), moved, cosine - angle * angle.sin()) if monotone else moved
 
 
 class Margin(nn.Module):
@@ -82,28 +85,41 @@ class Margin(nn.Module):
 
 
 class CombinedMargin(Margin):
-    """s * (cos(multiplier * theta + margin) - cosine_margin). Source: insightface ``losses.py``; arXiv 1801.07698, eq. 4."""
+    """s * (cos(multiplier * theta + margin) - cosine_margin). Source: arXiv 1801.07698, eq. 4; insightface.
+
+    Beyond an angle of pi the cosine rises again, and training can sink into a false minimum where every target lies at
+    cosine -1 (arcface_torch escapes it by leaving the margin out of the gradient). With ``monotone`` it goes on falling
+    by the authors' own rules: ArcFace's first code where the multiplier is 1, SphereFace's (-1)**k cos - 2k elsewhere.
+    """
 
     def __init__(
-        self, scale: float = 64.0, multiplier: float = 1.0, margin: float = 0.5, cosine_margin: float = 0.0
+        self,
+        scale: float = 64.0,
+        multiplier: float = 1.0,
+        margin: float = 0.5,
+        cosine_margin: float = 0.0,
+        monotone: bool = False,
     ) -> None:
         super().__init__(scale)
         self.multiplier, self.margin, self.cosine_margin = multiplier, margin, cosine_margin
+        self.monotone = monotone
 
     def target(self, cosine: Tensor, feature_norms: Tensor | None) -> Tensor:
         """Logits of the targets."""
         if self.multiplier == 1:
-            moved = _cosine_of_sum(cosine, self.margin)
+            moved = _cosine_of_sum(cosine, self.margin, monotone=self.monotone)
         else:
-            moved = (self.multiplier * torch.atan2(_sine(cosine), cosine) + self.margin).cos()
+            angle = self.multiplier * torch.atan2(_sine(cosine), cosine) + self.margin
+            half_turns = (angle.detach() / math.pi).floor() if self.monotone else torch.zeros_like(angle)
+            moved = (1 - 2 * (half_turns % 2)) * angle.cos() - 2 * half_turns
         return self.scale * (moved - self.cosine_margin)
 
 
 class ArcFace(CombinedMargin):
-    """s * cos(theta + margin), margin in radians; nothing special beyond pi. Source: arXiv 1801.07698."""
+    """s * cos(theta + margin), margin in radians. Source: arXiv 1801.07698."""
 
-    def __init__(self, scale: float = 64.0, margin: float = 0.5) -> None:
-        super().__init__(scale, margin=margin)
+    def __init__(self, scale: float = 64.0, margin: float = 0.5, monotone: bool = False) -> None:
+        super().__init__(scale, margin=margin, monotone=monotone)
 
 
 class CosFace(Margin):
@@ -119,20 +135,20 @@ class CosFace(Margin):
 
 
 class SphereFace(CombinedMargin):
-    """s * cos(margin * theta), without the paper's piecewise continuation beyond pi. Source: arXiv 1704.08063.
+    """s * cos(margin * theta). Source: arXiv 1704.08063; 1.7 from the reference trainer.
 
-    With the default 1.7 the target angle may reach 106 degrees before the logit turns; as in the reference trainer.
+    The logit turns at 106 degrees, as in the reference trainer; with ``monotone`` it falls on, as in the paper.
     """
 
-    def __init__(self, scale: float = 64.0, margin: float = 1.7) -> None:
-        super().__init__(scale, multiplier=margin, margin=0.0)
+    def __init__(self, scale: float = 64.0, margin: float = 1.7, monotone: bool = False) -> None:
+        super().__init__(scale, multiplier=margin, margin=0.0, monotone=monotone)
 
 
 class CurricularFace(Margin):
     """ArcFace, and others harder than the target weigh (t + cos), t the running mean of target cosines.
 
-    A target beyond pi - margin gets cos theta - margin * sin(margin) instead. Source: arXiv 2004.00288 and the authors' code
-    (the trainer of HSFace updates t from all cosines instead).
+    A target beyond pi - margin gets cos theta - margin * sin(margin) instead. Source: arXiv 2004.00288 and the authors'
+    code (the trainer of HSFace updates t from all cosines instead).
     """
 
     t: Tensor
@@ -144,9 +160,7 @@ class CurricularFace(Margin):
 
     def target(self, cosine: Tensor, feature_norms: Tensor | None) -> Tensor:
         """Logits of the targets."""
-        beyond = cosine - math.sin(math.pi - self.margin) * self.margin
-        inside = cosine > math.cos(math.pi - self.margin)
-        return self.scale * torch.where(inside, _cosine_of_sum(cosine, self.margin), beyond)
+        return self.scale * _cosine_of_sum(cosine, self.margin, monotone=True)
 
     def others(self, cosine: Tensor, target_cosine: Tensor) -> Tensor:
         """Logits of all columns; hard ones are those above cos(theta + margin) of their row's target."""
@@ -155,15 +169,15 @@ class CurricularFace(Margin):
 
     @torch.no_grad()
     def observe(self, target_cosine: Tensor, feature_norms: Tensor | None) -> None:
-        """T <- 0.99 t + 0.01 mean target cosine, before it is used."""
+        """Take the batch in: t becomes 0.99 t + 0.01 mean target cosine, before it is used."""
         self.t.mul_(0.99).add_(0.01 * target_cosine.mean())
 
 
 class MagFace(Margin):
     """ArcFace with a margin that grows linearly with the feature norm, and a regularizer that lets norms grow.
 
-    Norms are clamped to [lower_norm, upper_norm]; g(a) = a / upper_norm**2 + 1 / a. Source: arXiv 2103.06627; weight 35 and the
-    other defaults from the authors' code, without its easy-margin branch.
+    Norms are clamped to [lower_norm, upper_norm]; g(a) = a / upper_norm**2 + 1 / a. Source: arXiv 2103.06627; weight 35
+    and the other defaults from the authors' code, without its easy-margin branch; ``monotone`` as in CombinedMargin.
     """
 
     needs_norms = True
@@ -176,8 +190,10 @@ class MagFace(Margin):
         lower_margin: float = 0.45,
         upper_margin: float = 0.8,
         regularizer_weight: float = 35.0,
+        monotone: bool = False,
     ) -> None:
         super().__init__(scale)
+        self.monotone = monotone
         self.lower_norm, self.upper_norm = lower_norm, upper_norm
         self.lower_margin, self.upper_margin = lower_margin, upper_margin
         self.regularizer_weight = regularizer_weight
@@ -186,7 +202,7 @@ class MagFace(Margin):
         """Logits of the targets; gradient flows into the norms too."""
         slope = (self.upper_margin - self.lower_margin) / (self.upper_norm - self.lower_norm)
         margins = self.lower_margin + slope * (self._clamped(feature_norms) - self.lower_norm)
-        return self.scale * _cosine_of_sum(cosine, margins)
+        return self.scale * _cosine_of_sum(cosine, margins, monotone=self.monotone)
 
     def regularizer(self, feature_norms: Tensor | None) -> Tensor:
         """Mean of g over the batch."""
@@ -202,9 +218,10 @@ class MagFace(Margin):
 class AdaFace(Margin):
     """Margin by image quality: q, the standardised feature norm, moves it from the angle to the cosine.
 
-    s * (cos(theta - margin * q) - (margin + margin * q)), q = h * (norm - mean) / std in [-1, 1]; angles stay in [1e-3, pi - 1e-3]
-    and cosines in [-0.999, 0.999]. Mean and std follow the batches by ``t_alpha``: 1 takes the batch's own, the authors'
-    scripts use 0.01. Source: arXiv 2204.00964 and the authors' code (the trainer of HSFace scales the angle by 1 + g).
+    s * (cos(theta - margin * q) - (margin + margin * q)), q = h * (norm - mean) / std in [-1, 1]; angles stay in
+    [1e-3, pi - 1e-3] and cosines in [-0.999, 0.999]. Mean and std follow the batches by ``t_alpha``: 1 takes the
+    batch's own, the authors' scripts use 0.01. Source: arXiv 2204.00964 and the authors' code (the trainer of HSFace
+    scales the angle by 1 + g).
     """
 
     needs_norms = True
@@ -243,10 +260,10 @@ class AdaFace(Margin):
 
 
 class UniFace(Margin):
-    """One threshold for all pairs: logits s * (cos theta - margin) - bias of the target, s * cos theta - bias of others.
+    """One threshold for all pairs: s * (cos theta - margin) - bias for the target, s * cos theta - bias for others.
 
-    Each logit is a decision of its own: softplus(-target) plus the sum of softplus(other). The bias is learnt, and starts
-    at log(10 * num_identities). Source: Zhou et al., UniFace, ICCV 2023, and the authors' code.
+    Each logit is a decision of its own: softplus(-target) plus the sum of softplus(other). The bias is learnt, and
+    starts at log(10 * num_identities). Source: Zhou et al., UniFace, ICCV 2023, and the authors' code.
     """
 
     pairwise = True

@@ -61,6 +61,8 @@ class Head(nn.Module):
             parameters["margin"] = settings.margin
         if settings.kind == "uniface":
             parameters["num_identities"] = num_identities
+        if settings.kind in ("arcface", "sphereface", "magface", "combined"):
+            parameters = {"monotone": True} | parameters  # else the head can collapse, see CombinedMargin
         self.margin = make_margin(settings.kind, **parameters)
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ _TILE = 256
 
 @cache
 def _noise(roughness: float, stretch: float = 1.0) -> Floats:
-    """Tileable noise (_TILE, _TILE), mean 0 and spread 1, with power falling as frequency ** -roughness."""
+    """Tileable noise (_TILE, _TILE), mean 0 and spread 1; amplitudes fall as frequency ** -roughness, faster along y."""
     rng = np.random.default_rng([3, round(roughness * 100), round(stretch * 100)])
     fy, fx = np.fft.fftfreq(_TILE)[:, None] * stretch, np.fft.fftfreq(_TILE)[None]
     frequency = np.maximum(np.hypot(fx, fy), 2 / _TILE)
@@ -79,24 +79,29 @@ def paint_head(x: Floats, y: Floats, z: Floats, hair: Floats, person: Identity, 
     near = front[(np.abs(fax - EYE_X) < 15) & (fy > -24) & (fy < 12)]
     _brows(albedo, near, x[near], ax[near], y[near], person, age)
     _eyes(albedo, gloss, eyeball, near, x[near], ax[near], y[near], person, factors)
-    _stubbly_scalp(albedo, hair, x, y, z, person, age)
+    _stubbly_scalp(albedo, gloss, hair, x, y, z, person, age)
     return albedo, gloss, eyeball
+
+
+def _around(x: Floats, z: Floats) -> Floats:
+    """Length along the skin from the middle of the face, roughly; so that textures do not smear over the sides."""
+    return x + (50 - z) * np.clip(x / 40, -1, 1)
 
 
 def _skin(x: Floats, ax: Floats, y: Floats, z: Floats, person: Identity, age: float) -> tuple[Floats, Floats]:
     offset = person.seed % 9973
-    around = np.where(ax > 30, x - z * np.sign(x), x)  # so that texture does not smear over the sides
+    around = _around(x, z)
     coarse = _sample(_noise(1.6), around * 1.6 + offset, y * 1.6 + offset // 7)
     pores = _sample(_noise(0.3), around * 3.1 + offset, y * 3.1)
     albedo = _column(person.skin) * (1 + (0.05 + 0.05 * age) * coarse + (0.035 + 0.03 * age) * pores)
     blush = _gauss(ax - 23, y - 21, 8, 8) + 0.8 * _gauss(x, y - 20, 6, 4) + 0.4 * _gauss(x, y - 56, 7, 4) + 0.5 * (ax > 41)
-    blush *= 0.35 + 0.65 * person.ruddiness + 0.15 * coarse
+    blush *= 0.3 + 0.5 * person.ruddiness + 0.15 * coarse
     albedo *= 1 + _column(np.array([0.06, -0.16, -0.14])) * blush
     shade = 0.16 + 0.22 * age
     dark = shade * _gauss(ax - 15, y - 7.5, 6, 3) + 0.10 * _gauss(ax - 12, y + 3, 4, 4)
-    dark += 0.32 * _gauss(x, y - 26.2, 7, 1.8) + 0.16 * _gauss(ax - 11.6, y - 21, 1.5, 3.5)
+    dark += 0.20 * _gauss(x, y - 26.5, 6, 1.8) + 0.16 * _gauss(ax - 11.6, y - 21, 1.5, 3.5)
     dark += 0.20 * _gauss(x, y - 49.5, 7, 1.8) + 0.10 * _gauss(x, y - 31, 1.3, 4)
-    dark += 0.55 * _gauss(ax - 4.0, y - 23.6 + 0.12 * ax, 2.0, 1.0) * (z > 30)  # nostrils
+    dark += 0.55 * _gauss(ax - 3.4, y - 23.6 + 0.25 * ax, 1.5, 0.8) * (z > 30)  # nostrils
     dark += 0.40 * smoothstep(57, 66, y) * smoothstep(38, 20, z)
     albedo *= 1 - _column(np.array([0.75, 0.95, 1.0])) * np.minimum(dark, 0.85)
     if person.freckles > 0.05 or age > 0.5:
@@ -161,17 +166,17 @@ def _lips(albedo: Floats, gloss: Floats, where: NDArray, x: Floats, y: Floats, p
 def _beard(albedo: Floats, x: Floats, ax: Floats, y: Floats, z: Floats, person: Identity, factors: Factors, age: float) -> None:
     if person.masculinity < 0:
         return
-    where = np.flatnonzero((y > 4) & (y < 72) & (z > 2))
+    where = np.flatnonzero((y > 4) & (y < 72) & (z > -12))
     x, ax, y, z = x[where], ax[where], y[where], z[where]
-    cheek = y - (22 + 17 * smoothstep(36, 14, ax) - 26 * smoothstep(34, 42, ax))
+    cheek = y - (22 + 17 * smoothstep(36, 14, ax) - 20 * smoothstep(34, 42, ax))
     full = smoothstep(-3, 4, cheek) * smoothstep(72, 62, y)
     lip = 1 - smoothstep(1.0, -0.8, np.hypot(x / (MOUTH_X + 0.5), (y - MOUTH_Y) / 5.5) * 6 - 6)
     moustache = smoothstep(27.0, 29.5, y) * smoothstep(40.5, 38, y - 0.15 * ax) * smoothstep(18, 14, ax)
     goatee = np.maximum(moustache, smoothstep(18, 13, ax) * smoothstep(42, 46, y - 0.2 * ax + 2) * smoothstep(72, 62, y))
     region = {"none": full, "stubble": full, "moustache": moustache, "goatee": goatee, "full": full}[person.beard]
-    region = region * np.clip(lip, 0, 1) * smoothstep(-1, 8, y - 26 + 40 * smoothstep(14, 34, ax))
+    region = region * np.clip(lip, 0, 1) * smoothstep(-12, 6, z) * smoothstep(-1, 8, y - 26 + 40 * smoothstep(14, 34, ax))
     density = {"none": 0.10, "stubble": 0.38}.get(person.beard, 0.95 * person.beard_density) * (0.45 + 0.55 * factors.beard_growth)
-    hairs = _sample(_noise(0.4, 0.35), x * 3.2 - y * 0.4, y * 1.7)
+    hairs = _sample(_noise(1.0, 3.0), _around(x, z) * 3.2 - y * 0.4, y * 1.7)
     alpha = np.clip(density * (1 + 0.35 * hairs), 0, 1) * region
     color = _grey(person, 1.1 * age) * 0.9
     _blend(albedo, where, _column(color) * (1 + 0.2 * hairs), alpha)
@@ -187,9 +192,9 @@ def _brows(albedo: Floats, where: NDArray, x: Floats, ax: Floats, y: Floats, per
     t = np.clip((ax - start) / (end - start), 0, 1)
     middle = -person.brow_height + 0.6 - person.brow_arch * (np.sin(np.pi * np.clip(t * 0.9, 0, 1) ** 1.4) - 0.25) + 1.2 * t**3
     thickness = person.brow_thickness * (1 - 0.65 * t**1.5) * (1 - 0.15 * age)
-    hairs = _sample(_noise(0.5, 0.4), (x - np.sign(x) * y * 0.9) * 4.2, y * 2.0)
+    hairs = _sample(_noise(1.0, 3.0), (x - np.sign(x) * y * 0.9) * 4.2, y * 2.0)
     alpha = smoothstep(-0.8, 0.7, thickness - np.abs(y - middle) + 0.35 * hairs)
-    alpha *= smoothstep(start - 1.6, start + 1.2, ax) * smoothstep(end + 1.2, end - 2.5, ax)
+    alpha *= smoothstep(start - 2.0, start + 3.5, ax - 0.8 * (y - middle)) * smoothstep(end + 1.2, end - 2.5, ax)
     fair = 0.30 * (person.hair_name == "blond")
     color = _grey(person, 0.75 * age) * 0.75 * (1 - fair) + person.skin * 0.45 * fair
     _blend(albedo, where, _column(color), (0.86 - fair * 0.6) * alpha)
@@ -237,25 +242,27 @@ def _eyes(
     _blend(albedo, where, _column(linear((40, 28, 24))), (0.2 + 0.3 * person.lashes) * lash)
 
 
-def _stubbly_scalp(albedo: Floats, hair: Floats, x: Floats, y: Floats, z: Floats, person: Identity, age: float) -> None:
+def _stubbly_scalp(albedo: Floats, gloss: Floats, hair: Floats, x: Floats, y: Floats, z: Floats, person: Identity, age: float) -> None:
     where = np.flatnonzero(hair > -4)
     strands = _strands(x[where], y[where], z[where], person)
-    alpha = smoothstep(-2.2, 2.2, hair[where] + 1.6 * strands)
+    alpha = smoothstep(-2.6, 2.6, hair[where] + 2.2 * strands)
     _blend(albedo, where, _column(_grey(person, age)) * (0.8 + 0.2 * strands), alpha)
+    gloss[where] *= 1 - alpha
 
 
 def _strands(x: Floats, y: Floats, z: Floats, person: Identity) -> Floats:
     """Noise that runs along the hair, mean 0 and spread about 1."""
     around = np.arctan2(x, z + 6) * 40
-    wave = person.curl * 2.2 * np.sin(y * (0.35 + 0.3 * person.curl) + 0.12 * around)
-    fine = _sample(_noise(0.55, 0.12), around * 2.6 + wave * 2.6, y * 1.6 + person.seed % 211)
-    return 0.75 * fine + 0.5 * _sample(_noise(1.2, 0.3), around * 0.9 + wave, y * 0.6)
+    phase = 2.5 * _sample(_noise(1.6), around * 1.2, y * 1.2)
+    wave = person.curl * 1.8 * np.sin(y * (0.35 + 0.3 * person.curl) + 0.12 * around + phase)
+    fine = _sample(_noise(0.9, 9.0), around * 3.4 + wave * 3.4, y * 1.6 + person.seed % 211)
+    return 0.8 * fine + 0.45 * _sample(_noise(1.8, 5.0), around * 0.9 + wave, y * 0.6)
 
 
 def paint_hair(x: Floats, y: Floats, z: Floats, hair: Floats, person: Identity, factors: Factors) -> tuple[Floats, Floats]:
     """Colour (3, N) and opacity (N,) of the hair's shell."""
     strands = _strands(x, y, z, person)
-    alpha = smoothstep(-0.9, 1.3, hair + 1.5 * strands)
+    alpha = smoothstep(-1.2, 1.6, hair + 2.2 * strands)
     color = _column(_grey(person, aging(factors))) * (1 + 0.30 * strands)
     root = smoothstep(14, 0, hair) * 0.25
     return (color * (1 - root)).astype(np.float32), alpha

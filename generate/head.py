@@ -42,14 +42,15 @@ MEAN_FACE = (
     Bump(0, 0, 4.2, 17.6, 0.6, 5.6, 4.2),  # eyeballs under the lids
     Bump(1.0, 0, 2.6, 27, 17, 8, 7),  # cheekbones
     Bump(0, 0, -1.8, 25, 34, 7, 8),  # hollows of the cheeks
-    Bump(0, 0, 3.6, 0, 37, 12, 10),  # muzzle
-    Bump(0, 0, 3.6, 7.6, 20.6, 2.6, 2.6),  # wings of the nose
-    Bump(0, 0, -1.2, 11.5, 21, 2.2, 4),  # crease beside the wings
+    Bump(0, 0, 4.2, 0, 37, 11, 10),  # muzzle
+    Bump(0, 0, 1.4, 0, 18.2, 3.8, 3.4),  # tip of the nose
+    Bump(0, 0, 5.2, 7.0, 19.6, 2.3, 2.2),  # wings of the nose
+    Bump(0, 0, -1.7, 11.0, 20.5, 1.8, 3.5),  # crease beside the wings
     Bump(0, 0, -0.8, 0, 31, 1.6, 3.5),  # philtrum
-    Bump(0, 0, 2.6, 0, 37.8, 9.0, 1.9),  # upper lip
-    Bump(0, 0, 3.0, 0, 43.9, 8.0, 2.3),  # lower lip
-    Bump(0, 0, -2.2, 0, 40.6, 14, 0.9),  # line of the mouth
-    Bump(0, 0, -1.5, 15.5, 41, 2.5, 3),  # corners of the mouth
+    Bump(0, 0, 2.3, 0, 37.9, 8.5, 2.0),  # upper lip
+    Bump(0, 0, 2.6, 0, 43.9, 7.5, 2.4),  # lower lip
+    Bump(0, 0, -2.0, 0, 40.6, 8, 0.9),  # line of the mouth
+    Bump(0.3, -1.2, -1.4, 15.2, 41, 2.6, 3),  # corners of the mouth
     Bump(0, 0, -2.2, 0, 49.5, 9, 2.4),  # crease above the chin
     Bump(0, 0, 3.5, 0, 56, 8.5, 4.5),  # chin
     Bump(0, 0, -1.2, 37, -12, 5, 8),  # temples
@@ -64,24 +65,24 @@ IDENTITY_BUMPS: dict[str, tuple[Bump, ...]] = {
     "brow_ridge": (Bump(0, 0.3, 1.7, 13, -8, 10, 3.5),),
     "brow_height": (Bump(0, 1.7, 0, 16, -11, 11, 4),),
     "brow_tilt": (Bump(0, -1.5, 0, 25, -10, 6, 5), Bump(0, 1.0, 0, 9, -10, 5, 4)),
-    "nasion_depth": (Bump(0, 0, 1.6, 0, 0, 4, 5),),
-    "nose_length": (Bump(0, 2.3, 0, 0, 20, 9, 6),),
-    "nose_projection": (Bump(0, 0, 2.8, 0, 18, 5, 5), Bump(0, 0, 1.1, 7, 20, 4, 4)),
+    "nasion_depth": (Bump(0, 0, 1.2, 0, 0, 4, 5),),
+    "nose_length": (Bump(0, 1.9, 0, 0, 20, 9, 6),),
+    "nose_projection": (Bump(0, 0, 2.0, 0, 17.5, 5, 5.5), Bump(0, 0, 0.6, 7, 20, 4, 4)),
     "nose_width": (Bump(1.7, 0, 0, 7.5, 20, 4.5, 4),),
     "nose_bridge_width": (Bump(1.3, 0, 0, 3.5, 8, 4, 6), Bump(0, 0, 0.5, 4.5, 8, 2, 6)),
-    "nose_hump": (Bump(0, 0, 1.8, 0, 10, 3.2, 4),),
-    "nose_tip_turn": (Bump(0, -1.9, 0.3, 0, 20, 4, 3.2),),
+    "nose_hump": (Bump(0, 0, 1.3, 0, 10, 3.2, 4),),
+    "nose_tip_turn": (Bump(0, -1.3, 0.2, 0, 20, 5, 4),),
     "nose_tip_width": (Bump(1.2, 0, 0, 3.5, 18.5, 3, 3), Bump(0, 0, 0.8, 3.5, 19, 2.2, 2.5)),
-    "wing_flare": (Bump(0, 0, 1.1, 7.6, 20.6, 2.8, 2.4), Bump(0, 1.2, 0, 7.6, 21, 3, 3)),
+    "wing_flare": (Bump(0, 0, 0.8, 7.6, 20.6, 2.8, 2.4), Bump(0, 1.2, 0, 7.6, 21, 3, 3)),
     "cheekbones": (Bump(1.6, 0, 2.1, 27, 17, 8, 7),),
     "cheek_fullness": (Bump(1.6, 0, 2.6, 25, 32, 9, 9),),
-    "muzzle": (Bump(0, 0, 1.9, 0, 37, 12, 9),),
+    "muzzle": (Bump(0, 0, 1.4, 0, 37, 12, 9),),
     "philtrum_length": (Bump(0, 1.5, 0, 0, 41, 17, 7),),
     "mouth_width": (Bump(2.0, 0, 0, 13.5, 40.6, 6, 6),),
-    "upper_lip": (Bump(0, 0, 1.2, 0, 37.8, 8, 2), Bump(0, -0.5, 0, 0, 37, 9, 2)),
-    "lower_lip": (Bump(0, 0, 1.3, 0, 44, 7.5, 2.3), Bump(0, 0.6, 0, 0, 45, 8, 2)),
-    "mouth_corner": (Bump(0, -1.0, 0, 14.6, 40.6, 4, 4),),
-    "chin_projection": (Bump(0, 0, 3.0, 0, 56, 10, 6),),
+    "upper_lip": (Bump(0, 0, 0.8, 0, 37.8, 8, 2), Bump(0, -0.5, 0, 0, 37, 9, 2)),
+    "lower_lip": (Bump(0, 0, 0.9, 0, 44, 7.5, 2.3), Bump(0, 0.6, 0, 0, 45, 8, 2)),
+    "mouth_corner": (Bump(0, -0.7, 0, 14.6, 40.6, 4, 4),),
+    "chin_projection": (Bump(0, 0, 2.5, 0, 56, 10, 6),),
     "chin_width": (Bump(2.6, 0, 0, 9, 57, 7, 6),),
     "chin_cleft": (Bump(0, 0, -1.0, 0, 56, 1.6, 3),),
     "chin_crease": (Bump(0, 0, 1.2, 0, 49.5, 8, 2.4),),
@@ -130,20 +131,20 @@ _KNOTS = np.array(
         (-65, -65.6, -65.6, -65.6, 10, 8, -16),
         (-62, -63.5, -63.5, -63.5, 19, 19, -28),
         (-56, -58, -58, -58, 28, 31, -40),
-        (-46, -47, -47, -47, 36, 42.5, -49),
-        (-34, -34, -34, -34, 40.5, 49, -54),
-        (-22, -22, -22, -22, 42, 52, -56),
-        (-10, -10, -10, -10, 42.3, 52.5, -56),
-        (0, 0, 0, 0, 41.6, 51.0, -54),
-        (15, 15, 13.5, 12, 40.2, 50.0, -49),
-        (30, 30, 25, 22, 38.0, 49.5, -43),
-        (41, 41, 33, 27, 35.4, 48.5, -39),
-        (50, 50, 38.5, 31, 32.6, 47.0, -37),
-        (57, 57, 42, 34, 30.0, 45.0, -36),
-        (61, 60.8, 44.5, 36, 28.3, 40.0, -36),
-        (64, 62.5, 48, 39, 26.8, 29.0, -37),
-        (68, 63.5, 53, 43, 26.2, 15.0, -38),
-        (76, 71, 64, 52, 26.4, 9.0, -39),
+        (-46, -47, -47, -47, 34.5, 42.0, -49),
+        (-34, -34, -34, -34, 39.0, 48.5, -54),
+        (-22, -22, -22, -22, 41.0, 51.5, -56),
+        (-10, -10, -10, -10, 41.6, 52.5, -56),
+        (0, 0, 0, 0, 41.2, 51.0, -54),
+        (15, 15, 13.5, 12, 39.8, 50.0, -49),
+        (30, 30, 26.5, 23, 37.0, 49.5, -43),
+        (41, 41, 36, 29, 34.4, 48.5, -39),
+        (50, 50, 42.5, 34, 31.0, 47.0, -37),
+        (57, 57, 47, 37, 27.6, 45.0, -36),
+        (61, 60.8, 50, 39, 25.8, 40.0, -36),
+        (64, 62.5, 53, 42, 24.8, 29.0, -37),
+        (68, 63.5, 57, 46, 24.6, 15.0, -38),
+        (76, 71, 66, 54, 25.4, 9.0, -39),
         (88, 86, 80, 66, 29.0, 10.0, -41),
         (100, 97, 86, 78, 46.0, 16.0, -44),
         (120, 112, 94, 90, 84.0, 24.0, -46),
@@ -195,7 +196,7 @@ def _revolve(rows: Floats, azimuth: Floats, profile: list[Floats]) -> Floats:
     """Points (rows, columns, 3) of the surface with the given profile; azimuth 0 is the front, in radians."""
     y_front, y_side, y_back, half_width, z_front, z_back = (column[:, None] for column in profile)
     sine, cosine = np.sin(azimuth)[None], np.cos(azimuth)[None]
-    squareness = (np.abs(sine) ** 2.3 + np.abs(cosine) ** 2.3) ** (-1 / 2.3)
+    squareness = (np.abs(sine) ** 2.2 + np.abs(cosine) ** 2.2) ** (-1 / 2.2)
     forward = smoothstep(0.0, 0.93, cosine)
     backward = smoothstep(0.0, 1.0, -cosine)
     y = y_side + (y_front - y_side) * forward + (y_back - y_side) * backward
@@ -206,7 +207,8 @@ def _revolve(rows: Floats, azimuth: Floats, profile: list[Floats]) -> Floats:
 
 def _bump(points: Floats, bump: Bump) -> Floats:
     x, y, z = points.T
-    weight = np.exp(-0.5 * (((np.abs(x) - bump.x) / bump.sx) ** 2 + ((y - bump.y) / bump.sy) ** 2))
+    sides = [np.exp(-0.5 * ((x - centre) / bump.sx) ** 2) for centre in {bump.x, -bump.x}]
+    weight = np.sum(sides, axis=0) * np.exp(-0.5 * ((y - bump.y) / bump.sy) ** 2)
     weight = weight * smoothstep(10, 32, z + np.abs(x) * 0.45)
     return np.stack([bump.dx * np.tanh(x / 3), np.full_like(x, bump.dy), np.full_like(x, bump.dz)], 1) * weight[:, None]
 
@@ -219,8 +221,8 @@ def _nose(points: Floats) -> Floats:
     """Displacement of the mean nose: a ridge that rises from the nasion to the tip and ends sharply below it."""
     x, y, _ = points.T
     along = np.clip((y + 3) / 23, 0, 1)
-    width = 3.0 + 1.9 * along**2
-    height = 14.6 * along**1.25 / (1 + np.exp(np.minimum((y - 22.6) / 0.95, 60)))
+    width = 3.0 + 1.2 * along**2
+    height = 12.0 * along**1.1 / (1 + np.exp(np.minimum((y - 23.6 + 0.035 * x**2) / 1.3, 60)))
     zero = np.zeros_like(x)
     front = smoothstep(10, 30, points[:, 2])
     return np.stack([zero, zero, height * np.exp(-0.5 * (x / width) ** 2) * front], 1)
@@ -253,7 +255,7 @@ def _mouth_open(points: Floats, row: Floats) -> Floats:
     inside = np.sqrt(np.clip(1 - (x / (MOUTH_X - 1.2)) ** 2, 0, 1))
     step = (row > MOUTH_Y).astype(np.float32) * (row < 130)
     ramp = smoothstep(22, 56, y)
-    drop = inside * (0.08 * smoothstep(34, 40, y) * 0 + step * (0.92 + 0.08 * ramp)) + (1 - inside) * ramp
+    drop = inside * step * (0.92 + 0.08 * ramp) + (1 - inside) * ramp
     drop = drop * smoothstep(-12, 18, z) * smoothstep(80, 64, y)
     zero = np.zeros_like(x)
     return np.stack([zero, drop, -0.25 * drop], 1)
@@ -365,7 +367,7 @@ def template() -> Template:
         where[grids[block][0] : grids[block][0] + grids[block][1] * grids[block][2]] = anchor
     glasses = part == GLASSES
     where[glasses] = where[glasses] * np.array([1, 0, 0.6], np.float32)
-    is_head = (part == HEAD)[:, None]
+    is_head = np.where(part == HAIR, smoothstep(8, -6, points[:, 1]), part == HEAD)[:, None]  # the hair lies on the brow
     mean = points + is_head * (_bumps(points, MEAN_FACE) + _nose(points))
     shape = [_bumps(where, bumps) * is_head for bumps in IDENTITY_BUMPS.values()] + list(_proportions(where))
     motion = [_mouth_open(where, row) * is_head] + [_bumps(where, b) * is_head for b in EXPRESSION_BUMPS.values()]

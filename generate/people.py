@@ -79,7 +79,7 @@ def draw_identity(seed: int) -> Identity:
     """The person of a seed."""
     rng = np.random.default_rng([1, seed])
     masculinity = float(rng.choice([-1, 1]) * rng.uniform(0.35, 1))
-    coefficients = np.clip(rng.standard_normal(len(IDENTITY_FIELDS)) * 1.15, -2.4, 2.4)
+    coefficients = np.clip(rng.standard_normal(len(IDENTITY_FIELDS)), -2, 2)
     shape = dict(zip(IDENTITY_FIELDS, coefficients.tolist(), strict=True))
     for field, lean in (
         ("brow_ridge", 0.9), ("jaw_width", 0.5), ("jaw_angle", 0.8), ("lower_face", 0.4), ("neck_width", 0.9),
@@ -116,8 +116,8 @@ def draw_identity(seed: int) -> Identity:
         lip_fullness=(float(rng.uniform(2.0, 5.2) - 0.4 * masculinity), float(rng.uniform(2.8, 6.6) - 0.4 * masculinity)),
         cupid_bow=float(rng.uniform(0, 0.45)),
         eye_color=eye_color,
-        eye_width=float(rng.uniform(6.9, 9.1)),
-        eye_opening=(float(rng.uniform(2.2, 3.9) - 0.25 * masculinity), float(rng.uniform(1.6, 2.7))),
+        eye_width=float(rng.uniform(7.3, 9.4)),
+        eye_opening=(float(rng.uniform(2.6, 4.3) - 0.25 * masculinity), float(rng.uniform(1.6, 2.7))),
         eye_tilt=float(rng.normal(0.03, 0.09)),
         lid_crease=float(rng.uniform(0, 1)),
         lashes=float(0.5 - 0.35 * masculinity + rng.uniform(0, 0.3)),
@@ -198,7 +198,7 @@ def draw_factors(identity_seed: int, image_seed: int) -> Factors:
         landmark_jitter=float(rng.uniform(0, 0.9)),
         distance=float(rng.uniform(280, 900)),
         age_years=float(rng.uniform(18, 80)),
-        smile=float(max(0, rng.normal(0.15, 0.45))),
+        smile=float(max(0, rng.normal(0.3, 0.45))),
         mouth_open=float(max(0, rng.normal(-2, 3.2))),
         brow_raise=float(max(0, rng.normal(-0.2, 0.5))),
         frown=float(max(0, rng.normal(-0.3, 0.5))),
@@ -208,9 +208,9 @@ def draw_factors(identity_seed: int, image_seed: int) -> Factors:
         gaze_y=float(np.clip(rng.normal(0, 0.3), -1, 1)),
         light_azimuth_degrees=float(np.clip(light_azimuth, -110, 110)),
         light_elevation_degrees=float(np.clip(light_elevation, -25, 80)),
-        light_strength=float(rng.uniform(0.35, 1.5)),
+        light_strength=float(rng.uniform(0.3, 1.15)),
         light_warmth=float(rng.normal(0, 0.45)),
-        ambient=float(rng.uniform(0.18, 0.75)),
+        ambient=float(rng.uniform(0.16, 0.55)),
         exposure=float(rng.normal(0, 0.32)),
         tint=float(rng.normal(0, 0.04)),
         glasses=str(rng.choice(["none", "black", "brown", "metal"], p=[0.84, 0.07, 0.04, 0.05])),

@@ -142,9 +142,14 @@ def _pose_surface(person: Identity, factors: Factors) -> Floats:
     shell = slice(first, first + rows * columns)
     x, y, z = mesh.points[shell].T
     distance = appearance.hair_distance(x, y, z, person, factors)
-    thickness = appearance.hair_thickness(distance, x, y, z, person)
+    thickness = appearance.hair_thickness(_eroded(distance.reshape(rows, columns)), x, y, z, person)
     points[shell] += head.grid_normals(points, mesh.grids[1]) * thickness[:, None]
     return points
+
+
+def _eroded(distance: Floats) -> Floats:
+    """The least of a few neighbouring columns, so that hair lies flat beside the face as it does above it."""
+    return np.min([np.roll(distance, step, 1) for step in (-3, -2, -1, 0, 1, 2, 3)], axis=0).ravel()
 
 
 def _shade(points: Floats, pixels: Floats, turn: Floats, person: Identity, factors: Factors) -> Floats:
@@ -154,7 +159,6 @@ def _shade(points: Floats, pixels: Floats, turn: Floats, person: Identity, facto
     light_camera = _light_direction(factors)
     light, view = light_camera @ turn, np.array([0, 0, 1], np.float32) @ turn
     solid = camera.rasterise(pixels, mesh.solid)
-    shell = camera.rasterise(pixels, mesh.shell, two_sided=True)
     glasses = camera.rasterise(pixels, mesh.glasses) if factors.glasses != "none" else None
 
     depth = np.full(camera.FINE**2, -1e4, np.float32)
@@ -164,6 +168,9 @@ def _shade(points: Floats, pixels: Floats, turn: Floats, person: Identity, facto
         normals[grid[0] : grid[0] + grid[1] * grid[2]] = head.grid_normals(points, grid)
     growth = appearance.hair_distance(*base.T, person, factors)
     growth[mesh.part == head.EAR] = -99
+    corners = growth.take(mesh.shell)
+    grown = mesh.shell[corners.max(1) > -4]  # only where hair is: what is behind the opening shows
+    shell = camera.rasterise(pixels, grown, two_sided=True)
     values = np.concatenate([normals, base, growth[:, None], mesh.row[:, None]], 1)
 
     nx, ny, nz, x, y, z, hair, row = camera.interpolate(values, mesh.solid, solid)
@@ -171,7 +178,7 @@ def _shade(points: Floats, pixels: Floats, turn: Floats, person: Identity, facto
     cloth = row > 90
     if cloth.any():
         albedo[:, cloth] = linear(np.random.default_rng([5, factors.background_seed]).integers(10, 230, 3))[:, None]
-    snx, sny, snz, sx, sy, sz, shair, _ = camera.interpolate(values, mesh.shell, shell)
+    snx, sny, snz, sx, sy, sz, shair, _ = camera.interpolate(values, grown, shell)
     tint, opacity = appearance.paint_hair(sx, sy, sz, shair, person, factors)
     opacity = opacity * (shell.depth > depth[shell.pixel])
     shell_depth = depth.copy()
@@ -250,19 +257,26 @@ def _light_hair(normal: Floats, tint: Floats, lost: Floats, light: Floats, view:
 
 
 def _background(factors: Factors) -> Floats:
-    """Linear image (3, FINE * FINE): a gradient with soft blobs, stripes or edges; out of focus."""
+    """Linear image (3, FINE * FINE): a gradient under soft blobs and out-of-focus edges, in muted colours."""
     rng = np.random.default_rng([6, factors.background_seed])
-    y, x = np.mgrid[0 : camera.FINE, 0 : camera.FINE].astype(np.float32) / camera.FINE
-    tones = linear(rng.integers(5, 250, (4, 3)) * 0.55 + rng.integers(5, 250, (4, 1)) * 0.45)
-    angle = rng.uniform(0, 2 * np.pi)
-    ramp = np.clip(0.5 + (x - 0.5) * np.float32(np.cos(angle)) + (y - 0.5) * np.float32(np.sin(angle)), 0, 1)
-    image = tones[0][:, None, None] * (1 - ramp) + tones[1][:, None, None] * ramp
-    for tone in tones[2:]:
-        angle, frequency, phase = rng.uniform(0, np.pi), rng.uniform(0.5, 5), rng.uniform(0, 7)
-        wave = np.sin((x * np.float32(np.cos(angle)) + y * np.float32(np.sin(angle))) * np.float32(6.28 * frequency) + np.float32(phase))
-        mask = 1 / (1 + np.exp(-wave * np.float32(rng.uniform(1, 14))))
-        image += (tone[:, None, None] - image) * mask * np.float32(rng.uniform(0.2, 0.9))
-    return image.reshape(3, -1).astype(np.float32)
+    tones = linear(rng.integers(5, 250, (5, 3)) * 0.35 + rng.integers(5, 250, (5, 1)) * 0.65)
+    image = np.empty((3, camera.FINE, camera.FINE), np.float32)
+    image[:] = tones[0][:, None, None]
+    across = np.arange(camera.FINE, dtype=np.float32) / camera.FINE - 0.5
+    for tone in tones[1:]:
+        angle, sharpness, opacity = rng.uniform(0, 2 * np.pi), np.exp(rng.uniform(0.5, 4.5)), rng.uniform(0.3, 1)
+        a, b = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+        u, v = a * across[None] + b * across[:, None], a * across[:, None] - b * across[None]
+        kind, offset = rng.integers(3), np.float32(rng.uniform(-0.5, 0.5))
+        if kind == 0:  # an edge, such as a wall's
+            field = u - offset
+        elif kind == 1:  # a blob, such as a lamp
+            field = np.float32(rng.uniform(0.05, 0.4)) - np.sqrt((u - offset) ** 2 + (v / np.float32(rng.uniform(0.5, 2))) ** 2)
+        else:  # a few bars, such as a window's
+            field = np.sin(u * np.float32(rng.uniform(6, 26)) + offset * 6) * np.float32(0.06)
+        mask = np.float32(opacity) / (1 + np.exp(np.clip(-field * np.float32(sharpness), -30, 30)))
+        image += (tone[:, None, None] - image) * mask
+    return image.reshape(3, -1)
 
 
 def _develop(image: Floats, factors: Factors, rng: np.random.Generator) -> NDArray[np.uint8]:

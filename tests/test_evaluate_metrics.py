@@ -119,7 +119,7 @@ def test_tar_at_far_by_hand_with_a_tie():
     is_genuine = np.array([1, 1, 1, 1, 0, 0, 0, 0], dtype=bool)
     assert metrics.tar_at_far(scores, is_genuine, 0.25) == 1.0  # threshold above 0.3 lets one impostor in
     assert metrics.tar_at_far(scores[:7], is_genuine[:7], 0.34) == 1.0
-    with pytest.raises(ValueError, match="far=0.1 needs at least 10 impostor pairs, got 4; they resolve 0.25"):
+    with pytest.raises(ValueError, match=r"far=0.1 needs at least 10 impostor pairs, got 4; they resolve 0.25"):
         metrics.tar_at_far(scores, is_genuine, 0.1)
 
 

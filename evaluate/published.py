@@ -1,0 +1,100 @@
+"""Published accuracies, ``published.csv``: rows of papers as they print them, with a check of the printed means."""
+
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench.errors import InputError
+from evaluate.rows import FIVE
+
+_COLUMNS = ["dataset", "generator", "year", "n_ids", "n_images", "backbone", "loss", *FIVE, "avg", "source"]
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One published row. Accuracies in per cent, as printed; None where the source prints none."""
+
+    dataset: str
+    generator: str
+    year: int | None
+    num_identities: int | None
+    num_images: int | None
+    recipe: str
+    accuracies: dict[str, float | None]
+    printed_mean: float | None
+    source: str
+
+    @property
+    def is_real(self) -> bool:
+        """Whether the training faces are all photographs."""
+        return self.generator == "real"
+
+    @property
+    def mean(self) -> float | None:
+        """Mean of the five printed numbers; the printed mean where they are not all there."""
+        values = [value for value in self.accuracies.values() if value is not None]
+        return math.fsum(values) / len(FIVE) if len(values) == len(FIVE) else self.printed_mean
+
+    @property
+    def is_misprint(self) -> bool:
+        """Whether the printed mean cannot be that of the row's five numbers.
+
+        Each is rounded to 0.01, the mean once more: half of that each way is no mistake.
+        """
+        return self.printed_mean is not None and abs(self.printed_mean - (self.mean or 0)) > 0.01 + 1e-9
+
+
+def read_published(path: Path) -> list[PublishedRow]:
+    """The rows of ``published.csv``, best mean first.
+
+    Raises:
+        InputError: If a column is missing, or a number is none.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        if reader.fieldnames != _COLUMNS:
+            raise InputError(f"{path} has columns {reader.fieldnames}; needs {_COLUMNS}")
+        rows = [_parse(row, f"{path} line {reader.line_num}") for row in reader]
+    return sorted(rows, key=lambda row: (-(row.mean or 0), row.dataset))
+
+
+def series(rows: list[PublishedRow]) -> dict[str, list[PublishedRow]]:
+    """Datasets of one generator, recipe and source in three sizes or more, by name: smallest first."""
+    groups: dict[tuple[str, ...], list[PublishedRow]] = {}
+    for row in rows:
+        if row.num_images and row.mean and not row.is_real:
+            source = row.source.split("(printed")[0].strip()
+            groups.setdefault((row.generator, row.recipe, source.split(";")[0]), []).append(row)
+    found: dict[str, list[PublishedRow]] = {}
+    for (generator, *_), members in groups.items():
+        if len({row.num_images for row in members}) >= 3:
+            ordered = sorted(members, key=lambda row: row.num_images or 0)
+            name = generator.split(" (")[0]
+            found[name if name not in found else ordered[-1].dataset] = ordered
+    return found
+
+
+def _parse(row: dict[str, str], where: str) -> PublishedRow:
+    try:
+        numbers = {name: float(row[name]) if row[name] else None for name in (*FIVE, "avg")}
+        counts = {name: int(row[name]) if row[name] else None for name in ("year", "n_ids", "n_images")}
+    except ValueError as error:
+        raise InputError(f"{where}: {error}; needs numbers in per cent, or nothing") from None
+    outside = [value for value in numbers.values() if value is not None and not 0 <= value <= 100]
+    if outside or not np.isfinite([value for value in numbers.values() if value is not None]).all():
+        raise InputError(f"{where}: accuracies {outside} are no per cent; needs 0 to 100")
+    recipe = ", ".join(part for part in dict.fromkeys((row["backbone"], row["loss"])) if part)
+    return PublishedRow(
+        dataset=row["dataset"],
+        generator=row["generator"],
+        year=counts["year"],
+        num_identities=counts["n_ids"],
+        num_images=counts["n_images"],
+        recipe=recipe,
+        accuracies={name: numbers[name] for name in FIVE},
+        printed_mean=numbers["avg"],
+        source=row["source"],
+    )

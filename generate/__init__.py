@@ -1,0 +1,1 @@
+"""Settings in, a face dataset out."""

@@ -1,0 +1,108 @@
+"""What a face dataset depends on, and the rows of its images: vectors, masks and targets, from the plan alone.
+
+Random numbers come from (seed, candidate, image): a row does not depend on how the work is sliced.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generate.attrop import Jobs
+from generate.filters import Filters
+from generate.perturbation import MaskRatio, apportion, draw_masks, perturb, strengths
+from generate.vec2face import NUM_GRID_TOKENS
+
+_CENTER_IMAGE = 2**31
+"""Image number of a centre among the random numbers of its identity: beyond every real one."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a dataset depends on, besides the weights. Defaults: HSFace, as far as it was published."""
+
+    num_identities: int
+    images_per_identity: int = 50
+    seed: int = 0
+    identities: Literal["gaussian", "pca", "file"] = "gaussian"
+    centers: str | None = None
+    """``.npy`` of identity vectors, for ``pca`` and ``file``."""
+    max_cosine: float = 0.3
+    """Between identity vectors, and again between the features of their images."""
+    spare_share: float = 0.05
+    """Candidates beyond the number of identities, for those that are not apart; none where vectors are given."""
+    sigmas: tuple[float, ...] = (0.3, 0.5, 0.7)
+    shares: tuple[float, ...] = (0.4, 0.4, 0.2)
+    mask_ratio: MaskRatio = field(default_factory=MaskRatio)
+    preset: Literal["v1", "v2"] = "v1"
+    quality: float = 27.0
+    max_steps: int = 30
+    pose_share: float = 0.2
+    pose_sigma: float = 0.7
+    yaw_degrees: tuple[float, ...] = (60.0, 85.0)
+    filters: Filters = field(default_factory=Filters)
+    identities_per_shard: int = 64
+    batch_size: int = 64
+    jpeg_quality: int = 95
+    weights: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 per network: a run does not go on with other weights."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the plan."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def image_counts(self) -> list[int]:
+        """Images per identity that are drawn as they are, and that have a target yaw."""
+        return apportion(self.images_per_identity, (1 - self.pose_share, self.pose_share))
+
+    @property
+    def attribute_batch(self) -> int:
+        """Slots of AttrOP: its graph takes more memory, and a shard must hold several times as many jobs."""
+        return max(1, self.batch_size // 4)
+
+
+def identity_rows(plan: Plan, identity_id: int, candidate: int, vector: NDArray[np.float32]) -> dict[str, NDArray]:
+    """The rows of one identity: start vectors, masks and targets of its images."""
+    num_plain, num_posed = plan.image_counts
+    num = num_plain + num_posed
+    sigma = np.concatenate(
+        [strengths(plan.seed, candidate, num_plain, plan.sigmas, plan.shares), np.full(num_posed, plan.pose_sigma)]
+    ).astype(np.float32)
+    yaw = np.full(num, np.nan, np.float32)
+    for index in range(num_posed):
+        yaw[num_plain + index] = plan.yaw_degrees[(candidate + index) % len(plan.yaw_degrees)]
+    noise, ratio = draw_masks(plan.seed, candidate, range(num), NUM_GRID_TOKENS, plan.mask_ratio)
+    return {
+        "identity_id": np.full(num, identity_id),
+        "candidate": np.full(num, candidate),
+        "image": np.arange(num, dtype=np.int32),
+        "sigma": sigma,
+        "target_yaw": yaw,
+        "vector": perturb(vector, sigma, seed=plan.seed, identity_id=candidate),
+        "identity": np.broadcast_to(vector, (num, len(vector))),
+        "noise": noise,
+        "mask_ratio": ratio,
+    }
+
+
+def image_jobs(plan: Plan, rows: dict[str, NDArray], chosen: NDArray[np.int64], *, with_yaw: bool) -> Jobs:
+    """AttrOP jobs of some rows. Images drawn as they are have no target: they are judged by identity alone."""
+    target_yaw = rows["target_yaw"][chosen]
+    quality = np.where(np.isfinite(target_yaw), plan.quality, np.nan).astype(np.float32)
+    targets = {"quality": quality} | ({"yaw": target_yaw} if with_yaw else {})
+    return Jobs(
+        rows["vector"][chosen], rows["identity"][chosen], rows["noise"][chosen], rows["mask_ratio"][chosen], targets
+    )
+
+
+def center_jobs(plan: Plan, candidates: range, vectors: NDArray[np.float32]) -> Jobs:
+    """AttrOP jobs of identity vectors themselves, which shall give images of good quality."""
+    masks = [draw_masks(plan.seed, number, [_CENTER_IMAGE], NUM_GRID_TOKENS, plan.mask_ratio) for number in candidates]
+    noise, ratio = (np.concatenate(part) for part in zip(*masks, strict=True))
+    return Jobs(vectors, vectors, noise, ratio, {"quality": np.full(len(vectors), plan.quality, np.float32)})

@@ -1,0 +1,162 @@
+"""Shards: files of whole identities, each of which appears whole, and their join into one dataset.
+
+A shard of images is a Parquet file with one row per image: its record (identity, how it was made, what became of it)
+and the encoded image. A shard of centres is an ``.npz``. Both are checked before they are trusted: one that was cut
+short is made again. Joining reads one row group at a time, so memory does not grow with the dataset.
+"""
+
+import time
+import zipfile
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from bench.files import atomic_path
+from bench.progress import progress
+from bench.records import FaceWriter
+from generate.filters import KEPT, REASONS
+
+_POLL_SECONDS = 0.2
+RECORD = pa.schema(
+    [
+        ("identity_id", pa.int64()),
+        ("candidate", pa.int64()),
+        ("image", pa.int32()),
+        ("sigma", pa.float32()),
+        ("target_yaw", pa.float32()),
+        ("steps", pa.int32()),
+        ("identity_cosine", pa.float32()),
+        ("quality", pa.float32()),
+        ("yaw", pa.float32()),
+        ("accepted", pa.bool_()),
+    ]
+)
+"""Columns of faces.parquet; row i is record i of the LMDB. NaN: no target, or not measured."""
+_SHARD = RECORD.append(pa.field("dropped", pa.string())).append(pa.field("encoded", pa.binary()))
+
+
+def write_images(path: Path, records: Mapping[str, Any], dropped: Sequence[str], encoded: Sequence[bytes]) -> None:
+    """Write a shard of images; a dropped image leaves its record and its reason, but no bytes."""
+    kept = [content if reason == KEPT else b"" for content, reason in zip(encoded, dropped, strict=True)]
+    table = pa.table({**records, "dropped": list(dropped), "encoded": kept}, schema=_SHARD)
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="none", use_dictionary=False, write_page_checksum=True)
+
+
+def has_images(path: Path) -> bool:
+    """Whether a shard of images is there and whole."""
+    try:
+        return pq.read_schema(path).equals(_SHARD)
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def write_arrays(path: Path, **arrays: NDArray) -> None:
+    """Write a shard of centres."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def has_arrays(path: Path) -> bool:
+    """Whether a shard of centres is there and whole."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def write_array(path: Path, array: NDArray) -> None:
+    """Write one ``.npy``; it appears whole."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def wait_for(paths: Sequence[Path]) -> None:
+    """Return when all files are there; another process writes them, and each appears whole."""
+    for path in paths:
+        while not path.exists():
+            time.sleep(_POLL_SECONDS)
+
+
+def join_shards(shards: Sequence[Path], directory: Path, num_images: int) -> dict[str, Any]:
+    """Join shards of images, in their order, into ``faces.lmdb`` and ``faces.parquet``.
+
+    Identities are numbered anew without gaps, in case that all images of one were dropped.
+
+    Args:
+        shards: The shards.
+        directory: Where the dataset appears.
+        num_images: Number of images before filtering, for the progress bar.
+
+    Returns:
+        Statistics: counts, and means of what was measured.
+    """
+    dropped: Counter[str] = Counter()
+    images_of: Counter[int] = Counter()
+    totals = _Totals()
+    with (
+        progress(desc="write dataset", total=num_images) as bar,
+        atomic_path(directory / "faces.parquet") as records_path,
+        FaceWriter(directory / "faces.lmdb") as faces,
+        pq.ParquetWriter(records_path, RECORD) as writer,
+    ):
+        labels: dict[int, int] = {}
+        for shard in shards:
+            table = pq.read_table(shard, page_checksum_verification=True)
+            reasons = table["dropped"].to_pylist()
+            dropped.update(reason for reason in reasons if reason != KEPT)
+            kept = table.filter(pa.array([reason == KEPT for reason in reasons]))
+            identities = [labels.setdefault(old, len(labels)) for old in kept["identity_id"].to_pylist()]
+            images_of.update(identities)
+            for content, identity_id in zip(kept["encoded"], identities, strict=True):
+                faces.write(content.as_py(), identity_id)
+            records = kept.select(RECORD.names).set_column(0, RECORD.field(0), pa.array(identities, pa.int64()))
+            writer.write_table(records)
+            totals.add(records)
+            bar.update(len(table))
+    counts = np.array(list(images_of.values()))
+    return {
+        "num_images": int(counts.sum()),
+        "num_identities": len(counts),
+        "images_per_identity": {"min": int(counts.min()), "mean": float(counts.mean()), "max": int(counts.max())},
+        "dropped": {reason: dropped[reason] for reason in REASONS},
+        **totals.summary(),
+    }
+
+
+class _Totals:
+    """Running sums over the records."""
+
+    def __init__(self) -> None:
+        self._sums: defaultdict[str, float] = defaultdict(float)
+        self._counts: Counter[str] = Counter()
+
+    def add(self, records: pa.Table) -> None:
+        posed = np.isfinite(records["target_yaw"].to_numpy())
+        self._counts["posed"] += int(posed.sum())
+        self._sums["posed_accepted"] += int(records["accepted"].to_numpy()[posed].sum())
+        self._sums["posed_steps"] += int(records["steps"].to_numpy()[posed].sum())
+        for name in ("identity_cosine", "quality"):
+            values = records[name].to_numpy()
+            values = values[np.isfinite(values)]
+            self._counts[name] += len(values)
+            self._sums[name] += float(values.sum(dtype=np.float64))
+
+    def summary(self) -> dict[str, Any]:
+        posed = self._counts["posed"]
+        return {
+            "attribute_images": posed,
+            "attribute_images_accepted": int(self._sums["posed_accepted"]),
+            "attribute_steps_mean": self._sums["posed_steps"] / posed if posed else None,
+            **{
+                f"{name}_mean": self._sums[name] / self._counts[name] if self._counts[name] else None
+                for name in ("identity_cosine", "quality")
+            },
+        }

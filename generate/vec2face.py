@@ -1,0 +1,262 @@
+"""Identity features -> face images: the Vec2Face generator, weight for weight.
+
+In: ``features`` on the scale of un-normalised ArcFace features (norm about 22), ``noise`` that decides which tokens
+are masked, and the share of them. Out: images in about [-1, 1], not clipped. Nothing in the forward pass draws random
+numbers. Follows Vec2Face (arXiv 2409.02979; HaiyuWu/Vec2Face at 9d9fa8c), whose masked autoencoder is MAGE's.
+
+Shapes: ``B`` batch, ``T`` = 50 tokens (one for the identity, then a grid of 7 x 7), ``K`` tokens kept, ``D`` width.
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from timm.models.vision_transformer import Block
+from torch import nn
+
+from bench.errors import InputError
+from bench.files import atomic_path
+from generate.vec2face_decoder import NUM_GROUPS, ImageDecoder
+from generate.weights import load_checked, read_weights
+
+_layer_norm: Any = partial(nn.LayerNorm, eps=1e-6)
+
+GRID = 7
+NUM_GRID_TOKENS = GRID * GRID
+DROP_RATIO = 0.1
+"""Share of the grid tokens that the encoder never sees when generating; the mask ratio is at least this."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Sizes of the network; the defaults are the released base variant."""
+
+    feature_dim: int = 512
+    width: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    decoder_depth: int = 8
+    decoder_heads: int = 16
+    channels: int = 128
+    multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)
+    latent_channels: int = 256
+
+
+VARIANTS = {
+    "base": Architecture(),
+    "large": Architecture(width=1024, depth=24, num_heads=16),
+    "huge": Architecture(width=1280, depth=32, num_heads=16),
+}
+
+
+class _TokenEmbedding(nn.Module):
+    """Adds learned positions and normalises; the names are those of the released state dict."""
+
+    position_ids: torch.Tensor
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.register_buffer("position_ids", torch.arange(1 + NUM_GRID_TOKENS)[None])
+        self.position_embeddings = nn.Embedding(1 + NUM_GRID_TOKENS, width)
+        self.LayerNorm = _layer_norm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.dropout(self.LayerNorm(tokens + self.position_embeddings(self.position_ids)))
+
+
+class _UnusedPatchEmbedding(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, width, 16, 16)
+
+
+def token_masks(
+    noise: torch.Tensor, mask_ratio: float | torch.Tensor, drop_ratio: float = DROP_RATIO
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which grid tokens are dropped and which are masked: those with the lowest noise.
+
+    Ties are broken by position, so the counts are exact: ceil(49 * drop_ratio) and ceil(49 * mask_ratio) tokens.
+
+    Args:
+        noise: Any finite numbers, shape (B, 49).
+        mask_ratio: Share of masked tokens, a fraction in [0, 1]; one number or shape (B,).
+        drop_ratio: Share of dropped tokens, the same for the whole batch.
+
+    Returns:
+        Dropped and masked, bool (B, 49) each; a dropped token is masked as well.
+    """
+    rank = noise.argsort(dim=1, stable=True).argsort(dim=1)
+    num_dropped = math.ceil(NUM_GRID_TOKENS * drop_ratio)
+    # float64, as the reference computes it in Python: in float32, 49 * ratio can round over a whole number
+    ratio = torch.as_tensor(mask_ratio, dtype=torch.float64, device=noise.device).reshape(-1, 1)
+    dropped = rank < num_dropped
+    return dropped, dropped | (rank < torch.ceil(NUM_GRID_TOKENS * ratio))
+
+
+class Vec2Face(nn.Module):
+    """Features -> images. ``channels_last`` memory suits the decoder best, see ``load_generator``."""
+
+    def __init__(self, architecture: Architecture = VARIANTS["base"], dropout: float = 0.0) -> None:
+        """Build the network with random weights.
+
+        Args:
+            architecture: Sizes.
+            dropout: Probability after the token embedding and in the transformer blocks while training; the
+                reference trains with 0.1.
+
+        Raises:
+            InputError: If a width does not divide as it must.
+        """
+        super().__init__()
+        size = architecture
+        _check_divides(size)
+        self.architecture = size
+        self.decoder_pos_embed_learned = nn.Parameter(torch.zeros(1, 1 + NUM_GRID_TOKENS, size.width))
+        self.token_emb = _TokenEmbedding(size.width, dropout)
+        self.latent_prior_proj_f = nn.Linear(size.feature_dim, size.width)
+        self.feature_token = nn.Linear(1, NUM_GRID_TOKENS)
+        self.center_token = nn.Linear(size.width, NUM_GRID_TOKENS)  # unused; in the released state dict
+        self.im_decoder = ImageDecoder(size.channels, size.multipliers, size.latent_channels)
+        self.im_decoder_proj = nn.Linear(size.width, size.latent_channels)
+        self.patch_embed = _UnusedPatchEmbedding(size.width)  # likewise
+        self.blocks = _blocks(size.width, size.depth, size.num_heads, dropout)
+        self.norm = _layer_norm(size.width)
+        self.decoder_embed = nn.Linear(size.width, size.width)
+        self.decoder_blocks = _blocks(size.width, size.decoder_depth, size.decoder_heads, dropout)
+        self.decoder_norm = _layer_norm(size.width)
+
+    def expand(self, features: torch.Tensor) -> torch.Tensor:
+        """Features (B, feature_dim) -> tokens (B, 50, D): the projected feature, then 49 scaled and shifted copies."""
+        projected = self.latent_prior_proj_f(features.to(self.norm.weight.dtype))  # (B, D)
+        grid = self.feature_token(projected[..., None]).transpose(1, 2)  # (B, 49, D)
+        return torch.cat([projected[:, None], grid], dim=1)
+
+    def encode(
+        self, tokens: torch.Tensor, dropped: torch.Tensor, masked: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tokens (B, 50, D) -> latent of those that are kept (B, K, D), and their positions (B, K) in order."""
+        tokens = torch.where(_with_identity(masked)[..., None], tokens[:, :1], tokens)
+        embedded = self.token_emb(tokens)
+        num_kept = 1 + NUM_GRID_TOKENS - int(dropped[0].sum())
+        kept = _with_identity(dropped).int().argsort(dim=1, stable=True)[:, :num_kept]
+        latent = embedded.gather(1, kept[..., None].expand(-1, -1, embedded.shape[2]))
+        return self.norm(self.blocks(latent)), kept
+
+    def decode(self, latent: torch.Tensor, kept: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
+        """Latent (B, K, D) -> restored tokens (B, 50, D); dropped and masked ones start from the identity token."""
+        latent = self.decoder_embed(latent)
+        identity = latent[:, :1]  # (B, 1, D)
+        tokens = identity.expand(-1, 1 + NUM_GRID_TOKENS, -1).scatter(1, kept[..., None].expand_as(latent), latent)
+        tokens = torch.where(_with_identity(masked)[..., None], identity, tokens)
+        return self.decoder_norm(self.decoder_blocks(tokens + self.decoder_pos_embed_learned))
+
+    def paint(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Restored tokens (B, 50, D) -> images (B, 3, 112, 112), unclipped."""
+        grid = self.im_decoder_proj(tokens[:, 1:]).transpose(1, 2)  # (B, latent_channels, 49)
+        return self.im_decoder(grid.unflatten(2, (GRID, GRID)))
+
+    def forward(self, features: torch.Tensor, noise: torch.Tensor, mask_ratio: float | torch.Tensor) -> torch.Tensor:
+        """Images for identity features. A pure function of its arguments (in eval mode, or without dropout).
+
+        Args:
+            features: Un-normalised identity features, shape (B, feature_dim), norm about 22.
+            noise: Decides which grid tokens are masked (the lowest), shape (B, 49).
+            mask_ratio: Share of masked tokens, a fraction in [0, 1]; one number or shape (B,).
+
+        Returns:
+            Images, shape (B, 3, 112, 112), RGB, in about [-1, 1], not clipped, in the type of ``features`` whatever
+            the type of the weights.
+        """
+        dropped, masked = token_masks(noise, mask_ratio)
+        latent, kept = self.encode(self.expand(features), dropped, masked)
+        return self.paint(self.decode(latent, kept, masked)).to(features.dtype)
+
+
+def vec2face(variant: str = "base") -> Vec2Face:
+    """The generator with random weights: ``base`` (the released one), ``large`` or ``huge``.
+
+    Raises:
+        InputError: If the variant is unknown.
+    """
+    if variant not in VARIANTS:
+        raise InputError(f"Vec2Face variant {variant!r} is unknown; choose from {', '.join(VARIANTS)}")
+    return Vec2Face(VARIANTS[variant])
+
+
+def load_generator(
+    path: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+) -> Vec2Face:
+    """A generator from its weights, in eval mode, with its decoder in channels-last memory.
+
+    Args:
+        path: The released ``.pth`` (entry ``model_vec2face``) or a file of ``save_generator``.
+        device: Where it shall run.
+        dtype: ``torch.bfloat16`` is about twice as fast; the images are then off by some 1e-2, see ``generate.speed``.
+
+    Raises:
+        InputError: If the file is missing, cut short, or holds other weights (says which entries differ).
+    """
+    content, metadata = read_weights(path)
+    state = content.get("model_vec2face", content)
+    architecture = _read_architecture(metadata, path) if metadata else _guess_architecture(state)
+    with torch.device("meta"):
+        model = Vec2Face(architecture)
+    model.to_empty(device="cpu")
+    load_checked(model, state, path)
+    model.im_decoder.to(memory_format=torch.channels_last)
+    return model.to(device=device, dtype=dtype).eval().requires_grad_(False)
+
+
+def save_generator(model: Vec2Face, path: str | Path) -> None:
+    """Write weights and sizes as one ``.safetensors`` file that ``load_generator`` reads."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with atomic_path(path) as temporary:
+        save_file(state, temporary, {"architecture": json.dumps(asdict(model.architecture))})
+
+
+def _read_architecture(metadata: dict[str, str], path: str | Path) -> Architecture:
+    try:
+        sizes = json.loads(metadata["architecture"])
+        return Architecture(**sizes | {"multipliers": tuple(sizes["multipliers"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"weights {path} name no Vec2Face sizes ({error}); give a file of save_generator") from None
+
+
+def _guess_architecture(state: dict[str, torch.Tensor]) -> Architecture:
+    """The released variant of the same width and depth; base where there is none, so that the check names the rest."""
+    width = state["norm.weight"].shape[0] if "norm.weight" in state else None
+    depth = len({name.split(".")[1] for name in state if name.startswith("blocks.")})
+    fitting = (size for size in VARIANTS.values() if (size.width, size.depth) == (width, depth))
+    return next(fitting, VARIANTS["base"])
+
+
+def _blocks(width: int, depth: int, num_heads: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(
+        *(
+            Block(width, num_heads, qkv_bias=True, proj_drop=dropout, attn_drop=dropout, norm_layer=_layer_norm)
+            for _ in range(depth)
+        )
+    )
+
+
+def _with_identity(grid_mask: torch.Tensor) -> torch.Tensor:
+    """Mask over the grid (B, 49) -> mask over all tokens (B, 50); the identity token is never masked."""
+    return torch.nn.functional.pad(grid_mask, (1, 0), value=False)
+
+
+def _check_divides(size: Architecture) -> None:
+    for name, total, part in (
+        ("width by num_heads", size.width, size.num_heads),
+        ("width by decoder_heads", size.width, size.decoder_heads),
+        ("channels by group norm's groups", size.channels, NUM_GROUPS),
+    ):
+        if total % part:
+            raise InputError(f"Vec2Face: {name} must divide without rest; got {total} and {part}")
+    if len(size.multipliers) != 5:
+        raise InputError(f"Vec2Face: 7 x 7 to 112 x 112 takes 5 multipliers; got {len(size.multipliers)}")

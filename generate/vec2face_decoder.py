@@ -1,0 +1,111 @@
+"""Tokens on a 7 x 7 grid -> a face image: the convolutional decoder of Vec2Face.
+
+The architecture is MaskGIT's VQGAN decoder as the released weights need it (Vec2Face, configs/vec2face/vqgan.yaml):
+in a block whose width changes, the 1 x 1 shortcut is applied to the block's *output*, not to its input, and the
+block's input is dropped. Shapes: ``B`` batch, ``C`` channels, ``H W`` pixels.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+NUM_GROUPS = 32
+
+
+def _group_norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(NUM_GROUPS, channels, eps=1e-6)
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions with group norm and SiLU before each: (B, C_in, H, W) -> (B, C_out, H, W)."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.norm1 = _group_norm(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+        self.norm2 = _group_norm(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        if in_channels != out_channels:
+            self.nin_shortcut = nn.Conv2d(out_channels, out_channels, 1, bias=False)
+        self.changes_width = in_channels != out_channels
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The block's output; see the module's note for the shortcut."""
+        residual = self.conv1(F.silu(self.norm1(x), inplace=True))
+        residual = self.conv2(F.silu(self.norm2(residual), inplace=True))
+        return self.nin_shortcut(residual).add_(residual) if self.changes_width else residual.add_(x)
+
+
+class Upsample(nn.Module):
+    """Nearest-neighbour doubling, then a 3 x 3 convolution: (B, C, H, W) -> (B, C, 2H, 2W).
+
+    Computed as one transposed convolution of the small features: doubled neighbours are equal, so their weights can be
+    added beforehand. The sums are the same up to rounding, with 4 instead of 9 products each.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The doubled features."""
+        weight = F.pad(self.conv.weight.flip(2, 3).float(), (1, 1, 1, 1))
+        weight = F.avg_pool2d(weight, 2, stride=1, divisor_override=1)  # (out, in, 4, 4): sums of neighbours
+        return F.conv_transpose2d(x, weight.transpose(0, 1).to(x.dtype), self.conv.bias, stride=2, padding=1)
+
+
+class _Middle(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.block_1 = ResidualBlock(channels, channels)
+        self.block_2 = ResidualBlock(channels, channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.block_2(self.block_1(x))
+
+
+class _Level(nn.Module):
+    """One resolution: two blocks, then doubling except at the last."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, doubles: bool) -> None:
+        super().__init__()
+        self.block = nn.Sequential(ResidualBlock(in_channels, out_channels), ResidualBlock(out_channels, out_channels))
+        if doubles:
+            self.upsample = Upsample(out_channels)
+        self.doubles = doubles
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.block(x)
+        return self.upsample(x) if self.doubles else x
+
+
+class ImageDecoder(nn.Module):
+    """Grid of latents (B, latent_channels, 7, 7) -> image (B, 3, 112, 112), unclipped.
+
+    Args:
+        channels: Channels at full resolution, a multiple of 32.
+        multipliers: Channels per resolution in units of ``channels``, full resolution first; the grid doubles
+            once per entry after the first.
+        latent_channels: Channels of the grid.
+    """
+
+    def __init__(self, channels: int, multipliers: Sequence[int], latent_channels: int) -> None:
+        super().__init__()
+        widths = [channels * multiplier for multiplier in multipliers]
+        self.conv_in = nn.Conv2d(latent_channels, widths[-1], 3, padding=1)
+        self.mid = _Middle(widths[-1])
+        self.up = nn.ModuleList(
+            _Level(widths[min(level + 1, len(widths) - 1)], width, doubles=level > 0)
+            for level, width in enumerate(widths)
+        )
+        self.norm_out = _group_norm(widths[0])
+        self.conv_out = nn.Conv2d(widths[0], 3, 3, padding=1)
+
+    def forward(self, grid: torch.Tensor) -> torch.Tensor:
+        """The image."""
+        x = self.mid(self.conv_in(grid))
+        for level in reversed(self.up):
+            x = level(x)
+        return self.conv_out(F.silu(self.norm_out(x), inplace=True))

@@ -1,0 +1,349 @@
+"""The leaderboard says what the cards say: means, seeds, floors, apart what is apart, escaped what is hostile."""
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import PROTOCOLS, make_protocol_result, make_result, write_run
+from PIL import Image
+from test_evaluate_verify import make_protocol
+
+from bench.cards import ResultCard, read_card, write_card
+from bench.config import load_benchmark
+from bench.errors import InputError
+from bench.stages import recipe_sha256
+from evaluate.leaderboard import format_row, write_committed_leaderboard, write_leaderboard
+from evaluate.published import read_published, series
+from evaluate.rows import FIVE, RENDERED_FIVE, make_tables, protocol_title, read_local
+from evaluate.scores import write_scores
+from evaluate.verify import score
+
+REPORTS = Path(__file__).parent.parent / "reports"
+
+
+class Page(HTMLParser):
+    """Tables of a page as lists of rows of text, without footnote marks, and its tags. Tables may be nested."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.tables, self.tags, self.open, self.in_mark = [], [], [], False
+        self.feed(Path(path).read_text())
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag == "table":
+            self.open.append([])
+            self.tables.append(self.open[-1])
+        elif tag == "tr":
+            self.open[-1].append([])
+        elif tag in ("td", "th"):
+            self.open[-1][-1].append("")
+        elif tag == "sup":
+            self.in_mark = True
+
+    def handle_endtag(self, tag):
+        if tag == "table":
+            self.open.pop()
+        elif tag == "sup":
+            self.in_mark = False
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] and self.open[-1][-1] and not self.in_mark:
+            self.open[-1][-1][-1] += data
+
+
+def add_result(runs, key, accuracy=0.9, *, protocols=FIVE, accuracies=None, separation=None, **fields):
+    """Write a result card alone, as of another machine; with ``separation`` also its scores."""
+    card = make_result(key, accuracy, protocols=protocols, **{"fingerprint": key} | fields)
+    if accuracies:
+        results = {name: make_protocol_result(value) for name, value in accuracies.items()}
+        mean = float(np.mean(list(accuracies.values())))
+        card = card.model_copy(update={"protocols": results, "mean_accuracy": mean})
+    folder = Path(runs) / key / "results" / key
+    write_card(folder, card)
+    if separation is not None:
+        write_scores(folder / "scores.npz", {name: made_up_scores(separation, i) for i, name in enumerate(protocols)})
+    return folder
+
+
+def made_up_scores(separation, seed):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(600) % 2 == 0
+    angle = np.where(labels, 90 - separation, 90) + 15 * rng.standard_normal(600)
+    radians = np.radians(np.stack([np.zeros(600), angle], axis=1).ravel())
+    embeddings = np.stack([np.cos(radians), np.sin(radians)], axis=1)
+    return score(embeddings, make_protocol(np.arange(1200).reshape(-1, 2), labels)).arrays
+
+
+def floor(name="raw pixels", **fields):
+    return {"row": "floor", "name": name, "dataset": None, "recipe": None, "inputs": {"floor": name}} | fields
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Three seeds of smoke, a floor each for rendered and real sets, two real results, given weights on other sets."""
+    for seed, accuracy in enumerate((0.91, 0.93, 0.92)):
+        write_run(tmp_path, accuracy=accuracy, seed=seed)
+    Image.new("RGB", (900, 300), "red").save(tmp_path / "smoke" / "faces" / "faces0" / "grid.png")
+    add_result(tmp_path, "low", 0.61, protocols=PROTOCOLS, separation=5, **floor())
+    add_result(tmp_path, "real_low", 0.62, separation=5, **floor())
+    add_result(tmp_path, "a", accuracies=dict(zip(FIVE, (0.99, 0.9, 0.95, 0.94, 0.87), strict=True)), separation=45)
+    add_result(tmp_path, "b", accuracies=dict(zip(FIVE, (0.98, 0.91, 0.9, 0.9, 0.8), strict=True)), separation=35)
+    add_result(tmp_path, "weights", protocols=("lfw", "cfp_ff"), row="model", dataset=None, recipe=None, separation=60)
+    return tmp_path
+
+
+def tables_of(runs):
+    return {table.key: table for table in make_tables(read_local(runs))}
+
+
+def test_tables_hold_what_was_measured_on_the_same_protocols(runs):
+    tables = tables_of(runs)
+    assert list(tables) == ["real_five", "real_lfw_cfp_ff", "rendered_five"]
+    assert [row.label for row in tables["real_five"].rows] == ["a", "b", "raw pixels"]
+    assert [row.label for row in tables["rendered_five"].rows] == ["smoke", "raw pixels"]
+
+
+def test_real_and_rendered_never_share_a_table_even_from_one_card(runs):
+    add_result(runs, "both", 0.8, protocols=(*FIVE, *RENDERED_FIVE))
+    for table in tables_of(runs).values():
+        assert len({name.startswith("render_") for name in (*table.core, *table.extras)}) == 1
+    lines = (write_leaderboard(runs).parent / "leaderboard.md").read_text().splitlines()
+    headers = [line for line in lines if line.startswith("| row")]
+    assert len(headers) == 3
+    for header in headers:
+        names = [cell.strip(" ()") for cell in header.split("|")]
+        assert not (set(map(protocol_title, FIVE)) & set(names) and set(map(protocol_title, PROTOCOLS)) & set(names))
+
+
+def test_further_real_sets_stand_beside_the_five_and_not_in_the_mean(runs):
+    accuracies = dict.fromkeys(FIVE, 0.9) | {"cfp_ff": 0.5}
+    add_result(runs, "more", protocols=tuple(accuracies), accuracies=accuracies)
+    table = tables_of(runs)["real_five"]
+    assert table.extras == ("cfp_ff",)
+    assert next(row for row in table.rows if row.label == "more").mean.value == pytest.approx(0.9)
+
+
+def test_seeds_are_one_row_with_their_standard_deviation(runs):
+    row = tables_of(runs)["rendered_five"].rows[0]
+    assert [result.card.seed for result in row.results] == [0, 1, 2]
+    assert row.mean.value == pytest.approx(0.92)
+    assert row.mean.spread == pytest.approx(np.std([0.91, 0.93, 0.92], ddof=1))
+    assert row.protocol("render_lfw").spread == pytest.approx(0.01)
+    text = (write_leaderboard(runs).parent / "leaderboard.md").read_text()
+    assert "| smoke | dataset, open | n=3 | 92.00 ± 1.00 | +31.00 | 1 |" in text
+
+
+def test_one_seed_has_the_standard_error_of_the_mean(runs):
+    row = tables_of(runs)["real_five"].rows[0]
+    errors = [(one.accuracy * (1 - one.accuracy) / 600) ** 0.5 for one in row.card.protocols.values()]
+    assert row.mean.spread == pytest.approx(np.sqrt(np.sum(np.square(errors))) / 5)
+
+
+def test_other_settings_or_other_test_sets_are_not_seeds_of_each_other(runs):
+    other = make_result(accuracy=0.5, seed=7, fingerprint="other", recipe={"name": "smoke_arcface", "sha256": "b" * 64})
+    write_card(runs / "smoke" / "results" / "other", other)
+    copied = {name: make_protocol_result(0.4).model_copy(update={"sha256": "1" * 64}) for name in PROTOCOLS}
+    copied = make_result(accuracy=0.4, seed=8, fingerprint="copied").model_copy(update={"protocols": copied})
+    write_card(runs / "smoke" / "results" / "copied", copied)
+    rows = [row for row in tables_of(runs)["rendered_five"].rows if not row.is_floor]
+    assert [len(row.results) for row in rows] == [3, 1, 1]
+    assert "measured on another copy of render LFW" in rows[2].notes[-1]
+
+
+def test_the_newest_result_of_a_seed_stands_and_the_row_says_so(runs):
+    newer = make_result(
+        accuracy=0.95, fingerprint="newer", inputs={"model": "model0"}, created_utc="2999-01-01T00:00:00"
+    )
+    write_card(runs / "smoke" / "results" / "newer", newer)
+    row = tables_of(runs)["rendered_five"].rows[0]
+    assert len(row.results) == 3
+    assert row.protocol("render_lfw").value == pytest.approx((0.95 + 0.93 + 0.92) / 3)
+    assert row.notes == ("1 older results of the same seeds left out",)
+
+
+def test_a_card_without_its_parents_is_shown_and_marked(runs):
+    shutil.rmtree(runs / "smoke" / "models")
+    assert tables_of(runs)["rendered_five"].rows[0].notes == ("the model's card is gone",)
+    text = (write_leaderboard(runs).parent / "leaderboard.md").read_text()
+    assert "| smoke [1] |" in text
+    assert "- [1] the model's card is gone" in text
+
+
+def test_floors_come_last_and_the_gap_is_to_the_best_of_them(runs):
+    add_result(runs, "high", 0.95, protocols=PROTOCOLS, **floor("untrained backbone"))
+    table = tables_of(runs)["rendered_five"]
+    assert [row.is_floor for row in table.rows] == [False, True, True]
+    assert table.gap_to_floor(table.rows[0]) == pytest.approx(0.92 - 0.95)
+    assert table.gap_to_floor(table.rows[1]) is None
+
+
+def test_borda_ranks_by_hand(runs):
+    add_result(runs, "c", accuracies=dict(zip(FIVE, (0.97, 0.92, 0.96, 0.94, 0.86), strict=True)))
+    table = tables_of(runs)["real_five"]
+    places = {table.rows[i].label: rank for i, rank in table.borda_ranks.items()}
+    # points with a (2, 0, 1, 1.5, 2), c (0, 2, 2, 1.5, 1) and b (1, 1, 0, 0, 0); each 0.5 for itself per set
+    assert places == {"a": 1, "c": 1, "b": 3}
+
+
+def test_closed_is_the_recipe_of_benchmarks_yaml(runs):
+    recipe = {"name": "smoke_arcface", "sha256": recipe_sha256(load_benchmark("smoke").recipe)}
+    add_result(runs, "named", 0.99, protocols=PROTOCOLS, recipe=recipe)
+    rows = list(csv.DictReader((write_leaderboard(runs).parent / "leaderboard.csv").open()))
+    assert {row["name"]: row["division"] for row in rows if row["table"] == "rendered_five"} == {
+        "named": "closed",
+        "smoke": "open",
+        "raw pixels": "",
+    }
+
+
+def test_csv_has_every_number_and_means_are_those_of_their_columns(runs):
+    rows = list(csv.DictReader((write_leaderboard(runs).parent / "leaderboard.csv").open()))
+    groups = {}
+    for row in rows:
+        groups.setdefault((row["table"], row["name"]), []).append(row)
+    for (table, _), lines in groups.items():
+        *parts, mean = lines
+        assert mean["protocol"] == f"mean of {table}"
+        assert float(mean["accuracy"]) == pytest.approx(np.mean([float(one["accuracy"]) for one in parts]))
+    a = {row["protocol"]: float(row["accuracy"]) for row in groups["real_five", "a"]}
+    assert a["cfp_fp"] == 0.9
+
+
+def test_every_accuracy_in_the_page_is_a_card_s(runs):
+    page = Page(write_leaderboard(runs))
+    table = next(table for table in page.tables if table[0][0] == "row" and "LFW" in table[0])
+    columns = {name: table[0].index(name) for name in map(protocol_title, FIVE)}
+    found = {row[0].strip(): row for row in table if len(row) == len(table[0])}
+    for name in ("a", "b"):
+        card = read_card(runs / name / "results" / name, ResultCard)
+        for protocol in FIVE:
+            cell = found[name][columns[protocol_title(protocol)]]
+            one = card.protocols[protocol]
+            assert cell.replace("\n", " ") == f"{100 * one.accuracy:.2f} ± {100 * one.standard_error:.2f}"
+        assert found[name][3].startswith(f"{100 * card.mean_accuracy:.2f}")
+
+
+def test_the_page_needs_nothing_else_and_has_its_figures(runs):
+    page = Page(write_leaderboard(runs))
+    for tag, attributes in page.tags:
+        for link in (attributes.get("src"), attributes.get("href")):
+            assert link is None or link.startswith(("data:image/jpeg;base64,", "#"))
+        assert tag != "link"
+    assert sum(tag == "img" for tag, _ in page.tags) == 1  # grids that are no images are left out
+    titles = re.findall(r'<svg class="plot"[^>]*><title>([^<]*)', (runs / "leaderboard.html").read_text())
+    assert titles.count("ROC, LFW") == 2
+    assert titles.count("DET, CPLFW") == 1
+    assert titles.count("LFW") == 4
+    assert "Accuracy against number of training images" in titles
+
+
+def test_differences_in_the_page_come_from_the_paired_test(runs):
+    text = write_leaderboard(runs).read_text()
+    data = json.loads(re.search(r'id="differences-real_five">(.*?)</script>', text)[1])
+    assert data["rows"] == {"0": "a", "1": "b", "2": "raw pixels"}
+    value, low, high, p_value = data["pairs"]["0,2"]["mean"]
+    assert low < value < high
+    assert p_value < 1e-10
+
+
+def test_hostile_names_are_escaped(runs):
+    name = "<script>alert(1)</script>|x"
+    dataset = {"name": "<img src=x onerror=alert(2)>", "num_images": 1, "num_identities": 1}
+    write_card(runs / "bad" / "results" / "bad", make_result("bad", name=name, fingerprint="bad", dataset=dataset))
+    scores = {key: made_up_scores(20, 0) for key in PROTOCOLS}
+    write_scores(runs / "bad" / "results" / "bad" / "scores.npz", scores)
+    text = write_leaderboard(runs).read_text()
+    assert "<script>alert" not in text
+    assert "<img src=x" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    markdown = (runs / "leaderboard.md").read_text()
+    assert "&lt;script>alert(1)&lt;/script>\\|x" in markdown
+
+
+def test_the_same_cards_give_the_same_bytes(runs):
+    write_leaderboard(runs)
+    before = {suffix: (runs / f"leaderboard.{suffix}").read_bytes() for suffix in ("md", "csv", "html")}
+    write_leaderboard(runs)
+    assert before == {suffix: (runs / f"leaderboard.{suffix}").read_bytes() for suffix in ("md", "csv", "html")}
+
+
+def test_no_results_yet(tmp_path):
+    assert "No results yet" in write_leaderboard(tmp_path).read_text()
+
+
+def test_a_card_that_contradicts_itself_is_refused(runs):
+    path = runs / "a" / "results" / "a" / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"mean_accuracy": 0.99}))
+    with pytest.raises(InputError, match=r"mean_accuracy is 0.99, but its protocols average 0.930000; run the eval"):
+        write_leaderboard(runs)
+
+
+def test_committed_leaderboard_is_that_of_the_committed_cards(tmp_path):
+    """What lies in reports/ is rendered again and compared."""
+    if not (REPORTS / "leaderboard.md").exists():
+        pytest.skip("reports/leaderboard.md is not rendered yet")
+    shutil.copytree(REPORTS, tmp_path / "reports")
+    write_committed_leaderboard(tmp_path / "reports")
+    for suffix in ("md", "csv", "html"):
+        expected = (REPORTS / f"leaderboard.{suffix}").read_text()
+        assert (tmp_path / "reports" / f"leaderboard.{suffix}").read_text() == expected, (
+            f"leaderboard.{suffix} is stale"
+        )
+
+
+def test_committed_results_are_read_with_their_scores(runs, tmp_path):
+    reports = tmp_path / "reports"
+    (reports / "results").mkdir(parents=True)
+    for source, target in (("result.json", "a.json"), ("scores.npz", "a.npz")):
+        shutil.copy(runs / "a" / "results" / "a" / source, reports / "results" / target)
+    shutil.copy(REPORTS / "published.csv", reports)
+    assert "ROC, LFW" in write_committed_leaderboard(reports).read_text()
+    assert "| a [1] [2] [3] [4] [5] [6] | dataset, open | 0 | 93.00 ±" in (reports / "leaderboard.md").read_text()
+
+
+def test_terminal_row():
+    head, line = format_row(make_result()).splitlines()
+    assert head.split() == ["name", "seed", "mean", *" ".join(map(protocol_title, PROTOCOLS)).split()]
+    assert line.split() == ["smoke", "0", "87.50", "±", "0.60", *["87.50"] * 5]
+    assert len(head) == len(line)
+
+
+def test_published_rows_and_their_misprints():
+    rows = {row.dataset: row for row in read_published(REPORTS / "published.csv")}
+    assert rows["HSFace10K"].mean == pytest.approx(92.0)
+    assert not rows["HSFace300K"].is_misprint  # 93.514 printed as 93.52: five roundings explain it
+    assert {name for name, row in rows.items() if row.is_misprint} == {
+        "UIFace (third-party)",
+        "USynthFace 400K + RandAugment",
+    }
+    assert rows["UIFace (third-party)"].mean == pytest.approx(92.296)
+    assert rows["VariFace (unconstrained)"].mean == 95.67
+    assert [row.dataset for row in series(list(rows.values()))["Vec2Face"]][:2] == ["HSFace10K", "HSFace20K"]
+
+
+def test_published_files_that_do_not_fit(tmp_path):
+    path = tmp_path / "published.csv"
+    path.write_text("dataset,lfw\nx,99\n")
+    with pytest.raises(InputError, match=r"published.csv has columns \['dataset', 'lfw'\]; needs"):
+        read_published(path)
+    header = (REPORTS / "published.csv").read_text().splitlines()[0]
+    path.write_text(f"{header}\nx,x,2020,1,1,R50,ArcFace,ninety,1,1,1,1,1,paper\n")
+    with pytest.raises(InputError, match=r"published.csv line 2: could not convert .*; needs numbers in per cent"):
+        read_published(path)
+    path.write_text(f"{header}\nx,x,2020,1,1,R50,ArcFace,990,1,1,1,1,1,paper\n")
+    with pytest.raises(InputError, match=r"line 2: accuracies \[990.0\] are no per cent; needs 0 to 100"):
+        read_published(path)
+
+
+def test_heavy_libraries_stay_out():
+    code = "import sys, evaluate.leaderboard; print({'torch', 'mlflow', 'pandas', 'matplotlib'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,38 @@
+"""Test sets are known by their bytes; unknown copies and wrong pair counts are said on the leaderboard."""
+
+import pytest
+from conftest import make_protocol_result, make_result
+
+from evaluate.registry import REGISTRY, describe_copy, is_unknown, wrong_count
+from evaluate.rows import FIVE, Result, make_tables
+
+
+@pytest.mark.parametrize("name", FIVE)
+def test_the_five_sets_are_there_with_their_pairs(name):
+    assert REGISTRY[name].num_pairs == (7000 if name == "cfp_fp" else 6000)
+    assert "gaunernst" in REGISTRY[name].source
+
+
+def test_digests_are_digests():
+    for known in REGISTRY.values():
+        assert all(len(digest) == 64 and int(digest, 16) for digest in known.copies)
+
+
+def test_known_and_unknown_copies():
+    digest = next(iter(REGISTRY["lfw"].copies))
+    known = make_protocol_result(0.9, num_pairs=6000).model_copy(update={"sha256": digest})
+    assert "official pairs" in describe_copy("lfw", digest)
+    assert not is_unknown("lfw", known)
+    assert is_unknown("cfp_fp", known)
+    assert is_unknown("my_own_set", known)
+    assert not is_unknown("render_lfw", make_protocol_result(0.9))
+    assert wrong_count("lfw", known) is None
+    assert wrong_count("cfp_fp", known) == 7000
+    assert wrong_count("my_own_set", known) is None
+
+
+def test_the_leaderboard_marks_them():
+    row = make_tables([Result(make_result(protocols=("lfw",)))])[0].rows[0]
+    assert row.notes == ("copies of LFW that no registry knows", "LFW has 600 pairs, published are 6,000")
+    rendered = make_tables([Result(make_result())])[0].rows[0]
+    assert rendered.notes == ()

@@ -1,0 +1,222 @@
+import multiprocessing
+import os
+import random
+import signal
+import time
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from bench.errors import InputError
+from bench.records import decode_image, open_faces
+from generate.engine import Networks, generate_dataset, remove_parts
+from generate.filters import Filters
+from generate.plan import Plan
+from generate.vec2face import Architecture, Vec2Face
+
+DIM = 16
+SIZE = Architecture(DIM, 32, 1, 2, 1, 2, 32, (1, 1, 1, 1, 1), 8)
+PLAN = Plan(
+    6, 5, seed=3, max_cosine=0.95, spare_share=0.5, quality=1.0, max_steps=2, pose_share=0.4, yaw_degrees=(1.0, -1.0),
+    identities_per_shard=2, batch_size=4,
+)  # fmt: skip
+
+
+class Read(nn.Module):
+    """A fixed linear reading of a shrunken image."""
+
+    def __init__(self, num, seed):
+        super().__init__()
+        self.weight = torch.randn(3 * 49, num, generator=torch.Generator().manual_seed(seed))
+
+    def forward(self, images):
+        out = torch.nn.functional.avg_pool2d(images, 16).flatten(1) @ self.weight
+        return out if out.shape[1] > 1 else out[:, 0]
+
+
+def make_networks():
+    torch.manual_seed(0)
+    generator = Vec2Face(SIZE).eval().requires_grad_(False)
+    return Networks(generator, Read(DIM, 1), Read(1, 2), Read(1, 3))
+
+
+def make(directory, plan=PLAN, *, rank=0, world=1, num_threads=1):
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        return generate_dataset(directory, plan, make_networks(), rank=rank, world=world)
+    finally:
+        torch.set_num_threads(before)
+
+
+def content(directory):
+    faces = open_faces(directory / "faces.lmdb")
+    records = (directory / "faces.parquet").read_bytes()
+    return [(faces.encoded(i), int(faces.identity_ids[i])) for i in range(len(faces))], records
+
+
+@pytest.fixture(scope="module")
+def server():
+    """Processes that are forked from one that has everything imported: they start in milliseconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["test_generate_engine"])
+    return context
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("whole")
+    return directory, make(directory)
+
+
+def test_dataset_holds_what_the_plan_says(whole):
+    directory, statistics = whole
+    faces, table = open_faces(directory / "faces.lmdb"), pd.read_parquet(directory / "faces.parquet")
+    assert (len(faces), faces.num_identities) == (30, 6)
+    assert statistics["num_images"] == 30
+    assert statistics["images_per_identity"] == {"min": 5, "mean": 5.0, "max": 5}
+    assert statistics["attribute_images"] == 12
+    assert statistics["candidates"] == 9
+    assert table["identity_id"].tolist() == faces.identity_ids.tolist() == np.repeat(range(6), 5).tolist()
+    posed = table[table["target_yaw"].notna()]
+    assert (posed.groupby("identity_id").size() == 2).all()
+    assert sorted(posed["target_yaw"].unique()) == [-1, 1]
+    assert (table[table["target_yaw"].isna()].steps == 0).all()
+    assert posed.steps.max() > 0
+    assert decode_image(faces.encoded(7)).shape == (112, 112, 3)
+    assert (directory / "grid.png").exists()
+
+
+def test_remove_parts_leaves_the_dataset(whole, tmp_path):
+    make(tmp_path)
+    remove_parts(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["faces.lmdb", "faces.parquet", "grid.png"]
+    assert content(tmp_path) == content(whole[0])
+
+
+def start(server, *args, **kwargs):
+    process = server.Process(target=make, args=args, kwargs=kwargs)
+    process.start()
+    return process
+
+
+def test_two_processes_make_the_same_bytes(whole, server, tmp_path):
+    processes = [start(server, tmp_path, rank=rank, world=2) for rank in range(2)]
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert content(tmp_path) == content(whole[0])
+
+
+def kill_and_resume(server, directory, *, kills, seed):
+    """Kill -9 at random moments, then let it end. Returns the number of kills that hit a running process."""
+    draw, hits = random.Random(seed), 0
+    for _ in range(kills):
+        process = start(server, directory)
+        parts = directory / "parts"
+        before = len(list(parts.glob("*"))) if parts.exists() else 0
+        deadline = time.monotonic() + 60
+        wanted = before + draw.randint(0, 2)  # so that every try gets some way
+        while process.is_alive() and time.monotonic() < deadline:
+            if parts.exists() and len(list(parts.glob("*"))) >= wanted:
+                break
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0, 0.3))
+        if process.is_alive():
+            os.kill(process.pid, signal.SIGKILL)
+            hits += 1
+        process.join(60)
+    make(directory)
+    return hits
+
+
+def test_killed_and_resumed_it_makes_the_same_bytes(whole, server, tmp_path):
+    assert kill_and_resume(server, tmp_path, kills=3, seed=0) >= 1
+    assert content(tmp_path) == content(whole[0])
+
+
+@pytest.mark.slow
+def test_64_identities_killed_ten_times_and_by_two_processes(server, tmp_path):
+    plan = replace(PLAN, num_identities=64, identities_per_shard=4)
+    for name in ("whole", "killed", "two"):
+        (tmp_path / name).mkdir()
+    make(tmp_path / "whole", plan)
+    draw = random.Random(1)
+    for _ in range(10):
+        process = start(server, tmp_path / "killed", plan)
+        time.sleep(draw.uniform(0.3, 3))
+        if process.is_alive():
+            os.kill(process.pid, signal.SIGKILL)
+        process.join(60)
+    make(tmp_path / "killed", plan)
+    processes = [start(server, tmp_path / "two", plan, rank=rank, world=2) for rank in range(2)]
+    for process in processes:
+        process.join(600)
+    expected = content(tmp_path / "whole")
+    assert content(tmp_path / "killed") == expected
+    assert content(tmp_path / "two") == expected
+
+
+@pytest.mark.slow
+def test_the_number_of_threads_does_not_matter(whole, tmp_path):
+    make(tmp_path, num_threads=2)
+    assert content(tmp_path) == content(whole[0])
+
+
+def test_a_shard_cut_short_is_made_again_and_others_are_kept(whole, tmp_path):
+    make(tmp_path)
+    for name in ("faces.lmdb", "faces.parquet"):
+        (tmp_path / name).unlink()
+    cut, kept = sorted((tmp_path / "parts").glob("images-*"))[:2]
+    before = kept.stat().st_mtime_ns
+    cut.write_bytes(cut.read_bytes()[:-100])
+    make(tmp_path)
+    assert kept.stat().st_mtime_ns == before
+    assert content(tmp_path) == content(whole[0])
+
+
+def test_a_second_run_on_the_folder_is_refused(server, tmp_path):
+    process = start(server, tmp_path, replace(PLAN, num_identities=40))
+    while not (tmp_path / "parts" / "plan.json").exists() and process.is_alive():
+        time.sleep(0.01)
+    try:
+        with pytest.raises(InputError, match="is in use by another run"):
+            make(tmp_path, replace(PLAN, num_identities=40))
+    finally:
+        process.kill()
+        process.join(60)
+
+
+def test_another_plan_or_other_weights_are_refused(tmp_path):
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "plan.json").write_text('{"fingerprint": "other"}')
+    with pytest.raises(InputError, match="holds the shards of another plan"):
+        make(tmp_path)
+    assert replace(PLAN, weights={"generator": "a" * 64}).fingerprint != PLAN.fingerprint
+
+
+def test_filters_drop_and_count(tmp_path, whole):
+    table = pd.read_parquet(whole[0] / "faces.parquet")
+    threshold = float(table["identity_cosine"].median())
+    statistics = make(tmp_path, replace(PLAN, filters=Filters(min_identity_cosine=threshold)))
+    kept = table[table["identity_cosine"] >= np.float32(threshold)]
+    assert statistics["dropped"]["identity"] == 30 - len(kept)
+    assert statistics["num_images"] == len(kept) == len(open_faces(tmp_path / "faces.lmdb"))
+    assert statistics["num_identities"] == kept["identity_id"].nunique()
+
+
+def test_identities_that_are_not_apart_after_generation_are_refused(tmp_path):
+    with pytest.raises(
+        InputError, match=r"features of the images: \d+ of 9 candidates stay apart, but num_identities=6"
+    ):
+        make(tmp_path, replace(PLAN, max_cosine=0.6))
+
+
+def test_a_pose_share_needs_a_yaw_estimator(tmp_path):
+    networks = replace(make_networks(), yaw=None)
+    with pytest.raises(InputError, match="needs a yaw estimator"):
+        generate_dataset(tmp_path, PLAN, networks)

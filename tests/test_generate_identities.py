@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+
+from bench.errors import InputError
+from generate.identities import check_vectors, first_separated, read_vectors, sample_identities, separated
+
+
+def slowly_separated(features, max_cosine, against):
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    keep = []
+    for row in range(len(unit)):
+        earlier = [other for other in range(row) if against == "earlier" or keep[other]]
+        keep.append(all(unit[row] @ unit[other] <= max_cosine for other in earlier))
+    return np.array(keep)
+
+
+def test_gaussian_has_feature_scale_and_the_first_do_not_depend_on_the_number():
+    vectors = sample_identities(300, seed=3)
+    assert vectors.shape == (300, 512)
+    assert vectors.dtype == np.float32
+    assert 22 < np.linalg.norm(vectors, axis=1).mean() < 23.3
+    assert np.array_equal(vectors[:7], sample_identities(7, seed=3))
+    assert not np.array_equal(vectors[:7], sample_identities(7, seed=4))
+
+
+def test_pca_has_the_mean_and_covariance_of_the_centers(tmp_path):
+    rng = np.random.default_rng(0)
+    centers = ((rng.standard_normal((4000, 8)) @ rng.standard_normal((8, 8)) + np.arange(8)) / 5).astype(np.float32)
+    np.save(tmp_path / "centers.npy", centers)
+    drawn = sample_identities(50_000, seed=0, kind="pca", centers=tmp_path / "centers.npy", feature_dim=8)
+    covariance = np.cov(centers, rowvar=False)
+    np.testing.assert_allclose(drawn.mean(0), centers.mean(0), atol=0.08)
+    np.testing.assert_allclose(np.cov(drawn, rowvar=False), covariance, atol=0.03 * covariance.max())
+
+
+def test_a_file_is_taken_as_it_is(tmp_path):
+    given = sample_identities(6, seed=1)
+    np.save(tmp_path / "given.npy", given)
+    assert np.array_equal(sample_identities(4, 0, kind="file", centers=tmp_path / "given.npy"), given[:4])
+    with pytest.raises(InputError, match="holds 6 vectors, 7 are needed"):
+        sample_identities(7, 0, kind="file", centers=tmp_path / "given.npy")
+    with pytest.raises(InputError, match="needs a file"):
+        sample_identities(7, 0, kind="pca")
+
+
+def test_separation_by_hand():
+    # a, then b near a, then c near b but not near a: "kept" forgives c because b is gone
+    features = np.array([[1.0, 0.0], [0.9, 0.5], [0.4, 0.9], [5.0, 0.1]])
+    assert separated(features, 0.8).tolist() == [True, False, True, False]
+    assert separated(features, 0.8, against="earlier").tolist() == [True, False, True, False]
+    assert separated(features, 0.75, against="earlier").tolist() == [True, False, False, False]
+    assert separated(features, 0.75).tolist() == [True, False, True, False]
+
+
+@pytest.mark.parametrize("against", ["kept", "earlier"])
+@pytest.mark.parametrize("block_rows", [1, 7, 64, 1000])
+def test_separation_equals_the_obvious_loop(against, block_rows):
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((150, 5)).astype(np.float32) * rng.uniform(1, 9, (150, 1)).astype(np.float32)
+    expected = slowly_separated(features, 0.6, against)
+    assert 0.05 < expected.mean() < 0.95
+    assert np.array_equal(separated(features, 0.6, against=against, block_rows=block_rows), expected)
+
+
+def test_separation_ignores_scale_and_keeps_what_equals_the_threshold():
+    assert separated(np.array([[2.0, 0.0], [0.0, 3.0]]), 0.0).tolist() == [True, True]
+    features = sample_identities(200, seed=0)
+    assert np.array_equal(separated(features, 0.1), separated(features * 7, 0.1))
+
+
+def test_bad_vectors_are_named(tmp_path):
+    good = sample_identities(5, seed=0)
+    unit = good / np.linalg.norm(good, axis=1, keepdims=True)
+    with pytest.raises(InputError, match=r"norms are 1 to 1, mean 1 \(unit vectors.*norm about 22"):
+        check_vectors(unit, "mine.npy")
+    with pytest.raises(InputError, match=r"shape \(5, 256\); the generator takes \(N, 512\)"):
+        check_vectors(good[:, :256], "mine.npy")
+    good[3, 7] = np.nan
+    with pytest.raises(InputError, match="1 of 5 vectors hold NaN or inf, first row 3"):
+        check_vectors(good, "mine.npy")
+    with pytest.raises(InputError, match="1 of 5 vectors are zero or not finite, first row 3"):
+        separated(good, 0.3)
+    (tmp_path / "text.npy").write_text("no")
+    with pytest.raises(InputError, match=r"not a \.npy"):
+        read_vectors(tmp_path / "text.npy")
+    with pytest.raises(InputError, match="does not exist"):
+        read_vectors(tmp_path / "none.npy")
+
+
+def test_a_threshold_out_of_reach_says_how_many_were_reached():
+    features = sample_identities(50, seed=0)
+    keep = separated(features, -0.05)
+    with pytest.raises(InputError, match=f"{keep.sum()} of 50 candidates stay apart, but num_identities=40"):
+        first_separated(features, keep, 40, max_cosine=-0.05, what="identity vectors")
+    assert first_separated(features, np.ones(50, bool), 3, max_cosine=0, what="").tolist() == [0, 1, 2]
