@@ -18,7 +18,7 @@ STAGE  = $(if $(LAUNCH),$(LAUNCH) -m,$(if $(filter-out 1,$(NPROC)),$(RUN) -m tor
 export NPROC LAUNCH
 export MLFLOW_DISABLE_TELEMETRY = true
 
-.PHONY: help setup benchmark generate train evaluate report plan ui test test-all lint
+.PHONY: help setup benchmark generate train evaluate report compare plan ui test test-all lint
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ evaluate: setup ## Only the accuracies
 
 report: setup ## Render runs/leaderboard.{md,html,csv}
 	@$(RUN) -m evaluate leaderboard --runs $(RUNS)
+
+compare: setup ## What differs between results A=folder and B=folder, and whether by more than chance
+	@$(RUN) -m evaluate compare $(A) $(B)
 
 plan: setup ## What would run, what is missing, what it costs; starts nothing
 	@$(RUN) -m bench plan $(FLAGS)

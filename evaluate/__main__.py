@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bench.cli import run, stage_parser
 from bench.config import Benchmark, load_benchmark
@@ -23,12 +23,21 @@ def main() -> int:
     parser.add_argument("--model", type=Path, help="evaluate this .safetensors, .pth or .onnx file instead of a scale")
     parser.add_argument("--protocols", nargs="+", default=["lfw", "cfp_fp", "agedb_30", "calfw", "cplfw"])
     commands = parser.add_subparsers(dest="command")
-    commands.add_parser("leaderboard", help="render the leaderboard of all results in --runs")
+    leaderboard = commands.add_parser("leaderboard", help="render the leaderboard of the results in --runs")
+    leaderboard.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+    leaderboard.add_argument("--committed", type=Path, help="render the committed results of this folder instead")
+    compare = commands.add_parser("compare", help="what differs between two results, and whether by more than chance")
+    compare.add_argument("results", type=Path, nargs=2, metavar="FOLDER", help="folder of a result.json")
     args = parser.parse_args()
     if args.command == "leaderboard":
-        from evaluate.leaderboard import write_leaderboard
+        from evaluate.leaderboard import write_committed_leaderboard, write_leaderboard
 
-        print(write_leaderboard(args.runs))
+        print(write_committed_leaderboard(args.committed) if args.committed else write_leaderboard(args.runs))
+        return 0
+    if args.command == "compare":
+        from evaluate.compare import describe_comparison
+
+        print(describe_comparison(*args.results))
         return 0
     return _evaluate_model(args) if args.model else _evaluate_scale(args)
 
@@ -47,10 +56,11 @@ def _evaluate_scale(args: argparse.Namespace) -> int:
         "raw pixels": lambda: raw_pixels,
         "untrained backbone": lambda: _untrained(benchmark).to(device),
     }
+    precision: Literal["float32", "bf16"] = "bf16" if benchmark.recipe.precision == "bf16" else "float32"
     for name, stage in floor_stages(benchmark, **where).items():
-        _evaluate(stage, floors[name], benchmark.protocols, floor_row(name), args)
+        _evaluate(stage, floors[name], benchmark.protocols, floor_row(name), args, precision)
     load = partial(load_network, stages.train.directory / "model.safetensors", device)
-    _evaluate(stages.evaluate, load, benchmark.protocols, dataset_row(benchmark, stages), args)
+    _evaluate(stages.evaluate, load, benchmark.protocols, dataset_row(benchmark, stages), args, precision)
     return 0
 
 
@@ -77,7 +87,12 @@ def _evaluate_model(args: argparse.Namespace) -> int:
 
 
 def _evaluate(
-    stage: Stage, load: Callable[[], Any], protocols: Sequence[str], row: dict[str, Any], args: argparse.Namespace
+    stage: Stage,
+    load: Callable[[], Any],
+    protocols: Sequence[str],
+    row: dict[str, Any],
+    args: argparse.Namespace,
+    precision: Literal["float32", "bf16"] = "float32",
 ) -> None:
     if stage.is_finished:
         print(f"evaluate: skip {row['name']}, unchanged ({stage.directory})")
@@ -85,16 +100,16 @@ def _evaluate(
     from evaluate.result import evaluate_network
 
     paths = [_protocol_path(name, args) for name in protocols]
-    card = evaluate_network(stage, load, paths, device=choose_device(args.device), seed=args.seed, row=row)
+    device = choose_device(args.device)
+    card = evaluate_network(stage, load, paths, device=device, seed=args.seed, row=row, precision=precision)
     figures = ", ".join(f"{name} {result.accuracy:.2%}" for name, result in card.protocols.items())
     print(f"evaluate: {card.name}: {figures}; mean {card.mean_accuracy:.2%} ({stage.directory})", flush=True)
 
 
 def _protocol_path(name: str, args: argparse.Namespace) -> Path:
     if is_rendered(name):
-        from generate.render_protocols import write_protocol
-
         from generate.render import RENDER_VERSION
+        from generate.render_protocols import write_protocol
 
         directory = args.runs / "protocols" / f"render_v{RENDER_VERSION}"
         return directory / name if (directory / name).exists() else write_protocol(name, directory)

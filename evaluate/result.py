@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,7 +17,14 @@ from evaluate.verify import Verification, verify
 
 
 def evaluate_network(
-    stage: Stage, load: Callable[[], FaceNetwork], paths: Iterable[Path], *, device: str, seed: int, row: dict[str, Any]
+    stage: Stage,
+    load: Callable[[], FaceNetwork],
+    paths: Iterable[Path],
+    *,
+    device: str,
+    seed: int,
+    row: dict[str, Any],
+    precision: Literal["float32", "bf16"] = "float32",
 ) -> ResultCard:
     """Verify a network on every protocol; scores are written first, the card last.
 
@@ -28,6 +35,7 @@ def evaluate_network(
         device: Torch device.
         seed: Of the benchmark, for the card.
         row: The fields of the card that depend on the kind of row; ``stage_costs`` gains this stage's.
+        precision: bf16 embeds under autocast, as a network was trained by a bf16 recipe.
     """
     stopwatch = Stopwatch()
     verifications: list[Verification] = []
@@ -38,7 +46,9 @@ def evaluate_network(
             with stopwatch.phase("load"):
                 protocol = load_protocol(path)
             with stopwatch.phase("verify"):
-                verifications.append(verify(lambda images: embed(network, images, device=device), protocol))
+                verifications.append(
+                    verify(lambda images: embed(network, images, device=device, precision=precision), protocol)
+                )
             num_images += len(protocol.faces)
         write_scores(stage.directory / "scores.npz", {one.name: one.arrays for one in verifications})
         cost = stopwatch.cost(images=num_images, phase="verify", device=device)

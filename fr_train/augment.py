@@ -23,6 +23,8 @@ _PURPOSES = ("flip", "erasing", "crop", "low_resolution", "photometric")
 _DRAWS_PER_PURPOSE = 32
 _RESAMPLING = (("nearest", False), ("bilinear", False), ("bilinear", True), ("bicubic", False), ("bicubic", True))
 """(mode, antialias) in the place of OpenCV's nearest, linear, area, cubic and Lanczos."""
+_BRIGHTNESS, _CONTRAST, _SATURATION = range(3)
+_ORDERS = tuple(permutations((_BRIGHTNESS, _CONTRAST, _SATURATION)))
 _GREY = (0.299, 0.587, 0.114)  # ITU-R 601, as in Pillow and torchvision
 
 
@@ -73,7 +75,8 @@ def augment_(faces: Tensor, settings: Augmentation, seed: int, epoch: int, indic
 
 def flip_(faces: Tensor, chosen: NDArray[np.int64], draws: NDArray[np.float64]) -> None:
     """Mirror left and right."""
-    faces[chosen] = faces[chosen].flip(2)
+    for index in chosen:  # five times as fast as faces[chosen].flip(2): a face stays in the cache
+        faces[index] = faces[index].flip(1)
 
 
 def crop_(faces: Tensor, chosen: NDArray[np.int64], draws: NDArray[np.float64]) -> None:
@@ -115,32 +118,16 @@ def low_resolution_(faces: Tensor, chosen: NDArray[np.int64], draws: NDArray[np.
 
 def photometric_(faces: Tensor, chosen: NDArray[np.int64], draws: NDArray[np.float64]) -> None:
     """Brightness, contrast and saturation times 0.5 to 1.5 each, in random order, clamped after each."""
-    factors = torch.from_numpy((0.5 + draws[:, :3]).astype(np.float32))
-    orders = tuple(permutations((_brighten, _contrast, _saturate)))
-    order_of = (draws[:, 3] * len(orders)).astype(int)
-    for choice in np.unique(order_of):
-        rows = np.flatnonzero(order_of == choice)
-        some = faces[chosen[rows]].float()
-        for step in orders[choice]:
-            column = (_brighten, _contrast, _saturate).index(step)
-            some = step(some, factors[rows, column].view(-1, 1, 1, 1)).clamp_(0, 255)
-        faces[chosen[rows]] = some.add_(0.5).to(torch.uint8)
-
-
-def _brighten(faces: Tensor, factor: Tensor) -> Tensor:
-    return faces * factor
-
-
-def _contrast(faces: Tensor, factor: Tensor) -> Tensor:
-    return torch.lerp(_grey(faces).mean(dim=(1, 2, 3), keepdim=True), faces, factor)
-
-
-def _saturate(faces: Tensor, factor: Tensor) -> Tensor:
-    return torch.lerp(_grey(faces), faces, factor)
-
-
-def _grey(faces: Tensor) -> Tensor:
-    return (faces[..., 0] * _GREY[0] + faces[..., 1] * _GREY[1] + faces[..., 2] * _GREY[2]).unsqueeze(-1)
+    grey_weights = torch.tensor(_GREY)
+    for index, row in zip(chosen, draws, strict=True):
+        planes = faces[index].float().permute(2, 0, 1).flatten(1)  # (3, H * W), float32
+        for step in _ORDERS[int(row[3] * len(_ORDERS))]:
+            factor = float(0.5 + row[step])
+            grey = 0.0 if step == _BRIGHTNESS else grey_weights @ planes  # what lies at factor 0
+            if step == _CONTRAST:
+                grey = grey.mean()
+            planes.mul_(factor).add_((1 - factor) * grey).clamp_(0, 255)
+        faces[index] = planes.add_(0.5).to(torch.uint8).view(3, *faces.shape[1:3]).permute(1, 2, 0)
 
 
 def normalize(faces: Tensor, *, channels_last: bool = True) -> Tensor:

@@ -32,25 +32,24 @@ def decode_faces(faces: Faces, indices: NDArray[np.int64]) -> Tensor:
         InputError: If a record does not decode; names it.
     """
     batch = torch.empty(len(indices), FACE_SIZE, FACE_SIZE, 3, dtype=torch.uint8)
-    for row, index in enumerate(indices):
-        encoded = faces.encoded(int(index))
-        image = _decode_jpeg(encoded)
-        if image is None:  # another format, or a damaged file that Pillow will name
-            image = torch.from_numpy(faces.image(int(index)).copy())
-        batch[row] = image if image.shape == batch.shape[1:] else _resize(image)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that bytes are read-only (they are only read), that the decoder will move
+        for row, index in enumerate(indices):
+            encoded = faces.encoded(int(index))
+            image = _decode_jpeg(encoded)
+            if image is None:  # another format, or a damaged file that Pillow will name
+                image = torch.from_numpy(faces.image(int(index)).copy())
+            batch[row] = image if image.shape == batch.shape[1:] else _resize(image)
     return batch
 
 
 def _decode_jpeg(encoded: bytes) -> Tensor | None:
     if not encoded.startswith(_JPEG_START) or _JPEG_END not in encoded[-16:]:
         return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that bytes are read-only (they are only read), that the decoder will move
-        try:
-            source = torch.frombuffer(encoded, dtype=torch.uint8)
-            return decode_jpeg(source, mode=ImageReadMode.RGB).permute(1, 2, 0)
-        except RuntimeError:
-            return None
+    try:
+        return decode_jpeg(torch.frombuffer(encoded, dtype=torch.uint8), mode=ImageReadMode.RGB).permute(1, 2, 0)
+    except RuntimeError:
+        return None
 
 
 def _resize(image: Tensor) -> Tensor:

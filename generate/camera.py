@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from generate.people import Factors
 
 SIZE = 112
-SUPERSAMPLING = 2
-FINE = SIZE * SUPERSAMPLING
+SUPERSAMPLING = 1.5
+FINE = int(SIZE * SUPERSAMPLING)
 TEMPLATE = np.array(  # ArcFace: eyes, tip of the nose, corners of the mouth, in pixels
     [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)], np.float32
 )
@@ -162,18 +162,27 @@ def shadow(depth: Floats, light: Floats) -> Floats:
 
 
 def shrink(image: Floats, blur_pixels: float) -> Floats:
-    """Fine image (3, FINE, FINE) -> (3, SIZE, SIZE) through a lens with the given Gaussian blur (in coarse pixels)."""
+    """Fine image (3, FINE, FINE) -> (3, SIZE, SIZE) through a lens with the given Gaussian blur (in coarse pixels).
+
+    Two coarse pixels cover three fine ones, so the even and the odd coarse pixels have a kernel each.
+    """
     sigma = float(np.hypot(blur_pixels, 0.42)) * SUPERSAMPLING
     reach = int(np.ceil(2.5 * sigma))
-    taps = np.arange(-reach, reach + SUPERSAMPLING, dtype=np.float32)
-    kernel = np.exp(-0.5 * ((taps - (SUPERSAMPLING - 1) / 2) / sigma) ** 2)
-    kernel /= kernel.sum()
+    taps = np.arange(-reach, reach + 3, dtype=np.float32)
     for axis in (1, 2):
         pad = [(0, 0)] * 3
         pad[axis] = (reach, reach)
         padded = np.pad(image, pad, mode="edge")
         image = np.zeros(tuple(SIZE if i == axis else n for i, n in enumerate(image.shape)), np.float32)
-        for k, weight in enumerate(kernel):
-            window = slice(k, k + SUPERSAMPLING * SIZE, SUPERSAMPLING)
-            image += weight * (padded[:, window] if axis == 1 else padded[:, :, window])
+        for phase, center in ((0, 0.25), (1, 1.75)):  # in fine pixels from the first of the three
+            kernel = np.exp(-0.5 * ((taps - center) / sigma) ** 2)
+            kernel /= kernel.sum()
+            part = image[:, phase::2] if axis == 1 else image[:, :, phase::2]
+            for k, weight in enumerate(kernel):
+                window = slice(k, k + 3 * (SIZE // 2 - 1) + 1, 3)
+                part += weight * (padded[:, window] if axis == 1 else padded[:, :, window])
     return image
+
+
+COARSE_OF_FINE = np.arange(FINE) * SIZE // FINE
+FINE_OF_COARSE = ((np.arange(SIZE) + 0.5) * SUPERSAMPLING).astype(np.int64)

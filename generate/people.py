@@ -89,7 +89,7 @@ def draw_identity(seed: int) -> Identity:
     tone = float(rng.uniform(0, 1))
     position = tone * (len(_SKIN) - 1)
     skin = np.array([np.interp(position, range(len(_SKIN)), channel) for channel in _SKIN.T])
-    skin = linear(np.clip(skin + rng.normal(0, 1, 3) * (3, 3, 5), 20, 255))
+    skin = linear(np.clip(skin * (1 + rng.normal(0, 1, 3) * (0.02, 0.02, 0.03)), 20, 255))
     natural = {"black": 0.25 + tone, "brown": 0.3, "chestnut": 0.3 * (tone < 0.6), "blond": 0.3 * (tone < 0.4), "red": 0.16 * (tone < 0.3)}
     weights = np.array(list(natural.values()))
     hair_name = str(rng.choice(list(natural), p=weights / weights.sum()))

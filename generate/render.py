@@ -164,9 +164,9 @@ def _shade(points: Floats, pixels: Floats, turn: Floats, person: Identity, facto
     depth = np.full(camera.FINE**2, -1e4, np.float32)
     depth[solid.pixel] = solid.depth
     normals = np.zeros_like(points)
-    for grid in mesh.grids[:4]:
-        normals[grid[0] : grid[0] + grid[1] * grid[2]] = head.grid_normals(points, grid)
-    growth = appearance.hair_distance(*base.T, person, factors)
+    for part in mesh.grids[:4]:
+        normals[part[0] : part[0] + part[1] * part[2]] = head.grid_normals(points, part)
+    growth = appearance.hair_distance(base[:, 0], base[:, 1], base[:, 2], person, factors)
     growth[mesh.part == head.EAR] = -99
     corners = growth.take(mesh.shell)
     grown = mesh.shell[corners.max(1) > -4]  # only where hair is: what is behind the opening shows
@@ -184,8 +184,9 @@ def _shade(points: Floats, pixels: Floats, turn: Floats, person: Identity, facto
     shell_depth = depth.copy()
     solid_hair = opacity > 0.5
     shell_depth[shell.pixel[solid_hair]] = shell.depth[solid_hair]
-    coarse = shell_depth.reshape(camera.SIZE, 2, camera.SIZE, 2).max((1, 3)) / 2
-    lost = camera.shadow(coarse, light_camera).repeat(2, 0).repeat(2, 1).ravel()
+    grid = shell_depth.reshape(camera.FINE, camera.FINE)
+    coarse = grid[np.ix_(camera.FINE_OF_COARSE, camera.FINE_OF_COARSE)] / np.float32(camera.SUPERSAMPLING)
+    lost = camera.shadow(coarse, light_camera)[np.ix_(camera.COARSE_OF_FINE, camera.COARSE_OF_FINE)].ravel()
 
     image = _background(factors)
     normal = np.stack([nx, ny, nz])

@@ -53,7 +53,7 @@ def render_dataset(
         )
     identity_ids = np.repeat(np.arange(num_identities), images_per_identity)
     image_seeds = np.tile(np.arange(images_per_identity), num_identities)
-    table = factor_table(identity_ids + seed * IDENTITIES_PER_SEED, image_seeds)
+    table = factor_table((identity_ids + seed * IDENTITIES_PER_SEED).tolist(), image_seeds.tolist())
     table.insert(0, "identity_id", identity_ids)
     jobs = _jobs(table)
     step = max(1, num_identities // GRID_ROWS)
