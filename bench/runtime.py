@@ -71,6 +71,17 @@ def choose_device(name: str) -> str:
     return name
 
 
+def process_rank(device: str = "cpu") -> tuple[int, int, str]:
+    """Rank, number of processes and device of this process, as torchrun tells them; (0, 1, device) without it.
+
+    Under torchrun on GPUs each process of a machine takes the GPU of its local rank.
+    """
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size > 1 and device == "cuda":
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+    return int(os.environ.get("RANK", "0")), world_size, device
+
+
 def environment() -> Environment:
     """Machine and versions as they are now."""
     return Environment(

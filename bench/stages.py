@@ -20,7 +20,7 @@ from bench.config import Benchmark, FilesGenerator, Recipe
 from bench.errors import InputError
 from bench.files import read_json, sha256, write_json
 from bench.inputs import find_protocol, is_rendered
-from bench.runtime import environment, git_state
+from bench.runtime import environment, git_state, process_rank
 
 STAGE_VERSIONS = {"generate": 1, "train": 1, "evaluate": 1}
 
@@ -156,7 +156,9 @@ def write_latest(runs: Path, scale: str, stages: Stages) -> None:
 
 @contextmanager
 def stage_lock(directory: Path) -> Iterator[None]:
-    """Hold a stage's folder; a second process that wants it is refused. The lock ends with the process.
+    """Hold a stage's folder; a second run that wants it is refused. The lock ends with the process.
+
+    Of the processes of one run, the first holds it.
 
     Raises:
         InputError: If another process holds the folder, or it cannot be written.
@@ -167,6 +169,9 @@ def stage_lock(directory: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"{directory} cannot be written ({error.strerror}); set RUNS to a folder that can") from None
     with lock:
+        if process_rank()[0] != 0:
+            yield
+            return
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

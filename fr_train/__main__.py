@@ -5,7 +5,7 @@ from bench.cli import run, stage_parser
 from bench.config import Benchmark, load_benchmark
 from bench.errors import InputError
 from bench.files import sha256
-from bench.runtime import Stopwatch, choose_device
+from bench.runtime import Stopwatch, choose_device, process_rank
 from bench.stages import Stages, plan_stages, recipe_sha256, stage_lock
 
 
@@ -34,6 +34,8 @@ def _train(benchmark: Benchmark, stages: Stages, seed: int, device: str) -> None
         faces = open_dataset(stages.generate.directory)
     with stopwatch.phase("train"):
         summary = train(faces, benchmark.recipe, directory, seed=seed, device=device)
+    if process_rank()[0] != 0:
+        return  # the first process writes the card
     card = ModelCard(
         **stages.train.card_header(scale=benchmark.name, seed=seed),
         cost=stopwatch.cost(images=summary.num_images_seen, phase="train", device=device),

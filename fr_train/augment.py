@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from bench.config import Augmentation, Erasing
 
-_PURPOSES = ("flip", "erasing", "crop", "low_resolution", "photometric")
+_PURPOSES = ("flip", "erasing", "crop", "low_resolution", "photometric", "identities")
 _DRAWS_PER_PURPOSE = 32
 _RESAMPLING = (("nearest", False), ("bilinear", False), ("bilinear", True), ("bicubic", False), ("bicubic", True))
 """(mode, antialias) in the place of OpenCV's nearest, linear, area, cubic and Lanczos."""
@@ -28,13 +28,15 @@ _ORDERS = tuple(permutations((_BRIGHTNESS, _CONTRAST, _SATURATION)))
 _GREY = (0.299, 0.587, 0.114)  # ITU-R 601, as in Pillow and torchvision
 
 
-def draw(seed: int, epoch: int, indices: NDArray[np.int64], purpose: str) -> NDArray[np.float64]:
+def draw(
+    seed: int, epoch: int, indices: NDArray[np.int64], purpose: str, *, num_draws: int = _DRAWS_PER_PURPOSE
+) -> NDArray[np.float64]:
     """Uniform numbers in [0, 1), shape (B, K): a hash of (seed, epoch, index, purpose, k).
 
     Source: the mixing function of SplitMix64 (Steele, Lea and Flood 2014), one round for each part.
     """
     key = np.full((1, 1), 0x9E3779B97F4A7C15, dtype=np.uint64)
-    counter = np.arange(_DRAWS_PER_PURPOSE) + _DRAWS_PER_PURPOSE * _PURPOSES.index(purpose)
+    counter = np.arange(num_draws) + _DRAWS_PER_PURPOSE * _PURPOSES.index(purpose)
     for part in (np.array([[seed]]), np.array([[epoch]]), indices[:, None], counter[None, :]):
         key = _mix(key ^ (part.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)))
     return (key >> np.uint64(11)).astype(np.float64) * 2.0**-53
@@ -123,10 +125,11 @@ def photometric_(faces: Tensor, chosen: NDArray[np.int64], draws: NDArray[np.flo
         planes = faces[index].float().permute(2, 0, 1).flatten(1)  # (3, H * W), float32
         for step in _ORDERS[int(row[3] * len(_ORDERS))]:
             factor = float(0.5 + row[step])
-            grey = 0.0 if step == _BRIGHTNESS else grey_weights @ planes  # what lies at factor 0
-            if step == _CONTRAST:
-                grey = grey.mean()
-            planes.mul_(factor).add_((1 - factor) * grey).clamp_(0, 255)
+            if step != _BRIGHTNESS:  # blend with grey, which at factor 0 is all that is left
+                grey = (1 - factor) * (grey_weights @ planes)
+                planes.mul_(factor).add_(grey.mean() if step == _CONTRAST else grey).clamp_(0, 255)
+            else:
+                planes.mul_(factor).clamp_(0, 255)
         faces[index] = planes.add_(0.5).to(torch.uint8).view(3, *faces.shape[1:3]).permute(1, 2, 0)
 
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -30,7 +30,7 @@ from bench.records import Faces
 from fr_train.backbone import build_backbone
 from fr_train.checkpoint import read_torch_file, save_backbone
 from fr_train.data import Batch, FaceBatches
-from fr_train.margin import make_margin
+from fr_train.head import Head, build_margin, only_rows
 from fr_train.schedule import lr_at
 
 CHECKPOINT_NAME = "checkpoint.pt"
@@ -47,37 +47,6 @@ class TrainSummary:
     final_loss: float
 
 
-class Head(nn.Module):
-    """Class weights and a margin: features and identities in, the loss out. Used in training only, in float32."""
-
-    def __init__(self, num_identities: int, recipe: Recipe) -> None:
-        super().__init__()
-        settings = recipe.margin
-        if settings.sample_rate != 1:
-            raise InputError(f"margin.sample_rate={settings.sample_rate}: sampled heads are not built yet; set 1")
-        self.weight = nn.Parameter(torch.empty(num_identities, recipe.backbone.embedding_dim).normal_(0, 0.01))
-        parameters = {"scale": settings.scale} | settings.parameters
-        if settings.kind != "magface":  # its margin is a range, given by parameters
-            parameters["margin"] = settings.margin
-        if settings.kind == "uniface":
-            parameters["num_identities"] = num_identities
-        if settings.kind in ("arcface", "sphereface", "magface", "combined"):
-            parameters = {"monotone": True} | parameters  # else the head can collapse, see CombinedMargin
-        self.margin = make_margin(settings.kind, **parameters)
-
-    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Mean loss of a batch: features (B, D), labels (B,)."""
-        features = features.float()
-        cosine = F.linear(F.normalize(features), F.normalize(self.weight))  # (B, C)
-        logits, regularizer = self.margin(cosine, labels, features.norm(dim=1))
-        if self.margin.pairwise:  # every logit is a decision of its own
-            is_target = F.one_hot(labels, len(self.weight)).bool()
-            loss = F.softplus(torch.where(is_target, -logits, logits)).sum(dim=1).mean()
-        else:
-            loss = F.cross_entropy(logits, labels)
-        return loss if regularizer is None else loss + self.margin.regularizer_weight * regularizer
-
-
 class _Run:
     """Everything that changes during training, so that it can be saved and put back."""
 
@@ -87,31 +56,48 @@ class _Run:
         self.channels_last = recipe.channels_last and recipe.backbone.width >= 16
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         self.backbone = build_backbone(recipe.backbone).to(device).to(memory_format=layout)
-        self.head = Head(faces.num_identities, recipe).to(device)
-        self.optimizer = _make_optimizer(self.backbone, self.head, recipe.optimizer)
+        self.head = Head(
+            faces.num_identities,
+            recipe.backbone.embedding_dim,
+            build_margin(recipe.margin, faces.num_identities),
+            sample_rate=recipe.margin.sample_rate,
+            seed=seed,
+        ).to(device)
+        self.optimizer = _make_optimizer(_parameter_groups(self.backbone, self.head), recipe.optimizer)
+        self.head_optimizer = _make_optimizer([{"params": [self.head.weight]}], recipe.optimizer)
         self.scaler = torch.amp.GradScaler(enabled=recipe.precision == "fp16")
         self.ema = None
         if recipe.ema_decay:
             average = get_ema_multi_avg_fn(recipe.ema_decay)
             self.ema = AveragedModel(self.backbone, multi_avg_fn=average, use_buffers=True)
-        self.wrapped_backbone, self.wrapped_head = _distribute(self.backbone), _distribute(self.head)
+        self.wrapped_backbone = _distribute(self.backbone)
 
     def update(self, batch: Batch, lr: float) -> dict[str, Tensor]:
-        """One step of the optimiser; loss and gradient norm of the backbone, still on the device."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        """One step of the optimisers; loss and gradient norm of the backbone, still on the device."""
+        optimizers = (self.optimizer, self.head_optimizer)
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+        # Dropout depends on (seed, step, rank) alone, so a resumed run needs no generator state.
+        torch.manual_seed(int(np.random.SeedSequence([self.seed, self.step, self.head.rank]).generate_state(1)[0]))
         settings = self.recipe.augmentation
         images = batch.on(self.device, settings, self.seed, channels_last=self.channels_last)
         autocast = _AUTOCAST.get(self.recipe.precision)
         with torch.autocast(self.device.type, autocast, enabled=autocast is not None):
             features = self.wrapped_backbone(images)
-        loss = self.wrapped_head(features, batch.labels.to(self.device))
-        self.optimizer.zero_grad()
+        # The loss is a mean over all processes' faces: their gradients add up, but DistributedDataParallel averages.
+        features.register_hook(lambda gradient: gradient * self.head.world_size)
+        loss = self.head(features, batch.labels.to(self.device), self.step)
         self.scaler.scale(loss).backward()
-        self.scaler.unscale_(self.optimizer)
+        self.head.share_gradients()
+        for optimizer in optimizers:
+            self.scaler.unscale_(optimizer)
         limit = self.recipe.optimizer.grad_clip or float("inf")
         norm = nn.utils.clip_grad_norm_(self.backbone.parameters(), limit)
         self.scaler.step(self.optimizer)
+        with only_rows(self.head_optimizer, self.head.weight, self.head.used):
+            self.scaler.step(self.head_optimizer)
         self.scaler.update()
         if self.ema is not None:
             self.ema.update_parameters(self.backbone)
@@ -119,24 +105,30 @@ class _Run:
         return {"loss": loss.detach(), "grad_norm": norm}
 
     def parts(self) -> dict[str, Any]:
-        """What a checkpoint holds besides the plain values."""
-        named = {"backbone": self.backbone, "head": self.head, "optimizer": self.optimizer, "scaler": self.scaler}
+        """What a checkpoint holds besides the head, which is put together from all processes."""
+        named = {"backbone": self.backbone, "margin": self.head.margin, "optimizer": self.optimizer}
+        named["scaler"] = self.scaler
         return named | ({"ema": self.ema} if self.ema is not None else {})
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint; it appears whole."""
+        """Write a checkpoint; it appears whole, and fits any number of processes. Every process must call."""
         state = {name: part.state_dict() for name, part in self.parts().items()}
         state |= {"step": self.step, "seed": self.seed, "recipe": self.recipe.model_dump_json()}
-        state["random"] = torch.random.get_rng_state()
-        with atomic_path(path) as temporary:
-            torch.save(state, temporary)
+        state["head"] = {"weight": self.head.whole(self.head.weight.detach())}
+        for name, value in self.head_optimizer.state[self.head.weight].items():
+            is_split = torch.is_tensor(value) and value.shape == self.head.weight.shape
+            state["head"][name] = self.head.whole(value) if is_split else value
+        if self.head.rank == 0:
+            with atomic_path(path) as temporary:
+                torch.save(state, temporary)
 
     def restore(self, path: Path) -> None:
         """Go on from a checkpoint; refuses one of another recipe, seed or dataset."""
         state = read_torch_file(path)
         before, now = flatten(json.loads(state["recipe"])), flatten(self.recipe.model_dump(mode="json"))
-        before |= {"seed": state["seed"], "num_identities": len(state["head"]["weight"])}
-        now |= {"seed": self.seed, "num_identities": len(self.head.weight)}
+        whole = state["head"]["weight"]
+        before |= {"seed": state["seed"], "num_identities": len(whole)}
+        now |= {"seed": self.seed, "num_identities": self.head.num_identities}
         for field in sorted(before.keys() | now.keys()):
             if before.get(field) != now.get(field):
                 raise InputError(
@@ -145,7 +137,14 @@ class _Run:
                 )
         for name, part in self.parts().items():
             part.load_state_dict(state[name])
-        torch.random.set_rng_state(state["random"])
+        parts = {
+            name: self.head.block(value).to(self.device)
+            if torch.is_tensor(value) and value.shape == whole.shape
+            else value
+            for name, value in state["head"].items()
+        }
+        self.head.weight.data.copy_(parts.pop("weight"))
+        self.head_optimizer.state[self.head.weight] = parts
         self.step = state["step"]
 
 
@@ -209,7 +208,7 @@ def _loop(
     """Every step that is left, a line in the journal now and then, a checkpoint after every epoch."""
     recipe, size = run.recipe, run.recipe.batch_size
     run.wrapped_backbone.train()
-    run.wrapped_head.train()
+    run.head.train()
     loader = iter(batches.loader(run.step, num_workers=num_workers))
     with progress(desc="train", total=len(batches) * size, initial=run.step * size) as bar:
         while run.step < len(batches):
@@ -228,7 +227,7 @@ def _loop(
             row = journal.add(run.step, size, waited, values, lr, is_due=epoch_ends)
             if row:
                 bar.set_postfix(loss=f"{row['loss']:.2f}", lr=f"{lr:.1e}", refresh=False)
-            if epoch_ends and is_writing:
+            if epoch_ends:
                 run.save(checkpoint)
 
 
@@ -279,16 +278,19 @@ class _Journal:
         return row
 
 
-def _make_optimizer(backbone: nn.Module, head: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
-    """Weight decay spares the batch norms, as the reference does."""
+def _parameter_groups(backbone: nn.Module, head: Head) -> list[dict[str, Any]]:
+    """All parameters but the class weights; weight decay spares the batch norms, as the reference does."""
     norms = [module for module in backbone.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     spared = {id(parameter) for module in norms for parameter in module.parameters()}
     trained = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [parameter for parameter in trained if id(parameter) not in spared]},
+    margin = list(head.margin.parameters())
+    return [
+        {"params": [parameter for parameter in trained if id(parameter) not in spared] + margin},
         {"params": [parameter for parameter in trained if id(parameter) in spared], "weight_decay": 0.0},
-        {"params": list(head.parameters())},
     ]
+
+
+def _make_optimizer(groups: list[dict[str, Any]], settings: Optimizer) -> torch.optim.Optimizer:
     if settings.kind == "adamw":
         return torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay)
     return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)

@@ -6,14 +6,22 @@ from typing import Any
 
 from bench.cards import DatasetCard, write_card
 from bench.cli import run, stage_parser
-from bench.config import Benchmark, FilesGenerator, RenderGenerator, load_benchmark
-from bench.runtime import Stopwatch
+from bench.config import Benchmark, FilesGenerator, RenderGenerator, Vec2FaceGenerator, load_benchmark
+from bench.runtime import Stopwatch, choose_device, process_rank
 from bench.stages import Stage, plan_stages, stage_lock
 
 
 def main() -> int:
-    """Parse, make the dataset unless it is finished, write its card."""
-    args = stage_parser("generate", __doc__).parse_args()
+    """Parse, make the dataset unless it is finished, write its card; or fetch files from the Hub."""
+    parser = stage_parser("generate", __doc__)
+    commands = parser.add_subparsers(dest="command")
+    fetching = commands.add_parser("fetch", help="download released weights and datasets, by name")
+    fetching.add_argument("names", nargs="*", help="what to fetch (default: all that generating needs)")
+    fetching.add_argument("--weights", type=Path, default=Path("weights"), help="folder of downloaded weights")
+    fetching.add_argument("--revision", default="main", help="revision of the repository (default: main)")
+    args = parser.parse_args()
+    if args.command == "fetch":
+        return _fetch(args)
     benchmark = load_benchmark(args.scale, args.config)
     stage = plan_stages(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets).generate
     if stage.is_finished:
@@ -24,23 +32,33 @@ def main() -> int:
     return 0
 
 
+def _fetch(args: argparse.Namespace) -> int:
+    from generate.fetch import GENERATION, fetch, find_file
+
+    for name in args.names or GENERATION:
+        print(fetch(find_file(name), args.weights, revision=args.revision))
+    return 0
+
+
 def _generate(benchmark: Benchmark, stage: Stage, args: argparse.Namespace) -> None:
     stopwatch = Stopwatch()
     with stopwatch.phase("faces"):
         made = _make_faces(benchmark, stage.directory, args)
-    cost = stopwatch.cost(images=made["num_images"], phase="faces")
+    if made is None:
+        return  # another process writes the card
+    cost = stopwatch.cost(images=made["num_images"], phase="faces", device=made.pop("device", "cpu"))
     card = DatasetCard(**stage.card_header(scale=args.scale, seed=args.seed), cost=cost, **made)
     print(f"generate: {write_card(stage.directory, card)}")
 
 
-def _make_faces(benchmark: Benchmark, directory: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """Make the faces of one kind of generator; the fields of the card that depend on them."""
+def _make_faces(benchmark: Benchmark, directory: Path, args: argparse.Namespace) -> dict[str, Any] | None:
+    """Make the faces of one kind of generator; the fields of the card that depend on them, on the first process."""
     generator = benchmark.generator
     if isinstance(generator, RenderGenerator):
         return _render(generator, directory, args.seed)
     if isinstance(generator, FilesGenerator):
         return _describe_files(generator, directory)
-    raise NotImplementedError
+    return _hsface(generator, directory, args)
 
 
 def _describe_files(generator: FilesGenerator, directory: Path) -> dict[str, Any]:
@@ -70,6 +88,26 @@ def _render(generator: RenderGenerator, directory: Path, seed: int) -> dict[str,
         "num_identities": generator.num_identities,
         "content_sha256": sha256(directory / "faces.lmdb"),
         "statistics": statistics,
+    }
+
+
+def _hsface(generator: Vec2FaceGenerator, directory: Path, args: argparse.Namespace) -> dict[str, Any] | None:
+    from bench.files import sha256
+    from generate.hsface import make_dataset
+
+    rank, world, device = process_rank(choose_device(args.device))
+    where = {"seed": args.seed, "weights": args.weights, "device": device}
+    statistics = make_dataset(directory, generator, **where, rank=rank, world=world)
+    if statistics is None:
+        return None
+    return {
+        "name": f"HSFace {args.scale}",
+        "path": "faces.lmdb",
+        "num_images": statistics.pop("num_images"),
+        "num_identities": statistics.pop("num_identities"),
+        "content_sha256": sha256(directory / "faces.lmdb"),
+        "statistics": statistics,
+        "device": device,
     }
 
 

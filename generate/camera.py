@@ -16,7 +16,7 @@ FINE = int(SIZE * SUPERSAMPLING)
 TEMPLATE = np.array(  # ArcFace: eyes, tip of the nose, corners of the mouth, in pixels
     [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)], np.float32
 )
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating]
 
 
 class Hits(NamedTuple):
@@ -49,7 +49,11 @@ def align(landmarks: Floats, factors: Factors, rng: np.random.Generator) -> tupl
     As in a real pipeline the landmarks are those of the posed face, found with some error. All five count at any
     pose: in profile the height between eyes and mouth sets the scale, so it stays near one.
     """
-    source = landmarks[:, 0] + 1j * landmarks[:, 1] + factors.landmark_jitter * (rng.normal(size=5) + 1j * rng.normal(size=5))
+    source = (
+        landmarks[:, 0]
+        + 1j * landmarks[:, 1]
+        + factors.landmark_jitter * (rng.normal(size=5) + 1j * rng.normal(size=5))
+    )
     target = TEMPLATE[:, 0] + 1j * TEMPLATE[:, 1]
     centred = source - source.mean()
     a = np.vdot(centred, target - target.mean()) / np.vdot(centred, centred)
@@ -68,13 +72,13 @@ def to_pixels(points: Floats, similarity: tuple[complex, complex]) -> Floats:
     return fine
 
 
-def rasterise(points: Floats, triangles: NDArray[np.int32], two_sided: bool = False) -> Hits:
+def rasterise(points: Floats, triangles: NDArray[np.int64], two_sided: bool = False) -> Hits:
     """Z-buffer of the triangles at pixel centres.
 
     Triangles are taken in groups of like size, and each group tests a square of pixels per triangle at once. The
     depth and the index of a hit are packed into one integer, so that the nearest hit is a maximum, whatever the order.
     """
-    x, y, z = points.T
+    x, y = np.ascontiguousarray(points.T[:2])
     ax, bx, cx = (x.take(corner) for corner in triangles.T)
     ay, by, cy = (y.take(corner) for corner in triangles.T)
     area = (cx - ax) * (by - ay) - (cy - ay) * (bx - ax)
@@ -84,7 +88,7 @@ def rasterise(points: Floats, triangles: NDArray[np.int32], two_sided: bool = Fa
     top, bottom = np.maximum(top, 0), np.minimum(bottom, FINE - 1)
     facing = np.abs(area) > 1e-6 if two_sided else area > 1e-6
     keep = np.flatnonzero(facing & (right >= left) & (bottom >= top))
-    a, b, c = (points.take(corner, 0) for corner in triangles.take(keep, 0).T)
+    a, b, c = (points.take(corner.take(keep), 0) for corner in triangles.T)
     inverse = 1 / area.take(keep)
     # weights of b and c are affine in the pixel: slope in x, slope in y, value at the origin
     b_x, b_y = (a[:, 1] - c[:, 1]) * inverse, (c[:, 0] - a[:, 0]) * inverse
@@ -112,7 +116,13 @@ def rasterise(points: Floats, triangles: NDArray[np.int32], two_sided: bool = Fa
 
 
 def _fill(
-    buffer: NDArray[np.int64], group: NDArray[np.int64], left: Floats, top: Floats, plane: Floats, depths: Floats, width: int
+    buffer: NDArray[np.int64],
+    group: NDArray[np.int64],
+    left: Floats,
+    top: Floats,
+    plane: Floats,
+    depths: Floats,
+    width: int,
 ) -> None:
     """Test ``width * width`` pixels from each triangle's corner and keep the nearest hit of every pixel."""
     steps = np.arange(width, dtype=np.float32)
@@ -133,9 +143,9 @@ def _fill(
     np.maximum.at(buffer, pixel, packed)
 
 
-def interpolate(values: Floats, triangles: NDArray[np.int32], hits: Hits) -> Floats:
+def interpolate(values: Floats, triangles: NDArray[np.int64], hits: Hits) -> Floats:
     """Vertex values (V, C) at the hits, transposed: (C, N)."""
-    a, b, c = (values.take(corner, 0) for corner in triangles.take(hits.triangle, 0).T)
+    a, b, c = (values.take(corner.take(hits.triangle), 0) for corner in triangles.T)
     w = hits.weights
     return np.ascontiguousarray((a * w[:, :1] + b * w[:, 1:2] + c * w[:, 2:3]).T)
 
@@ -154,7 +164,11 @@ def shadow(depth: Floats, light: Floats) -> Floats:
     padded = np.pad(depth, 40, constant_values=-1e4)
     for reach in (2, 3.5, 5.5, 8, 11, 15, 20, 26, 33):
         dx, dy = round(reach * light[0] / across), round(reach * light[1] / across)
-        above = padded[40 + dy : 40 + dy + SIZE, 40 + dx : 40 + dx + SIZE] - depth - np.hypot(dx, dy) * light[2] / across
+        above = (
+            padded[40 + dy : 40 + dy + SIZE, 40 + dx : 40 + dx + SIZE]
+            - depth
+            - np.float32(np.hypot(dx, dy) * light[2] / across)
+        )
         lost = np.maximum(lost, np.clip((above - 0.8) / 2.0, 0, 1) * (above < 45))
     for axis in (0, 1):
         lost = (np.roll(lost, 1, axis) + 2 * lost + np.roll(lost, -1, axis)) / 4

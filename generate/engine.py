@@ -94,7 +94,7 @@ def remove_parts(directory: str | Path) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep freed blocks: each batch needs the same ones, and asking the system again costs a tenth."""
+    """Let the C library keep freed blocks: each batch needs the same ones, and asking again costs a tenth."""
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's; absent in others
         if mallopt is not None:

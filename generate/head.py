@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating]
 
 EYE_X, MOUTH_X, MOUTH_Y, NOSE_Y = 17.6, 14.6, 40.6, 20.1  # the ArcFace template about the middle of the eyes
 HEAD, EAR, GLASSES, HAIR = range(4)  # the part that a triangle belongs to
@@ -164,9 +164,9 @@ class Template:
     identity_fields: Floats  # (F, 3 V) in the order of IDENTITY_FIELDS
     expression_fields: Floats  # (F, 3 V) in the order of EXPRESSION_FIELDS
     grids: tuple[tuple[int, int, int], ...]  # first vertex, rows, columns
-    solid: NDArray[np.int32]  # (T, 3) triangles of head, ears and neck
-    shell: NDArray[np.int32]  # (T, 3) triangles of the hair
-    glasses: NDArray[np.int32]  # (T, 3)
+    solid: NDArray[np.int64]  # (T, 3) triangles of head, ears and neck
+    shell: NDArray[np.int64]  # (T, 3) triangles of the hair
+    glasses: NDArray[np.int64]  # (T, 3)
     part: NDArray[np.int8]  # (V,)
     landmarks: NDArray[np.int64]  # (5,) vertices at eyes, tip of the nose, corners of the mouth
     row: Floats  # (V,) row of the head grid, 0 elsewhere
@@ -261,11 +261,11 @@ def _mouth_open(points: Floats, row: Floats) -> Floats:
     return np.stack([zero, drop, -0.25 * drop], 1)
 
 
-def _grid_triangles(first: int, rows: int, columns: int) -> NDArray[np.int32]:
+def _grid_triangles(first: int, rows: int, columns: int) -> NDArray[np.int64]:
     """Two triangles a cell, wound so that the outside faces the viewer."""
     corner = first + np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)[None]
     a, b, c, d = (corner + step for step in (0, 1, columns, columns + 1))
-    return np.stack([np.stack([a, c, b], -1), np.stack([b, c, d], -1)]).reshape(-1, 3).astype(np.int32)
+    return np.stack([np.stack([a, c, b], -1), np.stack([b, c, d], -1)]).reshape(-1, 3)
 
 
 def _ear(side: int) -> tuple[Floats, Floats]:
@@ -274,7 +274,9 @@ def _ear(side: int) -> tuple[Floats, Floats]:
     angle = np.linspace(2 * np.pi, 0, 29, dtype=np.float32)[None] * side
     back = np.cos(angle) * radius  # -1 at the cheek, 1 at the rim
     down = np.sin(angle) * radius
-    relief = 1.9 * np.exp(-(((radius - 0.9) / 0.09) ** 2)) + 1.3 * np.exp(-(((radius - 0.62) / 0.1) ** 2)) * (back > -0.3)
+    relief = 1.9 * np.exp(-(((radius - 0.9) / 0.09) ** 2)) + 1.3 * np.exp(-(((radius - 0.62) / 0.1) ** 2)) * (
+        back > -0.3
+    )
     relief = relief - 3.4 * np.exp(-(((back + 0.15) / 0.32) ** 2) - ((down - 0.12) / 0.34) ** 2)
     relief = relief * (1 - 0.8 * smoothstep(0.45, 0.8, down)) - 5.0 * (np.arange(9) == 8)[:, None]
     width = 9.2 * (1 - 0.26 * smoothstep(0.1, 1.0, down))
@@ -363,11 +365,14 @@ def template() -> Template:
     row = np.zeros(len(points), np.float32)
     row[: head[..., 0].size] = np.repeat(rows, head.shape[1])
     where = points.copy()  # where the fields are evaluated: ears and glasses move as rigid pieces
-    for block, anchor in anchors:
-        where[grids[block][0] : grids[block][0] + grids[block][1] * grids[block][2]] = anchor
+    for index, anchor in anchors:
+        first, rows_, columns = grids[index]
+        where[first : first + rows_ * columns] = anchor
     glasses = part == GLASSES
     where[glasses] = where[glasses] * np.array([1, 0, 0.6], np.float32)
-    is_head = np.where(part == HAIR, smoothstep(8, -6, points[:, 1]), part == HEAD)[:, None]  # the hair lies on the brow
+    is_head = np.where(part == HAIR, smoothstep(8, -6, points[:, 1]), part == HEAD)[
+        :, None
+    ]  # the hair lies on the brow
     mean = points + is_head * (_bumps(points, MEAN_FACE) + _nose(points))
     shape = [_bumps(where, bumps) * is_head for bumps in IDENTITY_BUMPS.values()] + list(_proportions(where))
     motion = [_mouth_open(where, row) * is_head] + [_bumps(where, b) * is_head for b in EXPRESSION_BUMPS.values()]
@@ -381,9 +386,9 @@ def template() -> Template:
         identity_fields=np.stack(shape).reshape(len(shape), -1).astype(np.float32),
         expression_fields=np.stack(motion).reshape(len(motion), -1).astype(np.float32),
         grids=tuple(grids),
-        solid=np.concatenate([triangles[0], triangles[2], triangles[3]]),
-        shell=triangles[1],
-        glasses=np.concatenate([strips, strips[:, ::-1]]),
+        solid=np.asfortranarray(np.concatenate([triangles[0], triangles[2], triangles[3]])),
+        shell=np.asfortranarray(triangles[1]),
+        glasses=np.asfortranarray(np.concatenate([strips, strips[:, ::-1]])),
         part=part,
         landmarks=np.array(landmarks),
         row=row,

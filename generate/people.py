@@ -22,7 +22,13 @@ _HAIR = {  # sRGB
     "blond": (190, 150, 92),
     "red": (142, 66, 30),
 }
-_EYES = {"brown": (70, 42, 24), "hazel": (116, 90, 50), "green": (98, 116, 80), "blue": (92, 128, 158), "grey": (124, 134, 140)}
+_EYES = {
+    "brown": (70, 42, 24),
+    "hazel": (116, 90, 50),
+    "green": (98, 116, 80),
+    "blue": (92, 128, 158),
+    "grey": (124, 134, 140),
+}
 BEARDS = ("none", "none", "stubble", "moustache", "goatee", "full")
 
 
@@ -90,19 +96,37 @@ def draw_identity(seed: int) -> Identity:
     position = tone * (len(_SKIN) - 1)
     skin = np.array([np.interp(position, range(len(_SKIN)), channel) for channel in _SKIN.T])
     skin = linear(np.clip(skin * (1 + rng.normal(0, 1, 3) * (0.02, 0.02, 0.03)), 20, 255))
-    natural = {"black": 0.25 + tone, "brown": 0.3, "chestnut": 0.3 * (tone < 0.6), "blond": 0.3 * (tone < 0.4), "red": 0.16 * (tone < 0.3)}
+    natural = {
+        "black": 0.25 + tone,
+        "brown": 0.3,
+        "chestnut": 0.3 * (tone < 0.6),
+        "blond": 0.3 * (tone < 0.4),
+        "red": 0.16 * (tone < 0.3),
+    }
     weights = np.array(list(natural.values()))
     hair_name = str(rng.choice(list(natural), p=weights / weights.sum()))
     hair_color = linear(np.clip(np.array(_HAIR[hair_name]) * rng.uniform(0.8, 1.25), 8, 255))
-    eyes = {"brown": 0.4 + 2 * tone, "hazel": 0.25, "green": 0.15 * (tone < 0.5), "blue": 0.3 * (tone < 0.45), "grey": 0.15 * (tone < 0.45)}
+    eyes = {
+        "brown": 0.4 + 2 * tone,
+        "hazel": 0.25,
+        "green": 0.15 * (tone < 0.5),
+        "blue": 0.3 * (tone < 0.45),
+        "grey": 0.15 * (tone < 0.45),
+    }
     weights = np.array(list(eyes.values()))
     eye_color = linear(np.array(_EYES[str(rng.choice(list(eyes), p=weights / weights.sum()))]) * rng.uniform(0.8, 1.2))
     lip_tint = linear((176, 82, 78)) * (1 - 0.75 * tone) + skin * np.array([1.0, 0.72, 0.78]) * tone
     mix = rng.uniform(0.3, 0.85) - 0.15 * masculinity
     male = masculinity > 0
-    hair_length = rng.choice([-8, -4, 2, 12], p=[0.4, 0.3, 0.2, 0.1]) if male else rng.choice([-4, 14, 40, 80, 100], p=[0.1, 0.15, 0.2, 0.25, 0.3])
+    hair_length = (
+        rng.choice([-8, -4, 2, 12], p=[0.4, 0.3, 0.2, 0.1])
+        if male
+        else rng.choice([-4, 14, 40, 80, 100], p=[0.1, 0.15, 0.2, 0.25, 0.3])
+    )
     num_moles = int(rng.choice([0, 1, 2, 3, 4], p=[0.3, 0.25, 0.2, 0.15, 0.1]))
-    moles = np.stack([rng.uniform(-30, 30, num_moles), rng.uniform(-30, 52, num_moles), rng.uniform(0.6, 1.25, num_moles)], 1)
+    moles = np.stack(
+        [rng.uniform(-30, 30, num_moles), rng.uniform(-30, 52, num_moles), rng.uniform(0.6, 1.25, num_moles)], 1
+    )
     return Identity(
         seed=seed,
         shape=MappingProxyType(shape),
@@ -113,7 +137,10 @@ def draw_identity(seed: int) -> Identity:
         freckles=float(max(0, rng.normal(-0.4, 0.7)) * (tone < 0.5)),
         moles=moles,
         lip_color=(lip_tint * mix + skin * (1 - mix)).astype(np.float32),
-        lip_fullness=(float(rng.uniform(2.0, 5.2) - 0.4 * masculinity), float(rng.uniform(2.8, 6.6) - 0.4 * masculinity)),
+        lip_fullness=(
+            float(rng.uniform(2.0, 5.2) - 0.4 * masculinity),
+            float(rng.uniform(2.8, 6.6) - 0.4 * masculinity),
+        ),
         cupid_bow=float(rng.uniform(0, 0.45)),
         eye_color=eye_color,
         eye_width=float(rng.uniform(7.3, 9.4)),
@@ -147,7 +174,12 @@ def draw_identity(seed: int) -> Identity:
 def coarse_look(identity: Identity) -> tuple[int, str, bool, bool]:
     """What a glance tells: skin in thirds, dark, fair or red hair, long hair, beard."""
     hair = "dark" if identity.hair_name in ("black", "brown") else "fair"
-    return int(identity.skin_tone * 2.999), hair, identity.hair_length > 20, identity.beard in ("goatee", "full", "moustache")
+    return (
+        int(identity.skin_tone * 2.999),
+        hair,
+        identity.hair_length > 20,
+        identity.beard in ("goatee", "full", "moustache"),
+    )
 
 
 @dataclass(frozen=True)

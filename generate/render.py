@@ -1,35 +1,25 @@
 """Seeds in, rendered faces out; and a dataset of them on disk, with the true factors of every image.
 
-A face is a function of its identity seed and its image seed alone. Each is rendered by itself in NumPy, without BLAS,
+A face is a function of its identity seed and its image seed alone. Each is rendered by itself in NumPy,
 so its bits depend neither on the other images of a call nor on the number of processes or threads.
 """
 
-import multiprocessing
-import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import asdict
-from functools import lru_cache, partial
-from pathlib import Path
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 
-from bench.errors import InputError
-from bench.files import atomic_path
-from bench.progress import progress
-from bench.records import FaceWriter, encode_jpeg
 from generate import appearance, camera, head
 from generate.people import Factors, Identity, draw_factors, draw_identity, linear
 
 RENDER_VERSION = 1
 IDENTITIES_PER_SEED = 1_000_000
 PROTOCOL_IDENTITIES = 2**40  # identity seeds from here on belong to the protocols; datasets stay below
-_MAX_SEED = PROTOCOL_IDENTITIES // IDENTITIES_PER_SEED - 1
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating]
 
 
 def render_faces(
@@ -37,7 +27,6 @@ def render_faces(
     image_seeds: Sequence[int],
     *,
     factors: Sequence[Factors] | None = None,
-    num_processes: int = 1,
 ) -> NDArray[np.uint8]:
     """Faces, uint8 RGB of shape (num, 112, 112, 3), aligned to the ArcFace template.
 
@@ -45,13 +34,11 @@ def render_faces(
         identity_seeds: Who is shown, shape (num,), 0 or more.
         image_seeds: Which image of that person, shape (num,), 0 or more.
         factors: Circumstances per image; by default ``draw_factors`` of the two seeds.
-        num_processes: Processes that share the work; the result is the same for any number.
     """
     jobs = _jobs(identity_seeds, image_seeds, factors)
     faces = np.empty((len(jobs), camera.SIZE, camera.SIZE, 3), np.uint8)
-    with _mapper(num_processes) as run:
-        for index, face in enumerate(run(_render_job, jobs)):
-            faces[index] = face
+    for index, job in enumerate(jobs):
+        faces[index] = render_face(*job)
     return faces
 
 
@@ -70,27 +57,6 @@ def _jobs(
     if factors is None:
         factors = [draw_factors(i, j) for i, j in zip(identities, images, strict=True)]
     return list(zip(identities, images, factors, strict=True))
-
-
-class _mapper:  # noqa: N801
-    """``map`` over processes, in order; plain ``map`` for one process."""
-
-    def __init__(self, num_processes: int) -> None:
-        self._pool = None
-        if num_processes > 1:
-            method = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
-            self._pool = ProcessPoolExecutor(num_processes, multiprocessing.get_context(method))
-
-    def __enter__(self):
-        return partial(self._pool.map, chunksize=16) if self._pool else map
-
-    def __exit__(self, *error: object) -> None:
-        if self._pool:
-            self._pool.shutdown(cancel_futures=True)
-
-
-def _render_job(job: tuple[int, int, Factors]) -> NDArray[np.uint8]:
-    return render_face(*job)
 
 
 def render_face(identity_seed: int, image_seed: int, factors: Factors) -> NDArray[np.uint8]:
@@ -118,7 +84,9 @@ def _surface(identity_seed: int) -> Floats:
     for ear, side in ((2, -1), (3, 1)):
         first, rows, columns = mesh.grids[ear]
         block = points[first : first + rows * columns]
-        pivot = np.array([side * 39.0, 8, -6], np.float32) + (block.mean(0) - mesh.points[first : first + rows * columns].mean(0))
+        pivot = np.array([side * 39.0, 8, -6], np.float32) + (
+            block.mean(0) - mesh.points[first : first + rows * columns].mean(0)
+        )
         scale = np.array([person.ear_flare, person.ear_size, person.ear_size], np.float32)
         block[:] = pivot + (block - pivot) * scale
     points.setflags(write=False)
@@ -168,13 +136,15 @@ def _shade(points: Floats, pixels: Floats, turn: Floats, person: Identity, facto
         normals[part[0] : part[0] + part[1] * part[2]] = head.grid_normals(points, part)
     growth = appearance.hair_distance(base[:, 0], base[:, 1], base[:, 2], person, factors)
     growth[mesh.part == head.EAR] = -99
-    corners = growth.take(mesh.shell)
-    grown = mesh.shell[corners.max(1) > -4]  # only where hair is: what is behind the opening shows
+    corners = [growth.take(corner) for corner in mesh.shell.T]
+    grown = np.asfortranarray(
+        mesh.shell[np.max(corners, axis=0) > -4]
+    )  # only where hair is: what is behind the opening shows
     shell = camera.rasterise(pixels, grown, two_sided=True)
     values = np.concatenate([normals, base, growth[:, None], mesh.row[:, None]], 1)
 
     nx, ny, nz, x, y, z, hair, row = camera.interpolate(values, mesh.solid, solid)
-    albedo, gloss, eyeball = appearance.paint_head(x, y, z, hair, person, factors)
+    albedo, gloss = appearance.paint_head(x, y, z, hair, person, factors)
     cloth = row > 90
     if cloth.any():
         albedo[:, cloth] = linear(np.random.default_rng([5, factors.background_seed]).integers(10, 230, 3))[:, None]
@@ -214,7 +184,9 @@ def _light_direction(factors: Factors) -> Floats:
 
 def _light_color(factors: Factors) -> Floats:
     warmth = factors.light_warmth
-    return (factors.light_strength * np.array([1 + 0.16 * warmth, 1.0, 1 - 0.24 * warmth], np.float32))[:, None].astype(np.float32)
+    return (factors.light_strength * np.array([1 + 0.16 * warmth, 1.0, 1 - 0.24 * warmth], np.float32))[:, None].astype(
+        np.float32
+    )
 
 
 def _dot(a: Floats, b: Floats) -> Floats:
@@ -228,7 +200,9 @@ def _power(x: Floats, exponent: int) -> Floats:
     return x
 
 
-def _light(normal: Floats, albedo: Floats, gloss: Floats, lost: Floats, light: Floats, view: Floats, factors: Factors) -> Floats:
+def _light(
+    normal: Floats, albedo: Floats, gloss: Floats, lost: Floats, light: Floats, view: Floats, factors: Factors
+) -> Floats:
     """Linear colour (3, N): ambient from above, diffuse with a soft red terminator, specular."""
     normal = normal / np.sqrt((normal**2).sum(0) + 1e-9)
     facing = _dot(normal, light)
@@ -272,7 +246,9 @@ def _background(factors: Factors) -> Floats:
         if kind == 0:  # an edge, such as a wall's
             field = u - offset
         elif kind == 1:  # a blob, such as a lamp
-            field = np.float32(rng.uniform(0.05, 0.4)) - np.sqrt((u - offset) ** 2 + (v / np.float32(rng.uniform(0.5, 2))) ** 2)
+            field = np.float32(rng.uniform(0.05, 0.4)) - np.sqrt(
+                (u - offset) ** 2 + (v / np.float32(rng.uniform(0.5, 2))) ** 2
+            )
         else:  # a few bars, such as a window's
             field = np.sin(u * np.float32(rng.uniform(6, 26)) + offset * 6) * np.float32(0.06)
         mask = np.float32(opacity) / (1 + np.exp(np.clip(-field * np.float32(sharpness), -30, 30)))
@@ -286,6 +262,8 @@ def _develop(image: Floats, factors: Factors, rng: np.random.Generator) -> NDArr
     image = image * gain[:, None, None]
     image = image / (1 + 0.18 * np.maximum(image - 0.35, 0))
     encoded = 255 * np.clip(image, 0, 1) ** np.float32(1 / 2.2)
-    grain = rng.integers(-128, 128, image.shape, dtype=np.int8).astype(np.float32) + rng.integers(-128, 128, image.shape, dtype=np.int8)
+    grain = rng.integers(-128, 128, image.shape, dtype=np.int8).astype(np.float32) + rng.integers(
+        -128, 128, image.shape, dtype=np.int8
+    )
     encoded = encoded + grain * np.float32(factors.noise / 104.5)
     return np.clip(np.rint(encoded), 0, 255).astype(np.uint8).transpose(1, 2, 0)

@@ -85,7 +85,9 @@ def render_jpegs(jobs: Sequence[Job], quality: int = 95) -> Iterator[bytes]:
     if num_processes <= 1:
         yield from map(render, jobs)
         return
-    with ProcessPoolExecutor(num_processes, multiprocessing.get_context("forkserver")) as pool:
+    context = multiprocessing.get_context("forkserver")  # a plain fork would copy the locks of torch's threads
+    context.set_forkserver_preload(["generate.render_dataset"])
+    with ProcessPoolExecutor(num_processes, context) as pool:
         try:
             yield from pool.map(render, jobs, chunksize=_CHUNK)
         finally:

@@ -130,3 +130,17 @@ def test_unknown_names_are_refused(kind, parameters, message):
 def test_missing_norms_are_named(kind):
     with pytest.raises(ValueError, match=r"needs feature_norms of shape \(16,\)"):
         make_margin(kind)(golden_cosine(), LABELS)
+
+
+@pytest.mark.parametrize("kind", ["arcface", "sphereface", "magface", "combined"])
+def test_monotone_only_continues_beyond_pi_and_never_turns(kind):
+    cosine = torch.linspace(-0.9999, 0.9999, 2001, dtype=torch.float64).unsqueeze(1).requires_grad_()
+    labels, norms = torch.zeros(2001, dtype=torch.long), torch.full((2001,), 110.0, dtype=torch.float64)
+    logits, _ = make_margin(kind, monotone=True)(cosine, labels, norms)
+    plain, _ = make_margin(kind)(cosine, labels, norms)
+    logits.sum().backward()
+    assert (cosine.grad > 0).all()  # else training is drawn to cosine -1, see CombinedMargin
+    assert (logits.diff(dim=0) > 0).all()
+    turn = int(plain.argmin())
+    torch.testing.assert_close(logits[turn + 1 :], plain[turn + 1 :])
+    assert (logits[:turn] < plain[:turn]).all()
