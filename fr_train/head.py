@@ -1,9 +1,10 @@
 """The head: class weights and a margin, features and identities in, the loss out. Used in training only, in float32.
 
-Over several processes the identities are split in blocks (PartialFC, arXiv 2203.15565): each process holds a block of the
-weights, sees the features of all, and computes its columns of the logits; the softmax is put together over the processes.
-So 300,000 identities need a share of the memory per process, and the loss and every gradient are those of one process
-with the whole batch. With ``sample_rate`` below 1, a step uses the identities in the batch and a random share of the others.
+Over several processes the identities are split in blocks (PartialFC, arXiv 2203.15565): each process holds a block of
+the weights, sees the features of all, and computes its columns of the logits; the softmax is put together over the
+processes. So 300,000 identities need a share of the memory per process, and the loss and every gradient are those of
+one process with the whole batch. With ``sample_rate`` below 1, a step uses the identities in the batch and a random
+share of the others.
 
 Legend: b faces of this process, B faces of all processes, C identities (here: of this process), D embedding dimension.
 """
@@ -76,7 +77,8 @@ class Head(nn.Module):
         features, labels = _gather_features(features.float()), _gather(labels)  # (B, D), (B,)
         is_here = (labels >= self.start) & (labels < self.stop)
         columns = torch.where(is_here, labels - self.start, -1)
-        weight, self.used = self.weight, None
+        weight: Tensor = self.weight
+        self.used = None
         if self.sample_rate < 1:
             self.used = self.sampled(columns, step)
             weight = weight[self.used]

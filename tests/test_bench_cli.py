@@ -44,7 +44,8 @@ def test_an_unknown_scale(tmp_path, program):
 
 
 def test_missing_inputs_are_listed_before_anything_starts(tmp_path):
-    done = call("bench run", "--scale", "20k", "--runs", tmp_path / "runs")
+    here = {"--runs": tmp_path / "runs", "--test-sets": tmp_path, "--weights": tmp_path}
+    done = call("bench run", "--scale", "20k", *(part for flag in here.items() for part in flag))
     assert done.returncode == 2
     assert "9 inputs are missing" in done.stderr
     assert "vec2face_generator.pth" in done.stderr
