@@ -32,7 +32,7 @@ def run_steps(kind: str, sample_rate: float, rank: int, world_size: int) -> dict
         labels = torch.randint(0, NUM_IDENTITIES, (BATCH,), generator=generator)
         mine = slice(rank * BATCH // world_size, (rank + 1) * BATCH // world_size)
         leaf = features[mine].clone().requires_grad_()
-        optimizer.zero_grad()
+        head.zero_grad()
         loss = head(leaf, labels[mine], step)
         loss.backward()
         head.share_gradients()
