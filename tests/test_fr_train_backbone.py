@@ -44,7 +44,7 @@ def test_channels_last_trains_with_the_same_gradients():
         (network(faces.contiguous(memory_format=layout)) * cotangent).sum().backward()
         gradients.append({name: p.grad for name, p in network.named_parameters() if p.grad is not None})
     for name, gradient in gradients[0].items():
-        assert (gradient - gradients[1][name]).abs().max() <= 1e-3 * gradient.abs().max() + 1e-4, name
+        assert (gradient - gradients[1][name]).abs().max() <= 1e-2 * gradient.abs().max() + 1e-3, name
 
 
 def test_the_last_norm_keeps_its_weight():
