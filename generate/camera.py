@@ -1,6 +1,7 @@
-"""Points of a head in, the pixels that see it out: pose, alignment, z-buffer, shadow, light, lens and sensor.
+"""Points of a head in, the pixels that see it out: pose, alignment, z-buffer, shadow, lens.
 
-Camera axes: x right, y down, z towards the viewer, as in ``generate/head.py``. N counts covered pixels, T triangles.
+Camera axes: x right, y down, z towards the viewer, as in ``generate/head.py``. V counts vertices, T triangles, N
+covered pixels; a pixel is its row-major index in the fine image.
 """
 
 from typing import NamedTuple
@@ -9,23 +10,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generate.people import Factors
+from generate.texture import Floats
 
 SIZE = 112
 SUPERSAMPLING = 1.5
 FINE = int(SIZE * SUPERSAMPLING)
+COARSE_OF_FINE = np.arange(FINE) * SIZE // FINE
+FINE_OF_COARSE = ((np.arange(SIZE) + 0.5) * SUPERSAMPLING).astype(np.intp)
 TEMPLATE = np.array(  # ArcFace: eyes, tip of the nose, corners of the mouth, in pixels
     [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)], np.float32
 )
-Floats = NDArray[np.floating]
+Indices = NDArray[np.intp]  # any other kind is converted at every look-up
 
 
 class Hits(NamedTuple):
     """The front-most triangle of each covered pixel."""
 
-    pixel: NDArray[np.int64]  # (N,) row-major index in the fine image, ascending
-    triangle: NDArray[np.int64]  # (N,)
-    weights: Floats  # (N, 3) barycentric
+    pixel: Indices  # (N,)
+    triangle: Indices  # (N,)
     depth: Floats  # (N,) larger is nearer
+
+    def where(self, mask: NDArray[np.bool_]) -> "Hits":
+        """The hits where ``mask`` (N,) holds."""
+        kept = np.flatnonzero(mask)
+        return Hits(self.pixel.take(kept), self.triangle.take(kept), self.depth.take(kept))
 
 
 def rotation(factors: Factors) -> Floats:
@@ -37,117 +45,129 @@ def rotation(factors: Factors) -> Floats:
 
 
 def project(points: Floats, turn: Floats, distance: float) -> Floats:
-    """Camera coordinates (V, 3) with x and y in perspective."""
-    x, y, z = (points[:, 0] * row[0] + points[:, 1] * row[1] + points[:, 2] * row[2] for row in turn)
-    nearer = np.float32(distance) / (np.float32(distance) - z)
-    return np.stack([x * nearer, y * nearer, z], 1)
+    """Camera coordinates (3, V) of head coordinates (3, V), with x and y in perspective."""
+    x, y, z = points
+    across, down, near = (row[0] * x + row[1] * y + row[2] * z for row in turn)
+    scale = distance / (distance - near)
+    return np.stack([across * scale, down * scale, near])
 
 
 def align(landmarks: Floats, factors: Factors, rng: np.random.Generator) -> tuple[complex, complex]:
-    """The similarity ``a * (x + iy) + b`` onto the ArcFace template, least squares over the five landmarks.
+    """The similarity ``a * (x + iy) + b`` of landmarks (2, 5) onto the ArcFace template by least squares.
 
     As in a real pipeline the landmarks are those of the posed face, found with some error. All five count at any
     pose: in profile the height between eyes and mouth sets the scale, so it stays near one.
     """
-    source = (
-        landmarks[:, 0]
-        + 1j * landmarks[:, 1]
-        + factors.landmark_jitter * (rng.normal(size=5) + 1j * rng.normal(size=5))
-    )
+    found = landmarks[0] + 1j * landmarks[1] + factors.landmark_jitter * (rng.normal(size=5) + 1j * rng.normal(size=5))
     target = TEMPLATE[:, 0] + 1j * TEMPLATE[:, 1]
-    centred = source - source.mean()
+    centred = found - found.mean()
     a = np.vdot(centred, target - target.mean()) / np.vdot(centred, centred)
     a *= np.clip(abs(a), 0.85, 1.12) / abs(a) * np.exp(1j * np.radians(factors.roll_degrees))
-    return complex(a), complex(target.mean() - a * source.mean())
+    return complex(a), complex(target.mean() - a * found.mean())
 
 
 def to_pixels(points: Floats, similarity: tuple[complex, complex]) -> Floats:
-    """Pixel coordinates (V, 3) in the fine image; depth is scaled alike."""
-    a, b = similarity
-    x, y = points[:, 0], points[:, 1]
-    fine = np.empty_like(points)
-    fine[:, 0] = SUPERSAMPLING * (np.float32(a.real) * x - np.float32(a.imag) * y + np.float32(b.real))
-    fine[:, 1] = SUPERSAMPLING * (np.float32(a.imag) * x + np.float32(a.real) * y + np.float32(b.imag))
-    fine[:, 2] = SUPERSAMPLING * np.float32(abs(a)) * points[:, 2]
-    return fine
+    """Coordinates (3, V) in the fine image of camera coordinates (3, V); depth is scaled alike."""
+    a, b = (SUPERSAMPLING * value for value in similarity)
+    x, y, z = points
+    return np.stack([a.real * x - a.imag * y + b.real, a.imag * x + a.real * y + b.imag, abs(a) * z])
 
 
-def rasterise(points: Floats, triangles: NDArray[np.int64], two_sided: bool = False) -> Hits:
-    """Z-buffer of the triangles at pixel centres.
+def rasterise(points: Floats, triangles: Indices, *, two_sided: bool = False) -> Hits:
+    """Z-buffer of triangles (3, T) over points (3, V) at pixel centres.
 
-    Triangles are taken in groups of like size, and each group tests a square of pixels per triangle at once. The
-    depth and the index of a hit are packed into one integer, so that the nearest hit is a maximum, whatever the order.
+    Triangles become runs of pixels, one run a row; all runs are filled at once. The depth and the index of a hit are
+    packed into one integer, so that the nearest hit is a maximum, whatever the order.
     """
-    x, y = np.ascontiguousarray(points.T[:2])
-    ax, bx, cx = (x.take(corner) for corner in triangles.T)
-    ay, by, cy = (y.take(corner) for corner in triangles.T)
+    x, y, z = points
+    corners = [(x.take(corner), y.take(corner)) for corner in triangles]
+    (ax, ay), (bx, by), (cx, cy) = corners
     area = (cx - ax) * (by - ay) - (cy - ay) * (bx - ax)
-    left, right = np.ceil(np.minimum(np.minimum(ax, bx), cx) - 0.5), np.floor(np.maximum(np.maximum(ax, bx), cx) - 0.5)
-    top, bottom = np.ceil(np.minimum(np.minimum(ay, by), cy) - 0.5), np.floor(np.maximum(np.maximum(ay, by), cy) - 0.5)
-    left, right = np.maximum(left, 0), np.minimum(right, FINE - 1)
-    top, bottom = np.maximum(top, 0), np.minimum(bottom, FINE - 1)
-    facing = np.abs(area) > 1e-6 if two_sided else area > 1e-6
-    keep = np.flatnonzero(facing & (right >= left) & (bottom >= top))
-    a, b, c = (points.take(corner.take(keep), 0) for corner in triangles.T)
-    inverse = 1 / area.take(keep)
-    # weights of b and c are affine in the pixel: slope in x, slope in y, value at the origin
-    b_x, b_y = (a[:, 1] - c[:, 1]) * inverse, (c[:, 0] - a[:, 0]) * inverse
-    c_x, c_y = (b[:, 1] - a[:, 1]) * inverse, (a[:, 0] - b[:, 0]) * inverse
-    plane = np.stack([b_x, b_y, -(b_x * a[:, 0] + b_y * a[:, 1]), c_x, c_y, -(c_x * a[:, 0] + c_y * a[:, 1])], 1)
-    depths = np.stack([a[:, 2], b[:, 2] - a[:, 2], c[:, 2] - a[:, 2]], 1)
-    left, top = left.take(keep), top.take(keep)
-    extent = np.maximum(right.take(keep) - left, bottom.take(keep) - top)
+    top = np.maximum(np.ceil(np.minimum(np.minimum(ay, by), cy) - 0.5), 0)
+    bottom = np.minimum(np.floor(np.maximum(np.maximum(ay, by), cy) - 0.5), FINE - 1)
+    in_crop = (np.minimum(np.minimum(ax, bx), cx) < FINE) & (np.maximum(np.maximum(ax, bx), cx) > 0)
+    facing = np.abs(area) if two_sided else area
+    keep = np.flatnonzero((facing > 0.01) & (bottom >= top) & in_crop)
+    corners = [(u.take(keep), v.take(keep)) for u, v in corners]
+    depths = [z.take(corner.take(keep)) for corner in triangles]
+    slope_x, slope_y, level = _plane(corners, depths, area.take(keep))
+
+    top = top.take(keep).astype(np.intp)
+    which, row, first, last = _runs(corners, top, bottom.take(keep).astype(np.intp) - top + 1)
+    slope = slope_x.take(which)
+    start = slope * (first.astype(np.float32) + 0.5) + slope_y.take(which) * (row.astype(np.float32) + 0.5)
+    start += level.take(which)
+    run, step = _expand(last - first + 1)
+    depth = start.take(run) + slope.take(run) * step.astype(np.float32)
+    pixel = (row * FINE + first).take(run) + step
+    packed = (((depth + 4096) * 1024).astype(np.int64) << 20) | keep.take(which).take(run)
     buffer = np.zeros(FINE * FINE, np.int64)
-    low = -1
-    for high in (0, 1, 2, 3, 5, 8, 15, 40, FINE):
-        group = np.flatnonzero((extent > low) & (extent <= high))
-        low = high
-        if group.size:
-            _fill(buffer, group, left, top, plane, depths, high + 1)
-    pixel = np.flatnonzero(buffer)
-    packed = buffer.take(pixel)
-    local = packed & 0xFFFFF
-    px, py = (pixel % FINE).astype(np.float32) + 0.5, (pixel // FINE).astype(np.float32) + 0.5
-    p = plane.take(local, 0)
-    weight_b = p[:, 0] * px + p[:, 1] * py + p[:, 2]
-    weight_c = p[:, 3] * px + p[:, 4] * py + p[:, 5]
-    weights = np.stack([1 - weight_b - weight_c, weight_b, weight_c], 1)
-    return Hits(pixel, keep.take(local), weights, ((packed >> 20) / 1024 - 4096).astype(np.float32))
-
-
-def _fill(
-    buffer: NDArray[np.int64],
-    group: NDArray[np.int64],
-    left: Floats,
-    top: Floats,
-    plane: Floats,
-    depths: Floats,
-    width: int,
-) -> None:
-    """Test ``width * width`` pixels from each triangle's corner and keep the nearest hit of every pixel."""
-    steps = np.arange(width, dtype=np.float32)
-    x = left.take(group)[:, None] + np.tile(steps, width)[None]
-    y = top.take(group)[:, None] + np.repeat(steps, width)[None]
-    p = plane.take(group, 0)
-    px, py = x + 0.5, y + 0.5
-    weight_b = p[:, :1] * px + p[:, 1:2] * py + p[:, 2:3]
-    weight_c = p[:, 3:4] * px + p[:, 4:5] * py + p[:, 5:6]
-    inside = np.flatnonzero(
-        (weight_b >= -1e-4) & (weight_c >= -1e-4) & (weight_b + weight_c <= 1.0001) & (x < FINE) & (y < FINE)
-    )
-    which = inside // (width * width)
-    d = depths.take(group.take(which), 0)
-    z = d[:, 0] + d[:, 1] * weight_b.ravel().take(inside) + d[:, 2] * weight_c.ravel().take(inside)
-    pixel = (y.ravel().take(inside) * FINE + x.ravel().take(inside)).astype(np.int64)
-    packed = (((z + 4096) * 1024).astype(np.int64) << 20) | group.take(which)
     np.maximum.at(buffer, pixel, packed)
+    covered = np.flatnonzero(buffer)
+    nearest = buffer.take(covered)
+    return Hits(covered, nearest & 0xFFFFF, (nearest >> 20).astype(np.float32) / 1024 - 4096)
 
 
-def interpolate(values: Floats, triangles: NDArray[np.int64], hits: Hits) -> Floats:
-    """Vertex values (V, C) at the hits, transposed: (C, N)."""
-    a, b, c = (values.take(corner.take(hits.triangle), 0) for corner in triangles.T)
-    w = hits.weights
-    return np.ascontiguousarray((a * w[:, :1] + b * w[:, 1:2] + c * w[:, 2:3]).T)
+def _plane(corners: list[tuple[Floats, Floats]], values: list[Floats], area: Floats) -> tuple[Floats, Floats, Floats]:
+    """Per triangle the slopes along x and y, and the value at the origin, of what is linear over it."""
+    (ax, ay), (bx, by), (cx, cy) = corners
+    a, b, c = values
+    slope_x = ((by - ay) * (c - a) - (cy - ay) * (b - a)) / area
+    slope_y = ((cx - ax) * (b - a) - (bx - ax) * (c - a)) / area
+    return slope_x, slope_y, a - slope_x * ax - slope_y * ay
+
+
+def _expand(counts: Indices) -> tuple[Indices, Indices]:
+    """0 counts[0] times, 1 counts[1] times, ...; and beside it 0, 1, ... within each."""
+    owner = np.repeat(np.arange(counts.size), counts)
+    start = np.cumsum(counts) - counts
+    return owner, np.arange(owner.size) - start.take(owner)
+
+
+def _runs(
+    corners: list[tuple[Floats, Floats]], top: Indices, num_rows: Indices
+) -> tuple[Indices, Indices, Indices, Indices]:
+    """Runs of pixel centres inside triangles: the triangle, the row, the first and the last pixel of each."""
+    (ax, ay), (bx, by), (cx, cy) = corners
+    swap = by < ay  # sort the corners by y
+    ax, ay, bx, by = np.where(swap, bx, ax), np.minimum(ay, by), np.where(swap, ax, bx), np.maximum(ay, by)
+    swap = cy < by
+    bx, by, cx, cy = np.where(swap, cx, bx), np.minimum(by, cy), np.where(swap, bx, cx), np.maximum(by, cy)
+    swap = by < ay
+    ax, ay, bx, by = np.where(swap, bx, ax), np.minimum(ay, by), np.where(swap, ax, bx), np.maximum(ay, by)
+    long, upper, lower = (
+        (x1 - x0) / np.maximum(y1 - y0, np.float32(1e-9))
+        for x0, y0, x1, y1 in ((ax, ay, cx, cy), (ax, ay, bx, by), (bx, by, cx, cy))
+    )
+    which, step = _expand(num_rows)
+    row = top.take(which) + step
+    y = row.astype(np.float32) + 0.5
+    below_a, below_b = y - ay.take(which), y - by.take(which)
+    x_a = ax.take(which)
+    one = x_a + below_a * long.take(which)
+    other = np.where(below_b < 0, x_a + below_a * upper.take(which), bx.take(which) + below_b * lower.take(which))
+    slack = np.float32(1e-3)  # neighbours leave no gap, whatever the rounding
+    first = np.maximum(np.ceil(np.minimum(one, other) - (0.5 + slack)), 0).astype(np.intp)
+    last = np.minimum(np.floor(np.maximum(one, other) - (0.5 - slack)), FINE - 1).astype(np.intp)
+    kept = np.flatnonzero(last >= first)
+    return which.take(kept), row.take(kept), first.take(kept), last.take(kept)
+
+
+def interpolate(values: list[Floats], points: Floats, triangles: Indices, hits: Hits) -> Floats:
+    """Vertex values, C arrays (V,), at the hits: (C, N)."""
+    a, b, c = (corner.take(hits.triangle) for corner in triangles)
+    x, y, _ = points
+    ax, ay = x.take(a), y.take(a)
+    bx, by, cx, cy = x.take(b) - ax, y.take(b) - ay, x.take(c) - ax, y.take(c) - ay
+    row, column = (place.astype(np.float32) + 0.5 for place in np.divmod(hits.pixel, FINE))
+    px, py = column - ax, row - ay
+    inverse = 1 / (cx * by - cy * bx)
+    of_b, of_c = np.clip((cx * py - cy * px) * inverse, 0, 1), np.clip((px * by - py * bx) * inverse, 0, 1)
+    of_a = 1 - of_b - of_c
+    out = np.empty((len(values), hits.pixel.size), np.float32)
+    for channel, value in zip(out, values, strict=True):
+        np.add(value.take(a) * of_a + value.take(b) * of_b, value.take(c) * of_c, out=channel)
+    return out
 
 
 def shadow(depth: Floats, light: Floats) -> Floats:
@@ -163,13 +183,10 @@ def shadow(depth: Floats, light: Floats) -> Floats:
         return lost
     padded = np.pad(depth, 40, constant_values=-1e4)
     for reach in (2, 3.5, 5.5, 8, 11, 15, 20, 26, 33):
-        dx, dy = round(reach * light[0] / across), round(reach * light[1] / across)
-        above = (
-            padded[40 + dy : 40 + dy + SIZE, 40 + dx : 40 + dx + SIZE]
-            - depth
-            - np.float32(np.hypot(dx, dy) * light[2] / across)
-        )
-        lost = np.maximum(lost, np.clip((above - 0.8) / 2.0, 0, 1) * (above < 45))
+        dx, dy = round(reach * float(light[0]) / across), round(reach * float(light[1]) / across)
+        climb = float(np.hypot(dx, dy)) * float(light[2]) / across
+        above = padded[40 + dy : 40 + dy + SIZE, 40 + dx : 40 + dx + SIZE] - depth - climb
+        np.maximum(lost, np.clip((above - 0.8) / 2, 0, 1) * (above < 45), out=lost)
     for axis in (0, 1):
         lost = (np.roll(lost, 1, axis) + 2 * lost + np.roll(lost, -1, axis)) / 4
     return lost
@@ -181,22 +198,16 @@ def shrink(image: Floats, blur_pixels: float) -> Floats:
     Two coarse pixels cover three fine ones, so the even and the odd coarse pixels have a kernel each.
     """
     sigma = float(np.hypot(blur_pixels, 0.42)) * SUPERSAMPLING
-    reach = int(np.ceil(2.5 * sigma))
-    taps = np.arange(-reach, reach + 3, dtype=np.float32)
-    for axis in (1, 2):
-        pad = [(0, 0)] * 3
-        pad[axis] = (reach, reach)
-        padded = np.pad(image, pad, mode="edge")
-        image = np.zeros(tuple(SIZE if i == axis else n for i, n in enumerate(image.shape)), np.float32)
+    reach = 3 * int(np.ceil(2.5 * sigma / 3))
+    taps = np.arange(-reach, reach + 3)
+    for _ in range(2):  # down the columns; then the image is turned over, and once more
+        padded = np.pad(image, ((0, 0), (reach, reach), (0, 0)), mode="edge")
+        thirds = padded.reshape(3, -1, 3, image.shape[2])
+        image = np.zeros((3, SIZE, image.shape[2]), np.float32)
         for phase, center in ((0, 0.25), (1, 1.75)):  # in fine pixels from the first of the three
             kernel = np.exp(-0.5 * ((taps - center) / sigma) ** 2)
-            kernel /= kernel.sum()
-            part = image[:, phase::2] if axis == 1 else image[:, :, phase::2]
-            for k, weight in enumerate(kernel):
-                window = slice(k, k + 3 * (SIZE // 2 - 1) + 1, 3)
-                part += weight * (padded[:, window] if axis == 1 else padded[:, :, window])
+            for k, weight in enumerate((kernel / kernel.sum()).tolist()):
+                if weight > 1e-4:
+                    image[:, phase::2] += weight * thirds[:, k // 3 : k // 3 + SIZE // 2, k % 3]
+        image = np.ascontiguousarray(image.transpose(0, 2, 1))
     return image
-
-
-COARSE_OF_FINE = np.arange(FINE) * SIZE // FINE
-FINE_OF_COARSE = ((np.arange(SIZE) + 0.5) * SUPERSAMPLING).astype(np.int64)

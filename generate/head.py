@@ -6,7 +6,7 @@ glasses. Every shape parameter is a linear field of displacements over it, so a 
 
 Axes: x to the right of the image, y down, z towards the viewer. The unit is one pixel of a frontal aligned face (about
 1.8 mm), the origin lies between the eyes, on the axis of the skull. ``template`` coordinates are those of the mean
-head: a point keeps them however it moves, so features are painted in them (``generate/appearance.py``).
+head: a point keeps them however it moves, so features are painted in them (``generate/skin.py``).
 """
 
 from collections.abc import Mapping
@@ -17,10 +17,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.floating]
+from generate.texture import Floats, smoothstep
 
 EYE_X, MOUTH_X, MOUTH_Y, NOSE_Y = 17.6, 14.6, 40.6, 20.1  # the ArcFace template about the middle of the eyes
-HEAD, EAR, GLASSES, HAIR = range(4)  # the part that a triangle belongs to
+HEAD, EAR, GLASSES, HAIR = range(4)  # the part that a vertex belongs to
+HAIR_GRID, EAR_GRIDS, NUM_SHADED_GRIDS = 1, {-1: 2, 1: 3}, 4  # places in Template.grids
 
 
 class Bump(NamedTuple):
@@ -160,22 +161,16 @@ class Template:
     Vertices are stacked: head grid, hair grid, left ear, right ear, glasses.
     """
 
-    points: Floats  # (V, 3)
-    identity_fields: Floats  # (F, 3 V) in the order of IDENTITY_FIELDS
-    expression_fields: Floats  # (F, 3 V) in the order of EXPRESSION_FIELDS
+    points: Floats  # (3, V)
+    identity_fields: Floats  # (F, 3, V) in the order of IDENTITY_FIELDS
+    expression_fields: Floats  # (F, 3, V) in the order of EXPRESSION_FIELDS
     grids: tuple[tuple[int, int, int], ...]  # first vertex, rows, columns
-    solid: NDArray[np.int64]  # (T, 3) triangles of head, ears and neck
-    shell: NDArray[np.int64]  # (T, 3) triangles of the hair
-    glasses: NDArray[np.int64]  # (T, 3)
+    solid: NDArray[np.intp]  # (3, T) triangles of head, ears and neck
+    cloth: NDArray[np.bool_]  # (T,) those of ``solid`` that are clothes
+    shell: NDArray[np.intp]  # (3, T) triangles of the hair
+    glasses: NDArray[np.intp]  # (3, T)
     part: NDArray[np.int8]  # (V,)
     landmarks: NDArray[np.int64]  # (5,) vertices at eyes, tip of the nose, corners of the mouth
-    row: Floats  # (V,) row of the head grid, 0 elsewhere
-
-
-def smoothstep(low: float | Floats, high: float | Floats, x: Floats) -> Floats:
-    """0 below ``low``, 1 above ``high``, smooth between."""
-    t = np.clip((x - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
 
 
 def _profile(rows: Floats) -> list[Floats]:
@@ -381,38 +376,44 @@ def template() -> Template:
     targets = [(-EYE_X, 0), (EYE_X, 0), (0, NOSE_Y), (-MOUTH_X, MOUTH_Y), (MOUTH_X, MOUTH_Y)]
     face = points[: head[..., 0].size]
     landmarks = [np.argmin(((face[:, :2] - t) ** 2).sum(1) + 1e3 * (face[:, 2] < 20)) for t in targets]
+    solid = np.concatenate([triangles[0], triangles[2], triangles[3]])
     return Template(
-        points=mean.astype(np.float32),
-        identity_fields=np.stack(shape).reshape(len(shape), -1).astype(np.float32),
-        expression_fields=np.stack(motion).reshape(len(motion), -1).astype(np.float32),
+        points=_planar(mean),
+        identity_fields=_planar(np.stack(shape)),
+        expression_fields=_planar(np.stack(motion)),
         grids=tuple(grids),
-        solid=np.asfortranarray(np.concatenate([triangles[0], triangles[2], triangles[3]])),
-        shell=np.asfortranarray(triangles[1]),
-        glasses=np.asfortranarray(np.concatenate([strips, strips[:, ::-1]])),
+        solid=_planar(solid),
+        cloth=row[solid].min(1) > 86,
+        shell=_planar(triangles[1]),
+        glasses=_planar(np.concatenate([strips, strips[:, ::-1]])),
         part=part,
         landmarks=np.array(landmarks),
-        row=row,
     )
 
 
+def _planar(values: NDArray) -> NDArray:
+    """(..., V, 3) -> (..., 3, V), contiguous; float32 unless they are integers."""
+    kind = np.intp if np.issubdtype(values.dtype, np.integer) else np.float32
+    return np.ascontiguousarray(values.swapaxes(-1, -2), dtype=kind)
+
+
 def weighted_fields(fields: Floats, names: tuple[str, ...], coefficients: Mapping[str, float]) -> Floats:
-    """Sum of the named fields, each times its coefficient: (V, 3)."""
-    total = np.zeros(fields.shape[1], np.float32)
+    """Sum of the named fields, each times its coefficient: (3, V)."""
+    total = np.zeros(fields.shape[1:], np.float32)
     for name, coefficient in coefficients.items():
-        total += np.float32(coefficient) * fields[names.index(name)]  # no BLAS: its bits may depend on its threads
-    return total.reshape(-1, 3)
+        total += coefficient * fields[names.index(name)]  # no BLAS: its bits may depend on its threads
+    return total
 
 
 def grid_normals(points: Floats, grid: tuple[int, int, int]) -> Floats:
-    """Outward unit normals of one grid of the stacked points: (rows * columns, 3)."""
+    """Outward unit normals (3, rows * columns) of one grid of the points (3, V)."""
     first, rows, columns = grid
-    surface = points[first : first + rows * columns].reshape(rows, columns, 3)
+    surface = points[:, first : first + rows * columns].reshape(3, rows, columns)
     right, down = np.empty_like(surface), np.empty_like(surface)
-    right[:, 1:-1] = surface[:, 2:] - surface[:, :-2]
-    right[:, 0], right[:, -1] = surface[:, 1] - surface[:, 0], surface[:, -1] - surface[:, -2]
-    down[1:-1] = surface[2:] - surface[:-2]
-    down[0], down[-1] = surface[1] - surface[0], surface[-1] - surface[-2]
-    rx, ry, rz = right.reshape(-1, 3).T
-    dx, dy, dz = down.reshape(-1, 3).T
-    normal = np.stack([ry * dz - rz * dy, rz * dx - rx * dz, rx * dy - ry * dx], 1)
-    return normal / np.sqrt((normal**2).sum(1, keepdims=True) + 1e-12)
+    np.subtract(surface[:, :, 2:], surface[:, :, :-2], out=right[:, :, 1:-1])
+    right[:, :, 0], right[:, :, -1] = surface[:, :, 1] - surface[:, :, 0], surface[:, :, -1] - surface[:, :, -2]
+    np.subtract(surface[:, 2:], surface[:, :-2], out=down[:, 1:-1])
+    down[:, 0], down[:, -1] = surface[:, 1] - surface[:, 0], surface[:, -1] - surface[:, -2]
+    (rx, ry, rz), (dx, dy, dz) = right, down
+    normal = np.stack([ry * dz - rz * dy, rz * dx - rx * dz, rx * dy - ry * dx]).reshape(3, -1)
+    return normal * (1 / np.sqrt((normal * normal).sum(0) + 1e-12))

@@ -218,6 +218,11 @@ class Factors:
     noise: float  # standard deviation, of 255
 
 
+def aging(factors: Factors) -> float:
+    """0 at 20 years or younger, 1 at 80."""
+    return float(np.clip((factors.age_years - 20) / 60, 0, 1))
+
+
 def draw_factors(identity_seed: int, image_seed: int) -> Factors:
     """The circumstances of an image; ``dataclasses.replace`` fixes some of them."""
     rng = np.random.default_rng([2, identity_seed, image_seed])
@@ -244,7 +249,7 @@ def draw_factors(identity_seed: int, image_seed: int) -> Factors:
         light_warmth=float(rng.normal(0, 0.45)),
         ambient=float(rng.uniform(0.16, 0.55)),
         exposure=float(rng.normal(0, 0.32)),
-        tint=float(rng.normal(0, 0.04)),
+        tint=float(rng.normal(0, 0.025)),
         glasses=str(rng.choice(["none", "black", "brown", "metal"], p=[0.84, 0.07, 0.04, 0.05])),
         beard_growth=float(np.clip(rng.normal(0.85, 0.25), 0, 1)),
         background_seed=int(rng.integers(2**31)),

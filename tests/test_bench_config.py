@@ -65,7 +65,7 @@ def test_a_mistake_is_named(tmp_path, old, new, name, message):
 
 
 def test_unknown_scale_names_the_nearest():
-    with pytest.raises(InputError, match=r"SCALE=smok is not in .*did you mean smoke\? choose from smoke, cfp_small, 10k"):
+    with pytest.raises(InputError, match=r"SCALE=smok is not in .*did you mean smoke\? choose from smoke, cfp_small"):
         load_benchmark("smok")
 
 

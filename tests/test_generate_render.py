@@ -65,27 +65,28 @@ def test_every_factor_moves_pixels(fixed):
 
 def test_the_jaw_drops_below_the_line_of_the_mouth_only():
     mesh = head.template()
-    drop = head.weighted_fields(mesh.expression_fields, head.EXPRESSION_FIELDS, {"mouth_open": 5.0})[:, 1]
-    middle = (np.abs(mesh.points[:, 0]) < 8) & (mesh.points[:, 2] > 30) & (mesh.part == head.HEAD)
-    assert np.abs(drop[middle & (mesh.row < head.MOUTH_Y)]).max() < 0.7
-    assert drop[middle & (mesh.row > head.MOUTH_Y) & (mesh.row < 60)].min() > 3.5
+    drop = head.weighted_fields(mesh.expression_fields, head.EXPRESSION_FIELDS, {"mouth_open": 5.0})[1]
+    x, y, z = mesh.points
+    middle = (np.abs(x) < 8) & (z > 30) & (mesh.part == head.HEAD)
+    assert np.abs(drop[middle & (y < head.MOUTH_Y)]).max() < 0.7
+    assert drop[middle & (y > head.MOUTH_Y) & (y < 60)].min() > 3.5
 
 
 def test_frontal_landmarks_lie_on_the_arcface_template():
     for seed in range(8):
         factors = replace(draw_factors(seed, 0), **PLAIN)
-        points = head.template().points[head.template().landmarks]
+        points = head.template().points[:, head.template().landmarks]
         projected = camera.project(points, camera.rotation(factors), factors.distance)
-        pixels = camera.to_pixels(projected, camera.align(projected[:, :2], factors, np.random.default_rng(0)))
-        assert np.abs(pixels[:, :2] / camera.SUPERSAMPLING - camera.TEMPLATE).max() < 2
+        pixels = camera.to_pixels(projected, camera.align(projected[:2], factors, np.random.default_rng(0)))
+        assert np.abs(pixels[:2].T / camera.SUPERSAMPLING - camera.TEMPLATE).max() < 2
 
 
 def test_profile_does_not_blow_up():
-    points = head.template().points[head.template().landmarks]
+    points = head.template().points[:, head.template().landmarks]
     for yaw in (-90.0, 90.0):
         factors = replace(draw_factors(0, 0), **(PLAIN | {"yaw_degrees": yaw}))
         projected = camera.project(points, camera.rotation(factors), factors.distance)
-        scale, _ = camera.align(projected[:, :2], factors, np.random.default_rng(0))
+        scale, _ = camera.align(projected[:2], factors, np.random.default_rng(0))
         assert 0.85 <= abs(scale) <= 1.12
 
 
@@ -93,7 +94,7 @@ def test_align_finds_a_known_similarity():
     factors = replace(draw_factors(0, 0), **PLAIN)
     target = camera.TEMPLATE[:, 0] + 1j * camera.TEMPLATE[:, 1]
     source = (target - (5 - 3j)) / (1.05 * np.exp(0.2j))
-    a, b = camera.align(np.stack([source.real, source.imag], 1), factors, np.random.default_rng(0))
+    a, b = camera.align(np.stack([source.real, source.imag]), factors, np.random.default_rng(0))
     assert a == pytest.approx(1.05 * np.exp(0.2j), abs=1e-4) and b == pytest.approx(5 - 3j, abs=1e-2)
 
 
@@ -122,7 +123,7 @@ def test_rasterise_agrees_with_the_slow_way():
     rng = np.random.default_rng(0)
     points = np.concatenate([rng.uniform(-4, 36, (30, 2)), rng.uniform(-40, 40, (30, 1))], 1).astype(np.float32)
     triangles = rng.permutation(30).reshape(10, 3)
-    hits = camera.rasterise(points, triangles)
+    hits = camera.rasterise(np.ascontiguousarray(points.T), triangles.T)
     expected = slow_rasterise(points, triangles)
     got = {p: t for p, t in zip(hits.pixel.tolist(), hits.triangle.tolist(), strict=True)}
     same = [pixel for pixel in expected if got.get(pixel) == expected[pixel][1]]
