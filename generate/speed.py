@@ -1,6 +1,6 @@
 """How fast and how large: the generator the plain way against ours, and AttrOP against the published rule.
 
-``python -m bench.speed generate`` prints the table. Each way runs in a process of its own, so that its peak memory is
+``python -m bench.speed generate`` writes the table. Each way runs in a process of its own, so that its peak memory is
 its own; weights are random, because speed does not depend on them.
 """
 
@@ -23,6 +23,12 @@ from generate.vec2face_decoder import Upsample
 
 WAYS = ("plain", "float32", "bfloat16")
 """plain: float32, NCHW, autograd on, separate attention, doubling then convolution, as the published scripts run."""
+
+NOTES = (
+    "Weights are random: speed does not depend on them. plain: float32, NCHW, autograd on, separate attention, "
+    "doubling then convolution, as the published scripts run. Each row is measured in a process of its own; the "
+    "fastest pass counts. Deviation: largest difference from plain's pixels, as a share of their largest value."
+)
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,23 @@ def compare(*, batch_size: int = 32, num_batches: int = 3, device: str = "cpu", 
         deviation = ((images - reference).abs().max() / reference.abs().max()).item()
         rows.append(Speed(way, rate, memory, deviation))
     return rows
+
+
+def generator_rows(device: str = "cpu") -> list[dict[str, str | float]]:
+    """The rows of ``compare``, with their ratios to the plain way."""
+    rows = compare(device=device)
+    plain = rows[0]
+    return [
+        {
+            "way": row.way,
+            "images/s": row.images_per_second,
+            "times plain": row.images_per_second / plain.images_per_second,
+            "peak memory MiB": row.peak_memory_mb,
+            "share of plain": row.peak_memory_mb / plain.peak_memory_mb,
+            "deviation": row.deviation,
+        }
+        for row in rows
+    ]
 
 
 def _measure(

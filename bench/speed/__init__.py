@@ -1,0 +1,83 @@
+"""Measured tables -> reports/speed/<name>.{md,json}: how fast and how large, on which machine, with which versions.
+
+What is measured lives beside what it measures (``generate/speed.py``, ...); ``python -m bench.speed NAME`` runs it.
+A figure holds for one machine; a ratio between two rows of one table, which one run measured, is what carries over.
+"""
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.files import write_json, write_text
+from bench.runtime import environment, git_state
+
+SPEED_DIR = Path(__file__).parent.parent.parent / "reports" / "speed"
+
+Row = Mapping[str, str | float | None]
+
+
+def write_speed(
+    name: str, title: str, tables: Mapping[str, Sequence[Row]], *, notes: str = "", directory: Path = SPEED_DIR
+) -> Path:
+    """Write the tables of one run as Markdown and JSON, with command, machine, core count, versions and UTC time.
+
+    Args:
+        name: Name of the two files.
+        title: One line: what was compared.
+        tables: Caption -> rows; the keys of a table's first row are its columns. None is printed as a dash.
+        notes: What a reader must know to believe the figures; Markdown.
+        directory: Where the files appear, each whole.
+
+    Returns:
+        Path of the Markdown file.
+    """
+    record = {
+        "name": name,
+        "title": title,
+        "tables": {caption: [dict(row) for row in rows] for caption, rows in tables.items()},
+        "notes": notes,
+        "command": shlex.join(["python", "-m", "bench.speed", *sys.argv[1:]]),
+        "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "environment": environment().model_dump(mode="json"),
+        "git": git_state().model_dump(mode="json"),
+    }
+    write_json(directory / f"{name}.json", record)
+    write_text(directory / f"{name}.md", render_speed(record))
+    return directory / f"{name}.md"
+
+
+def render_speed(record: Mapping[str, Any]) -> str:
+    """The Markdown page of a record of ``write_speed``."""
+    machine = record["environment"]
+    git = record["git"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    parts = [f"# {record['title']}", ""]
+    for caption, rows in record["tables"].items():
+        parts += [f"## {caption}", "", *_table(rows), ""]
+    parts += [record["notes"], ""] if record["notes"] else []
+    parts += [
+        f"Measured {record['created_utc']} by `{record['command']}` at commit {(git['commit'] or 'none')[:12]}"
+        + (" with changes" if git["dirty"] else ""),
+        f"on {machine['num_cores']} cores of {machine['cpu']}, {machine['memory_gb']:g} GB"
+        + (f", {machine['gpu']}" if machine["gpu"] else "")
+        + f"; {machine['platform']}; {versions}.",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _table(rows: Sequence[Row]) -> list[str]:
+    columns = list(rows[0])
+    lines = [" | ".join(columns), " | ".join("---" for _ in columns)]
+    lines += [" | ".join(_cell(row[column]) for column in columns) for row in rows]
+    return [f"| {line} |" for line in lines]
+
+
+def _cell(value: str | float | None) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, str):
+        return value
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
