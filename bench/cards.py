@@ -108,6 +108,9 @@ class ProtocolResult(_Section):
     exact_accuracy: float | None = Field(None, description="folds with exact thresholds in place of the grid")
     d_prime: float | None = None
     sha256: str | None = Field(None, description="of the test set as evaluated")
+    copy_known_as: str | None = Field(
+        None, description="what the registry or the record of fetching says of these bytes"
+    )
     num_impostors: int | None = None
 
 

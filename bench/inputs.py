@@ -4,10 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.config import Benchmark, FilesGenerator
+from bench.hub import HubFile
 
 RENDERED_PREFIX = "render_"
-_EVALUATION_SETS = "Hub dataset gaunernst/face-recognition-eval, file {name}.bin"
-_SOURCES = {name: _EVALUATION_SETS for name in ("lfw", "cfp_fp", "cfp_ff", "agedb_30", "calfw", "cplfw")}
+TEST_SETS_ON_THE_HUB = {
+    name: HubFile(f"{name}.bin", "gaunernst/face-recognition-eval", "dataset")
+    for name in ("lfw", "cfp_fp", "cfp_ff", "agedb_30", "calfw", "cplfw")
+}
+"""Verification sets that ``python -m evaluate fetch`` downloads; where the others are, evaluate/registry.py says."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ def missing_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> l
             missing.append(MissingInput(Path(file).name, weights / file, source))
     for name in benchmark.protocols:
         if not is_rendered(name) and find_protocol(name, test_sets) is None:
-            source = _SOURCES.get(name, "its publisher").format(name=name)
+            on_hub = TEST_SETS_ON_THE_HUB.get(name)
+            source = f"{on_hub.page}: python -m evaluate fetch {name}" if on_hub else "its publisher"
             missing.append(MissingInput(name, test_sets / f"{name}.bin", source))
     return missing

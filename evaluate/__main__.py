@@ -15,6 +15,7 @@ from bench.errors import InputError
 from bench.inputs import find_protocol, is_rendered
 from bench.runtime import choose_device
 from bench.stages import Stage, floor_stages, model_stage, plan_stages
+from evaluate.commands import COMMANDS, add_commands
 
 
 def main() -> int:
@@ -28,7 +29,11 @@ def main() -> int:
     leaderboard.add_argument("--committed", type=Path, help="render the committed results of this folder instead")
     compare = commands.add_parser("compare", help="what differs between two results, and whether by more than chance")
     compare.add_argument("results", type=Path, nargs=2, metavar="FOLDER", help="folder of a result.json")
+    add_commands(commands)
     args = parser.parse_args()
+    if args.command in COMMANDS:
+        print(COMMANDS[args.command](args))
+        return 0
     if args.command == "leaderboard":
         from evaluate.leaderboard import write_committed_leaderboard, write_leaderboard
 
@@ -115,7 +120,9 @@ def _protocol_path(name: str, args: argparse.Namespace) -> Path:
         return directory / name if (directory / name).exists() else write_protocol(name, directory)
     path = find_protocol(name, args.test_sets)
     if path is None:
-        raise InputError(f"no {name} in {args.test_sets}; put {name}.bin there or set TEST_SETS to where it is")
+        raise InputError(
+            f"no {name} in {args.test_sets}; python -m evaluate fetch {name}, put {name}.bin there, or set TEST_SETS"
+        )
     return path
 
 

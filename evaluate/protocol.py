@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bench.errors import InputError
 from bench.files import sha256
+from bench.hub import fetched_from
 from bench.records import IMAGE_SUFFIXES
 from evaluate.images import LazyImages, check_faces, decode_face, listed
 from evaluate.packed import read_bin, read_npy
@@ -37,6 +38,8 @@ class Protocol:
     """Of the file; for a folder, of the list of digests of its files."""
     identity_ids: NDArray[np.int64] | None = None
     """Identity of each of ``faces``, shape (K,), where the layout tells it."""
+    fetched_from: str | None = None
+    """Repository and commit that the file was fetched from; None where it came by other means."""
 
     @property
     def images(self) -> LazyImages:
@@ -95,7 +98,9 @@ def _load_bin(path: Path) -> Protocol:
         return decode_face(files[k], f"{path} {names[k]}", resize=True)
 
     faces = LazyImages(read, np.arange(len(files)))
-    return Protocol(path.stem, faces, positions.reshape(-1, 2), is_genuine, sha256(path))
+    digest = sha256(path)
+    origin = fetched_from(path, digest)
+    return Protocol(path.stem, faces, positions.reshape(-1, 2), is_genuine, digest, fetched_from=origin)
 
 
 def _load_npy(folder: Path) -> Protocol:

@@ -1,15 +1,23 @@
-"""Known verification sets: how many pairs each has, where to get it, and which copies have been seen.
+"""Known verification sets: pairs as published, where to get each, which copies have been seen, how they differ.
 
-Copies of one name differ by up to 1.6 points, so a set is known by its bytes. Sources: reference/sources.md.
+Copies of one name differ by up to 1.6 points, so a set is known by its bytes. All facts: reference/sources.md and
+reference/formats.md; a number that they do not state is None. The Hub's files have no SHA-256 here, since nobody has
+fetched them on a machine of ours yet: ``bench.hub`` records it when they are first seen.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bench.cards import ProtocolResult
-from bench.inputs import is_rendered
+from bench.config import nearest
+from bench.errors import InputError
+from bench.hub import HubFile
+from bench.inputs import TEST_SETS_ON_THE_HUB, is_rendered
 
-_HUB = "Hub dataset gaunernst/face-recognition-eval, file {name}.bin"
-_AUTHORS = "its authors: github HaiyuWu/SOTA-Face-Recognition-Train-and-Test, test sets (password on request)"
+YARDSTICK = "AdaFace IR101 trained on WebFace12M"
+"""The network whose accuracies tell copies of one name apart."""
+
+_GAUNERNST, _ICAR = "gaunernst/face-recognition-eval", "Icar/val_sets"
+_COPIES_AGREE = f"the copies of {_GAUNERNST} and {_ICAR} agree"
 
 
 @dataclass(frozen=True)
@@ -20,38 +28,71 @@ class TestSet:
 
     num_pairs: int | None
     """As published; None where no source says it."""
-    source: str
+    ask: str
+    """Where to get it other than from the Hub."""
     copies: dict[str, str] = field(default_factory=dict)
     """SHA-256 of a copy, as result cards have it -> what that copy is."""
+    yardstick_accuracies: dict[str, float] = field(default_factory=dict)
+    """Copy -> accuracy of ``YARDSTICK`` on it, a fraction."""
+    note: str = ""
+    hub: HubFile | None = None
 
 
-_FOLDER = "official pairs, 112 x 112 ArcFace alignment, folder with {}"
+def _folder(pairs_file: str, sha256: str) -> dict[str, str]:
+    return {sha256: f"official pairs, 112 x 112 ArcFace alignment, folder with {pairs_file}"}
 
-REGISTRY = {
+
+_SETS = {
     "lfw": TestSet(
         6000,
-        _HUB,
-        {"2cc3ef8cd2eb06be0d2b0423a202baf9b5f4dc7ab6e01520d6edfcc3c7beff41": _FOLDER.format("pairs.txt")},
+        "its official page",
+        _folder("pairs.txt", "2cc3ef8cd2eb06be0d2b0423a202baf9b5f4dc7ab6e01520d6edfcc3c7beff41"),
+        note=f"{_COPIES_AGREE}; shares identities with CALFW and CPLFW",
     ),
     "cfp_fp": TestSet(
         7000,
-        _HUB,
-        {"7a676c2d9db194ea89be2ae4d9dfb87a68e3f9b552dd2f45344a3291b1b3e68a": _FOLDER.format("pairs_FP.txt")},
+        "its official page, cfpw.io",
+        _folder("pairs_FP.txt", "7a676c2d9db194ea89be2ae4d9dfb87a68e3f9b552dd2f45344a3291b1b3e68a"),
+        {
+            _GAUNERNST: 0.9924,
+            "the CVLface authors' toolkit": 0.9924,
+            "namkuner/namkuner_face_dataset": 0.9934,
+            _ICAR: 0.9766,
+        },
+        note=f"{_ICAR} holds another artifact under this name; published for the yardstick: 99.26 %",
     ),
     "cfp_ff": TestSet(
         7000,
-        _HUB,
-        {"7bfcff1e2b630f04f2e93086330ce184e9bcc8208cb69516a9d2b64b35e4c142": _FOLDER.format("pairs_FF.txt")},
+        "its official page, cfpw.io",
+        _folder("pairs_FF.txt", "7bfcff1e2b630f04f2e93086330ce184e9bcc8208cb69516a9d2b64b35e4c142"),
     ),
-    "agedb_30": TestSet(6000, _HUB),
-    "calfw": TestSet(6000, _HUB),
-    "cplfw": TestSet(6000, _HUB),
-    "sllfw": TestSet(6000, "its authors: whdeng.cn"),
-    "hadrian": TestSet(None, _AUTHORS),
-    "eclipse": TestSet(None, _AUTHORS),
+    "agedb_30": TestSet(6000, "its authors, who send the password by e-mail", note=_COPIES_AGREE),
+    "calfw": TestSet(6000, "its authors, whdeng.cn", note=f"{_COPIES_AGREE}; shares identities with LFW and CPLFW"),
+    "cplfw": TestSet(6000, "its authors, whdeng.cn", note=f"{_COPIES_AGREE}; shares identities with LFW and CALFW"),
+    "hadrian": TestSet(None, "its authors (Wu et al.), an .xz with a password"),
+    "eclipse": TestSet(None, "its authors (Wu et al.), an .xz with a password"),
+    "twins": TestSet(None, "its authors (Wu et al.; ND-Twins), an .xz in the same layout"),
+    "sllfw": TestSet(None, "its authors"),
     "doppelver": TestSet(None, "its authors"),
-    "twins": TestSet(None, _AUTHORS),
+    **{f"rfw_{group}": TestSet(None, "its authors, by request") for group in ("african", "asian")},
+    **{f"rfw_{group}": TestSet(None, "its authors, by request") for group in ("caucasian", "indian")},
+    **{
+        name: TestSet(None, "whoever holds a copy: NIST ended distribution on 2023-03-14", note="templates, not pairs")
+        for name in ("ijbb", "ijbc")
+    },
 }
+REGISTRY = {name: replace(known, hub=TEST_SETS_ON_THE_HUB.get(name)) for name, known in _SETS.items()}
+
+
+def find_test_set(name: str) -> TestSet:
+    """The registry's entry.
+
+    Raises:
+        InputError: If the name is unknown (says the nearest).
+    """
+    if name not in REGISTRY:
+        raise InputError(f"test set {name!r} is unknown; {nearest(name, list(REGISTRY))}")
+    return REGISTRY[name]
 
 
 def describe_copy(name: str, sha256: str | None) -> str | None:
@@ -60,8 +101,12 @@ def describe_copy(name: str, sha256: str | None) -> str | None:
 
 
 def is_unknown(name: str, result: ProtocolResult) -> bool:
-    """Whether a result comes from a copy that nobody has vouched for. Rendered protocols are made here: never."""
-    return not is_rendered(name) and describe_copy(name, result.sha256) is None
+    """Whether a result comes from a copy that neither the registry nor the record of fetching knows.
+
+    Rendered protocols are made here: never.
+    """
+    known = result.copy_known_as or describe_copy(name, result.sha256)
+    return not is_rendered(name) and known is None
 
 
 def wrong_count(name: str, result: ProtocolResult) -> int | None:

@@ -12,6 +12,7 @@ from bench.errors import InputError
 from evaluate import metrics
 from evaluate.images import ImageArray
 from evaluate.protocol import Protocol
+from evaluate.registry import describe_copy
 
 NUM_FOLDS = 10
 FARS = ("1e-2", "1e-3", "1e-4")
@@ -87,6 +88,7 @@ def score(embeddings: NDArray, protocol: Protocol, *, start: float | None = None
         exact_accuracy=float(metrics.fold_means(metrics.exact_decisions(scores, is_genuine, NUM_FOLDS)).mean()),
         d_prime=_finite(metrics.d_prime(scores, is_genuine)) if has_both else None,
         sha256=protocol.sha256,
+        copy_known_as=describe_copy(protocol.name, protocol.sha256) or protocol.fetched_from,
     )
     check_result(protocol.name, result, folds)
     return Verification(

@@ -33,7 +33,8 @@ def main() -> int:
 
 
 def _fetch(args: argparse.Namespace) -> int:
-    from generate.fetch import GENERATION, fetch, find_file
+    from bench.hub import fetch
+    from generate.fetch import GENERATION, find_file
 
     for name in args.names or GENERATION:
         print(fetch(find_file(name), args.weights, revision=args.revision))

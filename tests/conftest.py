@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from local_hub import hub  # noqa: F401 (a fixture)
+
 from bench.cards import Cost, DatasetCard, Environment, Git, ModelCard, ProtocolResult, ResultCard, write_card
 from bench.config import load_benchmark
 

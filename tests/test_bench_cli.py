@@ -86,7 +86,7 @@ def test_a_model_that_is_not_there(tmp_path):
 def test_a_test_set_that_is_not_there(tmp_path):
     (tmp_path / "m.pth").write_bytes(b"x")
     done = call("evaluate", "--model", tmp_path / "m.pth", "--protocols", "lfw", "--test-sets", tmp_path, cwd=ROOT)
-    assert_one_line(done, "no lfw in", "put lfw.bin there")
+    assert_one_line(done, "no lfw in", "python -m evaluate fetch lfw")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")

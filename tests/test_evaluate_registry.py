@@ -3,14 +3,16 @@
 import pytest
 from conftest import make_protocol_result, make_result
 
-from evaluate.registry import REGISTRY, describe_copy, is_unknown, wrong_count
+from bench.errors import InputError
+from evaluate.registry import REGISTRY, describe_copy, find_test_set, is_unknown, wrong_count
 from evaluate.rows import FIVE, Result, make_tables
 
 
 @pytest.mark.parametrize("name", FIVE)
 def test_the_five_sets_are_there_with_their_pairs(name):
     assert REGISTRY[name].num_pairs == (7000 if name == "cfp_fp" else 6000)
-    assert "gaunernst" in REGISTRY[name].source
+    assert "gaunernst" in REGISTRY[name].hub.page
+    assert REGISTRY[name].hub.local_name == f"{name}.bin"
 
 
 def test_digests_are_digests():
@@ -29,6 +31,26 @@ def test_known_and_unknown_copies():
     assert wrong_count("lfw", known) is None
     assert wrong_count("cfp_fp", known) == 7000
     assert wrong_count("my_own_set", known) is None
+
+
+def test_every_set_of_the_issue_is_there():
+    names = {"lfw", "cfp_fp", "cfp_ff", "agedb_30", "calfw", "cplfw"}
+    assert names == {name for name, known in REGISTRY.items() if known.hub}
+    assert REGISTRY.keys() >= names | {"hadrian", "eclipse", "sllfw", "doppelver", "twins"}
+    assert all(known.ask for known in REGISTRY.values())
+    with pytest.raises(InputError, match=r"'lwf' is unknown; did you mean lfw"):
+        find_test_set("lwf")
+
+
+def test_copies_of_one_name_differ():
+    accuracies = REGISTRY["cfp_fp"].yardstick_accuracies.values()
+    assert round(100 * (max(accuracies) - min(accuracies)), 2) == 1.68
+
+
+def test_a_fetched_copy_is_known_by_its_record():
+    result = make_protocol_result(0.9, num_pairs=6000)
+    assert is_unknown("agedb_30", result)
+    assert not is_unknown("agedb_30", result.model_copy(update={"copy_known_as": "Hub dataset, commit 1"}))
 
 
 def test_the_leaderboard_marks_them():

@@ -1,0 +1,135 @@
+"""Files from the Hugging Face Hub into a folder, checked ever after.
+
+The first fetch of a file records its SHA-256 and commit in ``fetched.json`` beside the files; from then on the same
+bytes are demanded, of what lies there and of what the Hub sends. A transfer that breaks goes on where it stopped
+(huggingface_hub asks for the rest). ``HF_ENDPOINT``, ``HF_HUB_OFFLINE`` and the login of ``hf auth`` count as they do
+everywhere.
+"""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.errors import InputError
+from bench.files import read_json, sha256, write_json
+
+RECORDS = "fetched.json"
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file in a repository of the Hub."""
+
+    filename: str
+    repo_id: str
+    repo_type: Literal["model", "dataset"] = "model"
+
+    @property
+    def local_name(self) -> str:
+        """Name in the folder: without the repository's folders."""
+        return Path(self.filename).name
+
+    @property
+    def page(self) -> str:
+        """Where a person finds it."""
+        kind = "datasets/" if self.repo_type == "dataset" else ""
+        return f"https://huggingface.co/{kind}{self.repo_id}, file {self.filename}"
+
+
+def fetch(file: HubFile, folder: str | Path, *, revision: str = "main") -> Path:
+    """The file in ``folder``; downloaded if it is not there yet.
+
+    A file that was put there by hand is taken as it is, and its SHA-256 recorded.
+
+    Args:
+        file: What to fetch.
+        folder: Where it lies or shall lie.
+        revision: Commit, tag or branch of the repository. A branch is followed only at the first fetch; a file that is
+            fetched again must have the recorded SHA-256.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        InputError: If it cannot be had (says how to place it by hand), or differs from what was recorded.
+    """
+    folder = Path(folder)
+    path = folder / file.local_name
+    records: dict[str, dict[str, Any]] = _records(folder)
+    known = records.get(file.local_name)
+    if path.exists():
+        digest, commit = sha256(path), None
+        _check(known, digest, f"{path} was changed")
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as temporary:
+            downloaded, commit = _download(file, Path(temporary), revision, path)
+            digest = sha256(downloaded)
+            _check(known, digest, f"{file.page} (revision {revision}) was changed")
+            downloaded.replace(path)
+    if known is None:
+        source = file.page if commit else "placed by hand"
+        entry = {"sha256": digest, "bytes": path.stat().st_size, "source": source, "commit": commit}
+        write_json(folder / RECORDS, records | {file.local_name: entry})
+    return path
+
+
+def fetched_from(path: Path, digest: str) -> str | None:
+    """Which repository and commit a file was fetched from; None if by other means, or if its bytes were changed since.
+
+    Args:
+        path: The file.
+        digest: Its SHA-256.
+    """
+    known = _records(path.parent).get(path.name)
+    if known is None or known["commit"] is None or known["sha256"] != digest:
+        return None
+    return f"{known['source']}, commit {known['commit'][:12]}"
+
+
+def _records(folder: Path) -> dict[str, dict[str, Any]]:
+    return read_json(folder / RECORDS) if (folder / RECORDS).exists() else {}
+
+
+def _check(known: dict[str, Any] | None, digest: str, what: str) -> None:
+    if known is not None and known["sha256"] != digest:
+        raise InputError(
+            f"{what}: its SHA-256 is {digest[:16]}..., but {known['sha256'][:16]}... was recorded at the first fetch; "
+            f"restore the old file, or delete its entry in {RECORDS} to take the new one"
+        )
+
+
+def _download(file: HubFile, folder: Path, revision: str, target: Path) -> tuple[Path, str]:
+    """Download into a folder; the path, and the commit that the revision stands for."""
+    from huggingface_hub import hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+
+    endpoint = os.environ.get("HF_ENDPOINT") or None
+    where: dict[str, Any] = {"repo_id": file.repo_id, "filename": file.filename, "repo_type": file.repo_type}
+    by_hand = f"or download {file.page} by hand to {target}"
+    try:
+        downloaded = hf_hub_download(
+            **where,
+            revision=revision,
+            local_dir=folder,
+            endpoint=endpoint,
+            local_files_only=os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"},
+        )
+    except LocalEntryNotFoundError:
+        host = hf_hub_url(**where, endpoint=endpoint).split("/")[2]
+        raise InputError(f"{file.local_name}: {host} cannot be reached (or offline); connect, {by_hand}") from None
+    except (EntryNotFoundError, HfHubHTTPError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"{file.local_name}: the Hub refuses it ({reason}); check the revision, {by_hand}") from None
+    except OSError as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"{file.local_name}: the transfer broke ({reason}); try again, {by_hand}") from None
+    return Path(downloaded), _commit(folder, file.filename)
+
+
+def _commit(folder: Path, filename: str) -> str:
+    """The commit that huggingface_hub notes beside a download: the first line of its metadata file."""
+    metadata = folder / ".cache" / "huggingface" / "download" / f"{filename}.metadata"
+    return metadata.read_text().splitlines()[0] if metadata.exists() else "unknown"
