@@ -1,4 +1,4 @@
-"""The whole benchmark, its plan, and sending cards to MLflow: ``python -m bench run|plan|sync``."""
+"""The whole benchmark, its plan, cards to MLflow, faces to another layout: ``python -m bench --help``."""
 
 import argparse
 import os
@@ -29,7 +29,15 @@ def main() -> int:
         ("sync", "send finished results to MLflow that it does not have yet"),
     ):
         add_stage_flags(commands.add_parser(name, help=text, description=text))
+    text = "a face dataset in another layout; image files are copied as they are"
+    converting = commands.add_parser("convert", help=text, description=text)
+    converting.add_argument("source", metavar="IN", help="LMDB, .rec, WebDataset shards, or folder by identity")
+    converting.add_argument("target", metavar="OUT", help="file (lmdb) or folder (others) that shall appear")
+    converting.add_argument("--to", choices=("lmdb", "rec", "shards", "folder"), default="lmdb", help="default: lmdb")
+    converting.add_argument("--mask", help=".npy of positions to keep, in this order")
     args = parser.parse_args()
+    if args.command == "convert":
+        return _convert(args)
     if args.command == "sync":
         return _sync(args)
     benchmark = load_benchmark(args.scale, args.config)
@@ -42,6 +50,16 @@ def main() -> int:
         sys.stderr.write(f"error: {describe_missing(benchmark, missing)}\n")
         return 2
     return _run(args, stages)
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from bench.convert import convert
+    from bench.records import open_faces
+
+    faces = open_faces(args.source, args.mask)
+    convert(faces, args.target, args.to)
+    print(f"{args.target}: {len(faces)} faces of {faces.num_identities} identities")
+    return 0
 
 
 def _run(args: argparse.Namespace, stages: Stages) -> int:

@@ -1,8 +1,8 @@
-"""The face dataset on disk: read and write. The only module that imports lmdb.
+"""The face dataset on disk: every layout opened, ours read and written. The only module that imports lmdb.
 
-In and out: a single-file LMDB as HSFace ships it (keys ``b"0"``, ``b"1"``, ...; values msgpack
-``[image file, identity]`` or, for training the generator, ``[image file, .npy of the feature, identity]``; ``__len__``,
-``__keys__``, ``__classnum__``). In also: a folder with one sub-folder of images per identity.
+Ours is the single-file LMDB that HSFace ships (keys ``b"0"``, ``b"1"``, ...; values msgpack ``[image file, identity]``
+or, for training the generator, ``[image file, .npy of the feature, identity]``; ``__len__``, ``__keys__``,
+``__classnum__``). The other layouts live in ``folders``, ``recordio`` and ``webdataset``.
 """
 
 import errno
@@ -12,53 +12,41 @@ import shutil
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import lmdb
 import msgpack
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from bench.errors import InputError
+from bench.faces import FACE_SIZE, IMAGE_SUFFIXES, Faces, SelectedFaces, decode_image, encode_jpeg
 from bench.files import atomic_path
+from bench.folders import FolderFaces
 from bench.progress import progress
+from bench.recordio import RecordFaces
+from bench.webdataset import ShardFaces
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
-FACE_SIZE = 112
+__all__ = [
+    "FACE_SIZE",
+    "IMAGE_SUFFIXES",
+    "FaceWriter",
+    "Faces",
+    "LmdbFaces",
+    "decode_image",
+    "encode_jpeg",
+    "open_faces",
+]
+
 _INITIAL_MAP_BYTES = 1 << 26
 
 
-class Faces(Protocol):
-    """A face dataset: N encoded images, each with an identity."""
-
-    path: Path
-    identity_ids: NDArray[np.int64]
-    """Identity per face, shape (N,), relabelled to 0 .. num_identities - 1 without gaps."""
-    identity_names: list[str]
-    """What the source calls each identity, in the order of ``identity_ids``."""
-
-    @property
-    def num_identities(self) -> int:
-        """Number of different identities."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def encoded(self, index: int) -> bytes:
-        """The image file (JPEG, PNG, ...) of one face."""
-        ...
-
-    def image(self, index: int) -> NDArray[np.uint8]:
-        """One face, uint8, shape (H, W, 3), RGB."""
-        ...
-
-
 def open_faces(path: str | Path, mask: str | Path | None = None, leave_out: set[str] | None = None) -> Faces:
-    """Open an LMDB file or a folder of images by identity.
+    """Open a face dataset in any layout.
 
     Args:
-        path: LMDB file (formats.md section 3), or a folder with one sub-folder per identity.
+        path: LMDB; insightface's ``.rec`` or its folder; WebDataset ``.tar`` or a folder of them; or a folder with one
+            sub-folder of images per identity.
         mask: ``.npy`` file of integer positions; only these faces are used, in this order.
         leave_out: Identity names to leave out.
 
@@ -66,12 +54,12 @@ def open_faces(path: str | Path, mask: str | Path | None = None, leave_out: set[
         InputError: If the path or mask does not fit, a key is missing, or fewer than two identities are left.
     """
     path = Path(path)
-    if path.is_dir() and not (path / "data.mdb").exists():
-        faces: LmdbFaces | FolderFaces = FolderFaces(path)
-    elif path.exists():
-        faces = LmdbFaces(path)
-    else:
-        raise InputError(f"{path} does not exist; give an LMDB file or a folder with one sub-folder per identity")
+    if not path.exists():
+        raise InputError(
+            f"{path} does not exist; give an LMDB file, a .rec, WebDataset shards, "
+            "or a folder with one sub-folder per identity"
+        )
+    faces = _open(path)
     positions = np.arange(len(faces)) if mask is None else _read_mask(Path(mask), len(faces))
     if leave_out:
         out = np.array([name in leave_out for name in faces.identity_names])
@@ -82,26 +70,17 @@ def open_faces(path: str | Path, mask: str | Path | None = None, leave_out: set[
     return faces
 
 
-def decode_image(encoded: bytes, name: str = "image") -> NDArray[np.uint8]:
-    """Decode an image file to uint8 (H, W, 3) RGB.
-
-    Raises:
-        InputError: If the bytes are not a whole image; ``name`` says which.
-    """
-    try:
-        return np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        head = encoded[:4].hex()
-        raise InputError(
-            f"{name} does not decode ({len(encoded)} bytes starting {head}: {error}); replace it or mask it out"
-        ) from None
-
-
-def encode_jpeg(image: NDArray[np.uint8], quality: int = 95) -> bytes:
-    """Encode uint8 (H, W, 3) RGB as JPEG without chroma subsampling, so that small faces keep their colours."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="JPEG", quality=quality, subsampling=0)
-    return buffer.getvalue()
+def _open(path: Path) -> SelectedFaces:
+    """The reader that fits what lies at ``path``."""
+    if path.is_dir():
+        if (path / "data.mdb").exists():
+            return LmdbFaces(path)
+        if (path / "train.rec").exists():
+            return RecordFaces(path / "train.rec")
+        return ShardFaces(path) if any(path.glob("*.tar")) else FolderFaces(path)
+    if path.suffix == ".rec":
+        return RecordFaces(path)
+    return ShardFaces(path) if path.suffix == ".tar" else LmdbFaces(path)
 
 
 def _read_mask(path: Path, num_faces: int) -> NDArray[np.int64]:
@@ -117,67 +96,6 @@ def _read_mask(path: Path, num_faces: int) -> NDArray[np.int64]:
             "is it the mask of another dataset?"
         )
     return positions.astype(np.int64)
-
-
-class _SelectedFaces:
-    """What both kinds share: a selection of positions and gap-free labels."""
-
-    path: Path
-    identity_ids: NDArray[np.int64]
-    identity_names: list[str]
-    _positions: NDArray[np.int64]
-
-    def select(self, positions: NDArray[np.int64]) -> None:
-        """Keep only these faces, in this order, and relabel so that no identity is empty."""
-        kept, self.identity_ids = np.unique(self.identity_ids[positions], return_inverse=True)
-        self.identity_names = [self.identity_names[label] for label in kept]
-        self._positions = self._positions[positions]
-
-    @property
-    def num_identities(self) -> int:
-        """Number of different identities."""
-        return len(self.identity_names)
-
-    def __len__(self) -> int:
-        return len(self._positions)
-
-    def image(self, index: int) -> NDArray[np.uint8]:
-        """One face, uint8, shape (H, W, 3), RGB."""
-        return decode_image(self.encoded(index), self.name(index))
-
-    def encoded(self, index: int) -> bytes:
-        """The image file of one face."""
-        raise NotImplementedError
-
-    def name(self, index: int) -> str:
-        """Where one face lies, for messages."""
-        raise NotImplementedError
-
-
-class FolderFaces(_SelectedFaces):
-    """A folder with one sub-folder of images per identity; sub-sub-folders belong to the identity."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.identity_names = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
-        self._files: list[Path] = []
-        labels = []
-        for label, name in enumerate(self.identity_names):
-            files = sorted(file for file in (path / name).rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
-            self._files += files
-            labels += [label] * len(files)
-        if not self._files:
-            raise InputError(f"{path} holds no image in any sub-folder; give a folder with one sub-folder per identity")
-        self.identity_ids = np.asarray(labels, dtype=np.int64)
-        self._positions = np.arange(len(labels))
-
-    def encoded(self, index: int) -> bytes:
-        """The image file of one face."""
-        return self._files[self._positions[index]].read_bytes()
-
-    def name(self, index: int) -> str:
-        """Path of the image."""
-        return str(self._files[self._positions[index]])
 
 
 class _Handle:
@@ -221,7 +139,7 @@ def _close_inherited() -> None:
 os.register_at_fork(after_in_child=_close_inherited)  # LMDB forbids the use of a handle from before a fork
 
 
-class LmdbFaces(_SelectedFaces):
+class LmdbFaces(SelectedFaces):
     """An LMDB in the field's layout. Opens lazily, so that each worker process has its own handle."""
 
     def __init__(self, path: Path) -> None:
@@ -230,9 +148,7 @@ class LmdbFaces(_SelectedFaces):
         num_faces = self._meta(b"__len__")
         if not isinstance(num_faces, int) or num_faces < 1:
             raise InputError(f"{path}: __len__ is {num_faces!r}, not a positive number; write the dataset again")
-        self._positions = np.arange(num_faces)
-        classes, self.identity_ids = np.unique(self._read_labels(num_faces), return_inverse=True)
-        self.identity_names = [str(label) for label in classes]
+        self._set_labels(self._read_labels(num_faces))
 
     def encoded(self, index: int) -> bytes:
         """The image file of one face."""

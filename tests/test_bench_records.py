@@ -155,7 +155,7 @@ def test_an_empty_folder_is_refused(tmp_path):
 
 
 def test_a_missing_path_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"gone\.lmdb does not exist; give an LMDB file or a folder"):
+    with pytest.raises(InputError, match=r"gone\.lmdb does not exist; give an LMDB file"):
         open_faces(tmp_path / "gone.lmdb")
 
 

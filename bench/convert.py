@@ -1,0 +1,48 @@
+"""A face dataset in any layout -> the same faces in another. Image files are copied as they are, never re-encoded."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from bench.errors import InputError
+from bench.faces import Faces, image_suffix
+from bench.folders import FolderWriter
+from bench.progress import progress
+from bench.recordio import RecordWriter
+from bench.records import FaceWriter
+from bench.webdataset import ShardWriter
+
+Layout = Literal["lmdb", "rec", "shards", "folder"]
+
+
+def convert(faces: Faces, target: str | Path, layout: Layout) -> None:
+    """Write a face dataset in another layout; it appears whole or not at all.
+
+    Faces keep their order, except in a ``.rec``, which holds one identity after the other. Identities are numbered
+    without gaps, in the order of ``faces.identity_names``; a folder keeps the names.
+
+    Args:
+        faces: The dataset.
+        target: The LMDB file, or the folder that gets the other layouts. Must not exist.
+        layout: lmdb; rec (train.rec, train.idx, property in insightface's dialect); shards (WebDataset); or folder
+            (one sub-folder per identity).
+
+    Raises:
+        InputError: If the target exists, or a face is no image file (names it).
+    """
+    target = Path(target)
+    if target.exists():
+        raise InputError(f"{target} exists already; delete it or name another")
+    order = np.argsort(faces.identity_ids, kind="stable") if layout == "rec" else np.arange(len(faces))
+    with _writer(faces, target, layout) as writer:
+        for index in progress(order, desc=f"write {layout}"):
+            encoded = faces.encoded(int(index))
+            image_suffix(encoded, faces.name(int(index)))
+            writer.write(encoded, int(faces.identity_ids[index]))
+
+
+def _writer(faces: Faces, target: Path, layout: Layout) -> FaceWriter | RecordWriter | ShardWriter | FolderWriter:
+    if layout == "folder":
+        return FolderWriter(target, faces.identity_names)
+    return {"lmdb": FaceWriter, "rec": RecordWriter, "shards": ShardWriter}[layout](target)
