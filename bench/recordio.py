@@ -57,7 +57,7 @@ class RecordFile:
         return self.__dict__ | {"_map": None}
 
     @property
-    def bytes(self) -> mmap.mmap:
+    def mapped(self) -> mmap.mmap:
         """The whole file, mapped; a map that a forked worker inherits is as good as its own."""
         if self._map is None:
             with self.path.open("rb") as file:
@@ -81,7 +81,7 @@ class RecordFile:
         image_start = _HEADER.size + 4 * flag
         if image_start > len(data):
             raise InputError(f"{self.name(row)} says {flag} labels in {len(data)} bytes; {_FETCH_AGAIN}")
-        labels = np.frombuffer(data, "<f4", flag, _HEADER.size) if flag else np.float32([label])
+        labels = np.frombuffer(data, "<f4", flag, _HEADER.size) if flag else np.array([label], np.float32)
         return labels, data[image_start:]
 
     def _data(self, row: int) -> bytes:
@@ -89,7 +89,7 @@ class RecordFile:
         parts: list[bytes] = []
         offset, flag = int(self.offsets[row]), _FIRST
         while flag in (_FIRST, _MIDDLE):
-            magic, word = _FRAME.unpack_from(self.bytes, offset) if offset + _FRAME.size <= self.size else (None, 0)
+            magic, word = _FRAME.unpack_from(self.mapped, offset) if offset + _FRAME.size <= self.size else (None, 0)
             flag, length = word >> _LENGTH_BITS, word & ((1 << _LENGTH_BITS) - 1)
             end = offset + _FRAME.size + length
             if magic is None or end > self.size:
@@ -99,7 +99,7 @@ class RecordFile:
                     f"{self.name(row)}: no record starts at byte {offset} (found {magic:#010x}); "
                     f"the .idx belongs to another file, or this one is damaged; {_FETCH_AGAIN}"
                 )
-            parts.append(self.bytes[offset + _FRAME.size : end])
+            parts.append(self.mapped[offset + _FRAME.size : end])
             offset = end + -length % 4
         return _MAGIC_BYTES.join(parts)
 
@@ -110,7 +110,7 @@ class RecordFile:
             InputError: If a record holds no image or no class number; names its key.
         """
         labels = np.empty(len(rows), dtype=np.float32)
-        everything = np.frombuffer(self.bytes, dtype=np.uint8)
+        everything = np.frombuffer(self.mapped, dtype=np.uint8)
         for start in progress(range(0, len(rows), _CHUNK), desc="read labels", unit="chunk"):
             chunk = rows[start : start + _CHUNK]
             where = self.offsets[chunk, None] + np.arange(36)  # frame, header, first label: nine words

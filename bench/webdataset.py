@@ -156,7 +156,7 @@ class ShardWriter:
         member = tarfile.TarInfo(name)
         member.size = len(data)
         self._shards[-1].addfile(member, io.BytesIO(data))
-        self._shards[-1].members = []  # tarfile remembers every member, which nobody asks for
+        self._shards[-1].members = []  # type: ignore[attr-defined]  # else it remembers every member
 
     def _close_last(self) -> None:
         if self._shards:
