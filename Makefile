@@ -29,7 +29,7 @@ setup: $(VENV)/.done ## Make .venv and install the project with all that the def
 $(VENV)/.done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt torch torchvision
-	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev,onnx]'
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev,onnx,generator]'
 	@touch $@
 
 benchmark: setup ## Generate, train, evaluate, leaderboard; finished stages are skipped

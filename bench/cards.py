@@ -1,4 +1,4 @@
-"""The cards of a run: dataset.json, model.json, result.json. Schema, write, read.
+"""The cards of a run: dataset.json, model.json, result.json, and a generator's generator.json. Schema, write, read.
 
 A card says what was made, from which settings and parents (by SHA-256 of the parent's card), by which code, on which
 machine, at what cost. Accuracies and rates are fractions; a value that is not defined is null, never 0.
@@ -95,6 +95,21 @@ class ModelCard(Card):
     final_loss: float | None
 
 
+class GeneratorCard(Card):
+    """generator.json: a trained face generator."""
+
+    kind: Literal["generator"] = "generator"
+    recipe: str
+    recipe_sha256: str
+    dataset: dict[str, Any] = Field(description="name, num_images, num_identities (trained on), sha256")
+    networks: dict[str, dict[str, str]] = Field(description="identity, judge: name and sha256 of the weights")
+    perceptual_network: str = Field(description="what the perceptual term of the loss looks at")
+    weights_sha256: str
+    num_parameters: int
+    num_images_seen: int
+    figures: dict[str, float] = Field(description="last terms of the loss, and figures on held-out identities")
+
+
 class ProtocolResult(_Section):
     """One verification protocol."""
 
@@ -132,7 +147,12 @@ class ResultCard(Card):
 
 
 AnyCard = TypeVar("AnyCard", bound=Card)
-CARD_NAMES: dict[type, str] = {DatasetCard: "dataset.json", ModelCard: "model.json", ResultCard: "result.json"}
+CARD_NAMES: dict[type, str] = {
+    DatasetCard: "dataset.json",
+    ModelCard: "model.json",
+    GeneratorCard: "generator.json",
+    ResultCard: "result.json",
+}
 
 
 def write_card(directory: str | Path, card: Card) -> Path:

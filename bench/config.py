@@ -273,14 +273,23 @@ def nearest(name: str, choices: list[str]) -> str:
     return (f"did you mean {near[0]}? " if near else "") + f"choose from {', '.join(choices)}"
 
 
-def _read(path: str | Path) -> dict[str, Any]:
+def read_yaml(path: str | Path) -> Any:
+    """Content of a YAML file; a key given twice is refused.
+
+    Raises:
+        InputError: If the file is missing or not YAML.
+    """
     try:
         with Path(path).open(encoding="utf-8") as file:
-            document = yaml.load(file, _UniqueKeyLoader)
+            return yaml.load(file, _UniqueKeyLoader)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; run inside the project's folder or give --config FILE") from None
     except (yaml.YAMLError, InputError) as error:
         raise InputError(f"{path}: {' '.join(str(error).split())}; mend the YAML") from None
+
+
+def _read(path: str | Path) -> dict[str, Any]:
+    document = read_yaml(path)
     if not isinstance(document, dict) or set(document) != {"recipes", "protocols", "benchmarks"}:
         got = sorted(document) if isinstance(document, dict) else type(document).__name__
         raise InputError(f"{path}: top level must hold recipes, protocols and benchmarks; got {got}; mend the YAML")
@@ -305,16 +314,16 @@ def _resolve(name: str, document: dict[str, Any], path: str | Path) -> Benchmark
     try:
         return Benchmark.model_validate(entry)
     except ValidationError as error:
-        raise InputError(f"{where}: {_describe(error)}; mend the YAML") from None
+        raise InputError(f"{where}: {describe_mistakes(error, Benchmark)}; mend the YAML") from None
 
 
-def _describe(error: ValidationError) -> str:
+def describe_mistakes(error: ValidationError, schema: type[BaseModel]) -> str:
     """All mistakes in one line: dotted path, message, value got, and the nearest field for an unknown key."""
     parts = []
     for mistake in error.errors():
         field = ".".join(str(part) for part in mistake["loc"] if part not in _GENERATORS)
         if mistake["type"] == "extra_forbidden":
-            key, known = str(mistake["loc"][-1]), _known_fields(mistake["loc"][:-1])
+            key, known = str(mistake["loc"][-1]), _known_fields(schema, mistake["loc"][:-1])
             parts.append(f"{field} is unknown ({nearest(key, known)})" if known else f"{field} is unknown")
         elif mistake["type"] == "missing":
             parts.append(f"{field} is missing")
@@ -325,9 +334,9 @@ def _describe(error: ValidationError) -> str:
     return "; ".join(parts)
 
 
-def _known_fields(location: tuple[int | str, ...]) -> list[str]:
+def _known_fields(schema: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
     """Fields of the section that a pydantic location points into; a union adds its tag to the location."""
-    section: Any = Benchmark
+    section: Any = schema
     for part in location:
         if part in _GENERATORS:
             section = _GENERATORS[str(part)]

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.cards import CARD_NAMES, Card, DatasetCard, ModelCard, ResultCard, flatten
-from bench.config import Benchmark, FilesGenerator, Recipe
+from bench.cards import CARD_NAMES, Card, DatasetCard, GeneratorCard, ModelCard, ResultCard, flatten
+from bench.config import Benchmark, FilesGenerator, Settings
 from bench.errors import InputError
 from bench.files import read_json, sha256, write_json
 from bench.inputs import find_protocol, is_rendered
 from bench.runtime import environment, git_state, process_rank
 
-STAGE_VERSIONS = {"generate": 1, "train": 1, "evaluate": 1}
+STAGE_VERSIONS = {"generate": 1, "train": 1, "evaluate": 1, "train_generator": 1}
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,13 @@ def model_stage(model: Path, protocols: Sequence[str], *, runs: Path, test_sets:
     return _stage("evaluate", runs / "models" / "results", ResultCard, inputs)
 
 
-def recipe_sha256(recipe: Recipe) -> str:
+def generator_stage(inputs: dict[str, Any], *, runs: Path) -> Stage:
+    """The training of a generator from its declared inputs, which belongs to no benchmark."""
+    versioned = {"version": STAGE_VERSIONS["train_generator"]} | inputs
+    return _stage("train generator", runs / "generators", GeneratorCard, versioned)
+
+
+def recipe_sha256(recipe: Settings) -> str:
     """SHA-256 of a recipe's settings: equal hashes mean the same way of training."""
     return _digest(recipe.model_dump(mode="json"))
 

@@ -11,7 +11,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.cards import Card, DatasetCard, ModelCard, ResultCard, card_sha256, flatten, read_card
+from bench.cards import (
+    CARD_NAMES,
+    Card,
+    DatasetCard,
+    GeneratorCard,
+    ModelCard,
+    ResultCard,
+    card_sha256,
+    flatten,
+    read_card,
+)
 from bench.files import read_json, read_json_lines, write_json
 
 if TYPE_CHECKING:
@@ -46,6 +56,47 @@ def sync(runs: Path) -> tuple[int, str | None]:
         reason = " ".join(str(error).split())[:200]
         return num_sent, f"MLflow at {tracking_uri(runs)} did not take {len(waiting) - num_sent} results ({reason})"
     return num_sent, None
+
+
+def sync_generator(directory: Path, runs: Path, name: str) -> str | None:
+    """Send what a generator's training has written since the last time: lines of train.jsonl, grids, the card.
+
+    Call it after every epoch, and when the card is written, which ends the run in MLflow.
+
+    Args:
+        directory: Folder of the training.
+        runs: Folder of all runs.
+        name: Name of the recipe.
+
+    Returns:
+        What went wrong (one line), or None. The files are kept whatever happens, and sent the next time.
+    """
+    path = directory / SENT_NAME
+    sent = read_json(path) if path.exists() else {}
+    if sent.get("tracking_uri") != tracking_uri(runs):
+        sent = {"tracking_uri": tracking_uri(runs), "run_id": None, "step": -1, "files": []}
+    try:
+        client, experiment_id = _connect(runs)
+        if sent["run_id"] is None:
+            sent["run_id"] = client.create_run(experiment_id, run_name=f"generator {name}").info.run_id
+            write_json(path, sent)
+        _log_history(client, sent["run_id"], directory / "train.jsonl", after_step=sent["step"])
+        sent["step"] = max((row["step"] for row in read_json_lines(directory / "train.jsonl")), default=-1)
+        for file in sorted((directory / "grids").glob("*.png")):
+            if file.name not in sent["files"]:
+                client.log_artifact(sent["run_id"], str(file), "grids")
+                sent["files"].append(file.name)
+        if (directory / CARD_NAMES[GeneratorCard]).exists():
+            card = read_card(directory, GeneratorCard)
+            _log(client, sent["run_id"], card, {"num_parameters": card.num_parameters})
+            for key, value in _tags(card).items():
+                client.set_tag(sent["run_id"], key, value)
+            client.log_artifact(sent["run_id"], str(directory / CARD_NAMES[GeneratorCard]))
+            client.set_terminated(sent["run_id"], end_time=_end_ms(card))
+        write_json(path, sent)
+    except Exception as error:  # as in sync: the tracker must not end a training
+        return f"MLflow at {tracking_uri(runs)} did not take the training ({' '.join(str(error).split())[:200]})"
+    return None
 
 
 def _is_sent(directory: Path, runs: Path) -> bool:
@@ -138,7 +189,7 @@ def _tags(card: Card) -> dict[str, str]:
         "gpu": card.environment.gpu or "none",
         "mlflow.source.name": card.command,
     }
-    recipe = card.recipe_sha256 if isinstance(card, ModelCard) else None
+    recipe = card.recipe_sha256 if isinstance(card, ModelCard | GeneratorCard) else None
     if isinstance(card, ResultCard) and card.recipe:
         recipe = card.recipe.get("sha256")
     return tags | ({"suite.recipe_sha256": recipe} if recipe else {})
@@ -177,8 +228,8 @@ def _log(client: "MlflowClient", run_id: str, card: Card, metrics: dict[str, flo
     )
 
 
-def _log_history(client: "MlflowClient", run_id: str, path: Path) -> None:
-    """The training curve: one point per line of train.jsonl."""
+def _log_history(client: "MlflowClient", run_id: str, path: Path, *, after_step: int = -1) -> None:
+    """The training curve: one point per line of train.jsonl, of the steps after ``after_step``."""
     from mlflow.entities import Metric
 
     if not path.exists():
@@ -187,7 +238,7 @@ def _log_history(client: "MlflowClient", run_id: str, path: Path) -> None:
         Metric(f"train/{key}", float(value), int(row.get("time", 0) * 1000), int(row["step"]))
         for row in read_json_lines(path)
         for key, value in row.items()
-        if key not in {"step", "time"} and _is_number(value)
+        if row["step"] > after_step and key not in {"step", "time"} and _is_number(value)
     ]
     for start in range(0, len(points), 1000):
         client.log_batch(run_id, metrics=points[start : start + 1000])

@@ -9,19 +9,25 @@ from bench.cli import run, stage_parser
 from bench.config import Benchmark, FilesGenerator, RenderGenerator, Vec2FaceGenerator, load_benchmark
 from bench.runtime import Stopwatch, choose_device, process_rank
 from bench.stages import Stage, plan_stages, stage_lock
+from generate.training_commands import add_training_commands
 
 
 def main() -> int:
-    """Parse, make the dataset unless it is finished, write its card; or fetch files from the Hub."""
+    """Parse, make the dataset unless it is finished, write its card; or a sub-command."""
     parser = stage_parser("generate", __doc__)
     commands = parser.add_subparsers(dest="command")
     fetching = commands.add_parser("fetch", help="download released weights and datasets, by name")
     fetching.add_argument("names", nargs="*", help="what to fetch (default: all that generating needs)")
     fetching.add_argument("--weights", type=Path, default=Path("weights"), help="folder of downloaded weights")
     fetching.add_argument("--revision", default="main", help="revision of the repository (default: main)")
+    add_training_commands(commands)
     args = parser.parse_args()
     if args.command == "fetch":
         return _fetch(args)
+    if args.command:
+        if told := args.run(args):
+            print(told)
+        return 0
     benchmark = load_benchmark(args.scale, args.config)
     stage = plan_stages(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets).generate
     if stage.is_finished:

@@ -21,7 +21,7 @@ from torch import nn
 
 from bench.errors import InputError
 from bench.files import atomic_path
-from generate.vec2face_decoder import NUM_GROUPS, ImageDecoder
+from generate.vec2face_decoder import ImageDecoder
 from generate.weights import load_checked, read_weights
 
 _layer_norm: Any = partial(nn.LayerNorm, eps=1e-6)
@@ -254,7 +254,6 @@ def _check_divides(size: Architecture) -> None:
     for name, total, part in (
         ("width by num_heads", size.width, size.num_heads),
         ("width by decoder_heads", size.width, size.decoder_heads),
-        ("channels by group norm's groups", size.channels, NUM_GROUPS),
     ):
         if total % part:
             raise InputError(f"Vec2Face: {name} must divide without rest; got {total} and {part}")

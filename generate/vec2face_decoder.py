@@ -5,6 +5,7 @@ in a block whose width changes, the 1 x 1 shortcut is applied to the block's *ou
 block's input is dropped. Shapes: ``B`` batch, ``C`` channels, ``H W`` pixels.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -15,7 +16,7 @@ NUM_GROUPS = 32
 
 
 def _group_norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(NUM_GROUPS, channels, eps=1e-6)
+    return nn.GroupNorm(math.gcd(NUM_GROUPS, channels), channels, eps=1e-6)  # fewer only below the released sizes
 
 
 class ResidualBlock(nn.Module):
@@ -85,7 +86,7 @@ class ImageDecoder(nn.Module):
     """Grid of latents (B, latent_channels, 7, 7) -> image (B, 3, 112, 112), unclipped.
 
     Args:
-        channels: Channels at full resolution, a multiple of 32.
+        channels: Channels at full resolution; the released 128, or few for a small network.
         multipliers: Channels per resolution in units of ``channels``, full resolution first; the grid doubles
             once per entry after the first.
         latent_channels: Channels of the grid.

@@ -1,0 +1,131 @@
+"""Weights -> the identity network that conditions and judges the generator, with its activations on the way.
+
+In: images (B, 3, 112, 112) RGB in [-1, 1]. Out: un-normalised features (B, D). An IResNet (``.pth``, ``.safetensors``)
+or an ONNX file, made differentiable by onnx2torch.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.errors import InputError
+from fr_train.checkpoint import load_backbone
+
+_SMALLEST_MAP = 7
+
+
+class _TakesBytes(nn.Module):
+    """A network whose first operation normalises pixels of 0..255 by itself."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images * 127.5 + 127.5)
+
+
+class IdentityNetwork(nn.Module):
+    """A frozen identity network that can also give its last activations at every resolution."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.eval().requires_grad_(False)
+        self._maps: dict[str, Tensor] | None = None
+        names = self._last_maps()
+        for name, module in self.network.named_modules():
+            if name in names:
+                module.register_forward_hook(self._keep(name))
+
+    @property
+    def feature_dim(self) -> int:
+        """Width of the features."""
+        weight = next(self.network.parameters())
+        with torch.no_grad():
+            return self(torch.zeros(1, 3, 112, 112, device=weight.device)).shape[1]
+
+    def train(self, mode: bool = True) -> "IdentityNetwork":
+        """Stays in eval mode: it is never trained."""
+        return super().train(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (B, D)."""
+        return self.network(images)
+
+    def with_maps(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Features (B, D), and the last activations (B, C, H, W) at every resolution down to 7 x 7."""
+        self._maps = {}
+        try:
+            features = self.network(images)
+            return features, list(self._maps.values())
+        finally:
+            self._maps = None
+
+    def _last_maps(self) -> set[str]:
+        """Names of the modules whose outputs are the last of their resolution, from one run on a grey image."""
+        last: dict[int, str] = {}
+        handles = []
+        for name, module in self.network.named_modules():
+            if not list(module.children()):
+
+                def look(_: nn.Module, __: object, output: object, name: str = name) -> None:
+                    if isinstance(output, Tensor) and output.dim() == 4 and output.shape[-1] >= _SMALLEST_MAP:
+                        last[output.shape[-1]] = name
+
+                handles.append(module.register_forward_hook(look))
+        with torch.no_grad():
+            self.network(torch.zeros(1, 3, 112, 112))
+        for handle in handles:
+            handle.remove()
+        return set(last.values())
+
+    def _keep(self, name: str) -> Callable[[nn.Module, object, Tensor], None]:
+        def keep(_: nn.Module, __: object, output: Tensor) -> None:
+            if self._maps is not None:
+                self._maps[name] = output
+
+        return keep
+
+
+def map_distance(first: list[Tensor], second: list[Tensor]) -> Tensor:
+    """How far two images' activations are apart, one number: LPIPS' form with equal weights.
+
+    Per resolution, activations get length 1 over channels at every place; squared differences are summed over channels
+    and averaged over places, faces and resolutions (arXiv 1801.03924, eq. 1, with w = 1).
+    """
+    distances = []
+    for one, other in zip(first, second, strict=True):
+        difference = F.normalize(one.float(), dim=1, eps=1e-6) - F.normalize(other.float(), dim=1, eps=1e-6)
+        distances.append(difference.square().sum(dim=1).mean())
+    return torch.stack(distances).mean()
+
+
+def load_identity_network(path: str | Path, device: str | torch.device = "cpu") -> IdentityNetwork:
+    """An identity network from its weights, frozen, on its device.
+
+    Raises:
+        InputError: If the file is missing or broken, or onnx2torch is not installed for an ONNX file.
+    """
+    path = Path(path)
+    network = _load_onnx(path) if path.suffix == ".onnx" and path.exists() else load_backbone(path)
+    return IdentityNetwork(network).to(device)
+
+
+def _load_onnx(path: Path) -> nn.Module:
+    try:
+        import onnx
+        from onnx2torch import convert
+    except ImportError as error:
+        raise InputError(f"{path} needs {error.name}; run .venv/bin/pip install -e '.[generator]'") from None
+    try:
+        model = onnx.load(path)
+        network = convert(model)
+    except Exception as error:  # protobuf's and onnx2torch's errors share no base class
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"{path} is not an ONNX model that onnx2torch can read ({reason}); fetch it again") from None
+    # The rule of evaluate/embed.py: a graph whose input goes straight into Sub, Mul or Div takes RGB of 0..255
+    first = {node.op_type for node in model.graph.node if model.graph.input[0].name in node.input}
+    return _TakesBytes(network) if first & {"Sub", "Mul", "Div"} else network

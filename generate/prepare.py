@@ -1,0 +1,201 @@
+"""Aligned faces and an identity network in, the generator's training set out: ``faces.lmdb`` with a feature per face.
+
+Out besides: ``centers.npy``, the mean feature of every identity (identity vectors for ``identities: pca``, and what the
+leakage check compares with), and ``prepared.json``. Features are un-normalised; they are computed in parts that stay
+when the command is killed. An LMDB that holds features already (WebFace4M's) keeps them.
+
+Shapes: ``N`` faces, ``D`` width of the features.
+"""
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench.errors import InputError
+from bench.files import atomic_path, read_json, sha256, write_json
+from bench.progress import progress
+from bench.records import FACE_SIZE, Faces, FaceWriter, LmdbFaces, decode_image, encode_jpeg
+from bench.similarity import identity_centers
+from generate.identity_network import load_identity_network
+
+PREPARED_NAME, LMDB_NAME, CENTERS_NAME = "prepared.json", "faces.lmdb", "centers.npy"
+_PART_FACES = 2048
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What a training set depends on, besides the faces."""
+
+    identity_weights: Path | None = None
+    """Weights of the network that gives the features."""
+    features: Path | None = None
+    """``.npy`` of features, shape (N, D), in place of a network."""
+    mirror: bool = False
+    """Every face a second time, mirrored, with its own feature."""
+    mean_norm: float | None = None
+    """All features are multiplied by one number, so that their mean norm is this. None keeps their scale."""
+
+
+def prepare(faces: Faces, settings: Preparation, directory: str | Path, *, device: str = "cpu") -> dict[str, Any]:
+    """Write the training set, or go on with it where an interrupted command stopped.
+
+    Args:
+        faces: Aligned faces of at least two identities.
+        settings: Where the features come from.
+        directory: Gets faces.lmdb, centers.npy and prepared.json.
+        device: Torch device of the network.
+
+    Returns:
+        The content of prepared.json.
+
+    Raises:
+        InputError: If a face is not 112 x 112, the features do not fit the faces, there are none, or the folder holds
+            parts of another training set.
+    """
+    directory = Path(directory)
+    if (directory / PREPARED_NAME).exists():
+        raise InputError(f"{directory} holds a finished training set; delete it, or choose another folder")
+    claimed = _claim(directory, faces, settings)
+    features = _features(faces, settings, directory / "parts", device)
+    norms = np.linalg.norm(features, axis=1)
+    if not np.isfinite(norms).all() or not norms.all():
+        row = int(np.argmin(np.isfinite(norms) & (norms > 0)))
+        raise InputError(f"feature of face {row} ({_name(faces, row)}) is zero or not finite; drop that face")
+    if settings.mean_norm is not None:
+        features *= settings.mean_norm / norms.mean()
+    source = _Mirrored(faces) if settings.mirror else faces
+    with FaceWriter(directory / LMDB_NAME) as writer:
+        for index in progress(range(len(source)), desc="write", total=len(source)):
+            writer.write(source.encoded(index), int(source.identity_ids[index]), features[index])
+    with atomic_path(directory / CENTERS_NAME) as temporary, temporary.open("wb") as file:
+        np.save(file, identity_centers(features, source.identity_ids))
+    prepared = claimed | {
+        "num_images": len(source),
+        "num_identities": faces.num_identities,
+        "feature_dim": features.shape[1],
+        "mean_norm": round(float(np.linalg.norm(features, axis=1).mean()), 4),
+        "std_per_dimension": round(float(features.std()), 5),
+        "lmdb_sha256": sha256(directory / LMDB_NAME),
+    }
+    write_json(directory / PREPARED_NAME, prepared)
+    shutil.rmtree(directory / "parts")
+    return prepared
+
+
+def _claim(directory: Path, faces: Faces, settings: Preparation) -> dict[str, Any]:
+    """What the set is made of; refuses a folder that holds parts of another one."""
+    wanted = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(settings).items()}
+    if settings.identity_weights is not None and settings.identity_weights.exists():
+        wanted["identity_weights"] = settings.identity_weights.name
+        wanted["identity_sha256"] = sha256(settings.identity_weights)
+    wanted |= {"source": faces.path.name, "source_images": len(faces)}
+    path = directory / "parts" / "settings.json"
+    if path.exists():
+        for name, value in read_json(path).items():
+            if value != wanted.get(name):
+                raise InputError(
+                    f"{directory} holds parts made with {name}={value}, this call has {wanted.get(name)}; delete it, "
+                    "or choose another folder"
+                )
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, wanted)
+    return wanted
+
+
+def _features(faces: Faces, settings: Preparation, parts: Path, device: str) -> NDArray[np.float32]:
+    """Features of all faces, and of the mirrored ones after them, shape (N, D) or (2 N, D)."""
+    if settings.identity_weights is not None:
+        source = _Mirrored(faces) if settings.mirror else faces
+        return _extract(source, settings.identity_weights, parts, device)
+    if settings.mirror:
+        raise InputError("mirrored faces need their own features; give --identity-model")
+    if settings.features is not None:
+        return read_features(settings.features, len(faces))
+    if isinstance(faces, LmdbFaces):
+        rows = progress(range(len(faces)), desc="read features", total=len(faces))
+        return np.stack([faces.features(index).astype(np.float32).reshape(-1) for index in rows])
+    raise InputError(f"{faces.path} holds no features; give --identity-model, or --features of these faces")
+
+
+def read_features(path: str | Path, num_faces: int) -> NDArray[np.float32]:
+    """Features of a ``.npy`` file, float32, shape (num_faces, D).
+
+    Raises:
+        InputError: If the file is missing or no array of numbers, or holds another number of rows than there are faces.
+    """
+    try:
+        features = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; give a .npy with one row per face") from None
+    except (ValueError, EOFError, OSError) as error:
+        raise InputError(f"{path} is not a .npy of numbers ({error}); save it with numpy.save") from None
+    if features.ndim != 2 or len(features) != num_faces:
+        raise InputError(
+            f"{path} has shape {features.shape}, but there are {num_faces} faces; give one row per face, in their order"
+        )
+    return features.astype(np.float32)
+
+
+def _extract(source: "Faces | _Mirrored", weights: Path, parts: Path, device: str) -> NDArray[np.float32]:
+    """Features by the network, part after part; parts that are there are kept."""
+    starts = range(0, len(source), _PART_FACES)
+    paths = [parts / f"features-{start:09d}.npy" for start in starts]
+    missing = [start for start, path in zip(starts, paths, strict=True) if not path.exists()]
+    network = load_identity_network(weights, device) if missing else None
+    done = len(source) - sum(min(_PART_FACES, len(source) - start) for start in missing)
+    with progress(desc="features", total=len(source), initial=done) as bar:
+        for start in missing:
+            stop = min(start + _PART_FACES, len(source))
+            rows = []
+            for first in range(start, stop, _BATCH):
+                images = np.stack([_face(source, i) for i in range(first, min(first + _BATCH, stop))])
+                pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+                with torch.inference_mode():
+                    rows.append(network(pixels).float().cpu().numpy())  # type: ignore[misc]
+                bar.update(len(images))
+            with atomic_path(parts / f"features-{start:09d}.npy") as temporary, temporary.open("wb") as file:
+                np.save(file, np.concatenate(rows))
+    return np.concatenate([np.load(path) for path in paths])
+
+
+class _Mirrored:
+    """Faces, and all of them again as in a mirror."""
+
+    def __init__(self, faces: Faces) -> None:
+        self._faces = faces
+        self.identity_ids = np.concatenate([faces.identity_ids, faces.identity_ids])
+
+    def __len__(self) -> int:
+        return 2 * len(self._faces)
+
+    def encoded(self, index: int) -> bytes:
+        number = index % len(self._faces)
+        encoded = self._faces.encoded(number)
+        if index < len(self._faces):
+            return encoded
+        return encode_jpeg(np.ascontiguousarray(decode_image(encoded, _name(self._faces, number))[:, ::-1]))
+
+    def name(self, index: int) -> str:
+        return _name(self._faces, index % len(self._faces))
+
+
+def _face(source: "Faces | _Mirrored", index: int) -> NDArray[np.uint8]:
+    image = decode_image(source.encoded(index), _name(source, index))
+    if image.shape != (FACE_SIZE, FACE_SIZE, 3):
+        raise InputError(
+            f"{_name(source, index)} is {image.shape[1]} x {image.shape[0]} pixels; align faces to "
+            f"{FACE_SIZE} x {FACE_SIZE} first"
+        )
+    return image
+
+
+def _name(faces: "Faces | _Mirrored", index: int) -> str:
+    name = getattr(faces, "name", None)
+    return name(index) if name else f"face {index}"
