@@ -12,6 +12,7 @@ from bench.errors import InputError
 from bench.progress import progress
 
 _BLOCK_ROWS, _BLOCK_CENTERS = 1024, 8192
+_ROWS_PER_SUM = 16_384
 _LONG = 20
 """Blocks from which a bar is drawn."""
 
@@ -20,7 +21,7 @@ def identity_centers(features: NDArray[np.floating], identity_ids: NDArray[np.in
     """Mean feature of every identity, shape (C, D); row c is that of the identity c.
 
     Args:
-        features: One row per face, un-normalised or not, shape (N, D).
+        features: One row per face, un-normalised or not, may be memory-mapped, shape (N, D).
         identity_ids: Identity per face, shape (N,), 0 .. C - 1 without gaps.
 
     Raises:
@@ -34,9 +35,14 @@ def identity_centers(features: NDArray[np.floating], identity_ids: NDArray[np.in
     if not counts.all():
         raise InputError(f"identity {int(np.argmin(counts))} of {len(counts)} has no face; relabel without gaps")
     order = np.argsort(identity_ids, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    sums = np.add.reduceat(features[order], starts, axis=0, dtype=np.float64)
-    return (sums / counts[:, None]).astype(np.float32)
+    sums = np.zeros((len(counts), features.shape[1]), dtype=np.float32)
+    for start in range(0, len(order), _ROWS_PER_SUM):  # a copy of all rows could be larger than memory
+        rows = order[start : start + _ROWS_PER_SUM]
+        labels = identity_ids[rows]
+        firsts = np.flatnonzero(np.append(True, labels[1:] != labels[:-1]))
+        sums[labels[firsts]] += np.add.reduceat(features[rows], firsts, axis=0, dtype=np.float64)
+    sums /= counts[:, None]
+    return sums
 
 
 def nearest_centers(

@@ -101,7 +101,7 @@ def plan_stages(benchmark: Benchmark, *, seed: int, runs: Path, test_sets: Path)
     root = runs / benchmark.name
     generator = benchmark.generator.model_dump(mode="json")
     if isinstance(benchmark.generator, FilesGenerator):
-        generator["state"] = _file_state(Path(benchmark.generator.path))
+        generator["state"] = file_state(Path(benchmark.generator.path))
     dataset_inputs = {"version": STAGE_VERSIONS["generate"], "seed": seed, "generator": generator}
     generate = _stage("generate", root / "faces", DatasetCard, dataset_inputs)
     model_inputs = {
@@ -201,10 +201,10 @@ def _protocol_state(name: str, test_sets: Path) -> str:
     if is_rendered(name):
         return "rendered"
     path = find_protocol(name, test_sets)
-    return "missing" if path is None else sha256(path) if path.is_file() else _file_state(path)
+    return "missing" if path is None else sha256(path) if path.is_file() else file_state(path)
 
 
-def _file_state(path: Path) -> str:
+def file_state(path: Path) -> str:
     """Size and time of a file, or number and newest time of a folder's entries: cheap, and changes with the content."""
     if not path.exists():
         return "missing"

@@ -54,8 +54,28 @@ def embed(
     Returns:
         Embeddings, shape (N, D), each of length 1 (or 0 where the features are all 0).
     """
-    batches = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)]
     embeddings: NDArray[np.float32] | None = None
+    for batch, features in feature_batches(
+        network, images, batch_size=batch_size, device=device, flip=flip, precision=precision
+    ):
+        normalised = F.normalize(features).cpu().numpy()  # (B, D)
+        if embeddings is None:
+            embeddings = np.empty((len(images), normalised.shape[1]), dtype=np.float32)
+        embeddings[batch] = normalised
+    return np.empty((0, 0), dtype=np.float32) if embeddings is None else embeddings
+
+
+def feature_batches(
+    network: FaceNetwork,
+    images: ImageArray,
+    *,
+    batch_size: int = BATCH_SIZE,
+    device: str = "cpu",
+    flip: bool = True,
+    precision: Literal["float32", "bf16"] = "float32",
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Features before normalising, (B, D) float32 on ``device``, with the places of their images; see ``embed``."""
+    batches = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)]
     autocast = torch.autocast(torch.device(device).type, torch.bfloat16) if precision == "bf16" else nullcontext()
     bar = progress(desc="embed", total=len(images))
     with torch.inference_mode(), _eval_mode(network), autocast, bar:
@@ -65,12 +85,8 @@ def embed(
             features = network(faces).float()
             if flip:
                 features = features + network(faces.flip(3)).float()
-            normalised = F.normalize(features).cpu().numpy()  # (B, D)
-            if embeddings is None:
-                embeddings = np.empty((len(images), normalised.shape[1]), dtype=np.float32)
-            embeddings[batch] = normalised
+            yield batch, features
             bar.update(len(pixels))
-    return np.empty((0, 0), dtype=np.float32) if embeddings is None else embeddings
 
 
 def _prefetched(images: ImageArray, batches: Sequence[slice]) -> Iterator[NDArray[np.uint8]]:

@@ -38,6 +38,8 @@ class Protocol:
     """Of the file; for a folder, of the list of digests of its files."""
     identity_ids: NDArray[np.int64] | None = None
     """Identity of each of ``faces``, shape (K,), where the layout tells it."""
+    identity_names: list[str] | None = None
+    """What the layout calls each identity, where it does."""
     fetched_from: str | None = None
     """Repository and commit that the file was fetched from; None where it came by other means."""
 
@@ -152,8 +154,8 @@ def _load_pairs(path: Path) -> Protocol:
     positions = np.array([[place[name] for name in pair.names] for pair in pairs])
     is_genuine = np.array([pair.is_genuine for pair in pairs])
     digest = hashlib.sha256(f"{sha256(path)}  {path.name}\n{digest}\n".encode()).hexdigest()
-    identity_ids = _identities(names, positions, is_genuine)
-    return Protocol(_name(path), LazyImages(read, np.arange(len(files))), positions, is_genuine, digest, identity_ids)
+    known = _identities(names, positions, is_genuine)
+    return Protocol(_name(path), LazyImages(read, np.arange(len(files))), positions, is_genuine, digest, *known)
 
 
 def _name(path: Path) -> str:
@@ -245,8 +247,8 @@ def _candidates(name: str, roots: Sequence[Path]) -> Iterator[Path]:
 
 def _identities(
     names: Sequence[str], positions: NDArray[np.int64], is_genuine: NDArray[np.bool_]
-) -> NDArray[np.int64] | None:
-    """Identity of each image by its top folder, where that agrees with every label; else None."""
-    _, identity_ids = np.unique([Path(name).parts[0] for name in names], return_inverse=True)
+) -> tuple[NDArray[np.int64], list[str]] | tuple[None, None]:
+    """Identity of each image by its top folder, and the folders, where those agree with every label; else nothing."""
+    folders, identity_ids = np.unique([Path(name).parts[0] for name in names], return_inverse=True)
     first, second = identity_ids[positions].T
-    return identity_ids if np.array_equal(first == second, is_genuine) else None
+    return (identity_ids, folders.tolist()) if np.array_equal(first == second, is_genuine) else (None, None)
