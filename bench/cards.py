@@ -1,4 +1,4 @@
-"""The cards of a run: dataset.json, model.json, result.json, and a generator's generator.json. Schema, write, read.
+"""The cards of a run: dataset.json, model.json, result.json, audit.json, a generator's generator.json. Schema, write, read.
 
 A card says what was made, from which settings and parents (by SHA-256 of the parent's card), by which code, on which
 machine, at what cost. Accuracies and rates are fractions; a value that is not defined is null, never 0.
@@ -146,12 +146,30 @@ class ResultCard(Card):
     stage_costs: dict[str, Cost] = {}
 
 
+class AuditCard(Card):
+    """audit.json: what a face dataset is like; sections as in evaluate/audit_sections.py, null without a network."""
+
+    kind: Literal["audit"] = "audit"
+    name: str
+    num_images: int
+    num_identities: int
+    images: dict[str, Any] = Field(description="images per identity, broken files, sizes, brightness, sharpness")
+    duplicates: dict[str, Any] = Field(description="equal pixels, near perceptual hashes")
+    separation: dict[str, Any] | None = Field(None, description="unique identities by threshold and rule; nearest")
+    consistency: dict[str, Any] | None = Field(None, description="cosine of images to their own identity")
+    diversity: dict[str, Any] | None = Field(None, description="cosine within identities; magnitude, estimators")
+    pairs: dict[str, Any] | None = Field(None, description="all genuine against all impostor pairs; Fisher ratio")
+    colour_order: dict[str, Any] | None = Field(None, description="as stored against red and blue exchanged")
+    leakage: list[dict[str, Any]] = Field([], description="one entry per reference")
+
+
 AnyCard = TypeVar("AnyCard", bound=Card)
 CARD_NAMES: dict[type, str] = {
     DatasetCard: "dataset.json",
     ModelCard: "model.json",
     GeneratorCard: "generator.json",
     ResultCard: "result.json",
+    AuditCard: "audit.json",
 }
 
 

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.cards import CARD_NAMES, Card, DatasetCard, GeneratorCard, ModelCard, ResultCard, flatten
+from bench.cards import CARD_NAMES, AuditCard, Card, DatasetCard, GeneratorCard, ModelCard, ResultCard, flatten
 from bench.config import Benchmark, FilesGenerator, Settings
 from bench.errors import InputError
 from bench.files import read_json, sha256, write_json
 from bench.inputs import find_protocol, is_rendered
 from bench.runtime import environment, git_state, process_rank
 
-STAGE_VERSIONS = {"generate": 1, "train": 1, "evaluate": 1, "train_generator": 1}
+STAGE_VERSIONS = {"generate": 1, "train": 1, "evaluate": 1, "train_generator": 1, "audit": 1}
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,27 @@ def generator_stage(inputs: dict[str, Any], *, runs: Path) -> Stage:
     """The training of a generator from its declared inputs, which belongs to no benchmark."""
     versioned = {"version": STAGE_VERSIONS["train_generator"]} | inputs
     return _stage("train generator", runs / "generators", GeneratorCard, versioned)
+
+
+def audit_stage(
+    scale: str, source: tuple[str, str], references: dict[str, str], network: dict[str, str] | None, *, runs: Path
+) -> Stage:
+    """The audit of a face dataset.
+
+    Args:
+        scale: Entry of benchmarks.yaml, or another name for the folder of datasets that belong to none.
+        source: Name and state of what is audited.
+        references: Name -> state of each set that it is compared with.
+        network: Name -> SHA-256 of the recognition network and of each estimator; None where images alone count.
+        runs: Folder of all runs.
+    """
+    inputs = {
+        "version": STAGE_VERSIONS["audit"],
+        "dataset": {"name": source[0], "state": source[1]},
+        "references": references,
+        "network": network,
+    }
+    return _stage("audit", runs / scale / "audits", AuditCard, inputs)
 
 
 def recipe_sha256(recipe: Settings) -> str:

@@ -30,7 +30,7 @@ def main() -> int:
     compare = commands.add_parser("compare", help="what differs between two results, and whether by more than chance")
     compare.add_argument("results", type=Path, nargs=2, metavar="FOLDER", help="folder of a result.json")
     add_commands(commands)
-    args = parser.parse_args()
+    args = parser.parse_args(namespace=argparse.Namespace(load_estimator=_load_estimator))
     if args.command in COMMANDS:
         print(COMMANDS[args.command](args))
         return 0
@@ -45,6 +45,14 @@ def main() -> int:
         print(describe_comparison(*args.results))
         return 0
     return _evaluate_model(args) if args.model else _evaluate_scale(args)
+
+
+def _load_estimator(kind: str, path: Path, device: str) -> Any:
+    """Quality or yaw of faces: the released weights, or any TorchScript or ONNX file."""
+    from generate.estimators import load_estimator, quality_estimator, yaw_estimator
+
+    released = {"quality": quality_estimator, "yaw": yaw_estimator}
+    return (released[kind] if path.suffix == ".pth" else load_estimator)(path, device)
 
 
 def _evaluate_scale(args: argparse.Namespace) -> int:

@@ -43,10 +43,7 @@ def near_pairs(hashes: NDArray[np.uint64], max_bits: int, *, max_pairs: int = MA
         max_pairs: The search ends once that many are found.
     """
     edges = np.linspace(0, 64, max_bits + 2).astype(int)
-    bands = [
-        (hashes >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
-        for low, high in pairwise(edges)
-    ]
+    bands = [(hashes >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1) for low, high in pairwise(edges)]
     found: list[NDArray[np.int64]] = []
     num_found = 0
     for number, band in enumerate(bands):

@@ -136,7 +136,7 @@ def _genuine_sums(block: torch.Tensor, counts: NDArray[np.int64]) -> NDArray[np.
         pairs = cosines.cpu()[:, later]
         counts += _histogram(pairs)
         exact, ordered = pairs.double(), cosines.double()
-        sums += [exact.sum(), (exact**2).sum(), ordered.sum().item(), (ordered**2).sum().item()]
+        sums += [one.item() for one in (exact.sum(), (exact**2).sum(), ordered.sum(), (ordered**2).sum())]
     return sums
 
 

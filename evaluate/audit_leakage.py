@@ -40,7 +40,7 @@ class Leakage:
 
 def measure_leakage(
     embeddings: NDArray[np.floating],
-    centers: NDArray[np.float32],
+    identity_ids: NDArray[np.integer],
     reference: NDArray[np.floating],
     reference_ids: NDArray[np.integer],
     *,
@@ -50,7 +50,7 @@ def measure_leakage(
 
     Args:
         embeddings: Of the set, shape (N, D), may be memory-mapped.
-        centers: Of the set's identities, shape (C, D).
+        identity_ids: Their identities, shape (N,), 0 .. C - 1 without gaps.
         reference: Embeddings of the reference, shape (M, D), may be memory-mapped.
         reference_ids: Their identities, shape (M,), 0 .. R - 1 without gaps.
         device: Where the products are computed.
@@ -61,5 +61,5 @@ def measure_leakage(
     if num > 1:
         own, _ = nearest_centers(reference_centers, reference_centers, own=np.arange(num), device=device)
     images = nearest_centers(embeddings, reference_centers, device=device)
-    identities = nearest_centers(centers, reference_centers, device=device)
+    identities = nearest_centers(identity_centers(embeddings, identity_ids), reference_centers, device=device)
     return Leakage(*images, *identities, own)

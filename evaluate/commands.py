@@ -6,6 +6,16 @@ Each call imports what it needs, so that ``--help`` stays quick, and returns the
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.cli import add_stage_flags
+from bench.config import load_benchmark
+from bench.errors import InputError
+from bench.runtime import choose_device
+from bench.stages import plan_stages
+
+if TYPE_CHECKING:
+    from evaluate.audit_source import Source
 
 
 def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -15,6 +25,15 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     fetching.add_argument("names", nargs="*", help="which sets (default: all that are known)")
     fetching.add_argument("--test-sets", type=Path, default=Path("test_sets"), help="folder of verification sets")
     fetching.add_argument("--revision", default="main", help="revision of the repository (default: main)")
+    text = "what a face dataset is like: duplicates, separation, consistency, diversity, leakage"
+    auditing = commands.add_parser("audit", help=text, description=text)
+    add_stage_flags(auditing)
+    auditing.add_argument("path", type=Path, nargs="?", help="LMDB, .rec or folder (default: the faces of --scale)")
+    auditing.add_argument("--network", type=Path, help="recognition network, .safetensors, .pth or .onnx")
+    auditing.add_argument("--against", nargs="+", default=[], metavar="SET", help="datasets or test sets, leakage")
+    auditing.add_argument("--mask", help=".npy of positions: only these faces")
+    auditing.add_argument("--quality", type=Path, help="MagFace weights (.pth), or any TorchScript or ONNX estimator")
+    auditing.add_argument("--yaw", type=Path, help="6DRepNet weights (.pth), or any TorchScript or ONNX estimator")
 
 
 def _fetch(args: argparse.Namespace) -> str:
@@ -23,4 +42,54 @@ def _fetch(args: argparse.Namespace) -> str:
     return fetch_test_sets(args.names, args.test_sets, revision=args.revision)
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], str]] = {"fetch": _fetch}
+def _audit(args: argparse.Namespace) -> str:
+    """Find the faces, load the networks, audit unless that is done; the path of the page."""
+    from bench.cards import AuditCard, read_card
+    from bench.files import sha256
+    from bench.stages import audit_stage
+    from evaluate.audit import audit
+    from evaluate.audit_embeddings import Embedder
+    from evaluate.audit_report import at_a_glance
+    from evaluate.audit_source import find_source, open_source
+    from evaluate.embed import load_network
+
+    source = open_source(args.path, mask=args.mask) if args.path else _faces_of_scale(args)
+    references = [find_source(name, args.test_sets) for name in args.against]
+    if references and args.network is None:
+        raise InputError("--against needs --network, by whose embeddings faces are compared; give a .pth or .onnx file")
+    network = {"name": args.network.name, "sha256": sha256(args.network)} if args.network else None
+    files = {name: path for name in ("quality", "yaw") if (path := getattr(args, name))}
+    states = {reference.name: reference.state for reference in references}
+    inputs = network and network | {name: sha256(path) for name, path in files.items()}
+    scale = "datasets" if args.path else args.scale
+    stage = audit_stage(scale, (source.name, source.state), states, inputs, runs=args.runs)
+    if stage.is_finished:
+        return f"audit: skip, unchanged ({stage.directory / 'audit.html'})"
+    device = choose_device(args.device)
+    embedder = None
+    if network:
+        estimators = {name: args.load_estimator(name, path, device) for name, path in files.items()}
+        embedder = Embedder(load_network(args.network, device), network["sha256"], device, estimators)
+    audit(stage, source, references, embedder, cache=args.runs / "embeddings", seed=args.seed)
+    rows = at_a_glance(read_card(stage.directory, AuditCard))
+    return "\n".join(
+        [
+            *(f"{name:<28} {value:>9}  {meaning}" for name, value, meaning in rows),
+            f"report {stage.directory / 'audit.html'}",
+        ]
+    )
+
+
+def _faces_of_scale(args: argparse.Namespace) -> "Source":
+    """The finished dataset of a benchmark."""
+    from bench.datasets import open_dataset
+    from evaluate.audit_source import dataset_source
+
+    benchmark = load_benchmark(args.scale, args.config)
+    stage = plan_stages(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets).generate
+    if not stage.is_finished:
+        raise InputError(f"{stage.directory} holds no faces; run make generate SCALE={args.scale}, or give a path")
+    return dataset_source(open_dataset(stage.directory), args.scale, stage.fingerprint)
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], str]] = {"fetch": _fetch, "audit": _audit}
