@@ -18,7 +18,7 @@ STAGE  = $(if $(LAUNCH),$(LAUNCH) -m,$(if $(filter-out 1,$(NPROC)),$(RUN) -m tor
 export NPROC LAUNCH
 export MLFLOW_DISABLE_TELEMETRY = true
 
-.PHONY: help setup benchmark generate train evaluate report compare plan ui test test-all lint
+.PHONY: help setup benchmark generate train evaluate audit report compare plan ui test test-all lint
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ train: setup ## Only the recognition network
 
 evaluate: setup ## Only the accuracies
 	@$(STAGE) evaluate $(FLAGS)
+
+audit: setup ## What the faces are like; NETWORK=file for separation and leakage, DATA=path, AGAINST="sets"
+	@$(RUN) -m evaluate audit $(FLAGS) $(DATA) $(if $(NETWORK),--network $(NETWORK)) $(if $(AGAINST),--against $(AGAINST))
 
 report: setup ## Render runs/leaderboard.{md,html,csv}
 	@$(RUN) -m evaluate leaderboard --runs $(RUNS)

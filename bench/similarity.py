@@ -110,7 +110,7 @@ def _nearest(
 
 def _unit(vectors: NDArray[np.floating], name: str) -> torch.Tensor:
     """Float32 vectors of length 1."""
-    values = torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))
+    values = torch.from_numpy(np.array(vectors, dtype=np.float32))
     norms = torch.linalg.vector_norm(values, dim=1, keepdim=True)
     bad = ~(torch.isfinite(norms) & (norms > 0)).flatten()
     if bad.any():

@@ -57,7 +57,8 @@ def open_source(path: str | Path, *, mask: str | None = None, leave_out: str | N
     if _is_protocol(path):
         return protocol_source(load_protocol(path), path)
     faces = open_files(str(path), mask, leave_out)
-    return dataset_source(faces, path.stem, file_state(path) + f", mask {mask}, without {leave_out}")
+    name = path.resolve().parent.name if path.stem == "images" else path.stem
+    return dataset_source(faces, name, file_state(path) + f", mask {mask}, without {leave_out}")
 
 
 def find_source(name: str, test_sets: Path) -> Source:

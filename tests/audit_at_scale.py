@@ -54,26 +54,23 @@ def main():
     sections = describe_embeddings(dataset)
     described = time.perf_counter()
     leakage = compare(dataset, reference)
-    print(
-        json.dumps(
-            {
-                "num_images": num_images,
-                "num_identities": num_identities,
-                "dtype": dtype,
-                "reference_identities": len(reference.identity_names),
-                "memory_before_mb": round(before),
-                "peak_memory_mb": round(peak_memory_mb()),
-                "describe_seconds": round(described - start, 1),
-                "leakage_seconds": round(time.perf_counter() - described, 1),
-                "unique": sections["separation"]["unique"]["0.4"]["kept"],
-                "fisher_ratio": round(sections["pairs"]["fisher_ratio"], 2),
-                "num_genuine": sections["pairs"]["genuine"]["num_pairs"],
-                "num_impostor": sections["pairs"]["impostor"]["num_pairs"],
-                "num_shared": shared,
-                "num_shared_found": len(leakage.pairs()),
-            }
-        )
-    )
+    found = {
+        "num_images": num_images,
+        "num_identities": num_identities,
+        "dtype": dtype,
+        "reference_identities": len(reference.identity_names),
+        "memory_before_mb": round(before),
+        "peak_memory_mb": round(peak_memory_mb()),
+        "describe_seconds": round(described - start, 1),
+        "leakage_seconds": round(time.perf_counter() - described, 1),
+        "unique": sections["separation"]["unique"]["0.4"]["kept"],
+        "fisher_ratio": round(sections["pairs"]["fisher_ratio"], 2),
+        "num_genuine": sections["pairs"]["genuine"]["num_pairs"],
+        "num_impostor": sections["pairs"]["impostor"]["num_pairs"],
+        "num_shared": shared,
+        "num_shared_found": len(leakage.pairs()),
+    }
+    sys.stdout.write(json.dumps(found) + "\n")
 
 
 if __name__ == "__main__":
