@@ -1,4 +1,4 @@
-"""The cards of a run: dataset.json, model.json, result.json, audit.json, a generator's generator.json. Schema, write, read.
+"""The cards of a run: dataset.json, model.json, result.json, audit.json, generator.json. Schema, write, read.
 
 A card says what was made, from which settings and parents (by SHA-256 of the parent's card), by which code, on which
 machine, at what cost. Accuracies and rates are fractions; a value that is not defined is null, never 0.
