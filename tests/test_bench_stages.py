@@ -103,8 +103,8 @@ def test_missing_inputs_name_path_and_source(tmp_path):
     assert len(missing) == 9
     lines = [str(item) for item in missing]
     assert (
-        f"lfw: put {tmp_path / 'lfw.bin'} there; from Hub dataset gaunernst/face-recognition-eval, file lfw.bin"
-        in lines
+        f"lfw: put {tmp_path / 'lfw.bin'} there; from https://huggingface.co/datasets/gaunernst/face-recognition-eval, "
+        "file lfw.bin: python -m evaluate fetch lfw" in lines
     )
     assert any("from Hub model BooBooWu/Vec2Face, file weights/vec2face_generator.pth" in line for line in lines)
     assert missing_inputs(load_benchmark("smoke"), test_sets=tmp_path, weights=tmp_path) == []
