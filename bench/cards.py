@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bench.errors import InputError
 from bench.files import read_json, sha256, write_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2 adds folds, intervals, the generator's hash and prices, all optional: cards of schema 1 load as they are."""
 
 
 class _Section(BaseModel):
@@ -30,11 +31,17 @@ class Cost(_Section):
     peak_memory_mb: float | None = Field(None, description="largest resident size of any process, MiB")
     device: str = "cpu"
     num_processes: int = 1
+    price_per_hour: float | None = Field(None, ge=0, description="of one process's device, as PRICE_PER_HOUR said")
 
     @property
     def device_hours(self) -> float:
         """Hours times processes: GPU hours on GPUs, process hours on a CPU."""
         return self.seconds * self.num_processes / 3600
+
+    @property
+    def price(self) -> float | None:
+        """Device hours times the price of an hour; None where no price was given."""
+        return None if self.price_per_hour is None else self.device_hours * self.price_per_hour
 
 
 class Environment(_Section):
@@ -127,6 +134,11 @@ class ProtocolResult(_Section):
         None, description="what the registry or the record of fetching says of these bytes"
     )
     num_impostors: int | None = None
+    folds: tuple[float, ...] = Field((), description="accuracy of each fold")
+    interval: tuple[float, float] | None = Field(None, description="95 % bootstrap interval of the accuracy")
+    interval_over: Literal["pairs", "identities"] | None = Field(
+        None, description="what the bootstrap drew anew: identities where the layout tells them, else pairs"
+    )
 
 
 class ResultCard(Card):
@@ -194,8 +206,12 @@ def read_card(path: str | Path, kind: type[AnyCard]) -> AnyCard:
     path = path / CARD_NAMES[kind] if path.is_dir() else path
     if not path.exists():
         raise InputError(f"{path} does not exist; run the stage that makes it")
+    content = read_json(path)
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise InputError(f"{path} has schema {version}, this code reads up to {SCHEMA_VERSION}; update the code")
     try:
-        return kind.model_validate(read_json(path))
+        return kind.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])

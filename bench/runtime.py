@@ -20,9 +20,10 @@ _PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "lmdb", "scikit-
 
 
 class Stopwatch:
-    """Wall time of a stage and of its named phases."""
+    """Wall time of a stage and of its named phases, and what an hour costs."""
 
     def __init__(self) -> None:
+        self._price = _price_per_hour()  # now: a mistake in it must not end a stage after hours
         self._start = time.perf_counter()
         self.phases: dict[str, float] = {}
 
@@ -47,7 +48,20 @@ class Stopwatch:
             peak_memory_mb=round(peak_memory_mb(), 1),
             device=device,
             num_processes=int(os.environ.get("WORLD_SIZE", "1")),
+            price_per_hour=self._price,
         )
+
+
+def _price_per_hour() -> float | None:
+    """What an hour of one process's device costs, as PRICE_PER_HOUR says; None where it says nothing."""
+    text = os.environ.get("PRICE_PER_HOUR") or None
+    try:
+        price = None if text is None else float(text)
+    except ValueError:
+        price = -1.0
+    if price is not None and not 0 <= price < float("inf"):
+        raise InputError(f"PRICE_PER_HOUR={text} is no price; give a number, as in PRICE_PER_HOUR=2.5, or leave it out")
+    return price
 
 
 def peak_memory_mb() -> float:

@@ -1,6 +1,7 @@
 """Is a difference real? Two networks on the same pairs: McNemar's test and a paired bootstrap of the difference."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ from numpy.typing import NDArray
 
 from bench.cards import DatasetCard, ModelCard, ResultCard, flatten, read_card
 from bench.errors import InputError
-from evaluate.scores import Scores, read_scores
+from evaluate.bootstrap import interval, resampled_means
+from evaluate.scores import IDENTITIES, Scores, read_scores
 
-NUM_RESAMPLES = 10_000
 SIGNIFICANT = 0.05
 
 
@@ -23,7 +24,7 @@ class Difference:
     value: float
     low: float
     high: float
-    """2.5 and 97.5 per cent points of the paired bootstrap over pairs."""
+    """2.5 and 97.5 per cent points of the paired bootstrap, over identities where they are known, else over pairs."""
     only_a: int
     only_b: int
     """Pairs that only A, or only B, decides rightly."""
@@ -49,35 +50,42 @@ def compare_scores(a: Scores, b: Scores, *, seed: int = 0) -> dict[str, Differen
         if not np.array_equal(a[name]["is_genuine"], b[name]["is_genuine"]):
             raise InputError(f"{name} has other pairs in A than in B; evaluate both on the same file")
     correct = {name: (a[name]["is_correct"], b[name]["is_correct"]) for name in shared}
-    differences = {name: compare_decisions({name: pair}, seed=seed) for name, pair in correct.items()}
-    return differences | {"mean": compare_decisions(correct, seed=seed)}
+    # Drawing identities takes tens of times as long as drawing pairs, so each protocol is drawn once, for both uses.
+    drawn = {
+        name: _resampled_difference(pair, a[name].get(IDENTITIES, b[name].get(IDENTITIES)), [seed, place])
+        for place, (name, pair) in enumerate(correct.items())
+    }
+    differences = {name: _difference({name: pair}, drawn) for name, pair in correct.items()}
+    return differences | {"mean": _difference(correct, drawn)}
 
 
-def compare_decisions(correct: dict[str, tuple[NDArray, NDArray]], *, seed: int = 0) -> Difference:
-    """Difference of the mean accuracies over protocols.
-
-    Pairs are drawn anew within each protocol, both networks together. The number of drawn pairs that only A, or only
-    B, has right follows a multinomial, so a resample costs one draw of three counts and not of all pairs.
+def compare_decisions(correct: Mapping[str, tuple[NDArray, NDArray]], *, seed: int = 0) -> Difference:
+    """Difference of the mean accuracies over protocols; pairs are drawn anew in each, both networks together.
 
     Args:
         correct: For each protocol whether A and B decide each pair rightly, each of shape (P,).
         seed: Of the bootstrap.
     """
-    rng = np.random.default_rng([seed, NUM_RESAMPLES])
-    resamples = np.zeros(NUM_RESAMPLES)
-    only_a = only_b = 0
-    value = 0.0
-    for is_right_a, is_right_b in correct.values():
-        num_pairs = len(is_right_a)
-        wins = int(np.count_nonzero(is_right_a & ~is_right_b))
-        losses = int(np.count_nonzero(~is_right_a & is_right_b))
-        shares = np.array([wins, losses, num_pairs - wins - losses]) / num_pairs
-        drawn = rng.multinomial(num_pairs, shares, size=NUM_RESAMPLES)  # (resamples, 3)
-        resamples += (drawn[:, 0] - drawn[:, 1]) / num_pairs / len(correct)
-        value += (wins - losses) / num_pairs / len(correct)
-        only_a, only_b = only_a + wins, only_b + losses
-    low, high = np.quantile(resamples, [0.025, 0.975])
-    return Difference(value, float(low), float(high), only_a, only_b, mcnemar(only_a, only_b))
+    drawn = {
+        name: _resampled_difference(pair, None, [seed, place]) for place, (name, pair) in enumerate(correct.items())
+    }
+    return _difference(correct, drawn)
+
+
+def _resampled_difference(pair: tuple[NDArray, NDArray], identities: NDArray | None, seed: list[int]) -> NDArray:
+    first, second = (one.astype(np.int8) for one in pair)
+    return resampled_means(first - second, seed=seed, identities=identities)
+
+
+def _difference(correct: Mapping[str, tuple[NDArray, NDArray]], drawn: Mapping[str, NDArray]) -> Difference:
+    """Of the plain mean over the protocols of ``correct``, from the resampled differences of each."""
+    only_a = {name: int(np.count_nonzero(a & ~b)) for name, (a, b) in correct.items()}
+    only_b = {name: int(np.count_nonzero(~a & b)) for name, (a, b) in correct.items()}
+    value = sum((only_a[name] - only_b[name]) / len(a) for name, (a, _) in correct.items()) / len(correct)
+    num = min(len(drawn[name]) for name in correct)  # protocols with and without identities differ in resamples
+    low, high = interval(np.mean([drawn[name][:num] for name in correct], axis=0))
+    wins, losses = sum(only_a.values()), sum(only_b.values())
+    return Difference(value, low, high, wins, losses, mcnemar(wins, losses))
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
@@ -95,8 +103,8 @@ def describe_comparison(a: Path, b: Path) -> str:
     """What differs between two results in settings, and whether their accuracies differ beyond chance; for a person.
 
     Args:
-        a: Folder of the first result.
-        b: Folder of the second.
+        a: Folder of the first result, or a committed card such as reports/results/smoke.json.
+        b: The second.
 
     Raises:
         InputError: If a card or scores.npz is missing, or no protocol is shared.
@@ -108,7 +116,7 @@ def describe_comparison(a: Path, b: Path) -> str:
         if first.get(key) != second.get(key)
     ]
     lines = [f"A {a}", f"B {b}", "settings:", *(changes or ["  none differ"]), "accuracy of A less B, points:"]
-    for name, one in compare_scores(read_scores(a / "scores.npz"), read_scores(b / "scores.npz")).items():
+    for name, one in compare_scores(read_scores(_scores_path(a)), read_scores(_scores_path(b))).items():
         verdict = "differs" if one.p_value < SIGNIFICANT else "chance would do"
         lines.append(
             f"  {name:<16} {100 * one.value:+6.2f}  95 % interval {100 * one.low:+.2f} to {100 * one.high:+.2f}, "
@@ -117,13 +125,17 @@ def describe_comparison(a: Path, b: Path) -> str:
     return "\n".join(lines)
 
 
-def read_settings(directory: Path) -> dict[str, Any]:
+def _scores_path(result: Path) -> Path:
+    return result.with_suffix(".npz") if result.suffix == ".json" else result / "scores.npz"
+
+
+def read_settings(result: Path) -> dict[str, Any]:
     """Flat settings behind a result: generator, recipe and seed of its parents where they are there, and test sets."""
-    card = read_card(directory, ResultCard)
+    card = read_card(result, ResultCard)
     settings: dict[str, Any] = {f"test set {name}": one.sha256 for name, one in card.protocols.items()}
     settings |= {"scale": card.scale, "seed": card.seed, "commit": card.git.commit, "dirty": card.git.dirty}
     settings |= flatten({"recipe": card.recipe, "dataset": card.dataset} if card.recipe and card.dataset else {})
-    root = directory.parent.parent
+    root = result.parent.parent
     model_dir = root / "models" / str(card.inputs.get("model"))
     if not (model_dir / "model.json").exists():
         return settings | {"model": card.model.get("weights_sha256", card.name)}

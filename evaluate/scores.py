@@ -11,14 +11,21 @@ from bench.errors import InputError
 from bench.files import atomic_path
 
 FIELDS = ("scores", "is_genuine", "fold", "is_correct")
+IDENTITIES = "identities"
+"""A further array, shape (num_pairs, 2), where the test set tells who is on each image."""
 
 Scores = dict[str, dict[str, NDArray]]
-"""Protocol name -> arrays of FIELDS, each of shape (num_pairs,)."""
+"""Protocol name -> arrays of FIELDS, each of shape (num_pairs,), and IDENTITIES where they are known."""
 
 
 def write_scores(path: str | Path, scores: Scores) -> None:
     """Write ``scores.npz`` with the arrays NAME/scores, NAME/is_genuine, ...; it appears whole."""
-    arrays = {f"{name}/{field}": fields[field] for name, fields in scores.items() for field in FIELDS}
+    arrays = {
+        f"{name}/{field}": fields[field]
+        for name, fields in scores.items()
+        for field in (*FIELDS, IDENTITIES)
+        if field in FIELDS or field in fields
+    }
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub forgets **kwds of arrays
 

@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 from bench.cards import ProtocolResult
 from bench.errors import InputError
 from evaluate import metrics
+from evaluate.bootstrap import interval, resampled_means
+from evaluate.checks import protocol_contradictions
 from evaluate.images import ImageArray
 from evaluate.protocol import Protocol
 from evaluate.registry import describe_copy
+from evaluate.scores import IDENTITIES
 
 NUM_FOLDS = 10
-FARS = ("1e-2", "1e-3", "1e-4")
+FARS = ("1e-1", "1e-2", "1e-3", "1e-4", "1e-5", "1e-6")
 
 EmbedFunction = Callable[[ImageArray], NDArray[np.float32]]
 
@@ -34,11 +37,15 @@ class Verification:
     """Whether each pair was decided rightly at its fold's published threshold, shape (P,)."""
     seconds: float
     """Wall time of embedding and scoring."""
+    identities: NDArray[np.integer] | None = None
+    """Who is on the two images of each pair, shape (P, 2), where the test set tells."""
 
     @property
     def arrays(self) -> dict[str, NDArray]:
-        """What scores.npz keeps, each of shape (P,)."""
-        return {"scores": self.scores, "is_genuine": self.is_genuine, "fold": self.fold, "is_correct": self.is_correct}
+        """What scores.npz keeps, each of shape (P,), and the identities."""
+        known = {} if self.identities is None else {IDENTITIES: self.identities.astype(np.int32)}
+        fields = {"scores": self.scores, "is_genuine": self.is_genuine, "fold": self.fold}
+        return fields | {"is_correct": self.is_correct} | known
 
     @property
     def fold(self) -> NDArray[np.int64]:
@@ -76,6 +83,7 @@ def score(embeddings: NDArray, protocol: Protocol, *, start: float | None = None
     folds = metrics.fold_means(is_correct, NUM_FOLDS)
     has_both = 0 < is_genuine.sum() < len(is_genuine)
     accuracy = float(folds.mean())
+    identities = None if protocol.identity_ids is None else protocol.identity_ids[protocol.pairs]
     result = ProtocolResult(
         accuracy=accuracy,
         fold_std=float(folds.std()),
@@ -89,24 +97,24 @@ def score(embeddings: NDArray, protocol: Protocol, *, start: float | None = None
         d_prime=_finite(metrics.d_prime(scores, is_genuine)) if has_both else None,
         sha256=protocol.sha256,
         copy_known_as=describe_copy(protocol.name, protocol.sha256) or protocol.fetched_from,
+        folds=tuple(folds.tolist()),
+        interval=interval(resampled_means(is_correct, identities=identities)),
+        interval_over="pairs" if identities is None else "identities",
     )
-    check_result(protocol.name, result, folds)
-    return Verification(
-        protocol.name, result, scores.astype(np.float32), is_genuine, is_correct, perf_counter() - start
-    )
+    check_result(protocol.name, result)
+    seconds = perf_counter() - start
+    return Verification(protocol.name, result, scores.astype(np.float32), is_genuine, is_correct, seconds, identities)
 
 
-def check_result(name: str, result: ProtocolResult, folds: NDArray) -> None:
+def check_result(name: str, result: ProtocolResult) -> None:
     """Refuse a result that contradicts itself; it would be a bug of ours.
 
     Raises:
-        RuntimeError: If the folds do not average to the accuracy, or TAR falls as FAR rises.
+        RuntimeError: With what cannot be true, as when the folds do not average to the accuracy.
     """
-    if abs(float(np.mean(folds)) - result.accuracy) > 1e-12:
-        raise RuntimeError(f"{name}: folds average {np.mean(folds)}, but the accuracy is {result.accuracy}")
-    tars = [tar for far, tar in sorted(result.tar_at_far.items(), key=lambda item: float(item[0])) if tar is not None]
-    if tars != sorted(tars):
-        raise RuntimeError(f"{name}: TAR falls as FAR rises: {result.tar_at_far}")
+    wrong = list(protocol_contradictions(result))
+    if wrong:
+        raise RuntimeError(f"{name}: {'; '.join(wrong)}")
 
 
 def _tar(scores: NDArray, is_genuine: NDArray, far: float) -> float | None:

@@ -1,5 +1,7 @@
 """Verification of hand-made embeddings, the checks on a result, and scores.npz as a round trip."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,8 +9,8 @@ from bench.errors import InputError
 from evaluate import metrics
 from evaluate.images import LazyImages
 from evaluate.protocol import Protocol
-from evaluate.scores import read_scores, write_scores
-from evaluate.verify import check_result, score, verify
+from evaluate.scores import IDENTITIES, read_scores, write_scores
+from evaluate.verify import FARS, check_result, score, verify
 
 
 def make_protocol(pairs, is_genuine, name="made_up"):
@@ -43,7 +45,9 @@ def test_by_hand(twenty):
     result = verification.result
     assert (result.accuracy, result.fold_std, result.standard_error) == (1, 0, 0)
     assert (result.num_pairs, result.num_impostors, result.auc, result.eer) == (20, 10, 1, 0)
-    assert result.tar_at_far == {"1e-2": None, "1e-3": None, "1e-4": None}  # ten impostors resolve 1e-1
+    assert result.tar_at_far == {"1e-1": 1} | dict.fromkeys(FARS[1:])  # ten impostors resolve 1e-1
+    assert result.folds == (1,) * 10
+    assert (result.interval, result.interval_over) == ((1, 1), "pairs")
     assert result.exact_accuracy == 1
     assert result.sha256 == "0" * 64
     np.testing.assert_allclose(verification.scores[:2], [np.cos(np.radians(10)), 0], atol=1e-6)
@@ -97,12 +101,20 @@ def test_fewer_pairs_than_folds_is_said_before_embedding():
 def test_a_result_that_contradicts_itself_is_refused(twenty):
     protocol, embeddings = twenty
     result = verify(lambda images: embeddings, protocol).result
-    check_result("x", result, np.ones(10))
+    check_result("x", result)
     with pytest.raises(RuntimeError, match=r"x: folds average 0.9.*, but the accuracy is 1"):
-        check_result("x", result, np.full(10, 0.9))
-    falling = result.model_copy(update={"tar_at_far": {"1e-2": 0.5, "1e-3": 0.6}})
-    with pytest.raises(RuntimeError, match="TAR falls as FAR rises"):
-        check_result("x", falling, np.ones(10))
+        check_result("x", result.model_copy(update={"folds": (0.9,) * 10}))
+
+
+def test_identities_of_the_test_set_are_drawn_where_they_are_known(twenty, tmp_path):
+    protocol, embeddings = twenty
+    known = replace(protocol, identity_ids=np.array([0, 0, 1]))
+    verification = verify(lambda images: embeddings, known)
+    assert verification.result.interval_over == "identities"
+    np.testing.assert_array_equal(verification.identities[:2], [[0, 0], [0, 1]])
+    write_scores(tmp_path / "scores.npz", {"made_up": verification.arrays})
+    back = read_scores(tmp_path / "scores.npz")["made_up"][IDENTITIES]
+    np.testing.assert_array_equal(back, verification.identities)
 
 
 def test_scores_round_trip(twenty, tmp_path):
