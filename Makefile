@@ -15,10 +15,10 @@ VENV  := .venv
 RUN   := $(VENV)/bin/python
 FLAGS  = --scale $(SCALE) --seed $(SEED) --device $(DEVICE) --runs $(RUNS) --test-sets $(TEST_SETS) --weights $(WEIGHTS)
 STAGE  = $(if $(LAUNCH),$(LAUNCH) -m,$(if $(filter-out 1,$(NPROC)),$(RUN) -m torch.distributed.run --standalone --nproc-per-node=$(NPROC) -m,$(RUN) -m))
-export NPROC LAUNCH
+export NPROC LAUNCH PRICE_PER_HOUR
 export MLFLOW_DISABLE_TELEMETRY = true
 
-.PHONY: help setup benchmark generate train evaluate audit report compare plan ui test test-all lint
+.PHONY: help setup benchmark generate train evaluate audit report publish compare plan ui test test-all lint
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ audit: setup ## What the faces are like; NETWORK=file for separation and leakage
 
 report: setup ## Render runs/leaderboard.{md,html,csv}
 	@$(RUN) -m evaluate leaderboard --runs $(RUNS)
+
+publish: setup ## Copy RESULTS="folder ..." into reports/results and render reports/leaderboard.*
+	@$(RUN) -m evaluate publish $(RESULTS)
 
 compare: setup ## What differs between results A=folder and B=folder, and whether by more than chance
 	@$(RUN) -m evaluate compare $(A) $(B)

@@ -9,7 +9,7 @@ import time
 
 from bench import tracking
 from bench.cards import ResultCard, read_card
-from bench.cli import add_stage_flags, run
+from bench.cli import add_stage_flags, run, stage_parser
 from bench.config import load_benchmark
 from bench.inputs import missing_inputs
 from bench.plan import describe_missing, describe_plan
@@ -91,7 +91,13 @@ def _command(stage: Stage, args: argparse.Namespace) -> list[str]:
     flags = {
         name: getattr(args, name) for name in ("scale", "seed", "device", "runs", "test_sets", "weights", "config")
     }
-    flat = [part for name, value in flags.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    usual = vars(stage_parser("", "").parse_args([]))  # a card records the command: without what goes without saying
+    flat = [
+        part
+        for name, value in flags.items()
+        if name in ("scale", "seed") or value != usual[name]
+        for part in (f"--{name.replace('_', '-')}", str(value))
+    ]
     return [*launcher, _PACKAGES[stage.name], *flat]
 
 

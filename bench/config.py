@@ -222,6 +222,9 @@ class Benchmark(Settings):
     protocols: tuple[str, ...] = Field(min_length=1)
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
     expected: Expected
+    real_reference: bool = Field(
+        False, description="photographs: on the leaderboard, rows of the same recipe state their gap to this one"
+    )
 
     @cached_property
     def num_images_seen(self) -> int | None:

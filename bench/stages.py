@@ -9,7 +9,7 @@ import hashlib
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,6 +167,16 @@ def audit_stage(
 def recipe_sha256(recipe: Settings) -> str:
     """SHA-256 of a recipe's settings: equal hashes mean the same way of training."""
     return _digest(recipe.model_dump(mode="json"))
+
+
+def closed_recipes(benchmarks: Iterable[Benchmark]) -> set[tuple[str, str]]:
+    """Name and hash of the recipes of ``benchmarks``: a result trained by one of them is in the closed division."""
+    return {(one.recipe_name, recipe_sha256(one.recipe)) for one in benchmarks}
+
+
+def generator_sha256(settings: dict[str, Any]) -> str:
+    """SHA-256 of a generator's settings, which hold no seed: equal hashes mean seeds of the same dataset."""
+    return _digest(settings)
 
 
 def read_latest(runs: Path, scale: str) -> dict[str, Path]:

@@ -24,25 +24,10 @@ def main() -> int:
     parser.add_argument("--model", type=Path, help="evaluate this .safetensors, .pth or .onnx file instead of a scale")
     parser.add_argument("--protocols", nargs="+", default=["lfw", "cfp_fp", "agedb_30", "calfw", "cplfw"])
     commands = parser.add_subparsers(dest="command")
-    leaderboard = commands.add_parser("leaderboard", help="render the leaderboard of the results in --runs")
-    leaderboard.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
-    leaderboard.add_argument("--committed", type=Path, help="render the committed results of this folder instead")
-    compare = commands.add_parser("compare", help="what differs between two results, and whether by more than chance")
-    compare.add_argument("results", type=Path, nargs=2, metavar="FOLDER", help="folder of a result.json")
     add_commands(commands)
     args = parser.parse_args(namespace=argparse.Namespace(load_estimator=_load_estimator))
     if args.command in COMMANDS:
         print(COMMANDS[args.command](args))
-        return 0
-    if args.command == "leaderboard":
-        from evaluate.leaderboard import write_committed_leaderboard, write_leaderboard
-
-        print(write_committed_leaderboard(args.committed) if args.committed else write_leaderboard(args.runs))
-        return 0
-    if args.command == "compare":
-        from evaluate.compare import describe_comparison
-
-        print(describe_comparison(*args.results))
         return 0
     return _evaluate_model(args) if args.model else _evaluate_scale(args)
 

@@ -35,6 +35,18 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     auditing.add_argument("--quality", type=Path, help="MagFace weights (.pth), or any TorchScript or ONNX estimator")
     auditing.add_argument("--yaw", type=Path, help="6DRepNet weights (.pth), or any TorchScript or ONNX estimator")
 
+    text = "render the leaderboard of the results in --runs"
+    leaderboard = commands.add_parser("leaderboard", help=text, description=text)
+    leaderboard.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+    leaderboard.add_argument("--committed", type=Path, help="render the committed results of this folder instead")
+    text = "what differs between two results, and whether by more than chance"
+    comparing = commands.add_parser("compare", help=text, description=text)
+    comparing.add_argument("results", type=Path, nargs=2, metavar="RESULT", help="folder of a result.json, or its file")
+    text = "copy results into reports/results and render reports/leaderboard.*"
+    publishing = commands.add_parser("publish", help=text, description=text)
+    publishing.add_argument("results", type=Path, nargs="*", metavar="FOLDER", help="folder of a result.json")
+    publishing.add_argument("--reports", type=Path, default=Path("reports"), help="where to (default: reports)")
+
 
 def _fetch(args: argparse.Namespace) -> str:
     from evaluate.fetch import fetch_test_sets
@@ -92,4 +104,28 @@ def _faces_of_scale(args: argparse.Namespace) -> "Source":
     return dataset_source(open_dataset(stage.directory), args.scale, stage.fingerprint)
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], str]] = {"fetch": _fetch, "audit": _audit}
+def _leaderboard(args: argparse.Namespace) -> str:
+    from evaluate.leaderboard import write_committed_leaderboard, write_leaderboard
+
+    return str(write_committed_leaderboard(args.committed) if args.committed else write_leaderboard(args.runs))
+
+
+def _compare(args: argparse.Namespace) -> str:
+    from evaluate.compare import describe_comparison
+
+    return describe_comparison(*args.results)
+
+
+def _publish(args: argparse.Namespace) -> str:
+    from evaluate.publish import publish
+
+    return "\n".join(map(str, publish(args.results, args.reports)))
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], str]] = {
+    "fetch": _fetch,
+    "audit": _audit,
+    "leaderboard": _leaderboard,
+    "compare": _compare,
+    "publish": _publish,
+}

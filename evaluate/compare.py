@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bench.cards import DatasetCard, ModelCard, ResultCard, flatten, read_card
 from bench.errors import InputError
 from evaluate.bootstrap import interval, resampled_means
+from evaluate.rows import scores_beside
 from evaluate.scores import IDENTITIES, Scores, read_scores
 
 SIGNIFICANT = 0.05
@@ -116,17 +117,13 @@ def describe_comparison(a: Path, b: Path) -> str:
         if first.get(key) != second.get(key)
     ]
     lines = [f"A {a}", f"B {b}", "settings:", *(changes or ["  none differ"]), "accuracy of A less B, points:"]
-    for name, one in compare_scores(read_scores(_scores_path(a)), read_scores(_scores_path(b))).items():
+    for name, one in compare_scores(read_scores(scores_beside(a)), read_scores(scores_beside(b))).items():
         verdict = "differs" if one.p_value < SIGNIFICANT else "chance would do"
         lines.append(
             f"  {name:<16} {100 * one.value:+6.2f}  95 % interval {100 * one.low:+.2f} to {100 * one.high:+.2f}, "
             f"only A right {one.only_a}, only B right {one.only_b}, McNemar p = {one.p_value:.2g}: {verdict}"
         )
     return "\n".join(lines)
-
-
-def _scores_path(result: Path) -> Path:
-    return result.with_suffix(".npz") if result.suffix == ".json" else result / "scores.npz"
 
 
 def read_settings(result: Path) -> dict[str, Any]:

@@ -195,22 +195,29 @@ def size_plot(points: Sequence[SizePoint], lines: dict[str, list[SizePoint]]) ->
     return plot.svg()
 
 
-def interval_plot(value: float, spread: float, low: float, high: float, floor: float | None, color: str) -> str:
-    """A dot with its uncertainty on the table's common axis, and a tick at the best floor; small enough for a cell."""
+def interval_plot(
+    ends: tuple[float, float], seeds: Sequence[float], axis: Axis, floor: float | None, color: str
+) -> str:
+    """A bar over the interval, a dot per seed, and a dashed tick at the best floor; small enough for a cell."""
     width, height = 120, 14
 
     def across(accuracy: float) -> float:
-        return 4 + (accuracy - low) / max(high - low, 1e-9) * (width - 8)
+        return 4 + axis.share(accuracy) * (width - 8)
 
+    tip = f"{100 * ends[0]:.2f} to {100 * ends[1]:.2f} %"
     parts = [f'<svg class="interval" viewBox="0 0 {width} {height}" width="{width}" height="{height}">']
+    parts.append(f"<title>{tip}</title>")
     if floor is not None:
         parts.append(
             f'<line class="floor" x1="{across(floor):.1f}" y1="1" x2="{across(floor):.1f}" y2="{height - 1}"/>'
         )
-    left, right = (across(value + sign * 1.96 * spread) for sign in (-1, 1))
+    left, right = map(across, ends)
     parts.append(f'<line x1="{left:.1f}" y1="7" x2="{right:.1f}" y2="7" stroke="{color}" stroke-width="2"/>')
-    parts.append(f'<circle cx="{across(value):.1f}" cy="7" r="3.5" fill="{color}"/></svg>')
-    return "".join(parts)
+    radius = 3.5 if len(seeds) == 1 else 2.5
+    parts += [
+        f'<circle cx="{across(one):.1f}" cy="7" r="{radius}" fill="{color}" fill-opacity="0.8"/>' for one in seeds
+    ]
+    return "".join([*parts, "</svg>"])
 
 
 def _far_axis(curves: Sequence[Curve]) -> Axis:

@@ -6,17 +6,36 @@ a benchmark that has nothing to do must take seconds. The same cards give the sa
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from bench.cards import ResultCard
+from bench.cards import ProtocolResult, ResultCard
 from bench.files import write_text
-from evaluate.cells import HOW_TO_READ, closed_recipes, footnotes, percent, published_cells, published_note, table_cells
+from evaluate.cells import HOW_TO_READ, footnotes, percent, published_cells, published_note, table_cells
+from evaluate.metrics import FARS
 from evaluate.published import PublishedRow, read_published
 from evaluate.report import render_html
-from evaluate.rows import Table, make_tables, protocol_title, read_committed, read_local
+from evaluate.rows import Estimate, Row, protocol_title, read_committed, read_local
+from evaluate.tables import Table, make_tables
 
 PUBLISHED_PATH = Path(__file__).parent.parent / "reports" / "published.csv"
+_CSV_COLUMNS = (
+    *("table", "kind", "division", "name", "scale", "seeds", "protocol"),
+    *("accuracy", "uncertainty", "uncertainty_is", "interval_low", "interval_high"),
+    *("real_reference", "gap_to_real", "gap_to_real_relative", "gap_to_floor"),
+    *(
+        "exact_accuracy",
+        "auc",
+        "eer",
+        "d_prime",
+        *(f"tar_at_far_{far}" for far in FARS),
+        "num_pairs",
+        "test_set_sha256",
+    ),
+    *("num_images", "num_identities", "device_hours", "device", "price", "train_images_per_second"),
+    *("recipe", "recipe_sha256", "commit", "command"),
+)
 
 
 def write_leaderboard(runs: Path) -> Path:
@@ -54,52 +73,87 @@ def _write(directory: Path, tables: Sequence[Table], published_path: Path) -> Pa
 def _markdown(tables: Sequence[Table], published: Sequence[PublishedRow]) -> str:
     lines = ["# Leaderboard", "", HOW_TO_READ, ""]
     lines += [] if tables else ["No results yet: run `make benchmark`.", ""]
-    closed = closed_recipes()
     for table in tables:
-        lines += [f"## {table.title}", "", *_markdown_table(table_cells(table, closed)), ""]
+        lines += [f"## {table.title}", "", *_markdown_table(table_cells(table)), ""]
         lines += [f"- [{mark}] {note}" for mark, note in footnotes(table).items()]
-        lines += [""] if footnotes(table) else []
+        lines += [
+            f"- {_escaped(row.label)}, seed {one.card.seed}: `{_escaped(one.card.command)}`"
+            for row in table.rows
+            if not row.is_floor
+            for one in row.results
+        ]
+        lines.append("")
     if published:
         lines += ["## Published", "", published_note(published), "", *_markdown_table(published_cells(published)), ""]
     return "\n".join(lines)
 
 
 def _markdown_table(cells: Sequence[Sequence[str]]) -> list[str]:
-    head, *rows = [[cell.replace("|", "\\|").replace("<", "&lt;") for cell in row] for row in cells]
+    head, *rows = [[_escaped(cell) for cell in row] for row in cells]
     align = [":--" if i < 2 else "--:" for i in range(len(head))]
     return [f"| {' | '.join(row)} |" for row in (head, align, *rows)]
 
 
+def _escaped(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").replace("`", "'").split())
+
+
 def _csv(tables: Sequence[Table]) -> str:
-    """One line per row and protocol, and one for the row's mean; accuracies as fractions."""
+    """One line per row and protocol, and one for the row's mean; accuracies and gaps as fractions."""
+    lines = [line for table in tables for row in table.rows for line in _csv_lines(table, row)]
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    head = [
-        "table",
-        "kind",
-        "division",
-        "name",
-        "scale",
-        "seeds",
-        "protocol",
-        "accuracy",
-        "uncertainty",
-        "uncertainty_is",
-    ]
-    head += ["num_pairs", "test_set_sha256", "num_images", "num_identities", "device_hours", "device"]
-    writer.writerow([*head, "train_images_per_second", "recipe", "recipe_sha256", "commit", "command"])
-    closed = closed_recipes()
-    for table in tables:
-        for row in table.rows:
-            card, recipe, dataset = row.card, row.card.recipe or {}, row.card.dataset or {}
-            division = "closed" if (recipe.get("name"), recipe.get("sha256")) in closed else "open"
-            seeds = " ".join(str(result.card.seed) for result in row.results)
-            first = [table.key, card.row, "" if row.is_floor else division, row.label, card.scale, seeds]
-            kind = "standard error" if len(row.results) == 1 else "standard deviation over seeds"
-            last = [dataset.get("num_images"), dataset.get("num_identities"), row.device_hours, row.device]
-            last += [row.rate("train"), recipe.get("name"), recipe.get("sha256"), row.commit, card.command]
-            for name in (*row.core, *row.extras):
-                one, accuracy = card.protocols[name], row.protocol(name)
-                writer.writerow([*first, name, accuracy.value, accuracy.spread, kind, one.num_pairs, one.sha256, *last])
-            writer.writerow([*first, f"mean of {table.key}", row.mean.value, row.mean.spread, kind, "", "", *last])
+    writer = csv.DictWriter(text, _CSV_COLUMNS, lineterminator="\n", restval="")
+    writer.writeheader()
+    writer.writerows(lines)
     return text.getvalue()
+
+
+def _csv_lines(table: Table, row: Row) -> Iterator[dict[str, Any]]:
+    card, recipe, dataset = row.card, row.card.recipe or {}, row.card.dataset or {}
+    reference, gap = table.reference(row), table.gap_to_real(row)
+    shared = {
+        "table": table.key,
+        "kind": card.row,
+        "division": row.division,
+        "name": row.label,
+        "scale": card.scale,
+        "seeds": " ".join(str(result.card.seed) for result in row.results),
+        "num_images": dataset.get("num_images"),
+        "num_identities": dataset.get("num_identities"),
+        "device_hours": row.device_hours,
+        "device": row.device,
+        "price": row.price,
+        "train_images_per_second": row.rate("train"),
+        "recipe": recipe.get("name"),
+        "recipe_sha256": recipe.get("sha256"),
+        "commit": row.commit,
+        "command": card.command,
+    }
+    for name in (*row.core, *row.extras):
+        yield shared | {"protocol": name} | _csv_estimate(row, row.protocol(name)) | _csv_protocol(card.protocols[name])
+    gaps = {
+        "real_reference": reference.label if reference else None,
+        "gap_to_real": gap,
+        "gap_to_real_relative": None if gap is None else gap / row.mean.value,
+        "gap_to_floor": table.gap_to_floor(row),
+    }
+    yield shared | {"protocol": f"mean of {table.key}"} | _csv_estimate(row, row.mean) | gaps
+
+
+def _csv_estimate(row: Row, estimate: Estimate) -> dict[str, Any]:
+    kind = "standard error" if len(row.results) == 1 else "standard deviation over seeds"
+    ends = {"interval_low": estimate.low, "interval_high": estimate.high}
+    return {"accuracy": estimate.value, "uncertainty": estimate.spread, "uncertainty_is": kind} | ends
+
+
+def _csv_protocol(one: ProtocolResult) -> dict[str, Any]:
+    """What only one seed has: the first one's."""
+    rates = {f"tar_at_far_{far}": tar for far, tar in one.tar_at_far.items() if far in FARS}
+    return rates | {
+        "exact_accuracy": one.exact_accuracy,
+        "auc": one.auc,
+        "eer": one.eer,
+        "d_prime": one.d_prime,
+        "num_pairs": one.num_pairs,
+        "test_set_sha256": one.sha256,
+    }

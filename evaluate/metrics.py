@@ -13,6 +13,9 @@ from bench.errors import InputError
 GRID = np.arange(0, 4, 0.01)
 """Published thresholds on the squared L2 distance of unit embeddings, shape (400,)."""
 
+FARS = ("1e-1", "1e-2", "1e-3", "1e-4", "1e-5", "1e-6")
+"""False accept rates that a result states, as it writes them; each where the impostor pairs can resolve it."""
+
 _ROWS_PER_BLOCK = 256  # pairs whose embeddings and differences stay in the processor's cache
 
 

@@ -3,13 +3,14 @@
 import base64
 import io
 import json
+import re
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from PIL import Image, UnidentifiedImageError
 
 from bench.errors import InputError
@@ -17,18 +18,20 @@ from evaluate import figures
 from evaluate.cells import (
     ABSENT,
     HOW_TO_READ,
-    closed_recipes,
     count,
     footnotes,
     fraction,
     printed,
     published_note,
-    row_facts,
+    row_cells,
+    table_columns,
 )
 from evaluate.compare import compare_scores
+from evaluate.metrics import FARS
 from evaluate.published import PublishedRow, series
-from evaluate.rows import FIVE, Row, Table, protocol_title
+from evaluate.rows import FIVE, Row, protocol_title
 from evaluate.scores import Scores, read_scores
+from evaluate.tables import Table
 
 TEMPLATES = Path(__file__).parent / "templates"
 GRID_WIDTH = 640
@@ -37,11 +40,10 @@ GRID_WIDTH = 640
 def render_html(tables: Sequence[Table], published: Sequence[PublishedRow]) -> str:
     """The page; the same rows give the same bytes."""
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    closed = closed_recipes()
     cards = [result.card for table in tables for row in table.rows for result in row.results]
     return environment.get_template("leaderboard.html").render(
-        how_to_read=HOW_TO_READ,
-        tables=[_html_table(table, closed) for table in tables],
+        how_to_read=_bold(HOW_TO_READ),
+        tables=[_html_table(table) for table in tables],
         published=_published_html(published),
         published_note=published_note(published),
         size_plot=Markup(_size_plot(tables, published)) if published else None,
@@ -51,54 +53,57 @@ def render_html(tables: Sequence[Table], published: Sequence[PublishedRow]) -> s
     )
 
 
-def _html_table(table: Table, closed: set[tuple[str, str]]) -> dict[str, Any]:
+def _bold(text: str) -> Markup:
+    """Markdown's double stars as HTML."""
+    return Markup(re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", str(escape(text))))
+
+
+def _html_table(table: Table) -> dict[str, Any]:
     """All that the template prints of one table."""
     scores = [_scores_of(row) for row in table.rows]
     drawn = [place for place, one in enumerate(scores) if one is not None][: figures.MAX_CURVES]
     colors = dict(zip(drawn, figures.COLORS, strict=False))
-    names = (*table.core, *table.extras)
+    ends = [end for row in table.rows for end in (row.mean.low, row.mean.high, *row.mean.seeds)]
+    axis = figures.Axis("mean", min(ends), max(max(ends), min(ends) + 1e-9))
+    rows = [_html_row(table, place, scores[place], colors.get(place), axis) for place in range(len(table.rows))]
+    return {
+        "key": table.key,
+        "title": table.title,
+        "columns": [column for column in table_columns(table) if column.where != "markdown"],
+        "groups": [{"title": one.title, "rows": [rows[place] for place in one.places]} for one in table.groups],
+        "footnotes": footnotes(table),
+        "plots": _curves(table, scores, colors),
+        "legend": [(table.rows[place].label, colors[place]) for place in drawn],
+        "differences": _differences(table, scores, drawn),
+    }
+
+
+def _curves(table: Table, scores: Sequence[Scores | None], colors: dict[int, str]) -> list[dict[str, Any]]:
+    """ROC and DET of every protocol that a drawn row has."""
     plots = []
-    for name in names:
+    for name in (*table.core, *table.extras):
         curves = [
-            figures.Curve(table.rows[place].label, colors[place], part[name]["scores"], part[name]["is_genuine"])
-            for place in drawn
+            figures.Curve(table.rows[place].label, color, part[name]["scores"], part[name]["is_genuine"])
+            for place, color in colors.items()
             if (part := scores[place] or {}).get(name) is not None
         ]
         if curves:
             title = protocol_title(name)
             roc, det = Markup(figures.roc_plot(title, curves)), Markup(figures.det_plot(title, curves))
             plots.append({"title": title, "roc": roc, "det": det})
-    rows = [_html_row(table, place, closed, scores[place], colors.get(place)) for place in range(len(table.rows))]
-    return {
-        "key": table.key,
-        "title": table.title,
-        "core": [protocol_title(name) for name in table.core],
-        "extras": [protocol_title(name) for name in table.extras],
-        "rows": rows,
-        "footnotes": footnotes(table),
-        "plots": plots,
-        "legend": [(table.rows[place].label, colors[place]) for place in drawn],
-        "differences": _differences(table, scores),
-    }
+    return plots
 
 
-def _html_row(
-    table: Table, place: int, closed: set[tuple[str, str]], scores: Scores | None, color: str | None
-) -> dict[str, Any]:
+def _html_row(table: Table, place: int, scores: Scores | None, color: str | None, axis: figures.Axis) -> dict[str, Any]:
     row = table.rows[place]
-    facts = row_facts(table, place, closed)
-    spreads = [(one.mean.value - 2 * one.mean.spread, one.mean.value + 2 * one.mean.spread) for one in table.rows]
-    low, high = min(low for low, _ in spreads), max(high for _, high in spreads)
-    interval = (row.mean.value, row.mean.spread, low, high, table.best_floor, color or figures.GREY)
+    ends = (row.mean.low, row.mean.high)
     marks = {note: mark for mark, note in footnotes(table).items()}
-    dataset = row.card.dataset or {}
-    return facts | {
+    interval = figures.interval_plot(ends, row.mean.seeds, axis, table.best_floor, color or figures.GREY)
+    return {
+        "cells": row_cells(table, place) | {"interval": Markup(interval)},
         "label": row.label,
-        "is_floor": row.is_floor,
+        "division": row.division,
         "marks": [marks[note] for note in row.notes],
-        "interval": Markup(figures.interval_plot(*interval)),
-        "cells": [facts["cells"][name] for name in (*table.core, *table.extras)],
-        "values": {"mean": row.mean.value, "images": dataset.get("num_images"), "hours": row.device_hours},
         "histograms": [
             Markup(figures.histogram_plot(protocol_title(name), scores[name]["scores"], scores[name]["is_genuine"]))
             for name in (*table.core, *table.extras)
@@ -112,29 +117,24 @@ def _html_row(
 
 def _details(row: Row) -> list[tuple[str, list[str]]]:
     """Table of a row's protocols beyond accuracy, for the first seed: header first."""
-    fars = list(dict.fromkeys(far for name in row.core for far in row.card.protocols[name].tar_at_far))
-    head = [
-        "exact threshold",
-        "AUC",
-        "EER",
-        "d'",
-        *(f"TAR at FAR {far}" for far in fars),
-        "pairs",
-        "SHA-256 of the set",
-    ]
+    names = (*row.core, *row.extras)
+    protocols = [row.card.protocols[name] for name in names]
+    fars = [far for far in FARS if any(one.tar_at_far.get(far) is not None for one in protocols)]
+    head = ["accuracy", "95 % interval", "exact threshold", "AUC", "EER", "d'"]
+    head += [*(f"TAR at FAR {far}" for far in fars), "pairs", "SHA-256 of the set"]
     lines = [("", head)]
-    for name in (*row.core, *row.extras):
-        one = row.card.protocols[name]
+    for name, one in zip(names, protocols, strict=True):
+        ends = ABSENT if one.interval is None else " to ".join(f"{100 * end:.2f}" for end in one.interval)
         tars = [fraction(one.tar_at_far.get(far)) for far in fars]
         d_prime = ABSENT if one.d_prime is None else f"{one.d_prime:.2f}"
-        values = [fraction(one.exact_accuracy), fraction(one.auc), fraction(one.eer), d_prime, *tars]
-        lines.append((protocol_title(name), [*values, f"{one.num_pairs:,}", (one.sha256 or ABSENT)[:16]]))
+        values = [fraction(one.accuracy), ends, fraction(one.exact_accuracy), fraction(one.auc), fraction(one.eer)]
+        values += [d_prime, *tars, f"{one.num_pairs:,}", (one.sha256 or ABSENT)[:16]]
+        lines.append((protocol_title(name), values))
     return lines
 
 
-def _differences(table: Table, scores: Sequence[Scores | None]) -> str:
-    """Differences of all pairs of rows that have the first seed's scores on the same pairs, as JSON."""
-    rows = [place for place, one in enumerate(scores) if one is not None]
+def _differences(table: Table, scores: Sequence[Scores | None], rows: Sequence[int]) -> str:
+    """Differences of all pairs of ``rows``, by the first seed's scores where the pairs are the same, as JSON."""
     found = {}
     for a, b in combinations(rows, 2):
         first, second = ({name: (scores[i] or {})[name] for name in table.core} for i in (a, b))
@@ -180,8 +180,8 @@ def _published_html(published: Sequence[PublishedRow]) -> list[dict[str, Any]]:
         {
             "row": row,
             "accuracies": [printed(row.accuracies[name]) for name in FIVE],
-            "mean": printed(row.printed_mean if row.is_misprint else row.mean),
-            "mean_of_five": printed(row.mean),
+            "mean": printed(row.mean),
+            "gap_to_real": printed(row.gap_to_real),
             "images": count(row.num_images),
             "identities": count(row.num_identities),
         }
@@ -194,11 +194,20 @@ def _grid_uri(row: Row) -> str | None:
     path = row.results[0].grid_path
     if path is None:
         return None
+    encoded = small_jpeg(path)
+    return None if encoded is None else "data:image/jpeg;base64," + base64.b64encode(encoded).decode()
+
+
+def small_jpeg(path: Path) -> bytes | None:
+    """An image as a small JPEG, one that is a JPEG as it is; None where it does not decode."""
     try:
-        image = Image.open(path).convert("RGB")
+        image = Image.open(path)
+        if image.format == "JPEG":
+            return path.read_bytes()
+        small = image.convert("RGB")
     except (UnidentifiedImageError, OSError):
         return None
-    image.thumbnail((GRID_WIDTH, 4 * GRID_WIDTH))
+    small.thumbnail((GRID_WIDTH, 4 * GRID_WIDTH))
     buffer = io.BytesIO()
-    image.save(buffer, format="JPEG", quality=82, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    small.save(buffer, format="JPEG", quality=82, optimize=True)
+    return buffer.getvalue()

@@ -9,7 +9,7 @@ import numpy as np
 from bench.cards import DatasetCard, ModelCard, ResultCard, card_sha256, read_card, write_card
 from bench.config import Benchmark
 from bench.runtime import Stopwatch
-from bench.stages import Stage, Stages, stage_lock
+from bench.stages import Stage, Stages, generator_sha256, stage_lock
 from evaluate.embed import FaceNetwork, embed
 from evaluate.protocol import load_protocol
 from evaluate.scores import write_scores
@@ -81,6 +81,7 @@ def dataset_row(benchmark: Benchmark, stages: Stages) -> dict[str, Any]:
     dataset = read_card(stages.generate.directory, DatasetCard)
     model = read_card(stages.train.directory, ModelCard)
     counts = {"name": dataset.name, "num_images": dataset.num_images, "num_identities": dataset.num_identities}
+    counts["generator_sha256"] = generator_sha256(dataset.inputs["generator"])
     return {
         "name": benchmark.name,
         "dataset": counts | {"sha256": card_sha256(stages.generate.directory, DatasetCard)},

@@ -1,27 +1,33 @@
-"""Result cards -> the tables and rows of a leaderboard: what is compared with what. No rendering.
+"""Result cards -> rows of a leaderboard: one network, or the same benchmark with several seeds. No rendering.
 
-A table holds rows measured on the same protocols. Real and rendered protocols never share one: a result that has both
-gives a row to each. Accuracies are fractions; the mean of a row is the plain mean of its table's columns.
+Accuracies are fractions; the mean of a row is the plain mean over its core protocols, the columns of its table.
 """
 
-import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
+from typing import Literal
 
 import numpy as np
 
-from bench.cards import DatasetCard, ModelCard, ResultCard, read_card
+from bench.cards import CARD_NAMES, DatasetCard, ModelCard, ResultCard, read_card
 from bench.errors import InputError
 from bench.inputs import RENDERED_PREFIX, is_rendered
+from bench.stages import generator_sha256
+from evaluate.checks import contradictions, grid_misleads
 from evaluate.registry import is_unknown, wrong_count
+from evaluate.scores import read_scores
 
 FIVE = ("lfw", "cfp_fp", "agedb_30", "calfw", "cplfw")
 RENDERED_FIVE = tuple(RENDERED_PREFIX + name for name in FIVE)
 _ORDER = {name: place for place, name in enumerate((*FIVE, "cfp_ff", *RENDERED_FIVE))}
+
+
+Division = Literal["closed", "open", "given", "floor"]
+"""closed: a recipe of benchmarks.yaml, by hash; open: any other; given: weights from elsewhere; floor: no training."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +44,16 @@ class Result:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its uncertainty: the standard error over pairs, or the standard deviation over several seeds."""
+    """A number with its uncertainty."""
 
     value: float
     spread: float
+    """Standard error over pairs, or the standard deviation over several seeds."""
+    low: float
+    high: float
+    """95 % interval over the test pairs: the bootstrap's, or 1.96 standard errors each way in cards of schema 1."""
+    seeds: tuple[float, ...]
+    """The number of each seed."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +67,9 @@ class Row:
     extras: tuple[str, ...]
     """Protocols that the row has beyond those."""
     notes: tuple[str, ...]
+    division: Division
+    is_reference: bool = False
+    """Whether the training faces are the photographs that rows of the same recipe state their gap to."""
 
     @property
     def card(self) -> ResultCard:
@@ -64,7 +79,17 @@ class Row:
     @property
     def is_floor(self) -> bool:
         """Whether the row shows what is reached without any training."""
-        return self.card.row == "floor"
+        return self.division == "floor"
+
+    @property
+    def recipe(self) -> str:
+        """Name of the recipe; empty where there is none."""
+        return str((self.card.recipe or {}).get("name", ""))
+
+    @property
+    def recipe_sha256(self) -> str | None:
+        """What makes two recipes the same."""
+        return (self.card.recipe or {}).get("sha256")
 
     @property
     def label(self) -> str:
@@ -77,21 +102,44 @@ class Row:
 
     def protocol(self, name: str) -> Estimate:
         """Accuracy on one protocol."""
-        results = [result.card.protocols[name] for result in self.results]
-        return _estimate([one.accuracy for one in results], results[0].standard_error)
+        return self._estimate((name,))
 
     @cached_property
     def mean(self) -> Estimate:
         """Mean over the core protocols, which are taken as independent."""
-        means = [fmean(one.card.protocols[name].accuracy for name in self.core) for one in self.results]
-        errors = np.array([self.card.protocols[name].standard_error for name in self.core])
-        return _estimate(means, float(np.sqrt(np.sum(errors**2)) / len(errors)))
+        return self._estimate(self.core)
+
+    def _estimate(self, names: Sequence[str]) -> Estimate:
+        """Mean over protocols: spreads of independent sets add in squares, and so do both ends of their intervals."""
+        seeds, errors, lows, highs = [], [], [], []
+        for result in self.results:
+            parts = [result.card.protocols[name] for name in names]
+            accuracies = np.array([one.accuracy for one in parts])
+            margins = [(1.96 * one.standard_error,) * 2 for one in parts]
+            ends = np.array(
+                [one.interval or (a - m, a + n) for one, a, (m, n) in zip(parts, accuracies, margins, strict=True)]
+            )
+            below, above = np.sqrt(np.sum((ends - accuracies[:, None]) ** 2, axis=0)) / len(parts)
+            seeds.append(float(accuracies.mean()))
+            errors.append(float(np.sqrt(np.sum([one.standard_error**2 for one in parts])) / len(parts)))
+            lows.append(below)
+            highs.append(above)
+        value = fmean(seeds)
+        spread = errors[0] if len(seeds) == 1 else float(np.std(seeds, ddof=1))
+        return Estimate(value, spread, value - float(np.mean(lows)), value + float(np.mean(highs)), tuple(seeds))
 
     @property
     def device_hours(self) -> float | None:
         """Hours times processes over all stages, mean over the seeds; None without stage costs."""
         totals = [sum(cost.device_hours for cost in one.card.stage_costs.values()) for one in self.results]
         return float(np.mean(totals)) if self.card.stage_costs else None
+
+    @property
+    def price(self) -> float | None:
+        """Price of all stages, mean over the seeds; None unless every stage of every seed knows its price."""
+        stages = [cost.price for one in self.results for cost in one.card.stage_costs.values()]
+        prices = [price for price in stages if price is not None]
+        return sum(prices) / len(self.results) if prices and len(prices) == len(stages) else None
 
     @property
     def device(self) -> str:
@@ -111,54 +159,6 @@ class Row:
         return (git.commit[:7] if git.commit else "none") + ("*" if git.dirty else "")
 
 
-@dataclass(frozen=True)
-class Table:
-    """Rows that may be compared: best first, floors last."""
-
-    core: tuple[str, ...]
-    extras: tuple[str, ...]
-    rows: tuple[Row, ...]
-
-    @property
-    def is_rendered(self) -> bool:
-        """Whether the protocols are rendered heads."""
-        return is_rendered(self.core[0])
-
-    @property
-    def title(self) -> str:
-        """What the rows are measured on."""
-        if self.core == FIVE:
-            return "Real faces: the five sets"
-        if self.core == RENDERED_FIVE:
-            return "Rendered heads: the five protocols"
-        return f"{'Rendered heads' if self.is_rendered else 'Real faces'}: {', '.join(map(protocol_title, self.core))}"
-
-    @property
-    def key(self) -> str:
-        """Short name for anchors and the CSV file."""
-        named = {FIVE: "real_five", RENDERED_FIVE: "rendered_five"}
-        return named.get(self.core) or ("rendered_" if self.is_rendered else "real_") + "_".join(self.core)
-
-    @cached_property
-    def best_floor(self) -> float | None:
-        """Highest mean among the floors."""
-        return max((row.mean.value for row in self.rows if row.is_floor), default=None)
-
-    def gap_to_floor(self, row: Row) -> float | None:
-        """Mean of the row less the best floor's; None without a floor, or for a floor."""
-        return None if row.is_floor or self.best_floor is None else row.mean.value - self.best_floor
-
-    @cached_property
-    def borda_ranks(self) -> dict[int, int]:
-        """Place of each row that is no floor, by position: a point per row beaten on a protocol, half on a tie."""
-        ranked = [i for i, row in enumerate(self.rows) if not row.is_floor]
-        if not ranked:
-            return {}
-        values = np.array([[self.rows[i].protocol(name).value for name in self.core] for i in ranked])  # (rows, sets)
-        beaten = (values[:, None] > values[None]).sum(axis=(1, 2)) + (values[:, None] == values[None]).sum((1, 2)) / 2
-        return {i: 1 + int((beaten > points).sum()) for i, points in zip(ranked, beaten, strict=True)}
-
-
 def read_local(runs: Path) -> list[Result]:
     """Every result of ``runs``, with scores, sample grid and parents where they are there.
 
@@ -172,23 +172,9 @@ def read_committed(reports: Path) -> list[Result]:
     """Every result of ``reports/results``: NAME.json, with the scores NAME.npz where they are there."""
     results = []
     for path in sorted((reports / "results").glob("*.json")):
-        scores = path.with_suffix(".npz")
-        results.append(Result(_read_checked(path), scores if scores.exists() else None))
+        scores, grid = (_existing(path.with_suffix(suffix)) for suffix in (".npz", ".jpg"))
+        results.append(Result(read_checked(path), scores, grid))
     return results
-
-
-def make_tables(results: Iterable[Result]) -> list[Table]:
-    """Tables of results: the five real sets first, then other real sets, then rendered heads."""
-    groups: dict[tuple[str, ...], dict[str, list[Result]]] = {}
-    for result in results:
-        names = sorted(result.card.protocols, key=_place)
-        for rendered in (False, True):
-            part = tuple(name for name in names if is_rendered(name) == rendered)
-            if part:
-                core = next((five for five in (FIVE, RENDERED_FIVE) if set(five) <= set(part)), part)
-                groups.setdefault(core, {}).setdefault(_row_key(result, core), []).append(result)
-    tables = [_make_table(core, list(rows.values())) for core, rows in groups.items()]
-    return sorted(tables, key=lambda table: (table.is_rendered, table.core != FIVE, -len(table.core), table.core))
 
 
 def protocol_title(name: str) -> str:
@@ -199,44 +185,90 @@ def protocol_title(name: str) -> str:
     return f"render {plain}" if rendered else plain
 
 
-def _make_table(core: tuple[str, ...], groups: Sequence[Sequence[Result]]) -> Table:
-    rows = [_make_row(core, results) for results in groups]
-    rows.sort(key=lambda row: (row.is_floor, -row.mean.value, row.label))
-    extras = sorted({name for row in rows for name in row.extras}, key=_place)
-    usual = {name: rows[0].card.protocols[name].sha256 for name in core}
-    marked = []
-    for row in rows:
-        other = [protocol_title(name) for name in core if row.card.protocols[name].sha256 != usual[name]]
-        note = f"measured on another copy of {', '.join(other)} than the first row"
-        marked.append(Row(row.results, row.core, row.extras, (*row.notes, note)) if other else row)
-    return Table(core, tuple(extras), tuple(marked))
+def read_checked(path: Path) -> ResultCard:
+    """The result card of a folder, or a committed card, checked against itself and against the scores beside it.
+
+    Raises:
+        InputError: If the card does not fit the schema, or contradicts itself.
+    """
+    card = read_card(path, ResultCard)
+    scores = scores_beside(path)
+    wrong = contradictions(card, read_scores(scores) if scores.exists() else None)
+    if wrong:
+        raise InputError(f"{path}: {'; '.join(wrong)}; run the evaluation again")
+    return card
 
 
-def _make_row(core: tuple[str, ...], results: Sequence[Result]) -> Row:
-    """One result per seed, the newest; several seeds in one row."""
+def scores_beside(path: Path) -> Path:
+    """Where the scores of a result lie: ``scores.npz`` of its folder, or NAME.npz beside a committed NAME.json."""
+    if path.is_dir() or path.name == CARD_NAMES[ResultCard]:
+        return (path if path.is_dir() else path.parent) / "scores.npz"
+    return path.with_suffix(".npz")
+
+
+def place(name: str) -> tuple[int, str]:
+    """Where a protocol stands among columns."""
+    return _ORDER.get(name, len(_ORDER)), name
+
+
+def make_row(
+    core: tuple[str, ...], results: Sequence[Result], *, closed: set[tuple[str, str]], references: set[str]
+) -> Row:
+    """One result per seed, the newest; several seeds in one row.
+
+    Args:
+        core: The columns of the table.
+        results: Results that are seeds of each other.
+        closed: Names and hashes of the recipes of benchmarks.yaml.
+        references: Names of the benchmarks of benchmarks.yaml that train on the real reference.
+    """
     newest: dict[int, Result] = {}
     for result in sorted(results, key=lambda result: result.card.created_utc):
         newest[result.card.seed] = result
     kept = tuple(newest[seed] for seed in sorted(newest))
-    notes = list(dict.fromkeys(note for result in kept for note in result.notes))
-    if len(kept) < len(results):
-        notes.append(f"{len(results) - len(kept)} older results of the same seeds left out")
     card = kept[0].card
-    unknown = [protocol_title(name) for name in core if is_unknown(name, card.protocols[name])]
+    shared = set.intersection(*(set(result.card.protocols) for result in kept))
+    extras = [name for name in shared - set(core) if is_rendered(name) == is_rendered(core[0])]
+    division: Division = "floor"
+    if card.row != "floor":
+        recipe = card.recipe or {}
+        is_closed = (recipe.get("name"), recipe.get("sha256")) in closed
+        division = "given" if card.row == "model" else "closed" if is_closed else "open"
+    notes = _notes(core, kept, len(results) - len(kept))
+    is_reference = card.row == "dataset" and card.scale in references
+    return Row(kept, core, tuple(sorted(extras, key=place)), tuple(notes), division, is_reference)
+
+
+def _notes(core: tuple[str, ...], results: Sequence[Result], num_older: int) -> list[str]:
+    """What a reader must know of a row beside its numbers."""
+    notes = list(dict.fromkeys(note for result in results for note in result.notes))
+    if num_older:
+        notes.append(f"{num_older} older results of the same seeds left out")
+    protocols = results[0].card.protocols
+    unknown = [protocol_title(name) for name in core if is_unknown(name, protocols[name])]
     if unknown:
         notes.append(f"copies of {', '.join(unknown)} that no registry knows")
     notes += [
-        f"{protocol_title(name)} has {card.protocols[name].num_pairs:,} pairs, published are {published:,}"
+        f"{protocol_title(name)} has {protocols[name].num_pairs:,} pairs, published are {published:,}"
         for name in core
-        if (published := wrong_count(name, card.protocols[name]))
+        if (published := wrong_count(name, protocols[name]))
     ]
-    shared = set.intersection(*(set(result.card.protocols) for result in kept))
-    extras = [name for name in shared - set(core) if is_rendered(name) == is_rendered(core[0])]
-    return Row(kept, core, tuple(sorted(extras, key=_place)), tuple(notes))
+    for result in results:
+        found = result.card.protocols
+        misled = [
+            f"{protocol_title(name)} {100 * (found[name].exact_accuracy or 0):.2f}"
+            for name in core
+            if grid_misleads(found[name])
+        ]
+        if misled:
+            notes.append(
+                f"the published grid misleads: exact thresholds give {', '.join(misled)} (seed {result.card.seed})"
+            )
+    return notes
 
 
-def _row_key(result: Result, core: tuple[str, ...]) -> str:
-    """What results must share to stand in one row as seeds of each other."""
+def row_key(result: Result, core: tuple[str, ...]) -> str:
+    """What results must share to stand in one row of a table as seeds of each other."""
     card = result.card
     test_sets = [card.protocols[name].sha256 for name in core]
     if card.row == "floor":
@@ -244,14 +276,14 @@ def _row_key(result: Result, core: tuple[str, ...]) -> str:
     if card.row == "model":
         return json.dumps([card.row, card.model.get("weights_sha256"), test_sets])
     recipe, dataset = card.recipe or {}, card.dataset or {}
-    names = [card.row, card.scale, card.name, recipe.get("sha256"), dataset.get("name"), result.generator_sha256]
+    generator = dataset.get("generator_sha256") or result.generator_sha256
+    names = [card.row, card.scale, card.name, recipe.get("sha256"), dataset.get("name"), generator]
     return json.dumps([*names, test_sets])
 
 
 def _local_result(path: Path) -> Result:
-    card = _read_checked(path)
-    scores = path.parent / "scores.npz"
-    found = scores if scores.exists() else None
+    card = read_checked(path)
+    found = _existing(scores_beside(path))
     if card.row != "dataset":
         return Result(card, found)
     root = path.parent.parent.parent
@@ -261,27 +293,9 @@ def _local_result(path: Path) -> Result:
     dataset_dir = root / "faces" / str(read_card(model_dir, ModelCard).inputs.get("dataset"))
     if not (dataset_dir / "dataset.json").exists():
         return Result(card, found, notes=("the dataset's card is gone",))
-    settings = json.dumps(read_card(dataset_dir, DatasetCard).inputs.get("generator"), sort_keys=True)
-    grid = dataset_dir / "grid.png"
-    digest = hashlib.sha256(settings.encode()).hexdigest()
-    return Result(card, found, grid if grid.exists() else None, digest)
+    digest = generator_sha256(read_card(dataset_dir, DatasetCard).inputs.get("generator", {}))
+    return Result(card, found, _existing(dataset_dir / "grid.png"), digest)
 
 
-def _read_checked(path: Path) -> ResultCard:
-    card = read_card(path, ResultCard)
-    mean = fmean(result.accuracy for result in card.protocols.values()) if card.protocols else float("nan")
-    if not abs(mean - card.mean_accuracy) < 1e-9:
-        raise InputError(
-            f"{path}: mean_accuracy is {card.mean_accuracy}, but its protocols average {mean:.6f}; "
-            "run the evaluation again"
-        )
-    return card
-
-
-def _estimate(values: Sequence[float], standard_error: float) -> Estimate:
-    spread = standard_error if len(values) == 1 else float(np.std(values, ddof=1))
-    return Estimate(float(np.mean(values)), spread)
-
-
-def _place(name: str) -> tuple[int, str]:
-    return _ORDER.get(name, len(_ORDER)), name
+def _existing(path: Path) -> Path | None:
+    return path if path.exists() else None

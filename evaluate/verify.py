@@ -18,7 +18,6 @@ from evaluate.registry import describe_copy
 from evaluate.scores import IDENTITIES
 
 NUM_FOLDS = 10
-FARS = ("1e-1", "1e-2", "1e-3", "1e-4", "1e-5", "1e-6")
 
 EmbedFunction = Callable[[ImageArray], NDArray[np.float32]]
 
@@ -92,7 +91,7 @@ def score(embeddings: NDArray, protocol: Protocol, *, start: float | None = None
         num_impostors=int((~is_genuine).sum()),
         auc=metrics.auc(scores, is_genuine) if has_both else None,
         eer=metrics.eer(scores, is_genuine) if has_both else None,
-        tar_at_far={far: _tar(scores, is_genuine, float(far)) for far in FARS},
+        tar_at_far={far: _tar(scores, is_genuine, float(far)) for far in metrics.FARS},
         exact_accuracy=float(metrics.fold_means(metrics.exact_decisions(scores, is_genuine, NUM_FOLDS)).mean()),
         d_prime=_finite(metrics.d_prime(scores, is_genuine)) if has_both else None,
         sha256=protocol.sha256,

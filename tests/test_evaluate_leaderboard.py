@@ -15,17 +15,19 @@ from conftest import PROTOCOLS, make_protocol_result, make_result, write_run
 from PIL import Image
 from test_evaluate_verify import make_protocol
 
-from bench.cards import ResultCard, read_card, write_card
+from bench.cards import Cost, ResultCard, read_card, write_card
 from bench.config import load_benchmark
 from bench.errors import InputError
 from bench.stages import recipe_sha256
 from evaluate.leaderboard import format_row, write_committed_leaderboard, write_leaderboard
 from evaluate.published import read_published, series
-from evaluate.rows import FIVE, RENDERED_FIVE, make_tables, protocol_title, read_local
+from evaluate.rows import FIVE, RENDERED_FIVE, protocol_title, read_local
 from evaluate.scores import write_scores
+from evaluate.tables import make_tables
 from evaluate.verify import score
 
 REPORTS = Path(__file__).parent.parent / "reports"
+GOLDEN = Path(__file__).parent / "golden"
 
 
 class Page(HTMLParser):
@@ -56,7 +58,7 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         if self.open and self.open[-1] and self.open[-1][-1] and not self.in_mark:
-            self.open[-1][-1][-1] += data
+            self.open[-1][-1][-1] += data.replace("\u2011", "-")
 
 
 def add_result(runs, key, accuracy=0.9, *, protocols=FIVE, accuracies=None, separation=None, **fields):
@@ -69,17 +71,21 @@ def add_result(runs, key, accuracy=0.9, *, protocols=FIVE, accuracies=None, sepa
     folder = Path(runs) / key / "results" / key
     write_card(folder, card)
     if separation is not None:
-        write_scores(folder / "scores.npz", {name: made_up_scores(separation, i) for i, name in enumerate(protocols)})
+        shares = {name: one.accuracy for name, one in card.protocols.items()}
+        scores = {name: made_up_scores(separation, i, shares[name]) for i, name in enumerate(protocols)}
+        write_scores(folder / "scores.npz", scores)
     return folder
 
 
-def made_up_scores(separation, seed):
+def made_up_scores(separation, seed, accuracy=None):
+    """Scores of 600 pairs; with ``accuracy`` that share counts as decided rightly, as a made-up card says."""
     rng = np.random.default_rng(seed)
     labels = np.arange(600) % 2 == 0
     angle = np.where(labels, 90 - separation, 90) + 15 * rng.standard_normal(600)
     radians = np.radians(np.stack([np.zeros(600), angle], axis=1).ravel())
     embeddings = np.stack([np.cos(radians), np.sin(radians)], axis=1)
-    return score(embeddings, make_protocol(np.arange(1200).reshape(-1, 2), labels)).arrays
+    arrays = score(embeddings, make_protocol(np.arange(1200).reshape(-1, 2), labels)).arrays
+    return arrays if accuracy is None else arrays | {"is_correct": rng.permutation(600) < round(600 * accuracy)}
 
 
 def floor(name="raw pixels", **fields):
@@ -138,7 +144,7 @@ def test_seeds_are_one_row_with_their_standard_deviation(runs):
     assert row.mean.spread == pytest.approx(np.std([0.91, 0.93, 0.92], ddof=1))
     assert row.protocol("render_lfw").spread == pytest.approx(0.01)
     text = (write_leaderboard(runs).parent / "leaderboard.md").read_text()
-    assert "| smoke | dataset, open | n=3 | 92.00 ± 1.00 | +31.00 | 1 |" in text
+    assert "| smoke | open | n=3 | 92.00 ± 1.00 | +31.00 |" in text
 
 
 def test_one_seed_has_the_standard_error_of_the_mean(runs):
@@ -200,8 +206,96 @@ def test_closed_is_the_recipe_of_benchmarks_yaml(runs):
     assert {row["name"]: row["division"] for row in rows if row["table"] == "rendered_five"} == {
         "named": "closed",
         "smoke": "open",
-        "raw pixels": "",
+        "raw pixels": "floor",
     }
+
+
+def test_rows_stand_in_divisions_and_rank_within_them(runs):
+    recipe = {"name": "smoke_arcface", "sha256": recipe_sha256(load_benchmark("smoke").recipe)}
+    for name, accuracy in (("first", 0.7), ("second", 0.65)):
+        add_result(runs, name, accuracy, protocols=PROTOCOLS, recipe=recipe)
+    add_result(
+        runs, "given", 0.99, protocols=PROTOCOLS, row="model", dataset=None, recipe=None, model={"weights_sha256": "x"}
+    )
+    table = tables_of(runs)["rendered_five"]
+    assert [row.label for row in table.rows] == ["first", "second", "smoke", "given", "raw pixels"]
+    titles = [(group.title.split(":")[0], len(group.places)) for group in table.groups]
+    assert titles == [
+        ("Closed division, recipe smoke_arcface", 2),
+        ("Open division", 1),
+        ("Given weights", 1),
+        ("Floors", 1),
+    ]
+    assert table.borda_ranks == {0: 1, 1: 2, 2: 1, 3: 1}
+
+
+def test_gap_to_the_real_reference_of_the_same_recipe(runs):
+    """REAL - SYN in points; a row of another recipe has none."""
+    recipe = {"name": "small_arcface", "sha256": recipe_sha256(load_benchmark("cfp_small").recipe)}
+    add_result(runs, "cfp_small", 0.9, protocols=("lfw",), recipe=recipe)
+    add_result(runs, "synthetic", 0.85, protocols=("lfw",), recipe=recipe)
+    add_result(runs, "other", 0.95, protocols=("lfw",))
+    table = tables_of(runs)["real_lfw"]
+    gaps = {row.label: table.gap_to_real(row) for row in table.rows}
+    assert gaps == {"cfp_small": None, "synthetic": pytest.approx(0.05), "other": None}
+    text = (write_leaderboard(runs).parent / "leaderboard.md").read_text()
+    assert "| row | division | seeds | LFW | gap to real |" in text
+    assert re.search(r"\| cfp_small [\[\]\d ]*\| closed \| 0 \| 90.00 ± 1.22 \| REAL \|", text)
+    assert "| 85.00 ± 1.46 | +5.00 |" in text
+    rows = {
+        row["name"]: row
+        for row in csv.DictReader((runs / "leaderboard.csv").open())
+        if "mean of real_lfw" in row["protocol"]
+    }
+    assert rows["synthetic"]["real_reference"] == "cfp_small"
+    assert float(rows["synthetic"]["gap_to_real_relative"]) == pytest.approx(0.05 / 0.85)
+
+
+def test_price_where_every_stage_knows_it(runs):
+    costs = {name: Cost(seconds=1800, num_processes=8, price_per_hour=2.5) for name in ("train", "evaluate")}
+    add_result(runs, "priced", 0.9, stage_costs=costs)
+    add_result(runs, "half", 0.8, stage_costs=costs | {"evaluate": Cost(seconds=1)})
+    rows = {row.label: row for row in tables_of(runs)["real_five"].rows if not row.is_floor}
+    prices = {row.results[0].card.fingerprint: row.price for row in rows.values()}
+    assert prices["priced"] == pytest.approx(20.0)
+    assert prices["half"] is None
+    assert "| price |" in (write_leaderboard(runs).parent / "leaderboard.md").read_text()
+
+
+def test_the_interval_is_the_bootstraps_and_that_of_a_mean_adds_in_squares(runs):
+    results = {
+        name: make_protocol_result(0.9).model_copy(update={"interval": (0.9 - below, 0.9 + 0.02)})
+        for name, below in zip(FIVE, (0.03, 0.04, 0.0, 0.0, 0.0), strict=True)
+    }
+    card = make_result("ends", 0.9, protocols=FIVE, fingerprint="ends").model_copy(update={"protocols": results})
+    write_card(runs / "ends" / "results" / "ends", card)
+    row = next(row for row in tables_of(runs)["real_five"].rows if row.card.fingerprint == "ends")
+    assert (row.protocol("lfw").low, row.protocol("lfw").high) == (pytest.approx(0.87), pytest.approx(0.92))
+    assert row.mean.low == pytest.approx(0.9 - 0.05 / 5)
+    assert row.mean.high == pytest.approx(0.9 + 0.02 * 5**0.5 / 5)
+
+
+def test_a_row_says_where_the_grid_misleads(runs):
+    card = make_result("crowded", 0.9, protocols=("lfw",), fingerprint="crowded")
+    one = card.protocols["lfw"].model_copy(update={"exact_accuracy": 0.95})
+    write_card(runs / "crowded" / "results" / "crowded", card.model_copy(update={"protocols": {"lfw": one}}))
+    row = tables_of(runs)["real_lfw"].rows[0]
+    assert row.notes[-1] == "the published grid misleads: exact thresholds give LFW 95.00 (seed 0)"
+
+
+def test_cards_of_schema_1_still_load_and_newer_ones_are_refused(tmp_path):
+    """golden/result_schema_1.json is reports/results/smoke.json as it was written before schema 2."""
+    folder = tmp_path / "smoke" / "results" / "old"
+    folder.mkdir(parents=True)
+    shutil.copy(GOLDEN / "result_schema_1.json", folder / "result.json")
+    table = make_tables(read_local(tmp_path))[0]
+    assert table.rows[0].mean.value == pytest.approx(0.8576666)
+    assert table.rows[0].mean.low < table.rows[0].mean.value < table.rows[0].mean.high
+    assert "85.77 ± 0.63" in write_leaderboard(tmp_path).read_text().replace(' <span class="spread">', " ")
+    card = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").write_text(json.dumps(card | {"schema_version": 99}))
+    with pytest.raises(InputError, match="has schema 99, this code reads up to 2; update the code"):
+        read_local(tmp_path)
 
 
 def test_csv_has_every_number_and_means_are_those_of_their_columns(runs):
@@ -227,8 +321,8 @@ def test_every_accuracy_in_the_page_is_a_card_s(runs):
         for protocol in FIVE:
             cell = found[name][columns[protocol_title(protocol)]]
             one = card.protocols[protocol]
-            assert cell.replace("\n", " ") == f"{100 * one.accuracy:.2f} ± {100 * one.standard_error:.2f}"
-        assert found[name][3].startswith(f"{100 * card.mean_accuracy:.2f}")
+            assert cell.replace("\n", " ").strip() == f"{100 * one.accuracy:.2f} ± {100 * one.standard_error:.2f}"
+        assert found[name][table[0].index("mean")].startswith(f"{100 * card.mean_accuracy:.2f}")
 
 
 def test_the_page_needs_nothing_else_and_has_its_figures(runs):
@@ -258,7 +352,7 @@ def test_hostile_names_are_escaped(runs):
     name = "<script>alert(1)</script>|x"
     dataset = {"name": "<img src=x onerror=alert(2)>", "num_images": 1, "num_identities": 1}
     write_card(runs / "bad" / "results" / "bad", make_result("bad", name=name, fingerprint="bad", dataset=dataset))
-    scores = {key: made_up_scores(20, 0) for key in PROTOCOLS}
+    scores = {key: made_up_scores(20, 0, 0.875) for key in PROTOCOLS}
     write_scores(runs / "bad" / "results" / "bad" / "scores.npz", scores)
     text = write_leaderboard(runs).read_text()
     assert "<script>alert" not in text
@@ -306,7 +400,7 @@ def test_committed_results_are_read_with_their_scores(runs, tmp_path):
         shutil.copy(runs / "a" / "results" / "a" / source, reports / "results" / target)
     shutil.copy(REPORTS / "published.csv", reports)
     assert "ROC, LFW" in write_committed_leaderboard(reports).read_text()
-    assert "| a [1] [2] [3] [4] [5] [6] | dataset, open | 0 | 93.00 ±" in (reports / "leaderboard.md").read_text()
+    assert "| a [1] [2] [3] [4] [5] [6] | open | 0 | 93.00 ±" in (reports / "leaderboard.md").read_text()
 
 
 def test_terminal_row():
@@ -324,7 +418,13 @@ def test_published_rows_and_their_misprints():
         "UIFace (third-party)",
         "USynthFace 400K + RandAugment",
     }
+    assert rows["UIFace (third-party)"].misprint == "printed 93.00, the five average 92.30"
+    assert rows["IDnet + RandAugment"].misprint == "Vec2Face README prints AgeDB 63.88: transcription error"
+    assert sum(row.misprint is not None for row in rows.values()) == 3
     assert rows["UIFace (third-party)"].mean == pytest.approx(92.296)
+    assert rows["HSFace10K"].gap_to_real == pytest.approx(94.784 - 92.0)  # the same source's CASIA, the same recipe
+    assert rows["VariFace (unconstrained)"].gap_to_real is None
+    assert rows["CASIA-WebFace (real)"].gap_to_real is None
     assert rows["VariFace (unconstrained)"].mean == 95.67
     assert [row.dataset for row in series(list(rows.values()))["Vec2Face"]][:2] == ["HSFace10K", "HSFace20K"]
 

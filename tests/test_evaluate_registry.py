@@ -5,7 +5,8 @@ from conftest import make_protocol_result, make_result
 
 from bench.errors import InputError
 from evaluate.registry import REGISTRY, describe_copy, find_test_set, is_unknown, wrong_count
-from evaluate.rows import FIVE, Result, make_tables
+from evaluate.rows import FIVE, Result
+from evaluate.tables import make_tables
 
 
 @pytest.mark.parametrize("name", FIVE)

@@ -10,7 +10,7 @@ from evaluate import metrics
 from evaluate.images import LazyImages
 from evaluate.protocol import Protocol
 from evaluate.scores import IDENTITIES, read_scores, write_scores
-from evaluate.verify import FARS, check_result, score, verify
+from evaluate.verify import check_result, score, verify
 
 
 def make_protocol(pairs, is_genuine, name="made_up"):
@@ -45,7 +45,7 @@ def test_by_hand(twenty):
     result = verification.result
     assert (result.accuracy, result.fold_std, result.standard_error) == (1, 0, 0)
     assert (result.num_pairs, result.num_impostors, result.auc, result.eer) == (20, 10, 1, 0)
-    assert result.tar_at_far == {"1e-1": 1} | dict.fromkeys(FARS[1:])  # ten impostors resolve 1e-1
+    assert result.tar_at_far == {"1e-1": 1} | dict.fromkeys(metrics.FARS[1:])  # ten impostors resolve 1e-1
     assert result.folds == (1,) * 10
     assert (result.interval, result.interval_over) == ((1, 1), "pairs")
     assert result.exact_accuracy == 1
