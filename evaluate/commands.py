@@ -25,6 +25,12 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     fetching.add_argument("names", nargs="*", help="which sets (default: all that are known)")
     fetching.add_argument("--test-sets", type=Path, default=Path("test_sets"), help="folder of verification sets")
     fetching.add_argument("--revision", default="main", help="revision of the repository (default: main)")
+    text = "a verification set in any layout from a folder of images and a pairs file, aligned by five landmarks"
+    packing = commands.add_parser("pack", help=text, description=text)
+    packing.add_argument("folder", type=Path, help="folder of the images that the pairs name")
+    packing.add_argument("--pairs", type=Path, required=True, help="pairs file: LFW's layout, or 'pathA pathB 0|1'")
+    packing.add_argument("--landmarks", type=Path, help="'image x1 y1 ... x5 y5' per line, where not aligned yet")
+    packing.add_argument("--out", type=Path, required=True, help="NAME.bin, NAME.xz, NAME.npy or a folder")
     text = "what a face dataset is like: duplicates, separation, consistency, diversity, leakage"
     auditing = commands.add_parser("audit", help=text, description=text)
     add_stage_flags(auditing)
@@ -52,6 +58,13 @@ def _fetch(args: argparse.Namespace) -> str:
     from evaluate.fetch import fetch_test_sets
 
     return fetch_test_sets(args.names, args.test_sets, revision=args.revision)
+
+
+def _pack(args: argparse.Namespace) -> str:
+    from evaluate.pack import pack
+
+    protocol = pack(args.folder, args.pairs, args.out, args.landmarks)
+    return f"{args.out}: {protocol.num_pairs:,} pairs of {len(protocol.faces):,} images, SHA-256 {protocol.sha256}"
 
 
 def _audit(args: argparse.Namespace) -> str:
@@ -125,6 +138,7 @@ def _publish(args: argparse.Namespace) -> str:
 COMMANDS: dict[str, Callable[[argparse.Namespace], str]] = {
     "fetch": _fetch,
     "audit": _audit,
+    "pack": _pack,
     "leaderboard": _leaderboard,
     "compare": _compare,
     "publish": _publish,

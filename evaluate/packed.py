@@ -1,4 +1,4 @@
-"""Packed verification sets: read insightface ``.bin``, SOTA ``.xz`` and ``.npy``; write ``.bin``.
+"""Packed verification sets: read and write insightface ``.bin``, SOTA ``.xz`` and ``.npy``.
 
 A ``.bin`` is one pickle of ``(image files, is_genuine)``, an ``.xz`` the same compressed. Loading a pickle can run any
 code, so only the few functions that rebuild bytes and NumPy arrays are let through, by name.
@@ -6,7 +6,7 @@ code, so only the few functions that rebuild bytes and NumPy arrays are let thro
 
 import lzma
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -107,7 +107,7 @@ def read_npy(folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
 
 
 def write_bin(path: str | Path, images: Sequence[bytes], is_genuine: Sequence[bool] | NDArray) -> None:
-    """Write an insightface ``.bin``, readable by every project that reads those; it appears whole.
+    """Write an insightface ``.bin``, or the same compressed if the name ends in ``.xz``; it appears whole.
 
     Args:
         path: The file.
@@ -115,8 +115,31 @@ def write_bin(path: str | Path, images: Sequence[bytes], is_genuine: Sequence[bo
         is_genuine: True where both faces are one identity, P of them.
     """
     check_counts(len(images), len(is_genuine), Path(path))
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        pickle.dump((list(images), [bool(label) for label in is_genuine]), file, protocol=4)
+    content = (list(images), [bool(label) for label in is_genuine])
+    opener = lzma.open if Path(path).suffix == ".xz" else open
+    with atomic_path(path) as temporary, opener(temporary, "wb") as file:
+        pickle.dump(content, file, protocol=4)
+
+
+def write_npy(folder: str | Path, images: Iterable[NDArray[np.uint8]], is_genuine: NDArray[np.bool_]) -> None:
+    """Write ``NAME/NAME.npy`` and ``NAME/issame.txt``; the folder appears whole.
+
+    Args:
+        folder: The folder, called as the set.
+        images: Faces in pair order, 2P of them, each uint8 (112, 112, 3) RGB.
+        is_genuine: True where both faces are one identity, shape (P,).
+    """
+    with atomic_path(folder) as temporary:
+        temporary.mkdir()
+        shape = (2 * len(is_genuine), 3, FACE_SIZE, FACE_SIZE)
+        array = np.lib.format.open_memmap(temporary / f"{Path(folder).name}.npy", "w+", np.uint8, shape, version=(1, 0))
+        num_images = 0
+        for image in images:
+            array[num_images] = image.transpose(2, 0, 1)
+            num_images += 1
+        check_counts(num_images, len(is_genuine), Path(folder))
+        array.flush()
+        (temporary / "issame.txt").write_text("".join(f"{int(label)}\n" for label in is_genuine))
 
 
 def as_labels(labels: Sequence | NDArray, where: Path) -> NDArray[np.bool_]:
