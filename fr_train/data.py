@@ -31,16 +31,15 @@ def decode_faces(faces: Faces, indices: NDArray[np.int64]) -> Tensor:
     Raises:
         InputError: If a record does not decode; names it.
     """
-    batch = torch.empty(len(indices), FACE_SIZE, FACE_SIZE, 3, dtype=torch.uint8)
+    batch = np.empty((len(indices), FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that bytes are read-only (they are only read), that the decoder will move
-        for row, index in enumerate(indices):
-            encoded = faces.encoded(int(index))
-            image = _decode_jpeg(encoded)
+        for row, index in enumerate(indices.tolist()):
+            image = _decode_jpeg(faces.encoded(index))
             if image is None:  # another format, or a damaged file that Pillow will name
-                image = torch.from_numpy(faces.image(int(index)).copy())
-            batch[row] = image if image.shape == batch.shape[1:] else _resize(image)
-    return batch
+                image = torch.from_numpy(faces.image(index).copy())
+            batch[row] = (image if image.shape == batch.shape[1:] else _resize(image)).numpy()
+    return torch.from_numpy(batch)
 
 
 def _decode_jpeg(encoded: bytes) -> Tensor | None:
