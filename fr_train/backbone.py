@@ -1,4 +1,4 @@
-"""Recognition networks without their head: faces in, un-normalised features out.
+"""Recognition networks without their head: faces in, un-normalised features out. IResNet, and the others by name.
 
 IResNet is the network of ArcFace and of the released HSFace models, name by name in the state dict. Sources:
 arXiv 1801.07698; insightface ``arcface_torch/backbones/iresnet.py``; the SE variants of field.md 1.9.
@@ -14,6 +14,8 @@ from torch.nn import functional as F
 
 from bench.config import Backbone
 from bench.errors import InputError
+from fr_train.mobilefacenet import MobileFaceNet
+from fr_train.timm_backbone import TimmBackbone
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 14, 3), 100: (3, 13, 30, 3), 200: (6, 26, 60, 6)}
 """Residual blocks per stage. 200 has its true depth; the reference trainer builds R100 under this name."""
@@ -180,4 +182,10 @@ def build_backbone(settings: Backbone) -> nn.Module:
     """
     if settings.kind == "iresnet":
         return iresnet(settings.depth, settings.se, settings.embedding_dim, settings.width, settings.dropout)
-    raise InputError(f"backbone kind={settings.kind} is unknown; choose from iresnet")
+    if settings.kind == "mobilefacenet":
+        return MobileFaceNet(settings.embedding_dim, settings.width, settings.dropout)
+    if settings.name is None:
+        raise InputError(
+            "backbone.kind=timm needs a backbone.name; name a model of timm, such as vit_small_patch16_224"
+        )
+    return TimmBackbone(settings.name, settings.embedding_dim, settings.dropout)

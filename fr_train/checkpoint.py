@@ -109,8 +109,8 @@ def _read_pth(path: Path) -> tuple[Backbone, dict[str, Tensor]]:
 
 
 def _stripped(name: str) -> str:
-    for prefix in _PREFIXES:
-        name = name.removeprefix(prefix)
+    while name.startswith(_PREFIXES):
+        name = name.split(".", 1)[1]
     return name
 
 
