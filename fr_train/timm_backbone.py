@@ -38,7 +38,7 @@ class TimmBackbone(nn.Module):
             near = difflib.get_close_matches(name, timm.list_models(), n=_NUM_SUGGESTED) or _EXAMPLES
             raise InputError(f"backbone.name={name} is no timm model; choose from {', '.join(near)}, ...")
         settings = timm.get_pretrained_cfg(name)
-        size = {"img_size": _FACE_SIZE} if settings is not None and settings.fixed_input_size else {}
+        size: dict[str, Any] = {"img_size": _FACE_SIZE} if settings is not None and settings.fixed_input_size else {}
         try:
             with torch.inference_mode(False), torch.enable_grad():
                 self.trunk = timm.create_model(name, pretrained=False, num_classes=0, **size).eval()
