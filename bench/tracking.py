@@ -4,8 +4,11 @@ Cards come first: MLflow mirrors them and may be down, away or wiped without a n
 remembered beside the result in mlflow.json, and found again by its tag where that file is lost.
 """
 
+import contextlib
+import fcntl
 import logging
 import os
+import tempfile
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +25,9 @@ from bench.cards import (
     flatten,
     read_card,
 )
+from bench.config import load_benchmarks
 from bench.files import read_json, read_json_lines, write_json
+from bench.stages import closed_recipes
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -43,15 +48,17 @@ def sync(runs: Path) -> tuple[int, str | None]:
     Returns:
         How many were sent, and what went wrong (one line) or None. Cards are kept whatever happens.
     """
-    waiting = [card.parent for card in sorted(runs.glob("*/results/*/result.json")) if not _is_sent(card.parent, runs)]
+    waiting, num_sent = _waiting(runs), 0
     if not waiting:
         return 0, None
-    num_sent = 0
     try:
-        client, experiment_id = _connect(runs)
-        for directory in waiting:
-            _send(client, experiment_id, directory, runs)
-            num_sent += 1
+        with (runs / ".mlflow.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # two benchmarks that end together must not both send a third one's result
+            waiting = _waiting(runs)
+            client, experiment_id = _connect(runs)
+            for directory in waiting:
+                _send(client, experiment_id, directory, runs)
+                num_sent += 1
     except Exception as error:  # whatever the tracker, its database or the network raise: it must not end a run
         reason = " ".join(str(error).split())[:200]
         return num_sent, f"MLflow at {tracking_uri(runs)} did not take {len(waiting) - num_sent} results ({reason})"
@@ -99,6 +106,10 @@ def sync_generator(directory: Path, runs: Path, name: str) -> str | None:
     return None
 
 
+def _waiting(runs: Path) -> list[Path]:
+    return [card.parent for card in sorted(runs.glob("*/results/*/result.json")) if not _is_sent(card.parent, runs)]
+
+
 def _is_sent(directory: Path, runs: Path) -> bool:
     path = directory / SENT_NAME
     if not path.exists():
@@ -139,10 +150,13 @@ def _send(client: "MlflowClient", experiment_id: str, directory: Path, runs: Pat
         run_name=f"{result.name} seed {result.seed}",
         tags=_tags(result) | {_RESULT_TAG: digest, "suite.row": result.row},
     ).info.run_id
-    _log(client, parent, result, _result_metrics(result))
+    _log(client, parent, result, _result_metrics(result), _settings(result, [card for _, card, _ in stages]))
     client.log_artifact(parent, str(directory / "result.json"))
     for stage, card, folder in stages:
         _send_stage(client, experiment_id, parent, stage, card, folder)
+    for _, card, folder in stages:
+        if isinstance(card, ModelCard) and (folder / "model.safetensors").exists():
+            _register(client, parent, card, folder / "model.safetensors", result)
     client.set_terminated(parent, end_time=_end_ms(result))
     return _remember(directory, runs, digest, parent)
 
@@ -189,37 +203,92 @@ def _tags(card: Card) -> dict[str, str]:
         "gpu": card.environment.gpu or "none",
         "mlflow.source.name": card.command,
     }
-    recipe = card.recipe_sha256 if isinstance(card, ModelCard | GeneratorCard) else None
-    if isinstance(card, ResultCard) and card.recipe:
-        recipe = card.recipe.get("sha256")
-    return tags | ({"suite.recipe_sha256": recipe} if recipe else {})
+    more: dict[str, str | None] = {}
+    if isinstance(card, ModelCard | GeneratorCard):
+        more["suite.recipe_sha256"] = card.recipe_sha256
+    if isinstance(card, ModelCard):
+        more["suite.dataset_sha256"] = card.dataset.get("sha256")
+    if isinstance(card, ResultCard):
+        recipe = card.recipe or {}
+        closed = (recipe.get("name"), recipe.get("sha256")) in closed_recipes(load_benchmarks().values())
+        more["suite.division"] = {"floor": "floor", "model": "given"}.get(card.row, "closed" if closed else "open")
+        more["suite.recipe_sha256"] = recipe.get("sha256")
+        more["suite.model_sha256"] = card.model.get("sha256")
+        more["suite.dataset_sha256"] = (card.dataset or {}).get("sha256")
+    return tags | {key: value for key, value in more.items() if value}
 
 
 def _result_metrics(result: ResultCard) -> dict[str, float]:
     metrics = {"mean/accuracy": result.mean_accuracy, "mean/standard_error": result.mean_standard_error}
     for name, protocol in result.protocols.items():
-        values = protocol.model_dump(exclude={"tar_at_far", "sha256"})
+        values = protocol.model_dump(exclude={"tar_at_far", "folds", "interval"})
+        if protocol.interval:
+            values |= {"interval_low": protocol.interval[0], "interval_high": protocol.interval[1]}
         values |= {f"tar_at_far_{far}": tar for far, tar in protocol.tar_at_far.items()}
         metrics |= {f"{name}/{key}": value for key, value in values.items() if _is_number(value)}
     for stage, cost in result.stage_costs.items():
         metrics[f"cost/{stage}_seconds"] = cost.seconds
         if cost.images_per_second:
             metrics[f"cost/{stage}_images_per_second"] = cost.images_per_second
+    prices = [cost.price for cost in result.stage_costs.values()]
+    if prices and None not in prices:
+        metrics["cost/price"] = sum(price for price in prices if price is not None)
     on_gpu = [cost.device_hours for cost in result.stage_costs.values() if cost.device.startswith("cuda")]
     metrics["cost/gpu_hours"] = sum(on_gpu)
     metrics["cost/hours"] = sum(cost.seconds for cost in result.stage_costs.values()) / 3600
     return metrics
 
 
-def _log(client: "MlflowClient", run_id: str, card: Card, metrics: dict[str, float]) -> None:
+def _settings(result: ResultCard, cards: list[Card]) -> dict[str, Any]:
+    """What was set behind a result, flat, so that MLflow's compare view shows what differs: generator and recipe."""
+    settings: dict[str, Any] = {"test sets": ", ".join(result.protocols)}
+    for card in cards:
+        if isinstance(card, DatasetCard):
+            settings |= flatten({"generator": card.inputs.get("generator", {})})
+        if isinstance(card, ModelCard):
+            settings |= flatten({"recipe": card.inputs.get("recipe", {})})
+    dataset = {key: (result.dataset or {}).get(key) for key in ("name", "num_images", "num_identities")}
+    return settings | {f"dataset.{key}": value for key, value in dataset.items() if value is not None}
+
+
+def _register(client: "MlflowClient", run_id: str, card: ModelCard, weights: Path, result: ResultCard) -> None:
+    """The network as an MLflow model with its signature, a new version of the registered model of its benchmark."""
+    import mlflow
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    embedding_dim = card.inputs.get("recipe", {}).get("backbone", {}).get("embedding_dim", -1)
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, 112, 112, 3), "images")]),
+        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, embedding_dim))]),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        mlflow.pyfunc.save_model(
+            f"{folder}/model",
+            loader_module="evaluate.pyfunc",  # named, not imported: a user of the model has the project installed
+            data_path=str(weights),
+            signature=signature,
+            pip_requirements=["torch"],
+        )
+        client.log_artifacts(run_id, f"{folder}/model", "model")
+    with contextlib.suppress(mlflow.MlflowException):  # it is there from an earlier seed
+        client.create_registered_model(card.scale)
+    tags = {"suite.recipe_sha256": card.recipe_sha256, "suite.weights_sha256": card.weights_sha256}
+    tags |= {"mean/accuracy": f"{result.mean_accuracy:.4f}", "suite.seed": str(card.seed)}
+    source = f"{client.get_run(run_id).info.artifact_uri}/model"
+    client.create_model_version(card.scale, source, run_id, tags=tags)
+
+
+def _log(
+    client: "MlflowClient", run_id: str, card: Card, metrics: dict[str, float], settings: dict[str, Any] | None = None
+) -> None:
     """Settings as flat parameters; metrics; cost of the card itself."""
     from mlflow.entities import Metric, Param
 
     own = card.cost.model_dump(include={"seconds", "images_per_second", "peak_memory_mb"}, exclude_none=True)
     metrics = {f"cost/{key}": value for key, value in own.items()} | metrics
-    parameters = {"seed": card.seed} | flatten(card.inputs)
-    if isinstance(card, ResultCard) and card.recipe:
-        parameters |= flatten({"recipe": card.recipe, "dataset": card.dataset or {}})
+    parameters = {"seed": card.seed} | (flatten(card.inputs) if settings is None else settings)
     now = _end_ms(card)
     client.log_batch(
         run_id,

@@ -1,7 +1,18 @@
 """Cards reach MLflow once and only once; an unreachable server costs a warning, never a number."""
 
+import os
 import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from functools import partial
+from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import write_run
 
@@ -92,3 +103,107 @@ def test_a_server_that_does_not_answer_costs_a_warning(tmp_path, monkeypatch):
     assert card_sha256(directory, ResultCard) == before
     assert read_card(directory, ResultCard).mean_accuracy == 0.875
     assert not (directory / SENT_NAME).exists()
+
+
+@pytest.mark.slow
+def test_settings_division_and_parents_stand_on_the_run_that_is_compared(runs):
+    sync(runs)
+    _, found = all_runs(runs)
+    parent = next(run for run in found if run.info.run_name == "smoke seed 0")
+    assert parent.data.params["generator.kind"] == "render"
+    assert parent.data.params["recipe.optimizer.lr"] == "0.1"
+    assert parent.data.params["dataset.num_identities"] == "320"
+    assert parent.data.tags["suite.division"] == "open"  # the made-up recipe hash is none of benchmarks.yaml
+    assert parent.data.tags["suite.scale"] == "smoke"
+    assert parent.data.tags["suite.recipe_sha256"] == "a" * 64
+    assert parent.data.tags["suite.model_sha256"] == "e" * 64
+    assert parent.data.tags["suite.dataset_sha256"] == "d" * 64
+    assert {"mean/accuracy", "cost/gpu_hours", "render_lfw/accuracy"} <= parent.data.metrics.keys()
+
+
+@pytest.mark.slow
+def test_the_network_is_registered_with_its_signature_and_embeds(runs):
+    import mlflow
+
+    from bench.config import load_benchmark
+    from evaluate.embed import embed, load_network
+    from fr_train.backbone import build_backbone
+    from fr_train.checkpoint import save_backbone
+
+    settings = load_benchmark("smoke").recipe.backbone
+    weights = runs / "smoke" / "models" / "model0" / "model.safetensors"
+    save_backbone(weights, build_backbone(settings), settings)
+    assert sync(runs) == (1, None)
+    client, _ = all_runs(runs)
+    (version,) = client.search_model_versions("name='smoke'")
+    assert version.tags["mean/accuracy"] == "0.8750"
+    folder = mlflow.artifacts.download_artifacts(version.source, tracking_uri=tracking.tracking_uri(runs))
+    model = mlflow.pyfunc.load_model(folder)
+    assert model.metadata.signature.inputs.inputs[0].shape == (-1, 112, 112, 3)
+    assert model.metadata.signature.outputs.inputs[0].shape == (-1, settings.embedding_dim)
+    images = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(model.predict({"images": images}), embed(load_network(weights), images))
+
+
+@pytest.fixture(scope="module")
+def postgres_uri():
+    """A PostgreSQL server of our own, on a free port, gone after the tests."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not found:
+        pytest.skip("postgresql is not installed: apt-get install postgresql")
+    pytest.importorskip("psycopg2", reason="pip install psycopg2-binary")
+    user = {"user": "postgres"} if os.geteuid() == 0 else {}  # the server refuses to run as root
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        Path(folder).chmod(0o777)
+        data, run = f"{folder}/data", partial(subprocess.run, check=True, capture_output=True, **user)
+        run([found[-1] / "initdb", "--auth=trust", "--username=mlflow", "--no-sync", data])
+        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        run([found[-1] / "pg_ctl", "-D", data, "-o", options, "-l", f"{folder}/log", "-w", "start"])
+        try:
+            yield f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/postgres"
+        finally:
+            run([found[-1] / "pg_ctl", "-D", data, "-m", "immediate", "stop"])
+
+
+@pytest.mark.slow
+def test_a_tracking_server_on_postgresql_takes_results_once_and_only_once(postgres_uri, tmp_path, monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", postgres_uri, "--workers", "1"]
+    server += ["--host", "127.0.0.1", "--port", str(port), "--artifacts-destination", str(tmp_path / "artifacts")]
+    log = (tmp_path / "server.log").open("w")
+    process = subprocess.Popen(server, stdout=log, stderr=log, start_new_session=True)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health", process)
+        write_run(tmp_path / "runs", scale="smoke", accuracy=0.875)
+        (tmp_path / "runs" / "smoke" / "models" / "model0" / "model.safetensors").write_bytes(b"weights")
+        assert sync(tmp_path / "runs") == (1, None)
+        assert sync(tmp_path / "runs") == (0, None)
+        next((tmp_path / "runs").glob(f"*/results/*/{SENT_NAME}")).unlink()
+        assert sync(tmp_path / "runs") == (1, None)  # found again by its tag, not sent
+        client, found = all_runs(tmp_path / "runs")
+        assert sorted(run.info.run_name for run in found) == ["evaluate", "generate", "smoke seed 0", "train"]
+        parent = next(run for run in found if run.info.run_name == "smoke seed 0")
+        assert parent.data.metrics["mean/accuracy"] == 0.875
+        assert {item.path for item in client.list_artifacts(parent.info.run_id)} == {"result.json", "model"}
+        assert [version.version for version in client.search_model_versions("name='smoke'")] in (["1"], [1])
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+        log.close()
+
+
+def wait_for(url, process):
+    for _ in range(240):
+        assert process.poll() is None, "the server ended"
+        try:
+            with urllib.request.urlopen(url, timeout=1):
+                return
+        except OSError:
+            time.sleep(0.5)
+    raise AssertionError(f"{url} does not answer")
