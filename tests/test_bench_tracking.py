@@ -199,7 +199,7 @@ def test_a_tracking_server_on_postgresql_takes_results_once_and_only_once(postgr
 
 
 def wait_for(url, process):
-    for _ in range(240):
+    for _ in range(900):  # a busy machine takes minutes over the first migration
         assert process.poll() is None, "the server ended"
         try:
             with urllib.request.urlopen(url, timeout=1):
