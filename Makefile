@@ -9,20 +9,21 @@ DEVICE    ?= auto
 RUNS      ?= runs
 TEST_SETS ?= test_sets
 WEIGHTS   ?= weights
+TRAIN_FLAGS ?=
 PYTHON    ?= python3
 
 VENV  := .venv
 RUN   := $(VENV)/bin/python
 FLAGS  = --scale $(SCALE) --seed $(SEED) --device $(DEVICE) --runs $(RUNS) --test-sets $(TEST_SETS) --weights $(WEIGHTS)
 STAGE  = $(if $(LAUNCH),$(LAUNCH) -m,$(if $(filter-out 1,$(NPROC)),$(RUN) -m torch.distributed.run --standalone --nproc-per-node=$(NPROC) -m,$(RUN) -m))
-export NPROC LAUNCH PRICE_PER_HOUR
+export NPROC LAUNCH PRICE_PER_HOUR TRAIN_FLAGS
 export MLFLOW_DISABLE_TELEMETRY = true
 
 .PHONY: help setup benchmark generate train evaluate audit report publish compare plan ui test test-all lint
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  variables    SCALE=$(SCALE) SEED=$(SEED) NPROC=$(NPROC) DEVICE=$(DEVICE) RUNS=$(RUNS) TEST_SETS=$(TEST_SETS) WEIGHTS=$(WEIGHTS) LAUNCH="
+	@echo "  variables    SCALE=$(SCALE) SEED=$(SEED) NPROC=$(NPROC) DEVICE=$(DEVICE) RUNS=$(RUNS) TEST_SETS=$(TEST_SETS) WEIGHTS=$(WEIGHTS) LAUNCH= TRAIN_FLAGS="
 
 setup: $(VENV)/.done ## Make .venv and install the project with all that the default needs
 
@@ -39,7 +40,7 @@ generate: setup ## Only the face dataset
 	@$(STAGE) generate $(FLAGS)
 
 train: setup ## Only the recognition network
-	@$(STAGE) fr_train $(FLAGS)
+	@$(STAGE) fr_train $(FLAGS) $(TRAIN_FLAGS)
 
 evaluate: setup ## Only the accuracies
 	@$(STAGE) evaluate $(FLAGS)

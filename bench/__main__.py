@@ -98,7 +98,8 @@ def _command(stage: Stage, args: argparse.Namespace) -> list[str]:
         if name in ("scale", "seed") or value != usual[name]
         for part in (f"--{name.replace('_', '-')}", str(value))
     ]
-    return [*launcher, _PACKAGES[stage.name], *flat]
+    own = shlex.split(os.environ.get("TRAIN_FLAGS", "")) if stage.name == "train" else []
+    return [*launcher, _PACKAGES[stage.name], *flat, *own]
 
 
 def _sync(args: argparse.Namespace) -> int:

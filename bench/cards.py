@@ -95,11 +95,16 @@ class ModelCard(Card):
     kind: Literal["model"] = "model"
     recipe: str
     recipe_sha256: str = Field(description="of the recipe's settings; equal hashes mean the same way of training")
-    dataset: dict[str, Any] = Field(description="name, num_images, num_identities, sha256 of dataset.json")
+    dataset: dict[str, Any] = Field(description="name, counts, sha256 of dataset.json, what was met in it")
     weights_sha256: str
     num_parameters: int
     num_images_seen: int
     final_loss: float | None
+    final: dict[str, Any] = Field({}, description="last line of train.jsonl; data_wait_share of the whole run")
+    best: dict[str, Any] | None = Field(
+        None, description="epoch and accuracies of best.safetensors, chosen on the test sets: never in a leaderboard"
+    )
+    options: dict[str, Any] = Field({}, description="how the run was carried out; changes speed and memory only")
 
 
 class GeneratorCard(Card):

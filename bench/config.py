@@ -195,6 +195,13 @@ class Recipe(Settings):
     precision: Literal["float32", "bf16", "fp16"] = Field("float32", description="autocast type of the backbone")
     channels_last: bool = True
     ema_decay: float | None = Field(None, gt=0, lt=1)
+    # Added after results were published: left out of dumps at their default, so that no fingerprint changes.
+    sync_batch_norm: bool = Field(
+        False, exclude_if=lambda on: not on, description="statistics over all processes, on GPUs; else per process"
+    )
+    skip_corrupt: bool = Field(
+        False, exclude_if=lambda on: not on, description="the next face stands in for one that does not decode"
+    )
 
 
 class Expected(Settings):

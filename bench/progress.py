@@ -1,5 +1,6 @@
 """One progress bar for every step that takes over two seconds: count, rate, time left."""
 
+import os
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -11,6 +12,8 @@ def progress(
     iterable: Iterable | None = None, *, desc: str, total: int | None = None, unit: str = "image", initial: int = 0
 ) -> "tqdm[Any]":
     """A tqdm bar on stderr; redraws ten times a second on a terminal, every ten seconds in a log file.
+
+    Of several processes, the first draws it.
 
     Args:
         iterable: What to walk through, or None to call ``update`` by hand.
@@ -27,6 +30,12 @@ def progress(
         initial=initial,
         dynamic_ncols=True,
         delay=1,
+        disable=os.environ.get("RANK", "0") != "0",
         smoothing=0.05,
         mininterval=0.1 if sys.stderr.isatty() else 10,
     )
+
+
+def note(text: str) -> None:
+    """Say a line on stderr, above the bars."""
+    tqdm.write(text, file=sys.stderr)

@@ -36,6 +36,11 @@ class Stopwatch:
         finally:
             self.phases[name] = self.phases.get(name, 0.0) + time.perf_counter() - start
 
+    def carry(self, name: str, seconds: float) -> None:
+        """Add what an earlier, interrupted run of the stage took to ``phases[name]`` and to the whole."""
+        self._start -= seconds
+        self.phases[name] = self.phases.get(name, 0.0) + seconds
+
     def cost(self, *, images: int | None = None, phase: str | None = None, device: str = "cpu") -> Cost:
         """The cost so far; the rate is of ``phase`` alone, or of the whole time without one."""
         seconds = time.perf_counter() - self._start

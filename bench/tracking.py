@@ -304,7 +304,12 @@ def _log_history(client: "MlflowClient", run_id: str, path: Path, *, after_step:
     if not path.exists():
         return
     points = [
-        Metric(f"train/{key}", float(value), int(row.get("time", 0) * 1000), int(row["step"]))
+        Metric(
+            key if key.startswith("system/") else f"train/{key}",
+            float(value),
+            int(row.get("time", 0) * 1000),
+            int(row["step"]),
+        )
         for row in read_json_lines(path)
         for key, value in row.items()
         if row["step"] > after_step and key not in {"step", "time"} and _is_number(value)

@@ -106,11 +106,9 @@ def _evaluate(
 
 def _protocol_path(name: str, args: argparse.Namespace) -> Path:
     if is_rendered(name):
-        from generate.render import RENDER_VERSION
-        from generate.render_protocols import write_protocol
+        from generate.render_protocols import rendered_protocol
 
-        directory = args.runs / "protocols" / f"render_v{RENDER_VERSION}"
-        return directory / name if (directory / name).exists() else write_protocol(name, directory)
+        return rendered_protocol(name, args.runs)
     path = find_protocol(name, args.test_sets)
     if path is None:
         raise InputError(

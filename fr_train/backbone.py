@@ -6,11 +6,15 @@ arXiv 1801.07698; insightface ``arcface_torch/backbones/iresnet.py``; the SE var
 Legend: B batch, D embedding dimension, H W pixels.
 """
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from bench.config import Backbone
 from bench.errors import InputError
@@ -107,6 +111,25 @@ class Block(nn.Module):
         return residual + shortcut
 
 
+def _recomputing(block: nn.Module) -> tuple[AbstractContextManager, AbstractContextManager]:
+    """Contexts of a checkpointed block's two forward passes: the second must not count in the running statistics."""
+    return nullcontext(), _frozen_statistics(block)
+
+
+@contextmanager
+def _frozen_statistics(block: nn.Module) -> Iterator[None]:
+    norms = [module for module in block.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    before = [(n, n.momentum, count, count.clone()) for n in norms if (count := n.num_batches_tracked) is not None]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:  # the second pass ends by an exception as soon as it has all that it needs
+        for norm, momentum, count, earlier in before:
+            norm.momentum = momentum
+            count.copy_(earlier)
+
+
 class IResNet(nn.Module):
     """Stem, four stages, then BN - dropout - fully connected - BN whose weight stays at 1.
 
@@ -147,7 +170,7 @@ class IResNet(nn.Module):
         for name in ("layer1", "layer2", "layer3", "layer4"):
             for block in self.get_submodule(name).children():
                 if self.checkpointing and self.training:
-                    x = torch.utils.checkpoint.checkpoint(block, x, use_reentrant=False)
+                    x = checkpoint(block, x, use_reentrant=False, context_fn=partial(_recomputing, block))
                 else:
                     x = block(x)
         x = self.dropout(self.bn2(x).flatten(1))

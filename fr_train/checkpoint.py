@@ -24,11 +24,12 @@ _SETTINGS_KEY = "backbone"
 _PREFIXES = ("module.", "backbone.", "_orig_mod.")
 
 
-def save_backbone(path: str | Path, backbone: nn.Module, settings: Backbone) -> None:
-    """Write a backbone's weights and settings as safetensors; the file appears whole."""
+def save_backbone(path: str | Path, backbone: nn.Module, settings: Backbone, *, note: str = "") -> None:
+    """Write a backbone's weights and settings as safetensors, with a note if given; the file appears whole."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in backbone.state_dict().items()}
     with atomic_path(path) as temporary:
-        save_file(weights, temporary, metadata={_SETTINGS_KEY: settings.model_dump_json()})
+        metadata = {_SETTINGS_KEY: settings.model_dump_json()} | ({"note": note} if note else {})
+        save_file(weights, temporary, metadata=metadata)
 
 
 def load_backbone(path: str | Path) -> nn.Module:
@@ -73,14 +74,18 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str) 
     module.load_state_dict(weights)
 
 
-def read_torch_file(path: str | Path) -> Any:
+def read_torch_file(path: str | Path, *, mapped: bool = False) -> Any:
     """What ``torch.save`` wrote, with ``weights_only=True``: tensors and plain containers, no code.
+
+    Args:
+        path: The file.
+        mapped: Whether tensors stay on disk until they are used; for files of ours, which no one changes meanwhile.
 
     Raises:
         InputError: If the file is broken or holds anything else.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:160]
         raise InputError(f"{path} is not a whole file of tensors ({reason}); fetch it again") from None

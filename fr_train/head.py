@@ -4,7 +4,7 @@ Over several processes the identities are split in blocks (PartialFC, arXiv 2203
 the weights, sees the features of all, and computes its columns of the logits; the softmax is put together over the
 processes. So 300,000 identities need a share of the memory per process, and the loss and every gradient are those of
 one process with the whole batch. With ``sample_rate`` below 1, a step uses the identities in the batch and a random
-share of the others.
+share of the others, and holds logits and gradients of these alone.
 
 Legend: b faces of this process, B faces of all processes, C identities (here: of this process), D embedding dimension.
 """
@@ -24,6 +24,7 @@ from bench.errors import InputError
 from fr_train.augment import draw
 from fr_train.margin import Margin, make_margin
 
+_ROWS_AT_ONCE = 4096
 _CAN_COLLAPSE = ("arcface", "sphereface", "magface", "combined")
 
 
@@ -61,29 +62,45 @@ class Head(nn.Module):
             )
         self.num_identities, self.margin, self.sample_rate, self.seed = num_identities, margin, sample_rate, seed
         self.start, self.stop = (num_identities * (self.rank + i) // self.world_size for i in (0, 1))
-        weight = torch.empty(num_identities, embedding_dim).normal_(0, 0.01)  # the same draws in every process
-        self.weight = nn.Parameter(weight[self.start : self.stop].clone())
+        self.weight = nn.Parameter(self._initial(embedding_dim))
         self.used: Tensor | None = None
-        """Rows of ``weight`` that the last ``forward`` used; None for all."""
+        """Rows of ``weight`` that the step uses, ascending; None for all."""
+        self.active = self.weight
+        """The weights that the step uses, and that get its gradient: ``weight``, or a copy of its used rows."""
 
-    def forward(self, features: Tensor, labels: Tensor, step: int = 0) -> Tensor:
+    def _initial(self, embedding_dim: int) -> Tensor:
+        """This process's rows of N(0, 0.01); the same draws whatever the number of processes, never all in memory."""
+        block = torch.empty(self.stop - self.start, embedding_dim)
+        for start in range(0, self.num_identities, _ROWS_AT_ONCE):
+            rows = torch.empty(min(_ROWS_AT_ONCE, self.num_identities - start), embedding_dim).normal_(0, 0.01)
+            first, last = max(start, self.start), min(start + len(rows), self.stop)
+            if first < last:
+                block[first - self.start : last - self.start] = rows[first - start : last - start]
+        return block
+
+    def start_step(self, labels: Tensor, step: int) -> None:
+        """Choose the identities of a step; before its first ``forward``.
+
+        Args:
+            labels: Identities of all the faces of this process in the step, (b,).
+            step: Step of the run, for the sampling.
+        """
+        if self.sample_rate < 1:
+            self.used = self.sampled(self._columns(_gather(labels)), step)
+            self.active = nn.Parameter(self.weight.detach()[self.used])
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
         """Mean loss over the faces of all processes; each process gets the same value.
 
         Args:
             features: Of this process, not normalised, (b, D).
             labels: Identities, (b,), of all: 0 .. num_identities - 1.
-            step: Step of the run, for the sampling.
         """
-        features, labels = _gather_features(features.float()), _gather(labels)  # (B, D), (B,)
-        is_here = (labels >= self.start) & (labels < self.stop)
-        columns = torch.where(is_here, labels - self.start, -1)
-        weight: Tensor = self.weight
-        self.used = None
-        if self.sample_rate < 1:
-            self.used = self.sampled(columns, step)
-            weight = weight[self.used]
+        features, columns = _gather_features(features.float()), self._columns(_gather(labels))  # (B, D), (B,)
+        is_here = columns >= 0
+        if self.used is not None:
             columns = torch.where(is_here, torch.searchsorted(self.used, columns.clamp_min(0)), -1)
-        cosine = F.linear(F.normalize(features), F.normalize(weight))  # (B, C)
+        cosine = F.linear(F.normalize(features), F.normalize(self.active))  # (B, C)
         target = cosine.detach()[torch.arange(len(columns), device=columns.device), columns.clamp_min(0)]
         target = _sum_over_processes(torch.where(is_here, target, 0.0))
         logits, regularizer = self.margin(cosine, columns, features.norm(dim=1), target)
@@ -94,6 +111,10 @@ class Head(nn.Module):
             loss = loss + share + (weighted - share).detach()
         return loss
 
+    def _columns(self, labels: Tensor) -> Tensor:
+        """Row of ``weight`` of each label; -1 for those of other processes."""
+        return torch.where((labels >= self.start) & (labels < self.stop), labels - self.start, -1)
+
     def sampled(self, columns: Tensor, step: int) -> Tensor:
         """Identities of this process that this step uses, ascending: those in the batch, and a random share.
 
@@ -102,6 +123,7 @@ class Head(nn.Module):
         identities = np.arange(self.start, self.stop)
         used = draw(self.seed, step, identities, "identities", num_draws=1)[:, 0] < self.sample_rate
         used[columns[columns >= 0].cpu().numpy()] = True
+        used[0] |= not used.any()  # a softmax needs a column
         return torch.from_numpy(np.flatnonzero(used)).to(columns.device)
 
     def block(self, whole: Tensor) -> Tensor:
@@ -109,15 +131,22 @@ class Head(nn.Module):
         return whole[self.start : self.stop]
 
     @torch.no_grad()
-    def whole(self, block: Tensor) -> Tensor:
-        """The rows of all identities, put together from each process's block; every process must call."""
+    def whole(self, block: Tensor) -> Tensor | None:
+        """The rows of all identities, on the CPU of the first process; None in the others. Every process must call.
+
+        Blocks travel one after the other: a device never holds more than one of another process.
+        """
         if self.world_size == 1:
-            return block
-        padded = block.new_zeros(-(-self.num_identities // self.world_size), *block.shape[1:])
-        padded[: len(block)] = block
-        blocks = _gather(padded).split(len(padded))
+            return block.cpu()
         bounds = [self.num_identities * rank // self.world_size for rank in range(self.world_size + 1)]
-        return torch.cat([rows[: bounds[rank + 1] - bounds[rank]] for rank, rows in enumerate(blocks)])
+        blocks = []
+        for rank in range(self.world_size):
+            num_rows = bounds[rank + 1] - bounds[rank]
+            rows = block.contiguous() if rank == self.rank else block.new_empty(num_rows, *block.shape[1:])
+            dist.broadcast(rows, rank)
+            if self.rank == 0:
+                blocks.append(rows.cpu())
+        return torch.cat(blocks) if self.rank == 0 else None
 
     @torch.no_grad()
     def share_gradients(self) -> None:
@@ -128,14 +157,13 @@ class Head(nn.Module):
 
 
 @contextmanager
-def only_rows(optimizer: torch.optim.Optimizer, weight: nn.Parameter, used: Tensor | None) -> Iterator[None]:
-    """Within the block, the optimiser of ``weight`` steps these rows alone; the others keep weight and momentum."""
-    if used is None or weight.grad is None:
+def active_rows(optimizer: torch.optim.Optimizer, head: Head) -> Iterator[None]:
+    """Within the block, the optimiser of ``head.weight`` steps the used rows alone; others keep weight and momentum."""
+    used, weight, rows = head.used, head.weight, head.active
+    if used is None:
         yield
         return
     state = optimizer.state.pop(weight, {})
-    rows = nn.Parameter(weight.detach()[used])
-    rows.grad = weight.grad[used]
     optimizer.param_groups[0]["params"] = [rows]
     optimizer.state[rows] = {name: value[used] if _per_row(value, weight) else value for name, value in state.items()}
     yield

@@ -1,41 +1,38 @@
 """A face dataset and a recipe in, a recognition network out: ``model.safetensors`` and ``train.jsonl``.
 
-One process, or several under torchrun: the batch is global and each rank takes its share. A checkpoint is written after
-every epoch; an interrupted run goes on from it and, on a CPU, ends with the same bits as an uninterrupted one.
-
-Legend: B batch, C identities, D embedding dimension.
+One process, or several under torchrun: the batch is global and each rank takes its share. An interrupted run goes on
+from its last checkpoint, with as many processes as it then has; with as many as before, on a CPU, it ends with the same
+bits as an uninterrupted one.
 """
 
-import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import nn
 
-from bench.cards import flatten
-from bench.config import Optimizer, Recipe
+from bench.config import Recipe
+from bench.datasets import write_grid
 from bench.errors import InputError
-from bench.files import atomic_path, read_json_lines, write_text
-from bench.progress import progress
-from bench.records import Faces
-from fr_train.backbone import build_backbone
-from fr_train.checkpoint import read_torch_file, save_backbone
-from fr_train.data import Batch, FaceBatches
-from fr_train.head import Head, build_margin, only_rows
+from bench.progress import note, progress
+from bench.records import FACE_SIZE, Faces
+from bench.runtime import process_rank
+from fr_train.checkpoint import save_backbone
+from fr_train.data import Batch, FaceBatches, other_size
+from fr_train.engine import Engine
+from fr_train.journal import Journal
+from fr_train.options import RunOptions
+from fr_train.processes import process_group, union
+from fr_train.resume import Keeper
 from fr_train.schedule import lr_at
 
-CHECKPOINT_NAME = "checkpoint.pt"
-_LOG_SECONDS = 5.0
-_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+Validate = Callable[[nn.Module], dict[str, float]]
+"""Accuracies, fractions by protocol, of a network; called in every process at once."""
 
 
 @dataclass(frozen=True)
@@ -44,108 +41,19 @@ class TrainSummary:
 
     num_parameters: int
     num_images_seen: int
-    final_loss: float
+    earlier_seconds: float
+    """What interrupted runs took before this one."""
+    last_line: dict[str, Any]
+    """Of train.jsonl, and data_wait_share over the whole run."""
+    best: dict[str, Any] | None
+    """Epoch and accuracies of best.safetensors, if there were validations."""
+    data: dict[str, Any]
+    """What was met in the dataset: identities with one image, corrupt records skipped, size before resizing."""
 
-
-class _Run:
-    """Everything that changes during training, so that it can be saved and put back."""
-
-    def __init__(self, faces: Faces, recipe: Recipe, seed: int, device: torch.device) -> None:
-        self.recipe, self.seed, self.device, self.step = recipe, seed, device, 0
-        # oneDNN of torch 2.14 corrupts memory in the float32 backward of channels-last convolutions under 16 channels.
-        self.channels_last = recipe.channels_last and recipe.backbone.width >= 16
-        layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        self.backbone = build_backbone(recipe.backbone).to(device).to(memory_format=layout)
-        self.head = Head(
-            faces.num_identities,
-            recipe.backbone.embedding_dim,
-            build_margin(recipe.margin, faces.num_identities),
-            sample_rate=recipe.margin.sample_rate,
-            seed=seed,
-        ).to(device)
-        self.optimizer = _make_optimizer(_parameter_groups(self.backbone, self.head), recipe.optimizer)
-        self.head_optimizer = _make_optimizer([{"params": [self.head.weight]}], recipe.optimizer)
-        self.scaler = torch.amp.GradScaler(enabled=recipe.precision == "fp16")
-        self.ema = None
-        if recipe.ema_decay:
-            average = get_ema_multi_avg_fn(recipe.ema_decay)
-            self.ema = AveragedModel(self.backbone, multi_avg_fn=average, use_buffers=True)
-        self.wrapped_backbone = _distribute(self.backbone)
-
-    def update(self, batch: Batch, lr: float) -> dict[str, Tensor]:
-        """One step of the optimisers; loss and gradient norm of the backbone, still on the device."""
-        optimizers = (self.optimizer, self.head_optimizer)
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-            for group in optimizer.param_groups:
-                group["lr"] = lr
-        # Dropout depends on (seed, step, rank) alone, so a resumed run needs no generator state.
-        torch.manual_seed(int(np.random.SeedSequence([self.seed, self.step, self.head.rank]).generate_state(1)[0]))
-        settings = self.recipe.augmentation
-        images = batch.on(self.device, settings, self.seed, channels_last=self.channels_last)
-        autocast = _AUTOCAST.get(self.recipe.precision)
-        with torch.autocast(self.device.type, autocast, enabled=autocast is not None):
-            features = self.wrapped_backbone(images)
-        # The loss is a mean over all processes' faces: their gradients add up, but DistributedDataParallel averages.
-        features.register_hook(lambda gradient: gradient * self.head.world_size)
-        loss = self.head(features, batch.labels.to(self.device), self.step)
-        self.scaler.scale(loss).backward()
-        self.head.share_gradients()
-        for optimizer in optimizers:
-            self.scaler.unscale_(optimizer)
-        limit = self.recipe.optimizer.grad_clip or float("inf")
-        norm = nn.utils.clip_grad_norm_(self.backbone.parameters(), limit)
-        self.scaler.step(self.optimizer)
-        with only_rows(self.head_optimizer, self.head.weight, self.head.used):
-            self.scaler.step(self.head_optimizer)
-        self.scaler.update()
-        if self.ema is not None:
-            self.ema.update_parameters(self.backbone)
-        self.step += 1
-        return {"loss": loss.detach(), "grad_norm": norm}
-
-    def parts(self) -> dict[str, Any]:
-        """What a checkpoint holds besides the head, which is put together from all processes."""
-        named = {"backbone": self.backbone, "margin": self.head.margin, "optimizer": self.optimizer}
-        named["scaler"] = self.scaler
-        return named | ({"ema": self.ema} if self.ema is not None else {})
-
-    def save(self, path: Path) -> None:
-        """Write a checkpoint; it appears whole, and fits any number of processes. Every process must call."""
-        state = {name: part.state_dict() for name, part in self.parts().items()}
-        state |= {"step": self.step, "seed": self.seed, "recipe": self.recipe.model_dump_json()}
-        state["head"] = {"weight": self.head.whole(self.head.weight.detach())}
-        for name, value in self.head_optimizer.state[self.head.weight].items():
-            is_split = torch.is_tensor(value) and value.shape == self.head.weight.shape
-            state["head"][name] = self.head.whole(value) if is_split else value
-        if self.head.rank == 0:
-            with atomic_path(path) as temporary:
-                torch.save(state, temporary)
-
-    def restore(self, path: Path) -> None:
-        """Go on from a checkpoint; refuses one of another recipe, seed or dataset."""
-        state = read_torch_file(path)
-        before, now = flatten(json.loads(state["recipe"])), flatten(self.recipe.model_dump(mode="json"))
-        whole = state["head"]["weight"]
-        before |= {"seed": state["seed"], "num_identities": len(whole)}
-        now |= {"seed": self.seed, "num_identities": self.head.num_identities}
-        for field in sorted(before.keys() | now.keys()):
-            if before.get(field) != now.get(field):
-                raise InputError(
-                    f"{path} was trained with {field}={before.get(field)}, this run has {now.get(field)}; "
-                    "delete it to start anew, or train into another folder"
-                )
-        for name, part in self.parts().items():
-            part.load_state_dict(state[name])
-        parts = {
-            name: self.head.block(value).to(self.device)
-            if torch.is_tensor(value) and value.shape == whole.shape
-            else value
-            for name, value in state["head"].items()
-        }
-        self.head.weight.data.copy_(parts.pop("weight"))
-        self.head_optimizer.state[self.head.weight] = parts
-        self.step = state["step"]
+    @property
+    def final_loss(self) -> float | None:
+        """Loss of the last step."""
+        return self.last_line.get("loss")
 
 
 def train(
@@ -154,161 +62,132 @@ def train(
     directory: str | Path,
     *,
     seed: int,
-    device: str = "cpu",
-    num_workers: int | None = None,
-    log: Callable[[dict[str, float]], None] | None = None,
+    options: RunOptions | None = None,
+    validate: Validate | None = None,
 ) -> TrainSummary:
     """Train a backbone, or go on where an interrupted run stopped.
 
     Args:
         faces: The dataset.
         recipe: How to train.
-        directory: Gets checkpoint.pt, train.jsonl and at the end model.safetensors.
+        directory: Gets samples.png, checkpoint.pt, train.jsonl, best.safetensors and at the end model.safetensors.
         seed: Of weights, order and augmentation.
-        device: Torch device; under torchrun with GPUs, each rank takes its own.
-        num_workers: Processes that decode and augment; by default one per spare core, at most 8. Changes no bit.
-        log: Called with each line of train.jsonl as it is written.
+        options: How the run is carried out; without, on a CPU by the defaults.
+        validate: Measures a network on the test sets, by which best.safetensors is chosen.
 
     Raises:
-        InputError: If the batch does not fit the dataset, the checkpoint belongs to another run, or the loss is not
-            finite (the last good checkpoint is kept).
+        InputError: If recipe, options, dataset and processes do not fit each other, the checkpoint belongs to another
+            run, a record does not decode, memory runs out, or the loss is not finite (the last good checkpoint stays).
     """
-    directory = Path(directory)
-    rank, world_size, torch_device = _start_process(device)
-    batches = FaceBatches(
-        faces,
-        recipe.augmentation,
-        batch_size=recipe.batch_size,
-        epochs=recipe.schedule.epochs,
-        seed=seed,
-        rank=rank,
-        world_size=world_size,
-    )
-    with torch.random.fork_rng():
+    directory, options = Path(directory), options or RunOptions()
+    rank, world_size, _ = process_rank()
+    batches = FaceBatches(faces, recipe, seed=seed, rank=rank, world_size=world_size)
+    with process_group(options.device) as device, torch.random.fork_rng():
         torch.manual_seed(seed)
-        run = _Run(faces, recipe, seed, torch_device)
-        checkpoint = directory / CHECKPOINT_NAME
-        if checkpoint.exists():
-            run.restore(checkpoint)
-        journal = _Journal(directory / "train.jsonl", run.step, log, is_writing=rank == 0)
-        workers = min(8, max(1, (os.cpu_count() or 1) // world_size - 1)) if num_workers is None else num_workers
-        _loop(run, batches, journal, checkpoint, num_workers=workers, is_writing=rank == 0)
-    trained = run.ema.module if run.ema is not None else run.backbone
+        engine = Engine(faces.num_identities, recipe, options, seed=seed, device=device)
+        keeper = Keeper(directory, engine, options.checkpoint_minutes)
+        data = _look_at(faces)
+        if rank == 0 and engine.step == 0:
+            _announce(data, faces)
+            write_grid(directory / "samples.png", batches.sample_grid())
+        journal = Journal(directory / "train.jsonl", engine.step, device, is_writing=rank == 0)
+        _loop(engine, batches, journal, keeper, validate)
+        corrupt = union(keeper.corrupt)
     if rank == 0:
-        save_backbone(directory / "model.safetensors", trained, recipe.backbone)
-    if dist.is_initialized():
-        dist.destroy_process_group()
-    num_parameters = sum(parameter.numel() for parameter in run.backbone.parameters())
-    return TrainSummary(num_parameters, run.step * recipe.batch_size, journal.last_loss)
+        save_backbone(directory / "model.safetensors", engine.trained, recipe.backbone)
+    return TrainSummary(
+        num_parameters=sum(parameter.numel() for parameter in engine.backbone.parameters()),
+        num_images_seen=engine.step * recipe.batch_size,
+        earlier_seconds=keeper.earlier_seconds,
+        last_line=journal.last | {"data_wait_share": journal.data_wait_share},
+        best=keeper.best,
+        data=data | ({"num_corrupt_skipped": len(corrupt)} if recipe.skip_corrupt else {}),
+    )
 
 
-def _loop(
-    run: _Run, batches: FaceBatches, journal: "_Journal", checkpoint: Path, *, num_workers: int, is_writing: bool
-) -> None:
-    """Every step that is left, a line in the journal now and then, a checkpoint after every epoch."""
-    recipe, size = run.recipe, run.recipe.batch_size
-    run.wrapped_backbone.train()
-    run.head.train()
-    loader = iter(batches.loader(run.step, num_workers=num_workers))
-    with progress(desc="train", total=len(batches) * size, initial=run.step * size) as bar:
-        while run.step < len(batches):
-            start = time.perf_counter()
-            batch = next(loader)
-            waited = time.perf_counter() - start
-            lr = lr_at(
-                run.step,
-                steps_per_epoch=batches.steps_per_epoch,
-                base_lr=recipe.optimizer.lr,
-                schedule=recipe.schedule,
-            )
-            values = run.update(batch, lr)
+def _loop(engine: Engine, batches: FaceBatches, journal: Journal, keeper: Keeper, validate: Validate | None) -> None:
+    """Every step that is left, a line in the journal now and then, a checkpoint after every epoch or some minutes."""
+    recipe, size = engine.recipe, engine.recipe.batch_size
+    with progress(desc="train", total=len(batches) * size, initial=engine.step * size) as bar:
+        for batch, waited in _timed(batches.stream(engine.step, num_workers=_num_workers(engine))):
+            lr = _lr(engine.step, batches, recipe)
+            values = engine.update(batch, lr)
             bar.update(size)
-            epoch_ends = run.step % batches.steps_per_epoch == 0
-            row = journal.add(run.step, size, waited, values, lr, is_due=epoch_ends)
-            if row:
-                bar.set_postfix(loss=f"{row['loss']:.2f}", lr=f"{lr:.1e}", refresh=False)
-            if epoch_ends:
-                run.save(checkpoint)
+            journal.count(size, waited)
+            _note_corrupt(batch, keeper)
+            epoch, step_in_epoch = divmod(engine.step, batches.steps_per_epoch)
+            saves = keeper.is_time() or step_in_epoch == 0
+            if not (saves or journal.is_due):
+                continue
+            _check_finite(engine, batches)
+            line = journal.line(engine.step, values | {"lr": lr})
+            if validate is not None and step_in_epoch == 0 and _validates(epoch, engine):
+                accuracies = validate(engine.trained)
+                keeper.keep_if_best(epoch, accuracies)
+                line |= {f"{name}/accuracy": round(value, 6) for name, value in accuracies.items()}
+                line["mean/accuracy"] = round(float(np.mean(list(accuracies.values()))), 6)
+            journal.write(line)
+            bar.set_postfix(loss=f"{line['loss']:.2f}", lr=f"{lr:.1e}", refresh=False)
+            if saves:
+                keeper.save()
 
 
-class _Journal:
-    """train.jsonl: a line every few seconds and at the end of every epoch."""
-
-    def __init__(
-        self, path: Path, step: int, log: Callable[[dict[str, float]], None] | None, *, is_writing: bool
-    ) -> None:
-        self._path, self._log, self._is_writing = path, log, is_writing
-        kept = [row for row in read_json_lines(path) if row["step"] <= step] if path.exists() else []
-        self.last_loss = kept[-1]["loss"] if kept else float("nan")
-        if is_writing:
-            write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
-        self._reset()
-
-    def _reset(self) -> None:
-        self._start, self._waited, self._images = time.perf_counter(), 0.0, 0
-
-    def add(
-        self, step: int, images: int, waited: float, values: dict[str, Tensor], lr: float, *, is_due: bool
-    ) -> dict[str, float] | None:
-        """Count a step; returns the line if one is due.
-
-        Raises:
-            InputError: If the loss is not finite.
-        """
-        self._waited += waited
-        self._images += images
-        seconds = time.perf_counter() - self._start
-        if not is_due and seconds < _LOG_SECONDS:
-            return None
-        row = {name: float(value) for name, value in values.items()}
-        if not torch.isfinite(torch.tensor(row["loss"])):
-            raise InputError(
-                f"loss is {row['loss']} at step {step}, lr {lr:g}; the last checkpoint is kept; "
-                "lower recipe.optimizer.lr or give warmup_epochs"
-            )
-        self.last_loss = row["loss"]
-        row |= {"lr": lr, "images_per_second": self._images / seconds, "data_wait_share": self._waited / seconds}
-        row = {"step": step, "time": round(time.time(), 2)} | {key: round(value, 6) for key, value in row.items()}
-        if self._is_writing:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-            if self._log:
-                self._log(row)
-        self._reset()
-        return row
+def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
+    """Each batch, and the seconds that were spent waiting for it."""
+    while True:
+        start = time.perf_counter()
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        yield batch, time.perf_counter() - start
 
 
-def _parameter_groups(backbone: nn.Module, head: Head) -> list[dict[str, Any]]:
-    """All parameters but the class weights; weight decay spares the batch norms, as the reference does."""
-    norms = [module for module in backbone.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    spared = {id(parameter) for module in norms for parameter in module.parameters()}
-    trained = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
-    margin = list(head.margin.parameters())
-    return [
-        {"params": [parameter for parameter in trained if id(parameter) not in spared] + margin},
-        {"params": [parameter for parameter in trained if id(parameter) in spared], "weight_decay": 0.0},
-    ]
+def _lr(step: int, batches: FaceBatches, recipe: Recipe) -> float:
+    per_epoch = batches.steps_per_epoch
+    return lr_at(step, steps_per_epoch=per_epoch, base_lr=recipe.optimizer.lr, schedule=recipe.schedule)
 
 
-def _make_optimizer(groups: list[dict[str, Any]], settings: Optimizer) -> torch.optim.Optimizer:
-    if settings.kind == "adamw":
-        return torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay)
-    return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
+def _num_workers(engine: Engine) -> int:
+    """One per core that the ranks of this machine leave, at most 8."""
+    if engine.options.num_workers is not None:
+        return engine.options.num_workers
+    num_local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return min(8, max(1, len(os.sched_getaffinity(0)) // num_local - 1))
 
 
-def _start_process(device: str) -> tuple[int, int, torch.device]:
-    """Rank, number of ranks, and the device of this process; joins the group that torchrun describes."""
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    if world_size == 1:
-        return 0, 1, torch.device(device)
-    if device == "cuda":
-        device = f"cuda:{os.environ['LOCAL_RANK']}"
-        torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-    return dist.get_rank(), world_size, torch.device(device)
+def _validates(epoch: int, engine: Engine) -> bool:
+    every, epochs = engine.options.validate_every, engine.recipe.schedule.epochs
+    return 0 < every <= epochs and (epoch % every == 0 or epoch == epochs)
 
 
-def _distribute(module: nn.Module) -> nn.Module:
-    if not dist.is_initialized():
-        return module
-    return DistributedDataParallel(module, broadcast_buffers=False)
+def _check_finite(engine: Engine, batches: FaceBatches) -> None:
+    """Stop at a loss that is not finite; the same in every process, for all have the same loss."""
+    step = int(engine.first_bad_step)
+    if step < engine.step:
+        lr = _lr(step, batches, engine.recipe)
+        raise InputError(
+            f"loss is not finite at step {step}, lr {lr:g}; the last checkpoint is kept; "
+            "lower recipe.optimizer.lr or give warmup_epochs"
+        )
+
+
+def _look_at(faces: Faces) -> dict[str, Any]:
+    counts = np.bincount(faces.identity_ids, minlength=faces.num_identities)
+    size = other_size(faces)
+    data: dict[str, Any] = {"num_single_image_identities": int((counts == 1).sum())}
+    return data | ({"resized_from": f"{size[0]} x {size[1]}"} if size else {})
+
+
+def _announce(data: dict[str, Any], faces: Faces) -> None:
+    if data["num_single_image_identities"]:
+        note(f"train: {data['num_single_image_identities']} of {faces.num_identities} identities have one image")
+    if "resized_from" in data:
+        note(f"train: faces are {data['resized_from']}, resized to {FACE_SIZE} x {FACE_SIZE}")
+
+
+def _note_corrupt(batch: Batch, keeper: Keeper) -> None:
+    for index, problem in batch.corrupt.items():
+        if index not in keeper.corrupt:
+            note(f"train: skipped, the next face stands in: {problem}")
+    keeper.corrupt |= batch.corrupt

@@ -25,7 +25,7 @@ from bench.files import atomic_path
 from bench.progress import progress
 from bench.records import decode_image
 from generate.people import Factors, coarse_look, draw_factors, draw_identity
-from generate.render import PROTOCOL_IDENTITIES
+from generate.render import PROTOCOL_IDENTITIES, RENDER_VERSION
 from generate.render_dataset import Job, render_jpegs
 
 NUM_FOLDS = 10
@@ -63,6 +63,12 @@ def write_protocol(name: str, directory: str | Path) -> Path:
         np.save(temporary / f"{name}.npy", faces)
         (temporary / "issame.txt").write_text("".join(f"{int(pair.is_genuine)}\n" for pair in pairs))
     return target
+
+
+def rendered_protocol(name: str, runs: Path) -> Path:
+    """The folder of a protocol below ``runs``; rendered if it is not there."""
+    directory = runs / "protocols" / f"render_v{RENDER_VERSION}"
+    return directory / name if (directory / name).exists() else write_protocol(name, directory)
 
 
 def draw_pairs(name: str) -> list[Pair]:

@@ -1,38 +1,33 @@
 """Training: deterministic, resumable bit for bit, learns, and says what is wrong."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from bench_faces import make_faces
+from PIL import Image
+from safetensors import safe_open
+from training import assert_same, tiny_recipe, weights_of
 
-from bench.config import Recipe
 from bench.errors import InputError
 from bench.files import read_json_lines
-from fr_train import train as trainer
+from bench.records import FaceWriter, encode_jpeg, open_faces
+from fr_train import journal
 from fr_train.checkpoint import load_backbone
-from fr_train.data import FaceBatches
+from fr_train.options import RunOptions
 from fr_train.schedule import lr_at
 from fr_train.train import train
 
-
-def tiny_recipe(**changes):
-    settings = {
-        "backbone": {"depth": 18, "width": 4, "embedding_dim": 16, "dropout": 0.2},
-        "margin": {"margin": 0.2, "scale": 16.0},
-        "schedule": {"kind": "step", "epochs": 2, "drop_epochs": [2]},
-        "batch_size": 8,
-        "augmentation": {"crop": 0.3, "low_resolution": 0.3, "photometric": 0.3},
-    }
-    return Recipe.model_validate(settings | changes)
+GOLDEN = Path(__file__).parent / "golden"
 
 
 @pytest.fixture(autouse=True, scope="module")
 def one_line_per_epoch():
     """On a slow machine the journal would have more lines."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "_LOG_SECONDS", float("inf"))
+        patch.setattr(journal, "SECONDS_BETWEEN_LINES", float("inf"))
         yield
 
 
@@ -41,22 +36,10 @@ def faces(tmp_path_factory):
     return make_faces(tmp_path_factory.mktemp("faces"), num_identities=4, images_per_identity=6)
 
 
-def weights_of(directory):
-    return {
-        name: tensor.clone() for name, tensor in load_backbone(directory / "model.safetensors").state_dict().items()
-    }
-
-
-def assert_same(first, second):
-    assert first.keys() == second.keys()
-    for name in first:
-        assert torch.equal(first[name], second[name]), name
-
-
 @pytest.fixture(scope="module")
 def finished(faces, tmp_path_factory):
     directory = tmp_path_factory.mktemp("finished")
-    return directory, train(faces, tiny_recipe(), directory, seed=0, num_workers=0)
+    return directory, train(faces, tiny_recipe(), directory, seed=0, options=RunOptions(num_workers=0))
 
 
 def test_the_summary_and_the_journal(finished):
@@ -70,12 +53,12 @@ def test_the_summary_and_the_journal(finished):
 
 
 def test_the_same_seed_gives_the_same_bits_whatever_the_workers(finished, faces, tmp_path):
-    train(faces, tiny_recipe(), tmp_path, seed=0, num_workers=2)
+    train(faces, tiny_recipe(), tmp_path, seed=0, options=RunOptions(num_workers=2))
     assert_same(weights_of(finished[0]), weights_of(tmp_path))
 
 
 def test_another_seed_gives_other_weights(finished, faces, tmp_path):
-    train(faces, tiny_recipe(), tmp_path, seed=1, num_workers=0)
+    train(faces, tiny_recipe(), tmp_path, seed=1, options=RunOptions(num_workers=0))
     first, second = weights_of(finished[0]), weights_of(tmp_path)
     assert any(not torch.equal(first[name], second[name]) for name in first)
 
@@ -83,27 +66,8 @@ def test_another_seed_gives_other_weights(finished, faces, tmp_path):
 def test_global_randomness_is_left_alone(faces, tmp_path):
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
-    train(faces, tiny_recipe(), tmp_path, seed=0, num_workers=0)
+    train(faces, tiny_recipe(), tmp_path, seed=0, options=RunOptions(num_workers=0))
     assert torch.equal(before, torch.random.get_rng_state())
-
-
-def test_an_interrupted_run_ends_with_the_same_bits(finished, faces, tmp_path, monkeypatch):
-    real, steps = trainer._Run.update, []
-
-    def dies_in_the_second_epoch(self, batch, lr):
-        steps.append(self.step)
-        if len(steps) == 5:
-            raise KeyboardInterrupt
-        return real(self, batch, lr)
-
-    monkeypatch.setattr(trainer._Run, "update", dies_in_the_second_epoch)
-    with pytest.raises(KeyboardInterrupt):
-        train(faces, tiny_recipe(), tmp_path, seed=0, num_workers=0)
-    assert not (tmp_path / "model.safetensors").exists()
-    train(faces, tiny_recipe(), tmp_path, seed=0, num_workers=0)
-    assert steps == [0, 1, 2, 3, 4, 3, 4, 5]
-    assert_same(weights_of(finished[0]), weights_of(tmp_path))
-    assert [row["step"] for row in read_json_lines(tmp_path / "train.jsonl")] == [3, 6]
 
 
 @pytest.mark.slow
@@ -112,63 +76,16 @@ def test_it_learns(tmp_path):
     recipe = tiny_recipe(
         schedule={"kind": "polynomial", "epochs": 8, "warmup_epochs": 1}, augmentation={"erasing": {"probability": 0}}
     )
-    train(faces, recipe, tmp_path, seed=0, num_workers=0)
+    train(faces, recipe, tmp_path, seed=0, options=RunOptions(num_workers=0))
     rows = read_json_lines(tmp_path / "train.jsonl")
     assert rows[-1]["loss"] < 0.3 * rows[0]["loss"]
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"optimizer": {"lr": 0.05}}, r"optimizer\.lr=0\.1, this run has 0\.05; delete it to start anew"),
-        ({"backbone": {"depth": 34, "width": 4, "embedding_dim": 16}}, r"backbone\.depth=18, this run has 34"),
-    ],
-)
-def test_a_checkpoint_of_another_recipe_is_refused(finished, faces, changes, message):
-    with pytest.raises(InputError, match=message):
-        train(faces, tiny_recipe(**changes), finished[0], seed=0, num_workers=0)
-
-
-def test_a_checkpoint_of_another_dataset_is_refused(finished, tmp_path):
-    other = make_faces(tmp_path, num_identities=5, images_per_identity=5)
-    with pytest.raises(InputError, match=r"num_identities=4, this run has 5"):
-        train(other, tiny_recipe(), finished[0], seed=0, num_workers=0)
-
-
-def test_a_broken_checkpoint_is_named(finished, faces, tmp_path):
-    (tmp_path / "checkpoint.pt").write_bytes((finished[0] / "checkpoint.pt").read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"checkpoint\.pt is not a whole file of tensors"):
-        train(faces, tiny_recipe(), tmp_path, seed=0, num_workers=0)
-
-
 def test_a_loss_that_is_not_finite_stops_the_run(faces, tmp_path):
     recipe = tiny_recipe(optimizer={"lr": 1e30, "grad_clip": None})
-    with pytest.raises(InputError, match=r"loss is (nan|inf) at step \d+.*lower recipe\.optimizer\.lr"):
-        train(faces, recipe, tmp_path, seed=0, num_workers=0)
+    with pytest.raises(InputError, match=r"loss is not finite at step \d+, lr 1e\+30; .*lower recipe\.optimizer\.lr"):
+        train(faces, recipe, tmp_path, seed=0, options=RunOptions(num_workers=0))
     assert not (tmp_path / "model.safetensors").exists()
-
-
-@pytest.mark.parametrize("changes", [{"batch_size": 25}])
-def test_a_batch_larger_than_the_dataset(faces, tmp_path, changes):
-    with pytest.raises(InputError, match=r"batch_size=25 exceeds the dataset of 24 faces"):
-        train(faces, tiny_recipe(**changes), tmp_path, seed=0, num_workers=0)
-
-
-def test_batches_cover_every_epoch_once_and_ranks_share_them(faces):
-    settings = {"batch_size": 8, "epochs": 2, "seed": 3}
-    whole = FaceBatches(faces, tiny_recipe().augmentation, **settings)
-    ranks = [FaceBatches(faces, tiny_recipe().augmentation, **settings, rank=r, world_size=2) for r in (0, 1)]
-    for epoch in (0, 1):
-        seen = np.concatenate([whole[step].indices for step in range(3 * epoch, 3 * epoch + 3)])
-        assert sorted(seen) == list(range(24))
-    for step in (0, 4):
-        for rank, batches in enumerate(ranks):
-            share = batches[step]
-            assert share.indices.tolist() == whole[step].indices[rank::2].tolist()
-            assert torch.equal(share.faces, whole[step].faces[rank::2])
-    assert not np.array_equal(whole[0].indices, whole[3].indices)
-    with pytest.raises(InputError, match=r"batch_size=8 is global and does not divide by 3 processes"):
-        FaceBatches(faces, tiny_recipe().augmentation, **settings, world_size=3)
 
 
 def test_the_published_schedule():
@@ -191,12 +108,120 @@ def test_the_polynomial_schedule_rises_and_falls():
 )
 def test_every_margin_takes_a_step(faces, tmp_path, kind):
     recipe = tiny_recipe(margin={"kind": kind, "margin": 0.2, "scale": 16.0}, schedule={"epochs": 1})
-    assert np.isfinite(train(faces, recipe, tmp_path, seed=0, num_workers=0).final_loss)
+    assert np.isfinite(train(faces, recipe, tmp_path, seed=0, options=RunOptions(num_workers=0)).final_loss)
 
 
 @pytest.mark.parametrize(
     "changes", [{"precision": "bf16"}, {"ema_decay": 0.9}, {"optimizer": {"kind": "adamw", "lr": 0.001}}]
 )
 def test_options_take_a_step(faces, tmp_path, changes):
-    train(faces, tiny_recipe(schedule={"epochs": 1}, **changes), tmp_path, seed=0, num_workers=0)
+    train(faces, tiny_recipe(schedule={"epochs": 1}, **changes), tmp_path, seed=0, options=RunOptions(num_workers=0))
     assert json.loads((tmp_path / "train.jsonl").read_text())["step"] == 3
+
+
+def test_the_network_is_shown_what_it_sees_before_the_first_step(finished):
+    with Image.open(finished[0] / "samples.png") as image:
+        assert image.size == (8 * 114 + 2, 116)
+
+
+@pytest.mark.parametrize("validate_every", [1, 2])
+def test_validation_changes_nothing_but_keeps_the_best_apart(finished, faces, tmp_path, validate_every):
+    means = iter([0.75, 0.5])
+    seen = []
+
+    def validate(network):
+        seen.append(network.training)
+        network.eval()
+        network(torch.zeros(2, 3, 112, 112))
+        return {"lfw": next(means), "cfp_fp": 0.5}
+
+    options = RunOptions(num_workers=0, validate_every=validate_every)
+    summary = train(faces, tiny_recipe(), tmp_path, seed=0, options=options, validate=validate)
+    assert len(seen) == 2 // validate_every
+    assert_same(weights_of(finished[0]), weights_of(tmp_path))
+    rows = read_json_lines(tmp_path / "train.jsonl")
+    first = rows[validate_every - 1]
+    assert (first["lfw/accuracy"], first["cfp_fp/accuracy"], first["mean/accuracy"]) == (0.75, 0.5, 0.625)
+    assert summary.best == {
+        "epoch": validate_every,
+        "mean_accuracy": 0.625,
+        "accuracies": {"lfw": 0.75, "cfp_fp": 0.5},
+        "weights": "best.safetensors",
+        "note": "chosen on the test sets: for study, not for a leaderboard",
+    }
+    with safe_open(tmp_path / "best.safetensors", framework="pt") as file:
+        assert f"epoch {validate_every}; chosen on the test sets" in file.metadata()["note"]
+    best, last = weights_of(tmp_path, "best.safetensors"), weights_of(tmp_path)
+    assert all(torch.equal(best[name], last[name]) for name in last) == (validate_every == 2)
+
+
+def test_a_run_shorter_than_the_interval_is_not_validated(faces, tmp_path):
+    def validate(network):
+        raise AssertionError
+
+    summary = train(faces, tiny_recipe(), tmp_path, seed=0, options=RunOptions(num_workers=0), validate=validate)
+    assert summary.best is None
+    assert not (tmp_path / "best.safetensors").exists()
+
+
+def test_identities_with_one_image_and_other_sizes_are_said_once_and_counted(tmp_path, capsys):
+    with FaceWriter(tmp_path / "faces.lmdb") as writer:
+        for identity in (0, 0, 0, 1, 1, 1, 2, 3):
+            writer.write(encode_jpeg(np.full((96, 80, 3), 30 * identity, np.uint8)), identity)
+    faces = open_faces(tmp_path / "faces.lmdb")
+    summary = train(faces, tiny_recipe(batch_size=4), tmp_path, seed=0, options=RunOptions(num_workers=0))
+    assert summary.data == {"num_single_image_identities": 2, "resized_from": "80 x 96"}
+    said = capsys.readouterr().err.splitlines()
+    assert said.count("train: 2 of 4 identities have one image") == 1
+    assert said.count("train: faces are 80 x 96, resized to 112 x 112") == 1
+
+
+def corrupted(tmp_path):
+    """Twelve faces, of which the third is cut short."""
+    with FaceWriter(tmp_path / "faces.lmdb") as writer:
+        for index in range(12):
+            encoded = encode_jpeg(np.full((112, 112, 3), 20 * index, np.uint8))
+            writer.write(encoded[: len(encoded) // 2] if index == 2 else encoded, index % 2)
+    return open_faces(tmp_path / "faces.lmdb")
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_corrupt_record_stops_the_run_and_is_named(tmp_path, num_workers):
+    with pytest.raises(InputError, match=r"^\S+faces\.lmdb key 2 does not decode .*; replace it or mask it out$"):
+        train(
+            corrupted(tmp_path),
+            tiny_recipe(batch_size=4),
+            tmp_path,
+            seed=0,
+            options=RunOptions(num_workers=num_workers),
+        )
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_corrupt_records_are_skipped_where_the_recipe_says_so(tmp_path, capsys):
+    recipe = tiny_recipe(batch_size=4, skip_corrupt=True)
+    summary = train(corrupted(tmp_path), recipe, tmp_path, seed=0, options=RunOptions(num_workers=0))
+    assert summary.data["num_corrupt_skipped"] == 1
+    said = [line for line in capsys.readouterr().err.splitlines() if "key 2 does not decode" in line]
+    assert len(said) == 1
+
+
+def test_the_loss_curve_of_twenty_steps_is_the_stored_one(tmp_path, monkeypatch):
+    """Float32. Stored by this test's own lines with torch 2.14 on one thread of an x86 CPU.
+
+    Rounding grows with the steps: another number of threads moved a loss by up to 0.3 %, convolutions without oneDNN by
+    up to 0.8 %. Twice the learning rate moves the second loss by 6 % and later ones by up to 60 %.
+    """
+    monkeypatch.setattr(journal, "SECONDS_BETWEEN_LINES", 0)
+    faces = make_faces(tmp_path, num_identities=5, images_per_identity=8)
+    recipe = tiny_recipe(
+        backbone={"depth": 18, "width": 4, "embedding_dim": 16},
+        margin={"margin": 0.1, "scale": 8.0},
+        schedule={"kind": "polynomial", "epochs": 4, "warmup_epochs": 1},
+        optimizer={"lr": 0.002},
+    )
+    train(faces, recipe, tmp_path, seed=0, options=RunOptions(num_workers=0))
+    losses = [row["loss"] for row in read_json_lines(tmp_path / "train.jsonl")]
+    stored = json.loads((GOLDEN / "loss_curve.json").read_text())
+    assert len(losses) == 20
+    np.testing.assert_allclose(losses, stored, rtol=2e-2)

@@ -1,0 +1,155 @@
+"""Going on after an interruption: same bits after kill -9, other numbers of processes, and whose checkpoint it is."""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+from bench_faces import make_faces
+from training import assert_same, freeze_batch_norm, run_processes, tiny_recipe, weights_of
+
+from bench.errors import InputError
+from bench.files import read_json_lines
+from bench.records import open_faces
+from fr_train import journal, resume
+from fr_train.engine import Engine
+from fr_train.options import RunOptions
+from fr_train.train import train
+
+OPTIONS = RunOptions(num_workers=0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_line_per_epoch():
+    """On a slow machine the journal would have more lines."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal, "SECONDS_BETWEEN_LINES", float("inf"))
+        yield
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    return make_faces(tmp_path_factory.mktemp("faces"), num_identities=4, images_per_identity=6)
+
+
+@pytest.fixture(scope="module")
+def finished(faces, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("finished")
+    train(faces, tiny_recipe(), directory, seed=0, options=OPTIONS)
+    return directory
+
+
+class StopError(Exception):
+    """Stands for whatever ends a run."""
+
+
+def dies_at(step, patch, how):
+    """Steps are noted, and the one of that number ends the run; returns the notes."""
+    real, steps = Engine.update, []
+
+    def update(self, batch, lr):
+        steps.append(self.step)
+        if self.step == step:
+            how()
+        return real(self, batch, lr)
+
+    patch.setattr(Engine, "update", update)
+    return steps
+
+
+def stop():
+    raise StopError
+
+
+@pytest.mark.parametrize(("minutes", "resumes_at"), [(10, 3), (0, 4)])
+def test_an_interrupted_run_ends_with_the_same_bits(finished, faces, tmp_path, monkeypatch, minutes, resumes_at):
+    monkeypatch.setattr(resume, "_STEPS_BETWEEN_LOOKS", 2)
+    options = RunOptions(num_workers=0, checkpoint_minutes=minutes)
+    with monkeypatch.context() as patch, pytest.raises(StopError):
+        dies_at(5, patch, stop)
+        train(faces, tiny_recipe(), tmp_path, seed=0, options=options)
+    assert not (tmp_path / "model.safetensors").exists()
+    steps = dies_at(None, monkeypatch, stop)
+    summary = train(faces, tiny_recipe(), tmp_path, seed=0, options=options)
+    assert steps == list(range(resumes_at, 6))
+    assert_same(weights_of(finished), weights_of(tmp_path))
+    assert summary.earlier_seconds > 0
+    rows = read_json_lines(tmp_path / "train.jsonl")
+    whole = {row["step"]: row["loss"] for row in read_json_lines(finished / "train.jsonl")}
+    assert {row["step"]: row["loss"] for row in rows if row["step"] in whole} == whole
+
+
+def kill_in_the_second_epoch(faces_path, directory):
+    torch.set_num_threads(1)
+    resume._STEPS_BETWEEN_LOOKS = 1
+    with pytest.MonkeyPatch.context() as patch:
+        dies_at(5, patch, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        options = RunOptions(num_workers=1, checkpoint_minutes=0)
+        train(open_faces(faces_path), tiny_recipe(), directory, seed=0, options=options)
+
+
+def test_killed_in_the_middle_of_an_epoch(finished, faces, tmp_path, monkeypatch):
+    call = f"from test_fr_train_resume import *; kill_in_the_second_epoch({str(faces.path)!r}, {str(tmp_path)!r})"
+    done = subprocess.run([sys.executable, "-c", call], cwd=Path(__file__).parent, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    steps = dies_at(None, monkeypatch, stop)
+    train(faces, tiny_recipe(), tmp_path, seed=0, options=OPTIONS)
+    assert steps == [5]
+    assert_same(weights_of(finished), weights_of(tmp_path))
+
+
+def part_of_a_run(faces_path, directory, last_step):
+    """Train without what splitting a batch changes: batch norm's statistics and dropout."""
+    recipe = tiny_recipe(
+        backbone={"depth": 18, "width": 4, "embedding_dim": 16}, optimizer={"lr": 0.02}, margin={"sample_rate": 0.5}
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        freeze_batch_norm(patch)
+        dies_at(last_step, patch, stop)
+        with suppress(StopError):
+            train(open_faces(faces_path), recipe, directory, seed=0, options=OPTIONS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world_sizes", [(2, 1), (1, 2), (2, 2)])
+def test_a_run_goes_on_with_another_number_of_processes(faces, tmp_path, world_sizes):
+    part_of_a_run(faces.path, tmp_path / "whole", None)
+    for world_size, last_step in zip(world_sizes, (4, None), strict=True):
+        arguments = (faces.path, tmp_path / "split", last_step)
+        if world_size == 1:
+            part_of_a_run(*arguments)
+        else:
+            run_processes(part_of_a_run, world_size, *arguments)
+    whole, split = weights_of(tmp_path / "whole"), weights_of(tmp_path / "split")
+    for name in whole:
+        torch.testing.assert_close(split[name], whole[name], rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+    losses = [[row["loss"] for row in read_json_lines(tmp_path / run / "train.jsonl")] for run in ("whole", "split")]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimizer": {"lr": 0.05}}, r"optimizer\.lr=0\.1, this run has 0\.05; delete it to start anew"),
+        ({"backbone": {"depth": 34, "width": 4, "embedding_dim": 16}}, r"backbone\.depth=18, this run has 34"),
+    ],
+)
+def test_a_checkpoint_of_another_recipe_is_refused(finished, faces, changes, message):
+    with pytest.raises(InputError, match=message):
+        train(faces, tiny_recipe(**changes), finished, seed=0, options=RunOptions(num_workers=0))
+
+
+def test_a_checkpoint_of_another_dataset_is_refused(finished, tmp_path):
+    other = make_faces(tmp_path, num_identities=5, images_per_identity=5)
+    with pytest.raises(InputError, match=r"num_identities=4, this run has 5"):
+        train(other, tiny_recipe(), finished, seed=0, options=RunOptions(num_workers=0))
+
+
+def test_a_broken_checkpoint_is_named(finished, faces, tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes((finished / "checkpoint.pt").read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"checkpoint\.pt is not a whole file of tensors"):
+        train(faces, tiny_recipe(), tmp_path, seed=0, options=RunOptions(num_workers=0))
