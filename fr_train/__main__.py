@@ -52,7 +52,8 @@ def _train(
         summary = train(faces, benchmark.recipe, directory, seed=seed, options=options, validate=validation)
     if process_rank()[0] != 0:
         return  # the first process writes the card
-    stopwatch.carry("train", summary.earlier_seconds)
+    stopwatch.carry("train", summary.earlier_seconds - summary.validation_seconds)
+    stopwatch.carry("validate", summary.validation_seconds)
     card = ModelCard(
         **stages.train.card_header(scale=benchmark.name, seed=seed),
         cost=stopwatch.cost(images=summary.num_images_seen, phase="train", device=options.device),

@@ -5,6 +5,7 @@ be compiled and shared out over processes.
 """
 
 import copy
+import warnings
 
 import torch
 import torch.distributed as dist
@@ -65,7 +66,9 @@ def callable_for_steps(backbone: nn.Module, recipe: Recipe, options: RunOptions,
             faces = faces.to(memory_format=torch.channels_last)
         network = compiled(backbone, faces, AUTOCAST.get(recipe.precision))
     if dist.is_initialized():
-        network = DistributedDataParallel(network, broadcast_buffers=False, gradient_as_bucket_view=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # the new name of broadcast_buffers is not in torch 2.9
+            network = DistributedDataParallel(network, broadcast_buffers=False, gradient_as_bucket_view=True)
     return network
 
 

@@ -44,8 +44,8 @@ class Keeper:
         """Epoch, mean accuracy, accuracies and file of the best network so far."""
         self.corrupt: dict[int, str] = {}
         """Positions of records that had to be skipped, and what is wrong with each; of this process."""
-        self.earlier_seconds = 0.0
-        """What interrupted runs took up to the checkpoint."""
+        self.earlier_seconds = self.validation_seconds = 0.0
+        """What interrupted runs took up to the checkpoint; what validations took, then and since."""
         if self._path.exists():
             self._restore()
 
@@ -69,7 +69,12 @@ class Keeper:
             is_split = torch.is_tensor(value) and value.shape == head.weight.shape
             state["head"][name] = head.whole(value) if is_split else value
         seconds = self.earlier_seconds + time.perf_counter() - self._start
-        state["run"] = {"seconds": seconds, "best": self.best, "corrupt": union(self.corrupt)}
+        state["run"] = {
+            "seconds": seconds,
+            "validation_seconds": self.validation_seconds,
+            "best": self.best,
+            "corrupt": union(self.corrupt),
+        }
         if head.rank == 0:
             with atomic_path(self._path) as temporary:
                 torch.save(state, temporary)
@@ -108,8 +113,9 @@ class Keeper:
         head.weight.data.copy_(parts.pop("weight"))
         engine.head_optimizer.state[head.weight] = parts
         engine.step = state["step"]
-        run = {"seconds": 0.0, "best": None, "corrupt": {}} | state.get("run", {})
-        self.earlier_seconds, self.best, self.corrupt = run["seconds"], run["best"], run["corrupt"]
+        run = {"seconds": 0.0, "validation_seconds": 0.0, "best": None, "corrupt": {}} | state.get("run", {})
+        self.earlier_seconds, self.validation_seconds = run["seconds"], run["validation_seconds"]
+        self.best, self.corrupt = run["best"], run["corrupt"]
 
     def _refuse_others(self, state: dict[str, Any]) -> None:
         engine = self._engine

@@ -43,6 +43,8 @@ class TrainSummary:
     num_images_seen: int
     earlier_seconds: float
     """What interrupted runs took before this one."""
+    validation_seconds: float
+    """What validations took, in those and in this one."""
     last_line: dict[str, Any]
     """Of train.jsonl, and data_wait_share over the whole run."""
     best: dict[str, Any] | None
@@ -99,6 +101,7 @@ def train(
         num_parameters=sum(parameter.numel() for parameter in engine.backbone.parameters()),
         num_images_seen=engine.step * recipe.batch_size,
         earlier_seconds=keeper.earlier_seconds,
+        validation_seconds=keeper.validation_seconds,
         last_line=journal.last | {"data_wait_share": journal.data_wait_share},
         best=keeper.best,
         data=data | ({"num_corrupt_skipped": len(corrupt)} if recipe.skip_corrupt else {}),
@@ -122,7 +125,9 @@ def _loop(engine: Engine, batches: FaceBatches, journal: Journal, keeper: Keeper
             _check_finite(engine, batches)
             line = journal.line(engine.step, values | {"lr": lr})
             if validate is not None and step_in_epoch == 0 and _validates(epoch, engine):
+                start = time.perf_counter()
                 accuracies = validate(engine.trained)
+                keeper.validation_seconds += time.perf_counter() - start
                 keeper.keep_if_best(epoch, accuracies)
                 line |= {f"{name}/accuracy": round(value, 6) for name, value in accuracies.items()}
                 line["mean/accuracy"] = round(float(np.mean(list(accuracies.values()))), 6)

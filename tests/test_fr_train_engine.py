@@ -90,7 +90,7 @@ def test_a_compiled_backbone_learns_the_same(faces):
     engine = make_engine(recipe, RunOptions(compile=True))
     assert engine.network is not engine.backbone
     compiled_curve, state = after_steps(engine, faces)
-    torch.testing.assert_close(compiled_curve["loss"], curve["loss"], rtol=1e-3, atol=0)
+    torch.testing.assert_close(compiled_curve["loss"], curve["loss"], rtol=1e-2, atol=0)
     assert not any(name.startswith("_orig_mod") for name in state)
 
 

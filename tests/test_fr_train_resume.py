@@ -127,7 +127,10 @@ def test_a_run_goes_on_with_another_number_of_processes(faces, tmp_path, world_s
     whole, split = weights_of(tmp_path / "whole"), weights_of(tmp_path / "split")
     for name in whole:
         torch.testing.assert_close(split[name], whole[name], rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
-    losses = [[row["loss"] for row in read_json_lines(tmp_path / run / "train.jsonl")] for run in ("whole", "split")]
+    losses = [
+        {row["step"]: row["loss"] for row in read_json_lines(tmp_path / run / "train.jsonl") if row["step"] in (3, 6)}
+        for run in ("whole", "split")
+    ]
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
 
 
