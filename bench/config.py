@@ -53,6 +53,17 @@ class AttributeTargets(Settings):
     max_steps: Count = Field(30, description="optimiser steps per image before the best so far is taken")
 
 
+class ImageFilters(Settings):
+    """Which generated images are dropped, and counted; null switches a filter off."""
+
+    min_identity_cosine: float | None = Field(None, ge=-1, le=1, description="of an image to its identity vector")
+    min_quality: float | None = Field(None, ge=0, description="MagFace feature norm")
+    exact_duplicates: bool = True
+    near_duplicate_bits: int | None = Field(
+        None, ge=0, le=64, description="difference hashes (64 bits) as near as this"
+    )
+
+
 class GeneratorSettings(Settings):
     """What every kind of generator has."""
 
@@ -63,16 +74,22 @@ class GeneratorSettings(Settings):
 
 
 class Vec2FaceGenerator(GeneratorSettings):
-    """Faces from the Vec2Face generator."""
+    """Faces from the Vec2Face generator, or the published dataset of the same size."""
 
     kind: Literal["vec2face"]
+    source: Literal["generate", "hub"] = Field("generate", description="hub: download the published dataset instead")
+    revision: str = Field("main", description="commit, tag or branch of the authors' repository on the Hub")
     num_identities: Count
     images_per_identity: Count = 50
     identities: Literal["gaussian", "pca", "file"] = Field("gaussian", description="where identity vectors come from")
-    centers: str | None = Field(None, description="file of identity centres under WEIGHTS, for pca and file")
+    centers: str | None = Field(
+        None, description=".npy of identity centres under WEIGHTS, for pca and file; see generate centers"
+    )
     max_cosine: float = Field(0.3, gt=-1, lt=1, description="identity vectors more alike than this are dropped")
     perturbation: Perturbation = Perturbation()
     attributes: AttributeTargets = AttributeTargets()
+    filters: ImageFilters = ImageFilters()
+    precision: Literal["float32", "bf16"] = Field("float32", description="type of the generator's weights")
     generator_weights: str = "vec2face_generator.pth"
     identity_weights: str = "arcface-r100-glint360k.pth"
     quality_weights: str = "magface-r100-glint360k.pth"
@@ -82,7 +99,9 @@ class Vec2FaceGenerator(GeneratorSettings):
 
     @property
     def weight_files(self) -> list[str]:
-        """Files that must lie in WEIGHTS before generation can start."""
+        """Files that must lie in WEIGHTS before generation can start; a published dataset is fetched by the stage."""
+        if self.source == "hub":
+            return []
         files = [self.generator_weights, self.identity_weights, self.quality_weights]
         if self.attributes.pose_share > 0:
             files.append(self.pose_weights)

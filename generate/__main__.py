@@ -7,23 +7,21 @@ from typing import Any
 from bench.cards import DatasetCard, write_card
 from bench.cli import run, stage_parser
 from bench.config import Benchmark, FilesGenerator, RenderGenerator, Vec2FaceGenerator, load_benchmark
+from bench.files import write_text
 from bench.runtime import Stopwatch, choose_device, process_rank
 from bench.stages import Stage, plan_stages, stage_lock
+from generate.commands import add_commands
+from generate.dataset_card import README_NAME, render_readme
 from generate.training_commands import add_training_commands
 
 
 def main() -> int:
-    """Parse, make the dataset unless it is finished, write its card; or a sub-command."""
+    """Parse, make the dataset unless it is finished, write its card; or do a sub-command."""
     parser = stage_parser("generate", __doc__)
     commands = parser.add_subparsers(dest="command")
-    fetching = commands.add_parser("fetch", help="download released weights and datasets, by name")
-    fetching.add_argument("names", nargs="*", help="what to fetch (default: all that generating needs)")
-    fetching.add_argument("--weights", type=Path, default=Path("weights"), help="folder of downloaded weights")
-    fetching.add_argument("--revision", default="main", help="revision of the repository (default: main)")
+    add_commands(commands)
     add_training_commands(commands)
     args = parser.parse_args()
-    if args.command == "fetch":
-        return _fetch(args)
     if args.command:
         if told := args.run(args):
             print(told)
@@ -38,15 +36,6 @@ def main() -> int:
     return 0
 
 
-def _fetch(args: argparse.Namespace) -> int:
-    from bench.hub import fetch
-    from generate.fetch import GENERATION, find_file
-
-    for name in args.names or GENERATION:
-        print(fetch(find_file(name), args.weights, revision=args.revision))
-    return 0
-
-
 def _generate(benchmark: Benchmark, stage: Stage, args: argparse.Namespace) -> None:
     stopwatch = Stopwatch()
     with stopwatch.phase("faces"):
@@ -55,7 +44,13 @@ def _generate(benchmark: Benchmark, stage: Stage, args: argparse.Namespace) -> N
         return  # another process writes the card
     cost = stopwatch.cost(images=made["num_images"], phase="faces", device=made.pop("device", "cpu"))
     card = DatasetCard(**stage.card_header(scale=args.scale, seed=args.seed), cost=cost, **made)
+    if card.path == "faces.lmdb":
+        write_text(stage.directory / README_NAME, render_readme(card))
     print(f"generate: {write_card(stage.directory, card)}")
+    if isinstance(benchmark.generator, Vec2FaceGenerator):
+        from generate.engine import remove_parts
+
+        remove_parts(stage.directory)
 
 
 def _make_faces(benchmark: Benchmark, directory: Path, args: argparse.Namespace) -> dict[str, Any] | None:
@@ -99,23 +94,12 @@ def _render(generator: RenderGenerator, directory: Path, seed: int) -> dict[str,
 
 
 def _hsface(generator: Vec2FaceGenerator, directory: Path, args: argparse.Namespace) -> dict[str, Any] | None:
-    from bench.files import sha256
     from generate.hsface import make_dataset
 
     rank, world, device = process_rank(choose_device(args.device))
     where = {"seed": args.seed, "weights": args.weights, "device": device}
-    statistics = make_dataset(directory, generator, **where, rank=rank, world=world)
-    if statistics is None:
-        return None
-    return {
-        "name": f"HSFace {args.scale}",
-        "path": "faces.lmdb",
-        "num_images": statistics.pop("num_images"),
-        "num_identities": statistics.pop("num_identities"),
-        "content_sha256": sha256(directory / "faces.lmdb"),
-        "statistics": statistics,
-        "device": device,
-    }
+    made = make_dataset(directory, generator, **where, rank=rank, world=world)
+    return None if made is None else made | {"name": f"HSFace {args.scale}", "device": device}
 
 
 if __name__ == "__main__":

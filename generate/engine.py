@@ -28,7 +28,8 @@ from bench.datasets import sample_grid, write_grid
 from bench.errors import InputError
 from bench.files import read_json, write_json
 from bench.progress import progress
-from bench.records import encode_jpeg, open_faces
+from bench.records import LmdbFaces, encode_jpeg
+from bench.similarity import nearest_centers
 from bench.stages import stage_lock
 from generate import shards
 from generate.attrop import PRESETS, Estimator, Goal, Jobs, Outcomes, Preset, optimise
@@ -38,6 +39,8 @@ from generate.plan import Plan, center_jobs, identity_rows, image_jobs
 from generate.vec2face import Vec2Face
 
 _ENCODERS = 2
+_SEPARATION_SAMPLE = 10_000
+"""Identities for which the card states the nearest other one; all are compared when identities are chosen."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
@@ -73,18 +76,24 @@ def generate_dataset(
     Raises:
         InputError: If the folder holds another plan or is in use, too few identities stay apart, or vectors are bad.
     """
-    parts = Path(directory) / "parts"
+    directory = Path(directory)
+    parts = directory / "parts"
     with stage_lock(parts) if rank == 0 else nullcontext():
         run = _Run(plan, networks, parts, rank, world)
-        run.claim()
-        separation = run.make_identities()
-        run.make_images()
+        try:
+            run.claim()
+            separation = run.make_identities()
+            run.make_images()
+        except FileNotFoundError:
+            if run.is_over:  # all shards were there: the first process has joined and removed them by now
+                return None
+            raise
         if rank != 0:
             return None
         shards.wait_for(run.image_shards)
         num_images = plan.num_identities * plan.images_per_identity
-        statistics = shards.join_shards(run.image_shards, Path(directory), num_images)
-        write_grid(Path(directory) / "grid.png", sample_grid(open_faces(Path(directory) / "faces.lmdb")))
+        statistics = shards.join_shards(run.image_shards, directory, num_images)
+        write_grid(directory / "grid.png", sample_grid(LmdbFaces(directory / "faces.lmdb")))
         return statistics | separation
 
 
@@ -111,19 +120,24 @@ class _Run:
         torch.backends.cudnn.benchmark = False  # would choose kernels by timing, and so the last bits by chance
         torch.backends.cudnn.deterministic = True
         keep_freed_memory()
-        parts.mkdir(parents=True, exist_ok=True)
         self._plan, self._networks, self._parts = plan, networks, parts
         self._rank, self._world = rank, world
         self._preset: Preset = PRESETS[plan.preset]
+        self._on_done: Callable[[int], object] = lambda num_done: None
         num_shards = math.ceil(plan.num_identities / plan.identities_per_shard)
         self.image_shards = [parts / f"images-{index:06d}.parquet" for index in range(num_shards)]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the dataset was finished and its shards removed, as a process that comes late finds it."""
+        return self._rank != 0 and not self._parts.exists() and (self._parts.parent / "faces.lmdb").exists()
 
     def claim(self) -> None:
         """Write the plan into the folder (rank 0), or refuse a folder of another plan."""
         path = self._parts / "plan.json"
         if self._rank == 0 and not path.exists():
             write_json(path, {"fingerprint": self._plan.fingerprint, "plan": asdict(self._plan)})
-        shards.wait_for([path])
+        self._wait([path])
         if read_json(path)["fingerprint"] != self._plan.fingerprint:
             raise InputError(f"{self._parts} holds the shards of another plan; delete it or choose another folder")
 
@@ -133,49 +147,64 @@ class _Run:
         candidates_path, vectors_path = self._parts / "candidates.npy", self._parts / "vectors.npy"
         if self._rank == 0 and not candidates_path.exists():
             shards.write_array(candidates_path, self._draw_candidates())
-        shards.wait_for([candidates_path])
+        self._wait([candidates_path])
         candidates = np.load(candidates_path, mmap_mode="r")
         num_shards = math.ceil(len(candidates) / plan.identities_per_shard)
         paths = [self._parts / f"centers-{index:06d}.npz" for index in range(num_shards)]
         if not kept_path.exists():
-            self._make(paths, shards.has_arrays, lambda index: self._make_centers(paths[index], candidates, index))
+            make = lambda index: self._make_centers(paths[index], candidates, index)  # noqa: E731
+            self._make(paths, shards.has_arrays, make, lambda index: len(self._slice(index, len(candidates))))
         if self._rank == 0 and not kept_path.exists():
-            shards.wait_for(paths)
-            features = np.concatenate([np.load(path)["features"] for path in paths])
-            apart = separated(features, plan.max_cosine, device=self._networks.device)
-            kept = first_separated(
-                features, apart, plan.num_identities, max_cosine=plan.max_cosine, what="features of the images"
-            )
-            vectors = np.concatenate([np.load(path)["vectors"] for path in paths])
-            shards.write_array(vectors_path, vectors[kept])
+            self._wait(paths)
+            kept = self._keep_apart(shards.gather(paths, "features"))
+            shards.write_array(vectors_path, shards.gather(paths, "vectors")[kept])
             shards.write_array(kept_path, kept)
-        shards.wait_for([kept_path])
+        self._wait([kept_path])
         return self._describe_identities(paths) if self._rank == 0 else {}
 
     def make_images(self) -> None:
         """Second round: the shards of images."""
         kept = np.load(self._parts / "kept.npy")
         vectors = np.load(self._parts / "vectors.npy", mmap_mode="r")
-        self._make(self.image_shards, shards.has_images, lambda index: self._make_image_shard(index, kept, vectors))
+        make = lambda index: self._make_image_shard(index, kept, vectors)  # noqa: E731
+        num_images = lambda index: len(self._slice(index, len(kept))) * self._plan.images_per_identity  # noqa: E731
+        self._make(self.image_shards, shards.has_images, make, num_images)
 
-    def _make(self, paths: list[Path], is_whole: Callable[[Path], bool], make: Callable[[int], None]) -> None:
-        """Make this rank's shards that are not there yet, with a bar over its identities."""
+    def _make(
+        self,
+        paths: list[Path],
+        is_whole: Callable[[Path], bool],
+        make: Callable[[int], None],
+        num_images: Callable[[int], int],
+    ) -> None:
+        """Make this rank's shards that are not there yet, with a bar over its images."""
         mine = range(self._rank, len(paths), self._world)
-        done = {index for index in mine if is_whole(paths[index])}
+        missing = [index for index in mine if not is_whole(paths[index])]
+        done = sum(num_images(index) for index in set(mine).difference(missing))
         desc = paths[0].stem.split("-")[0]
-        with progress(desc=desc, total=len(mine), initial=len(done), unit="shard") as bar:
-            for index in mine:
-                if index not in done:
-                    make(index)
-                    bar.update()
+        with progress(desc=desc, total=sum(map(num_images, mine)), initial=done) as bar:
+            self._on_done = bar.update
+            for index in missing:
+                make(index)
+
+    def _wait(self, paths: list[Path]) -> None:
+        shards.wait_for(paths, is_over=lambda: self.is_over)
+
+    def _keep_apart(self, features: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Numbers of the first candidates whose images' features are apart."""
+        plan = self._plan
+        apart = separated(features, plan.max_cosine, device=self._networks.device)
+        what = "features of the images"
+        return first_separated(features, apart, plan.num_identities, max_cosine=plan.max_cosine, what=what)
 
     def _draw_candidates(self) -> NDArray[np.float32]:
         """The first identity vectors that are apart, as many as needed and some spare."""
         plan, dim = self._plan, self._networks.generator.architecture.feature_dim
-        num = math.ceil(plan.num_identities * (1 + plan.spare_share))
+        first, num = plan.first_candidate, math.ceil(plan.num_identities * (1 + plan.spare_share))
         if plan.identities == "file" and plan.centers:
-            num = max(plan.num_identities, min(num, len(read_vectors(plan.centers, dim))))
-        vectors = sample_identities(num, plan.seed, kind=plan.identities, centers=plan.centers, feature_dim=dim)
+            num = max(plan.num_identities, min(num, len(read_vectors(plan.centers, dim)) - first))
+        drawn = sample_identities(first + num, plan.seed, kind=plan.identities, centers=plan.centers, feature_dim=dim)
+        vectors = drawn[first:]
         apart = separated(vectors, plan.max_cosine, device=self._networks.device)
         first_separated(vectors, apart, plan.num_identities, max_cosine=plan.max_cosine, what="identity vectors")
         return vectors[apart]
@@ -184,8 +213,10 @@ class _Run:
         plan = self._plan
         numbers = self._slice(index, len(candidates))
         vectors = np.asarray(candidates[numbers.start : numbers.stop])
-        jobs = center_jobs(plan, numbers, vectors)
-        out = self._optimise(jobs, batch_size=plan.attribute_batch, max_steps=plan.max_steps)
+        first = plan.first_candidate
+        jobs = center_jobs(plan, range(first + numbers.start, first + numbers.stop), vectors)
+        max_steps = plan.max_steps if plan.center_steps is None else plan.center_steps
+        out = self._optimise(jobs, batch_size=plan.attribute_batch, max_steps=max_steps)
         names = ("vectors", "features", "steps", "accepted", "identity_cosine")
         shards.write_arrays(path, **{name: getattr(out, name) for name in names}, **out.attributes)
 
@@ -193,7 +224,8 @@ class _Run:
         """Draw the images of one shard, judge them, encode them off this thread, write them."""
         plan = self._plan
         identities = self._slice(index, len(kept))
-        blocks = [identity_rows(plan, n, int(kept[n]), np.asarray(vectors[n])) for n in identities]
+        first = plan.first_candidate
+        blocks = [identity_rows(plan, n, first + int(kept[n]), np.asarray(vectors[n])) for n in identities]
         rows = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
         posed = np.isfinite(rows["target_yaw"])
         made = _Made(rows)
@@ -230,6 +262,7 @@ class _Run:
             batch_size=batch_size,
             max_steps=max_steps,
             device=networks.device,
+            on_done=self._on_done,
         )
 
     def _slice(self, shard: int, num: int) -> range:
@@ -249,7 +282,18 @@ class _Run:
             "centers_accepted": int(accepted.sum()),
             "center_steps_mean": float(steps.mean()),
             "center_identity_cosine_mean": float(cosine.mean()),
+            "nearest_identity": self._describe_separation(paths, kept),
         }
+
+    def _describe_separation(self, paths: list[Path], kept: NDArray[np.int64]) -> dict[str, Any]:
+        """Cosine of an identity to the nearest other one, by the features of their images; of the first identities."""
+        num = min(len(kept), _SEPARATION_SAMPLE)
+        if num < 2:
+            return {"num_identities": num, "cosine_mean": None, "cosine_max": None}
+        shown = paths[: int(kept[num - 1]) // self._plan.identities_per_shard + 1]
+        features = shards.gather(shown, "features")[kept[:num]]
+        cosines, _ = nearest_centers(features, features, own=np.arange(num), device=self._networks.device)
+        return {"num_identities": num, "cosine_mean": float(cosines.mean()), "cosine_max": float(cosines.max())}
 
 
 class _Made:

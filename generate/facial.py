@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 
 from generate.hair import hair_color
-from generate.head import EYE_X, MOUTH_X, MOUTH_Y
+from generate.head_fields import EYE_X, MOUTH_X, MOUTH_Y
 from generate.people import Factors, Identity, aging, linear
 from generate.texture import Floats, blend, cell, column, gauss, line, noise, put, sample, smoothstep, tabulate
 

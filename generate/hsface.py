@@ -6,13 +6,23 @@ from typing import Any
 import torch
 
 from bench.config import Vec2FaceGenerator
+from bench.datasets import sample_grid, write_grid
 from bench.errors import InputError
 from bench.files import sha256
+from bench.hub import fetch, fetched_from
+from bench.records import open_faces
 from generate.engine import Networks, generate_dataset
 from generate.estimators import identity_estimator, quality_estimator, yaw_estimator
+from generate.fetch import find_file
 from generate.filters import Filters
+from generate.identities import sample_identities
+from generate.perturbation import MaskRatio, draw_masks
 from generate.plan import Plan
-from generate.vec2face import load_generator
+from generate.provenance import weight_provenance
+from generate.vec2face import NUM_GRID_TOKENS, load_generator
+
+_TYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
+_NUM_DEVIATION = 16
 
 
 def make_plan(settings: Vec2FaceGenerator, *, seed: int, weights: Path, digests: dict[str, str]) -> Plan:
@@ -39,7 +49,7 @@ def make_plan(settings: Vec2FaceGenerator, *, seed: int, weights: Path, digests:
         max_steps=targets.max_steps,
         pose_share=targets.pose_share,
         yaw_degrees=targets.yaw_degrees,
-        filters=Filters(),
+        filters=Filters(**settings.filters.model_dump()),
         batch_size=settings.batch_size,
         jpeg_quality=settings.jpeg_quality,
         weights=digests,
@@ -58,28 +68,52 @@ def weight_digests(settings: Vec2FaceGenerator, weights: Path) -> dict[str, str]
     return {name: sha256(weights / name) for name in settings.weight_files}
 
 
-def load_networks(
-    settings: Vec2FaceGenerator, weights: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32
-) -> Networks:
-    """The networks of the settings, on their device.
+def load_networks(settings: Vec2FaceGenerator, weights: Path, *, device: str = "cpu") -> Networks:
+    """The networks of the settings, on their device; the estimators stay in float32 whatever the precision.
 
     Args:
         settings: Section ``generator`` of the benchmark.
         weights: Folder of weights.
         device: Where they run.
-        dtype: Type of the generator's weights; the estimators stay in float32.
 
     Raises:
         InputError: If a file is missing or holds other weights.
     """
     with_yaw = settings.attributes.pose_share > 0
     return Networks(
-        generator=load_generator(weights / settings.generator_weights, device=device, dtype=dtype),
+        generator=load_generator(weights / settings.generator_weights, device=device, dtype=_TYPES[settings.precision]),
         identity=identity_estimator(weights / settings.identity_weights, device),
         quality=quality_estimator(weights / settings.quality_weights, device),
         yaw=yaw_estimator(weights / settings.pose_weights, device) if with_yaw else None,
         device=device,
     )
+
+
+@torch.no_grad()
+def measure_deviation(networks: Networks, weights_path: Path, *, seed: int) -> dict[str, float]:
+    """How far the images of rounded weights are from those of float32, on the first identity vectors of the seed.
+
+    Args:
+        networks: The generator as it is used, and the identity estimator.
+        weights_path: Weights of the generator.
+        seed: Seed of the dataset.
+
+    Returns:
+        Largest and mean difference of a pixel (of 255), lowest cosine between the features of the two images.
+    """
+    exact = load_generator(weights_path, device=networks.device)
+    vectors = sample_identities(_NUM_DEVIATION, seed, feature_dim=exact.architecture.feature_dim)
+    noise, ratio = draw_masks(seed, 0, range(_NUM_DEVIATION), NUM_GRID_TOKENS, MaskRatio())
+    given = [torch.from_numpy(values).to(networks.device) for values in (vectors, noise, ratio)]
+    images, expected = (model(*given).clamp(-1, 1) for model in (networks.generator, exact))
+    difference = (images - expected).abs() * 127.5
+    cosine = torch.nn.functional.cosine_similarity(networks.identity(images), networks.identity(expected))
+    return {
+        "num_images": _NUM_DEVIATION,
+        "max_pixel": difference.max().item(),
+        "mean_pixel": difference.mean().item(),
+        "identity_cosine_min": cosine.min().item(),
+    }
 
 
 def make_dataset(
@@ -92,25 +126,54 @@ def make_dataset(
     rank: int = 0,
     world: int = 1,
 ) -> dict[str, Any] | None:
-    """Make a benchmark's dataset, or what is left of it.
+    """Make a benchmark's dataset, or what is left of it; or download the published one.
 
     Args:
         directory: Where it appears; shards lie in ``parts`` below it until ``engine.remove_parts``.
         settings: Section ``generator`` of the benchmark.
         seed: Seed.
-        weights: Folder of weights.
+        weights: Folder of weights, and of published datasets.
         device: Where the networks run.
         rank: Number of this process.
         world: Number of processes.
 
     Returns:
-        Statistics for the card on rank 0, with the SHA-256 of every weight; None on the others.
+        Fields of the dataset's card on rank 0: path, counts, SHA-256, statistics. None on the others.
 
     Raises:
-        InputError: See ``generate_dataset``, ``load_networks`` and ``weight_digests``.
+        InputError: See ``generate_dataset``, ``load_networks`` and ``weight_digests``; ``bench.hub.fetch``.
     """
+    if settings.source == "hub":
+        return _published(directory, settings, weights) if rank == 0 else None
     digests = weight_digests(settings, weights)
     plan = make_plan(settings, seed=seed, weights=weights, digests=digests)
     networks = load_networks(settings, weights, device=device)
     statistics = generate_dataset(directory, plan, networks, rank=rank, world=world)
-    return None if statistics is None else statistics | {"weights_sha256": digests}
+    if statistics is None:
+        return None
+    if settings.precision != "float32":
+        path = weights / settings.generator_weights
+        statistics["bf16_deviation"] = measure_deviation(networks, path, seed=seed)
+    return {
+        "path": "faces.lmdb",
+        "num_images": statistics.pop("num_images"),
+        "num_identities": statistics.pop("num_identities"),
+        "content_sha256": sha256(directory / "faces.lmdb"),
+        "statistics": statistics | {"weights": weight_provenance(settings, digests, weights)},
+    }
+
+
+def _published(directory: Path, settings: Vec2FaceGenerator, weights: Path) -> dict[str, Any]:
+    """The authors' dataset of the same number of identities, fetched into the folder of weights unless it is there."""
+    file = find_file(f"faces-hsface{settings.num_identities // 1000}k")
+    path = fetch(file, weights, revision=settings.revision).resolve()
+    digest = sha256(path)
+    faces = open_faces(path)
+    write_grid(directory / "grid.png", sample_grid(faces))
+    return {
+        "path": str(path),
+        "num_images": len(faces),
+        "num_identities": faces.num_identities,
+        "content_sha256": digest,
+        "statistics": {"source": fetched_from(path, digest) or "placed by hand"},
+    }

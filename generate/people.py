@@ -7,6 +7,7 @@ of the light, background, clothes, pose, age, ...) is drawn from both seeds toge
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,10 @@ _EYES = {
     "blue": (92, 128, 158),
     "grey": (124, 134, 140),
 }
+_MASCULINE = {  # how far a field leans with masculinity
+    "brow_ridge": 0.9, "jaw_width": 0.5, "jaw_angle": 0.8, "lower_face": 0.4, "neck_width": 0.9, "chin_width": 0.5,
+    "nose_projection": 0.2, "upper_lip": -0.4, "brow_height": 0.4,
+}  # fmt: skip
 BEARDS = ("none", "none", "stubble", "moustache", "goatee", "full")
 
 
@@ -82,93 +87,123 @@ class Identity:
 
 @lru_cache(maxsize=256)
 def draw_identity(seed: int) -> Identity:
-    """The person of a seed."""
+    """The person of a seed. The order of the draws is part of what a seed means."""
     rng = np.random.default_rng([1, seed])
     masculinity = float(rng.choice([-1, 1]) * rng.uniform(0.35, 1))
-    coefficients = np.clip(rng.standard_normal(len(IDENTITY_FIELDS)), -2, 2)
-    shape = dict(zip(IDENTITY_FIELDS, coefficients.tolist(), strict=True))
-    for field, lean in (
-        ("brow_ridge", 0.9), ("jaw_width", 0.5), ("jaw_angle", 0.8), ("lower_face", 0.4), ("neck_width", 0.9),
-        ("chin_width", 0.5), ("nose_projection", 0.2), ("upper_lip", -0.4), ("brow_height", 0.4),
-    ):  # fmt: skip
-        shape[field] += lean * masculinity
+    shape = _draw_shape(rng, masculinity)
     tone = float(rng.uniform(0, 1))
     position = tone * (len(_SKIN) - 1)
     skin = np.array([np.interp(position, range(len(_SKIN)), channel) for channel in _SKIN.T])
     skin = linear(np.clip(skin * (1 + rng.normal(0, 1, 3) * (0.02, 0.02, 0.03)), 20, 255))
-    natural = {
-        "black": 0.25 + tone,
-        "brown": 0.3,
-        "chestnut": 0.3 * (tone < 0.6),
-        "blond": 0.3 * (tone < 0.4),
-        "red": 0.16 * (tone < 0.3),
-    }
-    weights = np.array(list(natural.values()))
-    hair_name = str(rng.choice(list(natural), p=weights / weights.sum()))
+    hair_name = _pick(rng, _hair_weights(tone))
     hair_color = linear(np.clip(np.array(_HAIR[hair_name]) * rng.uniform(0.8, 1.25), 8, 255))
-    eyes = {
-        "brown": 0.4 + 2 * tone,
-        "hazel": 0.25,
-        "green": 0.15 * (tone < 0.5),
-        "blue": 0.3 * (tone < 0.45),
-        "grey": 0.15 * (tone < 0.45),
-    }
-    weights = np.array(list(eyes.values()))
-    eye_color = linear(np.array(_EYES[str(rng.choice(list(eyes), p=weights / weights.sum()))]) * rng.uniform(0.8, 1.2))
+    eye_color = linear(np.array(_EYES[_pick(rng, _eye_weights(tone))]) * rng.uniform(0.8, 1.2))
     lip_tint = linear((176, 82, 78)) * (1 - 0.75 * tone) + skin * np.array([1.0, 0.72, 0.78]) * tone
     mix = rng.uniform(0.3, 0.85) - 0.15 * masculinity
-    male = masculinity > 0
-    hair_length = (
-        rng.choice([-8, -4, 2, 12], p=[0.4, 0.3, 0.2, 0.1])
-        if male
-        else rng.choice([-4, 14, 40, 80, 100], p=[0.1, 0.15, 0.2, 0.25, 0.3])
-    )
-    num_moles = int(rng.choice([0, 1, 2, 3, 4], p=[0.3, 0.25, 0.2, 0.15, 0.1]))
-    moles = np.stack(
-        [rng.uniform(-30, 30, num_moles), rng.uniform(-30, 52, num_moles), rng.uniform(0.6, 1.25, num_moles)], 1
-    )
+    hair_length = _draw_hair_length(rng, masculinity)
+    moles = _draw_moles(rng)
     return Identity(
         seed=seed,
         shape=MappingProxyType(shape),
         masculinity=masculinity,
         skin=skin,
         skin_tone=tone,
-        ruddiness=float(rng.uniform(0, 1)),
-        freckles=float(max(0, rng.normal(-0.4, 0.7)) * (tone < 0.5)),
-        moles=moles,
         lip_color=(lip_tint * mix + skin * (1 - mix)).astype(np.float32),
-        lip_fullness=(
+        eye_color=eye_color,
+        hair_name=hair_name,
+        hair_color=hair_color,
+        hair_length=hair_length,
+        moles=moles,
+        **_draw_features(rng, masculinity, tone),
+        **_draw_hair(rng, masculinity),
+    )
+
+
+def _draw_shape(rng: np.random.Generator, masculinity: float) -> dict[str, float]:
+    """Coefficient per field of the head, in standard deviations."""
+    coefficients = np.clip(rng.standard_normal(len(IDENTITY_FIELDS)), -2, 2)
+    shape = dict(zip(IDENTITY_FIELDS, coefficients.tolist(), strict=True))
+    for field, lean in _MASCULINE.items():
+        shape[field] += lean * masculinity
+    return shape
+
+
+def _hair_weights(tone: float) -> dict[str, float]:
+    return {
+        "black": 0.25 + tone,
+        "brown": 0.3,
+        "chestnut": 0.3 * (tone < 0.6),
+        "blond": 0.3 * (tone < 0.4),
+        "red": 0.16 * (tone < 0.3),
+    }
+
+
+def _eye_weights(tone: float) -> dict[str, float]:
+    return {
+        "brown": 0.4 + 2 * tone,
+        "hazel": 0.25,
+        "green": 0.15 * (tone < 0.5),
+        "blue": 0.3 * (tone < 0.45),
+        "grey": 0.15 * (tone < 0.45),
+    }
+
+
+def _pick(rng: np.random.Generator, weights: dict[str, float]) -> str:
+    shares = np.array(list(weights.values()))
+    return str(rng.choice(list(weights), p=shares / shares.sum()))
+
+
+def _draw_hair_length(rng: np.random.Generator, masculinity: float) -> float:
+    if masculinity > 0:
+        return float(rng.choice([-8, -4, 2, 12], p=[0.4, 0.3, 0.2, 0.1]))
+    return float(rng.choice([-4, 14, 40, 80, 100], p=[0.1, 0.15, 0.2, 0.25, 0.3]))
+
+
+def _draw_moles(rng: np.random.Generator) -> np.ndarray:
+    """Template x, y and radius per mole: (num_moles, 3)."""
+    num = int(rng.choice([0, 1, 2, 3, 4], p=[0.3, 0.25, 0.2, 0.15, 0.1]))
+    return np.stack([rng.uniform(-30, 30, num), rng.uniform(-30, 52, num), rng.uniform(0.6, 1.25, num)], 1)
+
+
+def _draw_features(rng: np.random.Generator, masculinity: float, tone: float) -> dict[str, Any]:
+    """Skin marks, lips, eyes and brows; fields of ``Identity``."""
+    return {
+        "ruddiness": float(rng.uniform(0, 1)),
+        "freckles": float(max(0, rng.normal(-0.4, 0.7)) * (tone < 0.5)),
+        "lip_fullness": (
             float(rng.uniform(2.0, 5.2) - 0.4 * masculinity),
             float(rng.uniform(2.8, 6.6) - 0.4 * masculinity),
         ),
-        cupid_bow=float(rng.uniform(0, 0.45)),
-        eye_color=eye_color,
-        eye_width=float(rng.uniform(7.3, 9.4)),
-        eye_opening=(float(rng.uniform(2.6, 4.3) - 0.25 * masculinity), float(rng.uniform(1.6, 2.7))),
-        eye_tilt=float(rng.normal(0.03, 0.09)),
-        lid_crease=float(rng.uniform(0, 1)),
-        lashes=float(0.5 - 0.35 * masculinity + rng.uniform(0, 0.3)),
-        brow_thickness=float(np.clip(rng.normal(1.9 + 0.5 * masculinity, 0.6), 0.7, 3.6)),
-        brow_height=float(rng.normal(10.6 - 0.8 * masculinity, 1.2)),
-        brow_arch=float(rng.normal(1.8 - 0.9 * masculinity, 1.0)),
-        brow_length=float(rng.uniform(9.5, 13.5)),
-        brow_gap=float(rng.normal(0, 1.2)),
-        hair_name=hair_name,
-        hair_color=hair_color,
-        hairline=float(rng.uniform(-44, -30)),
-        temple_recession=float(rng.uniform(0, 1) * (0.6 + 0.4 * masculinity)),
-        widow_peak=float(max(0, rng.normal(0, 2.5))),
-        hair_length=float(hair_length),
-        fringe=float(rng.choice([0, 0.5, 1.0], p=[0.7, 0.15, 0.15])),
-        parting=float(rng.uniform(-1, 1)),
-        hair_volume=float(rng.uniform(1.5, 7.0)),
-        curl=float(rng.choice([0, 0.35, 0.7, 1.0], p=[0.4, 0.25, 0.2, 0.15])),
-        beard=str(rng.choice(BEARDS)) if male else "none",
-        beard_density=float(rng.uniform(0.55, 0.95)),
-        ear_size=float(rng.normal(1, 0.09)),
-        ear_flare=float(rng.uniform(0.55, 1.5)),
-        balding=float(max(0, rng.uniform(-0.6, 1)) * (masculinity > 0)),
-    )
+        "cupid_bow": float(rng.uniform(0, 0.45)),
+        "eye_width": float(rng.uniform(7.3, 9.4)),
+        "eye_opening": (float(rng.uniform(2.6, 4.3) - 0.25 * masculinity), float(rng.uniform(1.6, 2.7))),
+        "eye_tilt": float(rng.normal(0.03, 0.09)),
+        "lid_crease": float(rng.uniform(0, 1)),
+        "lashes": float(0.5 - 0.35 * masculinity + rng.uniform(0, 0.3)),
+        "brow_thickness": float(np.clip(rng.normal(1.9 + 0.5 * masculinity, 0.6), 0.7, 3.6)),
+        "brow_height": float(rng.normal(10.6 - 0.8 * masculinity, 1.2)),
+        "brow_arch": float(rng.normal(1.8 - 0.9 * masculinity, 1.0)),
+        "brow_length": float(rng.uniform(9.5, 13.5)),
+        "brow_gap": float(rng.normal(0, 1.2)),
+    }
+
+
+def _draw_hair(rng: np.random.Generator, masculinity: float) -> dict[str, Any]:
+    """Hair, beard and ears; fields of ``Identity``."""
+    return {
+        "hairline": float(rng.uniform(-44, -30)),
+        "temple_recession": float(rng.uniform(0, 1) * (0.6 + 0.4 * masculinity)),
+        "widow_peak": float(max(0, rng.normal(0, 2.5))),
+        "fringe": float(rng.choice([0, 0.5, 1.0], p=[0.7, 0.15, 0.15])),
+        "parting": float(rng.uniform(-1, 1)),
+        "hair_volume": float(rng.uniform(1.5, 7.0)),
+        "curl": float(rng.choice([0, 0.35, 0.7, 1.0], p=[0.4, 0.25, 0.2, 0.15])),
+        "beard": str(rng.choice(BEARDS)) if masculinity > 0 else "none",
+        "beard_density": float(rng.uniform(0.55, 0.95)),
+        "ear_size": float(rng.normal(1, 0.09)),
+        "ear_flare": float(rng.uniform(0.55, 1.5)),
+        "balding": float(max(0, rng.uniform(-0.6, 1)) * (masculinity > 0)),
+    }
 
 
 def coarse_look(identity: Identity) -> tuple[int, str, bool, bool]:

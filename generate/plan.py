@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -31,6 +32,8 @@ class Plan:
     identities: Literal["gaussian", "pca", "file"] = "gaussian"
     centers: str | None = None
     """``.npy`` of identity vectors, for ``pca`` and ``file``."""
+    first_candidate: int = 0
+    """Identity vectors before this one are left out; the others keep their numbers, and so their random numbers."""
     max_cosine: float = 0.3
     """Between identity vectors, and again between the features of their images."""
     spare_share: float = 0.05
@@ -41,6 +44,8 @@ class Plan:
     preset: Literal["v1", "v2"] = "v1"
     quality: float = 27.0
     max_steps: int = 30
+    center_steps: int | None = None
+    """Steps of the identity vectors themselves, 0 leaves them as they are; None for ``max_steps``."""
     pose_share: float = 0.2
     pose_sigma: float = 0.7
     yaw_degrees: tuple[float, ...] = (60.0, 85.0)
@@ -53,8 +58,9 @@ class Plan:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the plan."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        """Hash of the plan. The folder of ``centers`` is left out: what it holds is among the weights' digests."""
+        values = asdict(self) | {"centers": Path(self.centers).name if self.centers else None}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     @property
     def image_counts(self) -> list[int]:

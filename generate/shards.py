@@ -8,7 +8,7 @@ short is made again. Joining reads one row group at a time, so memory does not g
 import time
 import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from bench.records import FaceWriter
 from generate.filters import KEPT, REASONS
 
 _POLL_SECONDS = 0.2
+_CONSISTENT_COSINE = 0.7
+"""An image that is at least as near to its identity vector shows that person by AttrOP's rule (preset v1)."""
 RECORD = pa.schema(
     [
         ("identity_id", pa.int64()),
@@ -78,10 +80,27 @@ def write_array(path: Path, array: NDArray) -> None:
         np.save(file, array, allow_pickle=False)
 
 
-def wait_for(paths: Sequence[Path]) -> None:
-    """Return when all files are there; another process writes them, and each appears whole."""
+def gather(paths: Sequence[Path], name: str) -> NDArray:
+    """One array of every shard of centres, joined along the rows; takes the memory of the result alone."""
+    counts = [len(np.load(path)["steps"]) for path in paths]
+    ends = np.cumsum(counts)
+    first = np.load(paths[0])[name]
+    joined = np.empty((ends[-1], *first.shape[1:]), first.dtype)
+    for path, end, count in zip(paths, ends, counts, strict=True):
+        joined[end - count : end] = np.load(path)[name]
+    return joined
+
+
+def wait_for(paths: Sequence[Path], is_over: Callable[[], bool] = lambda: False) -> None:
+    """Return when all files are there; another process writes them, and each appears whole.
+
+    Raises:
+        FileNotFoundError: If ``is_over`` says that they will not come any more.
+    """
     for path in paths:
         while not path.exists():
+            if is_over():
+                raise FileNotFoundError(path)
             time.sleep(_POLL_SECONDS)
 
 
@@ -148,13 +167,15 @@ class _Totals:
             values = values[np.isfinite(values)]
             self._counts[name] += len(values)
             self._sums[name] += float(values.sum(dtype=np.float64))
+        self._sums["consistent"] += int((records["identity_cosine"].to_numpy() >= _CONSISTENT_COSINE).sum())
 
     def summary(self) -> dict[str, Any]:
-        posed = self._counts["posed"]
+        posed, judged = self._counts["posed"], self._counts["identity_cosine"]
         return {
             "attribute_images": posed,
             "attribute_images_accepted": int(self._sums["posed_accepted"]),
             "attribute_steps_mean": self._sums["posed_steps"] / posed if posed else None,
+            "consistent_share": self._sums["consistent"] / judged if judged else None,
             **{
                 f"{name}_mean": self._sums[name] / self._counts[name] if self._counts[name] else None
                 for name in ("identity_cosine", "quality")

@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 
-from generate.head import EYE_X
+from generate.head_fields import EYE_X
 from generate.people import Factors, Identity, aging
 from generate.texture import Floats, blend, cell, column, gauss, line, noise, put, sample, smoothstep, tabulate
 

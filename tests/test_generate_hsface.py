@@ -1,9 +1,13 @@
+import numpy as np
 import pytest
 import torch
+from local_hub import COMMIT
 
-from bench.config import Backbone, Vec2FaceGenerator, load_benchmarks
+from bench.config import Backbone, ImageFilters, Vec2FaceGenerator, load_benchmarks
 from bench.errors import InputError
-from bench.records import open_faces
+from bench.faces import encode_jpeg
+from bench.files import sha256
+from bench.records import FaceWriter, open_faces
 from fr_train.backbone import build_backbone
 from fr_train.checkpoint import save_backbone
 from generate.hsface import make_dataset, make_plan, weight_digests
@@ -44,9 +48,49 @@ SETTINGS = Vec2FaceGenerator(
 
 
 def test_settings_become_a_dataset_with_the_digest_of_every_weight(weights, tmp_path):
-    statistics = make_dataset(tmp_path / "faces", SETTINGS, seed=0, weights=weights, device="cpu")
-    assert statistics["num_images"] == len(open_faces(tmp_path / "faces" / "faces.lmdb")) == 12
-    assert set(statistics["weights_sha256"]) == {"generator.safetensors", "identity.safetensors", "quality.safetensors"}
+    made = make_dataset(tmp_path / "faces", SETTINGS, seed=0, weights=weights, device="cpu")
+    assert made["num_images"] == len(open_faces(tmp_path / "faces" / "faces.lmdb")) == 12
+    described = made["statistics"]["weights"]
+    assert {name: entry["role"] for name, entry in described.items()} == {
+        "generator.safetensors": "generator",
+        "identity.safetensors": "identity estimator",
+        "quality.safetensors": "quality estimator",
+    }
+    assert described["generator.safetensors"]["sha256"] == sha256(weights / "generator.safetensors")
+    assert "not stated" in described["generator.safetensors"]["licence"]
+    assert made["statistics"]["nearest_identity"]["num_identities"] == 3
+
+
+def test_bfloat16_states_its_deviation(weights, tmp_path):
+    settings = SETTINGS.model_copy(update={"precision": "bf16"})
+    made = make_dataset(tmp_path / "faces", settings, seed=0, weights=weights, device="cpu")
+    deviation = made["statistics"]["bf16_deviation"]
+    assert 0 < deviation["mean_pixel"] <= deviation["max_pixel"] < 30
+    assert 0.9 < deviation["identity_cosine_min"] <= 1
+
+
+def test_settings_reach_the_filters(weights):
+    settings = SETTINGS.model_copy(update={"filters": ImageFilters(min_identity_cosine=0.5, near_duplicate_bits=3)})
+    plan = make_plan(settings, seed=0, weights=weights, digests={})
+    assert (plan.filters.min_identity_cosine, plan.filters.near_duplicate_bits) == (0.5, 3)
+
+
+def test_a_published_dataset_takes_the_place_of_generating(hub, tmp_path):
+    with FaceWriter(tmp_path / "theirs.lmdb") as writer:
+        for index in range(6):
+            writer.write(encode_jpeg(np.full((112, 112, 3), 40 * index, np.uint8)), index // 2)
+    address = "/datasets/BooBooWu/Vec2Face/resolve/v1/HSFaces/hsface10k.lmdb"
+    hub.files[address] = (tmp_path / "theirs.lmdb").read_bytes()
+    settings = Vec2FaceGenerator(kind="vec2face", num_identities=10_000, source="hub", revision="v1")
+    made = make_dataset(tmp_path / "faces", settings, seed=0, weights=tmp_path / "weights", device="cpu")
+    assert (made["num_images"], made["num_identities"]) == (6, 3)
+    assert made["path"] == str(tmp_path / "weights" / "hsface10k.lmdb")
+    assert made["content_sha256"] == sha256(tmp_path / "theirs.lmdb")
+    assert f"commit {COMMIT[:12]}" in made["statistics"]["source"]
+    assert settings.weight_files == []
+    too_large = settings.model_copy(update={"num_identities": 100_000})
+    with pytest.raises(InputError, match="'faces-hsface100k' is unknown; did you mean"):
+        make_dataset(tmp_path / "more", too_large, seed=0, weights=tmp_path / "weights", device="cpu")
 
 
 def test_a_missing_weight_says_how_to_get_it(tmp_path):
