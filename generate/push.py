@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from bench.cards import DatasetCard, read_card
 from bench.errors import InputError
@@ -57,7 +58,9 @@ def _upload(directory: Path, repo_id: str, *, public: bool) -> str:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
-    transport_errors = HfHubHTTPError.__bases__  # of whichever HTTP library this huggingface_hub uses, and OSError
+    transport_errors: tuple[Any, ...] = (
+        HfHubHTTPError.__bases__
+    )  # of whichever HTTP library this huggingface_hub uses, and OSError
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
     try:
         api.create_repo(repo_id, repo_type="dataset", private=not public, exist_ok=True)

@@ -83,8 +83,8 @@ def test_an_interrupted_run_ends_with_the_same_bits(finished, faces, tmp_path, m
     assert {row["step"]: row["loss"] for row in rows if row["step"] in whole} == whole
 
 
-def kill_in_the_second_epoch(faces_path, directory):
-    torch.set_num_threads(1)
+def kill_in_the_second_epoch(faces_path, directory, num_threads):
+    torch.set_num_threads(num_threads)  # sums in another order are other bits
     resume._STEPS_BETWEEN_LOOKS = 1
     with pytest.MonkeyPatch.context() as patch:
         dies_at(5, patch, lambda: os.kill(os.getpid(), signal.SIGKILL))
@@ -93,7 +93,8 @@ def kill_in_the_second_epoch(faces_path, directory):
 
 
 def test_killed_in_the_middle_of_an_epoch(finished, faces, tmp_path, monkeypatch):
-    call = f"from test_fr_train_resume import *; kill_in_the_second_epoch({str(faces.path)!r}, {str(tmp_path)!r})"
+    arguments = f"{str(faces.path)!r}, {str(tmp_path)!r}, {torch.get_num_threads()}"
+    call = f"from test_fr_train_resume import *; kill_in_the_second_epoch({arguments})"
     done = subprocess.run([sys.executable, "-c", call], cwd=Path(__file__).parent, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     steps = dies_at(None, monkeypatch, stop)
