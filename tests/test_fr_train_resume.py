@@ -103,6 +103,15 @@ def test_killed_in_the_middle_of_an_epoch(finished, faces, tmp_path, monkeypatch
     assert_same(weights_of(finished), weights_of(tmp_path))
 
 
+@pytest.fixture
+def one_thread():
+    """As the processes of ``run_processes`` have: sums in another order can carry a PReLU over its kink."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
+
+
 def part_of_a_run(faces_path, directory, last_step):
     """Train without what splitting a batch changes: batch norm's statistics and dropout."""
     recipe = tiny_recipe(
@@ -116,6 +125,7 @@ def part_of_a_run(faces_path, directory, last_step):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("world_sizes", [(2, 1), (1, 2), (2, 2)])
 def test_a_run_goes_on_with_another_number_of_processes(faces, tmp_path, world_sizes):
     part_of_a_run(faces.path, tmp_path / "whole", None)
