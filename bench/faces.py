@@ -4,6 +4,7 @@ In: image files as they lie on disk. Out: identities numbered without gaps, and 
 """
 
 import io
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Protocol
 
@@ -47,7 +48,7 @@ class Faces(Protocol):
         ...
 
 
-class SelectedFaces:
+class SelectedFaces(ABC):
     """What all layouts share: a selection of positions, and gap-free labels."""
 
     path: Path
@@ -79,13 +80,13 @@ class SelectedFaces:
         """One face, uint8, shape (H, W, 3), RGB."""
         return decode_image(self.encoded(index), self.name(index))
 
+    @abstractmethod
     def encoded(self, index: int) -> bytes:
         """The image file of one face."""
-        raise NotImplementedError
 
+    @abstractmethod
     def name(self, index: int) -> str:
         """Where one face lies, for messages."""
-        raise NotImplementedError
 
 
 def decode_image(encoded: bytes, name: str = "image") -> NDArray[np.uint8]:

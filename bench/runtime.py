@@ -101,12 +101,17 @@ def process_rank(device: str = "cpu") -> tuple[int, int, str]:
     return int(os.environ.get("RANK", "0")), world_size, device
 
 
+def num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def environment() -> Environment:
     """Machine and versions as they are now."""
     return Environment(
         platform=platform.platform(),
         cpu=_cpu_name(),
-        num_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        num_cores=num_cores(),
         memory_gb=round(psutil.virtual_memory().total / 2**30, 1),
         gpu=_gpu_name(),
         versions={"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES if _version(name)},

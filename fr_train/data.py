@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from torchvision.io import ImageReadMode, decode_jpeg
 
 from bench.config import Augmentation, Recipe
 from bench.errors import InputError
+from bench.loading import made_ahead
 from bench.records import FACE_SIZE, Faces
 from fr_train.augment import augment_, erase_, normalize
 
@@ -105,7 +106,7 @@ class Batch:
         return Batch(self.faces.pin_memory(), self.labels.pin_memory(), self.indices, self.epoch, self.corrupt)
 
 
-class FaceBatches(Dataset):
+class FaceBatches(Dataset[Batch]):
     """All steps of a run: item s is the batch of step s, or this rank's share of it.
 
     Every epoch is a permutation of all faces; the last, incomplete batch of an epoch is dropped.
@@ -161,25 +162,13 @@ class FaceBatches(Dataset):
                 return candidate % len(self._faces)
         raise InputError(f"none of {len(self._faces)} faces decodes; fetch or write the dataset again")
 
-    def stream(self, start_step: int, *, num_workers: int) -> Iterator[Batch]:
-        """The batches from ``start_step`` on, in order, made ahead by worker processes.
+    def stream(self, start_step: int, *, num_workers: int | None) -> Iterator[Batch]:
+        """The batches from ``start_step`` on; see ``made_ahead``.
 
         Raises:
-            InputError: If a record does not decode and the recipe does not skip it; as raised in the worker.
+            InputError: If a record does not decode and the recipe does not skip it.
         """
-        loader = DataLoader(
-            _ErrorsAsItems(self),
-            batch_size=None,
-            sampler=range(start_step, len(self)),
-            num_workers=num_workers,
-            pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator(),  # else a new loader draws from the run's generator, and a resumed run differs
-            worker_init_fn=_one_thread,
-        )
-        for batch in loader:
-            if isinstance(batch, InputError):
-                raise batch
-            yield batch
+        return made_ahead(self, range(start_step, len(self)), num_workers=num_workers)
 
     def sample_grid(self, *, num_rows: int = 8, num_columns: int = 8) -> list[list[NDArray[np.uint8]]]:
         """What the network sees of the first batch: augmented, normalised and erased, then back as uint8."""
@@ -187,19 +176,6 @@ class FaceBatches(Dataset):
         seen = first.on(torch.device("cpu"), self._recipe.augmentation, self._seed, channels_last=False)
         pixels = seen.mul(127.5).add(127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
         return [list(pixels[start : start + num_columns]) for start in range(0, len(pixels), num_columns)]
-
-
-class _ErrorsAsItems(Dataset):
-    """Hands bad input from worker to run as it is; a loader would wrap it in the worker's traceback."""
-
-    def __init__(self, batches: FaceBatches) -> None:
-        self._batches = batches
-
-    def __getitem__(self, step: int) -> Batch | InputError:
-        try:
-            return self._batches[step]
-        except InputError as error:
-            return error
 
 
 def _check_faces(faces: Faces, batch_size: int) -> None:
@@ -224,7 +200,3 @@ def _check_world_size(batch_size: int, world_size: int) -> None:
             f"batch_size={batch_size} is global and {problem} {world_size} processes; "
             f"set NPROC={' or '.join(map(str, sorted(nearest)))}"
         )
-
-
-def _one_thread(_: int) -> None:
-    torch.set_num_threads(1)

@@ -3,11 +3,9 @@
 A line has step, time (Unix seconds), loss and gradient norm of that step, lr; images_per_second and data_wait_share
 (share of the time spent waiting for faces) since the line before, over all processes and of the first; memory_mb, the
 peak of the first process in MiB, of its GPU where it has one; the load of the machine under MLflow's names for it; and
-after a validation ``NAME/accuracy`` and ``mean/accuracy``. What is not finite is null.
+after a validation ``NAME/accuracy`` and ``mean/accuracy``.
 """
 
-import json
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from typing import Any
 import psutil
 import torch
 
-from bench.files import read_json_lines, write_text
+from bench.journal import JournalFile, journal_line
 from bench.runtime import peak_memory_mb
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -32,12 +30,9 @@ class Journal:
     """
 
     def __init__(self, path: Path, step: int, device: torch.device, *, is_writing: bool) -> None:
-        self._path, self._device, self._is_writing = path, device, is_writing
-        kept = [row for row in read_json_lines(path) if row["step"] <= step] if path.exists() else []
-        self.last: dict[str, Any] = kept[-1] if kept else {}
+        self._file, self._device = JournalFile(path, step, is_writing=is_writing), device
+        self.last: dict[str, Any] = self._file.kept[-1] if self._file.kept else {}
         """The last line."""
-        if is_writing:
-            write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
         self._all_waited = self._all_seconds = 0.0
         self._reset()
 
@@ -72,15 +67,12 @@ class Journal:
         figures = {name: float(value) for name, value in values.items()}
         figures |= {"images_per_second": self._images / seconds, "data_wait_share": self._waited / seconds}
         figures |= {"memory_mb": self._memory_mb()} | _machine_load(self._device)
-        rounded = {name: round(value, 6) if math.isfinite(value) else None for name, value in figures.items()}
-        return {"step": step, "time": round(time.time(), 2)} | rounded
+        return journal_line(step, figures)
 
     def write(self, line: dict[str, Any]) -> None:
         """Append a line, and begin to count anew."""
         self.last = line
-        if self._is_writing:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, allow_nan=False) + "\n")
+        self._file.append(line)
         self._reset()
 
     def _memory_mb(self) -> float:

@@ -9,6 +9,7 @@ Legend: B batch, C identities (those of this process, where a head is split over
 
 import inspect
 import math
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ def _cosine_of_sum(cosine: Tensor, angle: float | Tensor, *, monotone: bool = Fa
     return torch.where(cosine > -angle.cos(), moved, cosine - angle * angle.sin()) if monotone else moved
 
 
-class Margin(nn.Module):
+class Margin(nn.Module, ABC):
     """Base of all margins: subclasses say what becomes of the target and, rarely, of the others."""
 
     needs_norms = False
@@ -68,9 +69,9 @@ class Margin(nn.Module):
         logits[rows, columns] = self.target(target, None if feature_norms is None else feature_norms[rows])
         return logits, self.regularizer(feature_norms)
 
+    @abstractmethod
     def target(self, cosine: Tensor, feature_norms: Tensor | None) -> Tensor:
         """Logits of the targets, (num_targets,)."""
-        raise NotImplementedError
 
     def others(self, cosine: Tensor, target_cosine: Tensor) -> Tensor:
         """Logits of all columns as if none were a target, (B, C); a new tensor."""

@@ -12,14 +12,12 @@ from typing import Any
 
 import torch
 
-from bench.cards import flatten
-from bench.errors import InputError
 from bench.files import atomic_path
+from bench.processes import first_says, union
+from bench.resume import CHECKPOINT_NAME, refuse_other_settings
 from fr_train.checkpoint import read_torch_file, save_backbone
 from fr_train.engine import Engine
-from fr_train.processes import first_says, union
 
-CHECKPOINT_NAME = "checkpoint.pt"
 BEST_NAME = "best.safetensors"
 CHOSEN_ON = "chosen on the test sets: for study, not for a leaderboard"
 _STEPS_BETWEEN_LOOKS = 20  # at the clock, which all processes must agree on
@@ -119,12 +117,7 @@ class Keeper:
 
     def _refuse_others(self, state: dict[str, Any]) -> None:
         engine = self._engine
-        before, now = flatten(json.loads(state["recipe"])), flatten(engine.recipe.model_dump(mode="json"))
+        before, now = json.loads(state["recipe"]), engine.recipe.model_dump(mode="json")
         before |= {"seed": state["seed"], "num_identities": len(state["head"]["weight"])}
         now |= {"seed": engine.seed, "num_identities": engine.head.num_identities}
-        for field in sorted(before.keys() | now.keys()):
-            if before.get(field) != now.get(field):
-                raise InputError(
-                    f"{self._path} was trained with {field}={before.get(field)}, this run has {now.get(field)}; "
-                    "delete it to start anew, or train into another folder"
-                )
+        refuse_other_settings(self._path, before, now)

@@ -5,9 +5,8 @@ from its last checkpoint, with as many processes as it then has; with as many as
 bits as an uninterrupted one.
 """
 
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,9 @@ from torch import nn
 from bench.config import Recipe
 from bench.datasets import write_grid
 from bench.errors import InputError
+from bench.journal import JOURNAL_NAME
+from bench.loading import timed
+from bench.processes import process_group, union
 from bench.progress import note, progress
 from bench.records import FACE_SIZE, Faces
 from bench.runtime import process_rank
@@ -27,7 +29,6 @@ from fr_train.data import Batch, FaceBatches, other_size
 from fr_train.engine import Engine
 from fr_train.journal import Journal
 from fr_train.options import RunOptions
-from fr_train.processes import process_group, union
 from fr_train.resume import Keeper
 from fr_train.schedule import lr_at
 
@@ -92,7 +93,7 @@ def train(
         if rank == 0 and engine.step == 0:
             _announce(data, faces)
             write_grid(directory / "samples.png", batches.sample_grid())
-        journal = Journal(directory / "train.jsonl", engine.step, device, is_writing=rank == 0)
+        journal = Journal(directory / JOURNAL_NAME, engine.step, device, is_writing=rank == 0)
         _loop(engine, batches, journal, keeper, validate)
         corrupt = union(keeper.corrupt)
     if rank == 0:
@@ -112,7 +113,7 @@ def _loop(engine: Engine, batches: FaceBatches, journal: Journal, keeper: Keeper
     """Every step that is left, a line in the journal now and then, a checkpoint after every epoch or some minutes."""
     recipe, size = engine.recipe, engine.recipe.batch_size
     with progress(desc="train", total=len(batches) * size, initial=engine.step * size) as bar:
-        for batch, waited in _timed(batches.stream(engine.step, num_workers=_num_workers(engine))):
+        for batch, waited in timed(batches.stream(engine.step, num_workers=engine.options.num_workers)):
             lr = _lr(engine.step, batches, recipe)
             values = engine.update(batch, lr)
             bar.update(size)
@@ -137,28 +138,9 @@ def _loop(engine: Engine, batches: FaceBatches, journal: Journal, keeper: Keeper
                 keeper.save()
 
 
-def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
-    """Each batch, and the seconds that were spent waiting for it."""
-    while True:
-        start = time.perf_counter()
-        try:
-            batch = next(batches)
-        except StopIteration:
-            return
-        yield batch, time.perf_counter() - start
-
-
 def _lr(step: int, batches: FaceBatches, recipe: Recipe) -> float:
     per_epoch = batches.steps_per_epoch
     return lr_at(step, steps_per_epoch=per_epoch, base_lr=recipe.optimizer.lr, schedule=recipe.schedule)
-
-
-def _num_workers(engine: Engine) -> int:
-    """One per core that the ranks of this machine leave, at most 8."""
-    if engine.options.num_workers is not None:
-        return engine.options.num_workers
-    num_local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return min(8, max(1, len(os.sched_getaffinity(0)) // num_local - 1))
 
 
 def _validates(epoch: int, engine: Engine) -> bool:

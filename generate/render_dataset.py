@@ -1,7 +1,6 @@
 """Identity counts in, a dataset of rendered faces on disk out, with the true factors of every image."""
 
 import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -16,6 +15,7 @@ from bench.errors import InputError
 from bench.files import atomic_path
 from bench.progress import progress
 from bench.records import FaceWriter, decode_image, encode_jpeg
+from bench.runtime import num_cores
 from generate.people import Factors
 from generate.render import IDENTITIES_PER_SEED, PROTOCOL_IDENTITIES, factor_table, render_face
 
@@ -80,7 +80,7 @@ def render_dataset(
 
 def render_jpegs(jobs: Sequence[Job], quality: int = 95) -> Iterator[bytes]:
     """Rendered faces as JPEG files, in order; every core takes part, and their number changes no byte."""
-    num_processes = min(len(os.sched_getaffinity(0)), -(-len(jobs) // _CHUNK))
+    num_processes = min(num_cores(), -(-len(jobs) // _CHUNK))
     render = partial(_render_jpeg, quality=quality)
     if num_processes <= 1:
         yield from map(render, jobs)

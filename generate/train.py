@@ -5,21 +5,23 @@ every epoch; an interrupted run goes on from it and, on a CPU, ends with the sam
 schedule and decisions about the reference's quirks: ``generate/recipes.py``.
 """
 
-import os
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 
 from bench.errors import InputError
+from bench.journal import JOURNAL_NAME
+from bench.loading import timed
+from bench.processes import process_group
 from bench.progress import progress
 from bench.records import LmdbFaces
+from bench.resume import CHECKPOINT_NAME
+from bench.runtime import process_rank
 from generate.held_out import HeldOut, make_held_out, write_figures_grid
 from generate.identity_network import IdentityNetwork
 from generate.losses import Terms
@@ -27,10 +29,10 @@ from generate.perturbation import MaskRatio
 from generate.recipes import GeneratorRecipe
 from generate.train_data import FeatureBatches, load_faces, split_held_out
 from generate.train_journal import Journal
-from generate.train_state import TrainState, lr_at, start_process
+from generate.train_state import TrainState, lr_at
 from generate.vec2face import save_generator
 
-CHECKPOINT_NAME, GENERATOR_NAME = "checkpoint.pt", "generator.safetensors"
+GENERATOR_NAME = "generator.safetensors"
 _SAME_NETWORK = 0.9
 """Mean cosine above which stored features are taken to come from the network given: equal up to decoding is 1."""
 _CHECKED_FACES = 16
@@ -49,6 +51,20 @@ class Judges:
 
 
 @dataclass(frozen=True)
+class TrainOptions:
+    """How a training is carried out, whose it is, and who is told of it; part of no recipe."""
+
+    device: str = "cpu"
+    """Torch device; under torchrun with GPUs, each rank takes its own."""
+    num_workers: int | None = None
+    """Processes that decode; by default one per spare core, at most 8. Changes no bit."""
+    fixed: dict[str, Any] = field(default_factory=dict)
+    """What a resumed run must share besides recipe and seed: digests of dataset and networks."""
+    after_epoch: Callable[[], object] | None = None
+    """Called by the first process when an epoch's figures are written."""
+
+
+@dataclass(frozen=True)
 class TrainSummary:
     """What a run did."""
 
@@ -57,7 +73,7 @@ class TrainSummary:
     num_trained_identities: int
     perceptual_network: str
     figures: dict[str, float]
-    """The last line of the journal: terms of the loss, and figures on held-out identities."""
+    """Of the last lines of the journal: terms of the loss, and figures on held-out identities; all finite."""
 
 
 def train_generator(
@@ -67,10 +83,7 @@ def train_generator(
     directory: str | Path,
     *,
     seed: int,
-    fixed: dict[str, Any] | None = None,
-    device: str = "cpu",
-    num_workers: int | None = None,
-    after_epoch: Callable[[], object] | None = None,
+    options: TrainOptions | None = None,
 ) -> TrainSummary:
     """Train a generator, or go on where an interrupted run stopped.
 
@@ -80,47 +93,42 @@ def train_generator(
         recipe: How to train.
         directory: Gets checkpoint.pt, train.jsonl, a grid per epoch and at the end generator.safetensors.
         seed: Of weights, order, masks and held-out identities.
-        fixed: What else a resumed run must share: digests of dataset and networks.
-        device: Torch device; under torchrun with GPUs, each rank takes its own.
-        num_workers: Processes that decode; by default one per spare core, at most 8. Changes no bit.
-        after_epoch: Called by the first process when an epoch's figures are written.
+        options: How the run is carried out; without, on a CPU by the defaults.
 
     Raises:
         InputError: If the features do not fit the recipe or the identity network, the set is too small, the checkpoint
             belongs to another run, or a term of the loss is not finite (the last good checkpoint is kept).
     """
-    directory = Path(directory)
+    directory, options = Path(directory), options or TrainOptions()
     trained, held_out = split_held_out(faces, recipe.held_out_identities, seed)
     check_features(faces, judges.identity, recipe.sizes.feature_dim)
-    rank, world_size, torch_device = start_process(device)
     masks = MaskRatio(**recipe.masking.model_dump())
     batches = FeatureBatches(faces, trained, masks, batch_size=recipe.batch_size, seed=seed)
+    rank, world_size, _ = process_rank()
     batches.share(rank, world_size)
-    for network in (judges.identity, judges.judge):
-        if network is not None:
-            network.to(torch_device)
-    with_ssim = recipe.losses.ssim.weight > 0
-    terms = Terms(judges.identity, weights=judges.weights, device=torch_device, with_ssim=with_ssim)
-    fixed = {**(fixed or {}), "perceptual_network": terms.perceptual_network}
-    with torch.random.fork_rng():
+    with process_group(options.device) as device, torch.random.fork_rng():
+        terms = _loss_terms(judges, recipe, device)
         torch.manual_seed(seed)
-        state = TrainState(recipe, terms, seed=seed, device=torch_device)
-        run = _Run(state, batches, judges, make_held_out(faces, held_out, trained, seed), directory, fixed)
-        if run.checkpoint.exists():
-            state.restore(run.checkpoint, fixed)
-        run.loop(_num_workers(num_workers, world_size), rank == 0, after_epoch)
-    if rank == 0:
-        save_generator(state.trained, directory / GENERATOR_NAME)
-    if dist.is_initialized():
-        dist.barrier()
-        dist.destroy_process_group()
+        state = TrainState(recipe, terms, seed=seed, device=device)
+        run = _Run(state, batches, judges, make_held_out(faces, held_out, trained, seed), directory, options)
+        figures = run.loop(is_writing=rank == 0)
+        if rank == 0:
+            save_generator(state.trained, directory / GENERATOR_NAME)
     return TrainSummary(
         num_parameters=sum(parameter.numel() for parameter in state.generator.parameters()),
         num_images_seen=state.step * recipe.batch_size,
         num_trained_identities=faces.num_identities - recipe.held_out_identities,
         perceptual_network=terms.perceptual_network,
-        figures={key: value for key, value in run.figures.items() if key not in ("step", "time")},
+        figures={key: value for key, value in figures.items() if key not in ("step", "time") and value is not None},
     )
+
+
+def _loss_terms(judges: Judges, recipe: GeneratorRecipe, device: torch.device) -> Terms:
+    """The terms of the loss; takes the judges to the device."""
+    for network in (judges.identity, judges.judge):
+        if network is not None:
+            network.to(device)
+    return Terms(judges.identity, weights=judges.weights, device=device, with_ssim=recipe.losses.ssim.weight > 0)
 
 
 def check_features(faces: LmdbFaces, identity: IdentityNetwork, feature_dim: int) -> None:
@@ -148,7 +156,7 @@ def check_features(faces: LmdbFaces, identity: IdentityNetwork, feature_dim: int
 
 
 class _Run:
-    """The loop over steps and epochs, with what it writes."""
+    """The loop over steps and epochs, with what it writes. Goes on from the checkpoint, where there is one."""
 
     def __init__(
         self,
@@ -157,28 +165,31 @@ class _Run:
         judges: Judges,
         held_out: HeldOut,
         directory: Path,
-        fixed: dict[str, Any],
+        options: TrainOptions,
     ) -> None:
-        self.checkpoint = directory / CHECKPOINT_NAME
-        self.figures: dict[str, float] = {}
-        self._state, self._batches, self._judges = state, batches, judges
-        self._held_out, self._directory, self._fixed = held_out, directory, fixed
+        self._state, self._batches, self._judges, self._held_out = state, batches, judges, held_out
+        self._directory, self._options = directory, options
+        self._checkpoint = directory / CHECKPOINT_NAME
+        self._fixed = options.fixed | {"perceptual_network": state.terms.perceptual_network}
+        if self._checkpoint.exists():
+            state.restore(self._checkpoint, self._fixed)
 
-    def loop(self, num_workers: int, is_writing: bool, after_epoch: Callable[[], object] | None) -> None:
-        """Every step that is left, a line in the journal now and then, figures and a checkpoint after every epoch."""
+    def loop(self, *, is_writing: bool) -> dict[str, Any]:
+        """Every step that is left, a line in the journal now and then, figures and a checkpoint after every epoch.
+
+        Returns:
+            The last value of everything in the journal.
+        """
         state, batches, recipe = self._state, self._batches, self._state.recipe
-        num_steps, per_epoch = batches.steps_per_epoch * recipe.epochs, batches.steps_per_epoch
-        path, is_fp16 = self._directory / "train.jsonl", recipe.precision == "fp16"
+        per_epoch, size = batches.steps_per_epoch, recipe.batch_size
+        num_steps, is_fp16 = per_epoch * recipe.epochs, recipe.precision == "fp16"
+        path = self._directory / JOURNAL_NAME
         journal = Journal(path, state.step, is_writing=is_writing, norms_may_overflow=is_fp16)
-        loader = iter(batches.loader(state.step, num_steps, num_workers=num_workers))
+        stream = batches.stream(state.step, num_steps, num_workers=self._options.num_workers)
         state.generator.train()
-        size = recipe.batch_size
         with progress(desc="train generator", total=num_steps * size, initial=state.step * size) as bar:
-            while state.step < num_steps:
+            for batch, waited in timed(stream):
                 epoch = state.step // per_epoch
-                start = time.perf_counter()
-                batch = next(loader)
-                waited = time.perf_counter() - start
                 lr = lr_at(state.step, steps_per_epoch=per_epoch, recipe=recipe)
                 weights = recipe.losses.weights_at(state.step / per_epoch)
                 journal.add(state.update(batch, lr, weights), waited)
@@ -188,18 +199,14 @@ class _Run:
                     row = journal.flush(state.step, size, lr=lr, epoch=epoch + 1)
                     bar.set_postfix(loss=f"{row['loss']:.3f}", lr=f"{lr:.1e}", refresh=False)
                 if epoch_ends and is_writing:
-                    self._end_epoch(epoch + 1, journal, after_epoch)
-        self.figures = journal.last
+                    self._end_epoch(epoch + 1, journal)
+        return journal.last
 
-    def _end_epoch(self, epoch: int, journal: Journal, after_epoch: Callable[[], object] | None) -> None:
+    def _end_epoch(self, epoch: int, journal: Journal) -> None:
         figures, rows = self._held_out.figures(self._state.trained, self._judges.identity, self._judges.judge)
         journal.write(self._state.step, figures)
         write_figures_grid(self._directory, epoch, rows)
-        self._state.save(self.checkpoint, self._fixed)
-        if after_epoch:
-            after_epoch()
+        self._state.save(self._checkpoint, self._fixed)
+        if self._options.after_epoch:
+            self._options.after_epoch()
         journal.restart_clock()
-
-
-def _num_workers(num_workers: int | None, world_size: int) -> int:
-    return min(8, max(1, (os.cpu_count() or 1) // world_size - 1)) if num_workers is None else num_workers

@@ -4,6 +4,7 @@ Step s of a run is the same batch on any machine: ``FeatureBatches[s]`` needs no
 run see the same faces under the same masks. Legend: B batch, D width of the features.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from bench.errors import InputError
+from bench.loading import made_ahead
 from bench.records import FACE_SIZE, Faces, LmdbFaces, open_faces
 from generate.perturbation import MaskRatio
 from generate.vec2face import NUM_GRID_TOKENS
@@ -93,7 +95,7 @@ def load_faces(faces: LmdbFaces, positions: NDArray[np.int64]) -> tuple[Tensor, 
     return torch.from_numpy(images), torch.from_numpy(np.stack(features))
 
 
-class FeatureBatches(Dataset):
+class FeatureBatches(Dataset[Batch]):
     """All steps of a run: item s is the batch of step s, or this rank's share of it.
 
     Every epoch is a permutation of the faces to train on; the last, incomplete batch of an epoch is dropped.
@@ -142,18 +144,10 @@ class FeatureBatches(Dataset):
         ratios = np.array([self._masks.draw(rng) for _ in range(self.batch_size)])
         return Batch(faces, features, torch.from_numpy(noise[mine]), torch.from_numpy(ratios[mine]))
 
-    def loader(self, start_step: int, stop_step: int, *, num_workers: int) -> DataLoader:
-        """The batches of some steps, in order, made ahead by worker processes."""
-        return DataLoader(
-            self,
-            batch_size=None,
-            sampler=range(start_step, stop_step),
-            num_workers=num_workers,
-            pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator(),  # else a new loader draws from the run's generator, and a resumed run differs
-            worker_init_fn=_one_thread,
-        )
+    def stream(self, start_step: int, stop_step: int, *, num_workers: int | None) -> Iterator[Batch]:
+        """The batches of some steps; see ``made_ahead``.
 
-
-def _one_thread(_: int) -> None:
-    torch.set_num_threads(1)
+        Raises:
+            InputError: If a face does not decode or has another size.
+        """
+        return made_ahead(self, range(start_step, stop_step), num_workers=num_workers)

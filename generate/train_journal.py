@@ -1,6 +1,5 @@
 """train.jsonl of a generator: means over a few steps, and the figures of every epoch on held-out identities."""
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from bench.errors import InputError
-from bench.files import read_json_lines, write_text
+from bench.journal import JournalFile, journal_line
 
 LOG_STEPS = 50
 
@@ -19,19 +18,17 @@ class Journal:
     """Gathers the values of every step on the device, and writes their means every ``LOG_STEPS`` steps."""
 
     def __init__(self, path: Path, step: int, *, is_writing: bool, norms_may_overflow: bool = False) -> None:
-        """Keep the lines of ``path`` up to ``step``; lines after it belong to steps that are done again.
+        """Go on with a journal.
 
         Args:
-            path: train.jsonl.
+            path: The file; lines after ``step``, of a run that was interrupted, are dropped.
             step: Steps done.
             is_writing: Whether this process writes.
             norms_may_overflow: Gradient norms may be infinite, as with fp16, whose scaler skips such a step.
         """
-        self._path, self._is_writing, self._norms_may_overflow = path, is_writing, norms_may_overflow
-        rows = [row for row in read_json_lines(path) if row["step"] <= step] if path.exists() else []
-        if is_writing:
-            write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
-        self.last: dict[str, Any] = {key: value for row in rows for key, value in row.items()}
+        self._file, self._norms_may_overflow = JournalFile(path, step, is_writing=is_writing), norms_may_overflow
+        self.last: dict[str, Any] = {key: value for line in self._file.kept for key, value in line.items()}
+        """The last value of everything that stands in a line."""
         self._names: list[str] = []
         self._values: list[Tensor] = []
         self._start, self._waited = time.perf_counter(), 0.0
@@ -82,11 +79,9 @@ class Journal:
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Append one line."""
-        row = {"step": step, "time": round(time.time(), 2)} | {key: round(value, 6) for key, value in values.items()}
-        self.last |= row
-        if self._is_writing:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+        line = journal_line(step, values)
+        self.last |= line
+        self._file.append(line)
 
     def restart_clock(self) -> None:
         """Leave out of the next rate what happened since the last line: figures, a checkpoint."""

@@ -5,9 +5,8 @@ Legend: B batch, D token width.
 
 import json
 import math
-import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,9 +15,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from bench.cards import flatten
-from bench.errors import InputError
 from bench.files import atomic_path
+from bench.resume import refuse_other_settings
 from generate.discriminator import Discriminator, discriminator_loss
 from generate.losses import Reconstruction, Terms
 from generate.recipes import GeneratorRecipe
@@ -93,9 +91,7 @@ class TrainState:
     @property
     def trained(self) -> Vec2Face:
         """The generator to use: the average over the steps where the recipe has one."""
-        average = self.generator if self.ema is None else self.ema.module
-        assert isinstance(average, Vec2Face)
-        return average
+        return self.generator if self.ema is None else cast(Vec2Face, self.ema.module)
 
     def update(self, batch: Batch, lr: float, weights: dict[str, float]) -> dict[str, Tensor]:
         """One step of both optimisers.
@@ -139,9 +135,8 @@ class TrainState:
     def save(self, path: Path, fixed: dict[str, Any]) -> None:
         """Write a checkpoint; it appears whole. ``fixed`` is what a resumed run must share besides recipe and seed."""
         state = {name: part.state_dict() for name, part in self._parts().items()}
-        settings = {"recipe": self.recipe.model_dump(mode="json"), "seed": self.seed, **fixed}
         with atomic_path(path) as temporary:
-            torch.save(state | {"step": self.step, "settings": json.dumps(settings)}, temporary)
+            torch.save(state | {"step": self.step, "settings": json.dumps(self._settings(fixed))}, temporary)
 
     def restore(self, path: Path, fixed: dict[str, Any]) -> None:
         """Go on from a checkpoint.
@@ -150,17 +145,13 @@ class TrainState:
             InputError: If the file is broken, or was written with another recipe, seed, dataset or network: names it.
         """
         state, _ = read_weights(path)
-        before = flatten(json.loads(state["settings"]))
-        now = flatten({"recipe": self.recipe.model_dump(mode="json"), "seed": self.seed, **fixed})
-        for field in sorted(before.keys() | now.keys()):
-            if before.get(field) != now.get(field):
-                raise InputError(
-                    f"{path} was trained with {field}={before.get(field)}, this run has {now.get(field)}; "
-                    "delete it to start anew, or train into another folder"
-                )
+        refuse_other_settings(path, json.loads(state["settings"]), self._settings(fixed))
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.step = state["step"]
+
+    def _settings(self, fixed: dict[str, Any]) -> dict[str, Any]:
+        return {"recipe": self.recipe.model_dump(mode="json"), "seed": self.seed, **fixed}
 
     def _parts(self) -> dict[str, Any]:
         parts: dict[str, Any] = {
@@ -185,18 +176,6 @@ class TrainState:
         norm = nn.utils.clip_grad_norm_(network.parameters(), limit)
         self.scaler.step(optimizer)
         return norm
-
-
-def start_process(device: str) -> tuple[int, int, torch.device]:
-    """Rank, number of ranks, and the device of this process; joins the group that torchrun describes."""
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    if world_size == 1:
-        return 0, 1, torch.device(device)
-    if device == "cuda":
-        device = f"cuda:{os.environ['LOCAL_RANK']}"
-        torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-    return dist.get_rank(), world_size, torch.device(device)
 
 
 def _distribute(module: nn.Module) -> nn.Module:

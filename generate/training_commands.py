@@ -122,24 +122,20 @@ def _train_and_describe(args: argparse.Namespace, stage: Any, recipe: Any, devic
     from bench.stages import recipe_sha256
     from bench.tracking import sync_generator
     from generate.identity_network import load_identity_network
-    from generate.train import GENERATOR_NAME, Judges, train_generator
+    from generate.train import GENERATOR_NAME, Judges, TrainOptions, train_generator
     from generate.train_data import open_training_set
 
     faces = open_training_set(args.faces, args.mask)
     judge = load_identity_network(args.judge) if args.judge else None
     judges = Judges(load_identity_network(args.identity_model), judge, args.weights)
     stopwatch = Stopwatch()
+    options = TrainOptions(
+        device=device,
+        fixed={"dataset": stage.inputs["dataset"], "networks": stage.inputs["networks"]},
+        after_epoch=lambda: sync_generator(stage.directory, args.runs, recipe.name),
+    )
     with stopwatch.phase("training"):
-        summary = train_generator(
-            faces,
-            judges,
-            recipe,
-            stage.directory,
-            seed=args.seed,
-            fixed={"dataset": stage.inputs["dataset"], "networks": stage.inputs["networks"]},
-            device=device,
-            after_epoch=lambda: sync_generator(stage.directory, args.runs, recipe.name),
-        )
+        summary = train_generator(faces, judges, recipe, stage.directory, seed=args.seed, options=options)
     dataset = stage.inputs["dataset"] | {"num_images": len(faces), "num_identities": summary.num_trained_identities}
     weights = stage.directory / GENERATOR_NAME
     return stage.card_header(scale=recipe.name, seed=args.seed) | {

@@ -14,10 +14,11 @@ from generator_training import make_prepared, save_network, tiny_recipe
 
 from bench.errors import InputError
 from bench.files import read_json_lines
+from bench.resume import CHECKPOINT_NAME
 from generate import train as trainer
 from generate import train_journal, train_state
 from generate.identity_network import load_identity_network
-from generate.train import CHECKPOINT_NAME, GENERATOR_NAME, Judges, train_generator
+from generate.train import GENERATOR_NAME, Judges, TrainOptions, train_generator
 from generate.train_data import FeatureBatches, open_training_set, split_held_out
 from generate.train_state import build_generator, lr_at
 from generate.vec2face import load_generator
@@ -38,9 +39,8 @@ def judges(prepared, tmp_path_factory):
 
 
 def run(prepared, judges, directory, seed=0, fixed=None, **changes):
-    return train_generator(
-        prepared[0], judges, tiny_recipe(**changes), directory, seed=seed, fixed=fixed, num_workers=0
-    )
+    options = TrainOptions(num_workers=0, fixed=fixed or {})
+    return train_generator(prepared[0], judges, tiny_recipe(**changes), directory, seed=seed, options=options)
 
 
 @pytest.fixture(scope="module")
@@ -266,12 +266,13 @@ from pathlib import Path
 sys.path.insert(0, "tests")
 from generator_training import tiny_recipe
 from generate.identity_network import load_identity_network
-from generate.train import Judges, train_generator
+from generate.train import Judges, TrainOptions, train_generator
 from generate.train_data import open_training_set
 folder, out = map(Path, sys.argv[1:])
 judges = Judges(load_identity_network(folder / "identity.safetensors"))
 recipe = tiny_recipe(sizes=tiny_recipe().sizes.model_dump() | {"dropout": 0})
-train_generator(open_training_set(folder / "prepared" / "faces.lmdb"), judges, recipe, out, seed=0, num_workers=0)
+options = TrainOptions(num_workers=0)
+train_generator(open_training_set(folder / "prepared" / "faces.lmdb"), judges, recipe, out, seed=0, options=options)
 """
 
 

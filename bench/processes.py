@@ -1,4 +1,7 @@
-"""The processes of a run: joining them, and what they must agree on. Without torchrun there is one, and it is alone."""
+"""The processes of a training: joining them, and what they must agree on.
+
+Without torchrun there is one, and it is alone.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +17,8 @@ from bench.runtime import process_rank
 def process_group(device: str) -> Iterator[torch.device]:
     """Join the group that torchrun describes, for the block; yields the device of this process.
 
-    After an error the group is left as it is: the others may wait in it, and torchrun ends them.
+    Nobody leaves before all have come to the end of the block. After an error the group is left as it is: the others
+    may wait in it, and torchrun ends them.
     """
     _, world_size, device = process_rank(device)
     if world_size == 1:
@@ -24,6 +28,7 @@ def process_group(device: str) -> Iterator[torch.device]:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     yield torch.device(device)
+    dist.barrier()
     dist.destroy_process_group()
 
 
