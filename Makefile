@@ -64,7 +64,7 @@ ui: setup ## The MLflow UI on localhost
 	$(VENV)/bin/mlflow ui --host 127.0.0.1 --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///$(abspath $(RUNS))/mlflow.db}
 
 test: setup ## The fast tests, under two minutes on two cores
-	$(RUN) -m pytest -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n logical --maxprocesses 4 --dist worksteal -m "not slow and not gpu"
 
 test-all: setup ## Every test that this machine can run
 	$(RUN) -m pytest

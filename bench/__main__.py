@@ -1,22 +1,18 @@
 """The whole benchmark, its plan, cards to MLflow, faces to another layout: ``python -m bench --help``."""
 
 import argparse
-import os
-import shlex
 import subprocess
 import sys
 import time
 
 from bench import tracking
 from bench.cards import ResultCard, read_card
-from bench.cli import add_stage_flags, run, stage_parser
+from bench.cli import add_stage_flags, run
 from bench.config import load_benchmark
 from bench.inputs import missing_inputs
+from bench.launch import stage_command
 from bench.plan import describe_missing, describe_plan
-from bench.stages import Stage, Stages, plan_stages, read_latest, write_latest
-
-_PACKAGES = {"generate": "generate", "train": "fr_train", "evaluate": "evaluate"}
-_KEYS = {"generate": "dataset", "train": "model", "evaluate": "result"}
+from bench.stages import Stages, plan_stages, read_latest, write_latest
 
 
 def main() -> int:
@@ -66,40 +62,18 @@ def _run(args: argparse.Namespace, stages: Stages) -> int:
     start = time.perf_counter()
     latest = read_latest(args.runs, args.scale)
     for stage in stages:
-        reason = stage.reason(latest.get(_KEYS[stage.name]))
+        reason = stage.reason(latest.get(stage.name))
         if stage.is_finished:
             print(f"{stage.name}: skip, {reason} ({stage.directory})", flush=True)
             continue
         print(f"{stage.name}: run, {reason}", flush=True)
-        status = subprocess.run(_command(stage, args), check=False).returncode
+        status = subprocess.run(stage_command(stage, args), check=False).returncode
         if status:
             return status
     write_latest(args.runs, args.scale, stages)
     _sync(args)
     _report(args, stages, time.perf_counter() - start)
     return 0
-
-
-def _command(stage: Stage, args: argparse.Namespace) -> list[str]:
-    """The stage's own command; NPROC or LAUNCH put a launcher before it."""
-    launcher = [sys.executable, "-m"]
-    if os.environ.get("LAUNCH"):
-        launcher = [*shlex.split(os.environ["LAUNCH"]), "-m"]
-    elif int(os.environ.get("NPROC") or 1) > 1:
-        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        launcher += [f"--nproc-per-node={os.environ['NPROC']}", "-m"]
-    flags = {
-        name: getattr(args, name) for name in ("scale", "seed", "device", "runs", "test_sets", "weights", "config")
-    }
-    usual = vars(stage_parser("", "").parse_args([]))  # a card records the command: without what goes without saying
-    flat = [
-        part
-        for name, value in flags.items()
-        if name in ("scale", "seed") or value != usual[name]
-        for part in (f"--{name.replace('_', '-')}", str(value))
-    ]
-    own = shlex.split(os.environ.get("TRAIN_FLAGS", "")) if stage.name == "train" else []
-    return [*launcher, _PACKAGES[stage.name], *flat, *own]
 
 
 def _sync(args: argparse.Namespace) -> int:

@@ -4,7 +4,6 @@ A field is a name, a type, a unit in its description, and a range. Unknown keys 
 stage's door: inner functions take plain parameters.
 """
 
-import difflib
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bench.errors import InputError
+from bench.names import nearest
 
 BENCHMARKS_PATH = Path(__file__).parent.parent / "benchmarks.yaml"
 
@@ -296,12 +296,6 @@ def load_benchmarks(path: str | Path = BENCHMARKS_PATH) -> dict[str, Benchmark]:
     return {name: _resolve(name, document, path) for name in document["benchmarks"]}
 
 
-def nearest(name: str, choices: list[str]) -> str:
-    """Half a sentence that helps with a mistyped name: the nearest choice, if any is near, and all of them."""
-    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
-    return (f"did you mean {near[0]}? " if near else "") + f"choose from {', '.join(choices)}"
-
-
 def read_yaml(path: str | Path) -> Any:
     """Content of a YAML file; a key given twice is refused.
 
@@ -328,16 +322,16 @@ def _read(path: str | Path) -> dict[str, Any]:
 def _resolve(name: str, document: dict[str, Any], path: str | Path) -> Benchmark:
     benchmarks, recipes, groups = document["benchmarks"], document["recipes"], document["protocols"]
     if name not in benchmarks:
-        raise InputError(f"SCALE={name} is not in {path}; {nearest(name, list(benchmarks))}")
+        raise InputError(f"SCALE={name} is not in {path}; {nearest(name, benchmarks)}")
     entry = dict(benchmarks[name])
     where = f"{path}: benchmarks.{name}"
     recipe_name = entry.get("recipe")
     if recipe_name not in recipes:
-        raise InputError(f"{where}.recipe={recipe_name} is unknown; {nearest(str(recipe_name), list(recipes))}")
+        raise InputError(f"{where}.recipe={recipe_name} is unknown; {nearest(str(recipe_name), recipes)}")
     group = entry.get("protocols")
     if isinstance(group, str):
         if group not in groups:
-            raise InputError(f"{where}.protocols={group} is unknown; {nearest(group, list(groups))}")
+            raise InputError(f"{where}.protocols={group} is unknown; {nearest(group, groups)}")
         entry["protocols"] = groups[group]
     entry |= {"name": name, "recipe_name": recipe_name, "recipe": recipes[recipe_name]}
     try:

@@ -13,16 +13,12 @@ _MODEL_BYTES = 600_000_000  # IResNet-50 with optimiser state and head checkpoin
 def describe_plan(benchmark: Benchmark, stages: Stages, missing: list[MissingInput], runs: Path) -> str:
     """The plan of a benchmark for a person; starts nothing."""
     latest = read_latest(runs, benchmark.name)
-    previous = dict(zip(("generate", "train", "evaluate"), (latest.get(key) for key in _CARD_KEYS), strict=True))
     lines = [f"{benchmark.name} (version {benchmark.version}): {benchmark.about}", "", "stages"]
     for stage in stages:
         verb = "skip" if stage.is_finished else "run"
-        lines.append(f"  {stage.name:9s} {verb}: {stage.reason(previous[stage.name])}  -> {stage.directory}")
+        lines.append(f"  {stage.name:9s} {verb}: {stage.reason(latest.get(stage.name))}  -> {stage.directory}")
     lines += ["", "missing inputs", *(f"  {item}" for item in missing)] if missing else ["", "missing inputs: none"]
     return "\n".join([*lines, "", *_figures(benchmark, runs)])
-
-
-_CARD_KEYS = ("dataset", "model", "result")
 
 
 def describe_missing(benchmark: Benchmark, missing: list[MissingInput]) -> str:

@@ -23,6 +23,7 @@ from bench.inputs import find_protocol, is_rendered
 from bench.runtime import environment, git_state, process_rank
 
 STAGE_VERSIONS = {"generate": 1, "train": 1, "evaluate": 2, "train_generator": 1, "audit": 1}
+_LATEST_KEYS = {"generate": "dataset", "train": "model", "evaluate": "result"}
 
 
 @dataclass(frozen=True)
@@ -180,15 +181,15 @@ def generator_sha256(settings: dict[str, Any]) -> str:
 
 
 def read_latest(runs: Path, scale: str) -> dict[str, Path]:
-    """Folders of the last finished benchmark of a scale: dataset, model, result; empty before the first."""
+    """Folders of the last finished benchmark of a scale, by name of the stage; empty before the first."""
     path = runs / scale / "latest.json"
-    return {key: Path(value) for key, value in read_json(path).items()} if path.exists() else {}
+    latest = read_json(path) if path.exists() else {}
+    return {name: Path(latest[key]) for name, key in _LATEST_KEYS.items() if key in latest}
 
 
 def write_latest(runs: Path, scale: str, stages: Stages) -> None:
     """Remember a finished benchmark as the last one of its scale."""
-    directories = {"dataset": stages.generate, "model": stages.train, "result": stages.evaluate}
-    write_json(runs / scale / "latest.json", {key: str(stage.directory) for key, stage in directories.items()})
+    write_json(runs / scale / "latest.json", {_LATEST_KEYS[stage.name]: str(stage.directory) for stage in stages})
 
 
 @contextmanager

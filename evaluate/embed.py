@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from bench.errors import InputError
+from bench.pixel_range import takes_bytes
 from bench.progress import progress
 from evaluate.images import ImageArray
 
@@ -136,11 +137,7 @@ def load_network(path: str | Path, device: str = "cpu") -> FaceNetwork:
 
 
 class OnnxNetwork:
-    """An ONNX recognition network, run by onnxruntime.
-
-    ONNX says nothing of its input's range. Rule: a graph whose input goes straight into Sub, Mul or Div normalises by
-    itself and takes RGB 0..255 (MXNet exports such as mobilefacenet_y1); any other takes RGB in [-1, 1].
-    """
+    """An ONNX recognition network, run by onnxruntime; takes images in [-1, 1], whatever the graph takes."""
 
     def __init__(self, path: Path, device: str = "cpu") -> None:
         try:
@@ -158,9 +155,7 @@ class OnnxNetwork:
         image = self._session.get_inputs()[0]
         self._input = image.name
         self._one_by_one = image.shape[0] == 1
-        self.takes_bytes = any(
-            node.op_type in ("Sub", "Mul", "Div") and image.name in node.input for node in graph.node
-        )
+        self.takes_bytes = takes_bytes(graph)
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Features, shape (B, D), of RGB images in [-1, 1], shape (B, 3, 112, 112)."""

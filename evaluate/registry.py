@@ -8,10 +8,9 @@ fetched them on a machine of ours yet: ``bench.hub`` records it when they are fi
 from dataclasses import dataclass, field, replace
 
 from bench.cards import ProtocolResult
-from bench.config import nearest
-from bench.errors import InputError
 from bench.hub import HubFile
 from bench.inputs import TEST_SETS_ON_THE_HUB, is_rendered
+from bench.names import look_up
 
 YARDSTICK = "AdaFace IR101 trained on WebFace12M"
 """The network whose accuracies tell copies of one name apart."""
@@ -90,9 +89,7 @@ def find_test_set(name: str) -> TestSet:
     Raises:
         InputError: If the name is unknown (says the nearest).
     """
-    if name not in REGISTRY:
-        raise InputError(f"test set {name!r} is unknown; {nearest(name, list(REGISTRY))}")
-    return REGISTRY[name]
+    return look_up("test set", name, REGISTRY)
 
 
 def describe_copy(name: str, sha256: str | None) -> str | None:

@@ -1,17 +1,16 @@
 """Settings of benchmarks.yaml -> a face dataset: ``python -m generate --scale smoke``."""
 
 import argparse
-from pathlib import Path
-from typing import Any
 
 from bench.cards import DatasetCard, write_card
 from bench.cli import run, stage_parser
-from bench.config import Benchmark, FilesGenerator, RenderGenerator, Vec2FaceGenerator, load_benchmark
+from bench.config import Benchmark, Vec2FaceGenerator, load_benchmark
 from bench.files import write_text
-from bench.runtime import Stopwatch, choose_device, process_rank
+from bench.runtime import Stopwatch
 from bench.stages import Stage, plan_stages, stage_lock
 from generate.commands import add_commands
 from generate.dataset_card import README_NAME, render_readme
+from generate.stage import make_faces
 from generate.training_commands import add_training_commands
 
 
@@ -39,7 +38,7 @@ def main() -> int:
 def _generate(benchmark: Benchmark, stage: Stage, args: argparse.Namespace) -> None:
     stopwatch = Stopwatch()
     with stopwatch.phase("faces"):
-        made = _make_faces(benchmark, stage.directory, args)
+        made = make_faces(stage.directory, benchmark, seed=args.seed, weights=args.weights, device=args.device)
     if made is None:
         return  # another process writes the card
     cost = stopwatch.cost(images=made["num_images"], phase="faces", device=made.pop("device", "cpu"))
@@ -51,55 +50,6 @@ def _generate(benchmark: Benchmark, stage: Stage, args: argparse.Namespace) -> N
         from generate.engine import remove_parts
 
         remove_parts(stage.directory)
-
-
-def _make_faces(benchmark: Benchmark, directory: Path, args: argparse.Namespace) -> dict[str, Any] | None:
-    """Make the faces of one kind of generator; the fields of the card that depend on them, on the first process."""
-    generator = benchmark.generator
-    if isinstance(generator, RenderGenerator):
-        return _render(generator, directory, args.seed)
-    if isinstance(generator, FilesGenerator):
-        return _describe_files(generator, directory)
-    return _hsface(generator, directory, args)
-
-
-def _describe_files(generator: FilesGenerator, directory: Path) -> dict[str, Any]:
-    from bench.datasets import open_files, sample_grid, write_grid
-
-    faces = open_files(generator.path, generator.mask, generator.leave_out)
-    write_grid(directory / "grid.png", sample_grid(faces))
-    path = str(Path(generator.path).resolve())
-    return {"name": Path(path).stem, "path": path, "num_images": len(faces), "num_identities": faces.num_identities}
-
-
-def _render(generator: RenderGenerator, directory: Path, seed: int) -> dict[str, Any]:
-    from bench.files import sha256
-    from generate.render_dataset import render_dataset
-
-    statistics = render_dataset(
-        directory,
-        num_identities=generator.num_identities,
-        images_per_identity=generator.images_per_identity,
-        seed=seed,
-        jpeg_quality=generator.jpeg_quality,
-    )
-    return {
-        "name": "rendered heads",
-        "path": "faces.lmdb",
-        "num_images": generator.num_identities * generator.images_per_identity,
-        "num_identities": generator.num_identities,
-        "content_sha256": sha256(directory / "faces.lmdb"),
-        "statistics": statistics,
-    }
-
-
-def _hsface(generator: Vec2FaceGenerator, directory: Path, args: argparse.Namespace) -> dict[str, Any] | None:
-    from generate.hsface import make_dataset
-
-    rank, world, device = process_rank(choose_device(args.device))
-    where = {"seed": args.seed, "weights": args.weights, "device": device}
-    made = make_dataset(directory, generator, **where, rank=rank, world=world)
-    return None if made is None else made | {"name": f"HSFace {args.scale}", "device": device}
 
 
 if __name__ == "__main__":

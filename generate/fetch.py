@@ -5,9 +5,8 @@ Files come from the Vec2Face authors' repositories, under the names of their REA
 
 from functools import partial
 
-from bench.config import nearest
-from bench.errors import InputError
 from bench.hub import HubFile
+from bench.names import look_up
 
 _weights = partial(HubFile, repo_id="BooBooWu/Vec2Face")
 _faces = partial(HubFile, repo_id="BooBooWu/Vec2Face", repo_type="dataset")
@@ -34,6 +33,4 @@ def find_file(name: str) -> HubFile:
     Raises:
         InputError: If the name is unknown (says the nearest).
     """
-    if name not in CATALOGUE:
-        raise InputError(f"file {name!r} is unknown; {nearest(name, list(CATALOGUE))}")
-    return CATALOGUE[name]
+    return look_up("file", name, CATALOGUE)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.errors import InputError
+from bench.pixel_range import takes_bytes
 from fr_train.checkpoint import load_backbone
 
 _SMALLEST_MAP = 7
@@ -126,6 +127,4 @@ def _load_onnx(path: Path) -> nn.Module:
     except Exception as error:  # protobuf's and onnx2torch's errors share no base class
         reason = " ".join(str(error).split())[:160]
         raise InputError(f"{path} is not an ONNX model that onnx2torch can read ({reason}); fetch it again") from None
-    # The rule of evaluate/embed.py: a graph whose input goes straight into Sub, Mul or Div takes RGB of 0..255
-    first = {node.op_type for node in model.graph.node if model.graph.input[0].name in node.input}
-    return _TakesBytes(network) if first & {"Sub", "Mul", "Div"} else network
+    return _TakesBytes(network) if takes_bytes(model.graph) else network

@@ -128,7 +128,7 @@ def load_recipe(name: str, path: str | Path = RECIPES_PATH) -> GeneratorRecipe:
     if not isinstance(document, dict):
         raise InputError(f"{path}: top level must map names to recipes; got {type(document).__name__}; mend the YAML")
     if name not in document:
-        raise InputError(f"recipe {name} is not in {path}; {nearest(name, [str(key) for key in document])}")
+        raise InputError(f"recipe {name} is not in {path}; {nearest(name, map(str, document))}")
     try:
         return GeneratorRecipe.model_validate({**document[name], "name": name})
     except ValidationError as error:

@@ -78,7 +78,7 @@ def draw_pairs(name: str) -> list[Pair]:
         InputError: If there is no such protocol.
     """
     if name not in _DIFFERENCES:
-        raise InputError(f"protocol {name} is not rendered here; {nearest(name, list(_DIFFERENCES))}")
+        raise InputError(f"protocol {name} is not rendered here; {nearest(name, _DIFFERENCES)}")
     number = _DIFFERENCES.index(name)
     rng = np.random.default_rng([3, number])
     first = PROTOCOL_IDENTITIES + number * _IDENTITIES_PER_PROTOCOL

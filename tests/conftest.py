@@ -1,7 +1,9 @@
-"""Shared by the tests: made-up cards of a finished run."""
+"""Shared by the tests: made-up cards of a finished run, and a training of one second that has finished."""
 
 from pathlib import Path
 
+import pytest
+from bench_faces import make_faces
 from local_hub import hub  # noqa: F401 (a fixture)
 
 from bench.cards import Cost, DatasetCard, Environment, Git, ModelCard, ProtocolResult, ResultCard, write_card
@@ -84,3 +86,41 @@ def write_run(runs, scale="smoke", accuracy=0.875, *, seed=0, **fields):
     lines = '{"step": 1, "time": 1.0, "loss": 9.0}\n{"step": 2, "time": 2.0, "loss": 5.0}\n'
     (root / "models" / model.fingerprint / "train.jsonl").write_text(lines)
     return root / "results" / result.fingerprint
+
+
+@pytest.fixture
+def one_thread():
+    """Small networks are slower on two."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def one_line_per_epoch():
+    """On a slow machine the journal of a training would have more lines."""
+    from fr_train import journal
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal, "SECONDS_BETWEEN_LINES", float("inf"))
+        yield
+
+
+@pytest.fixture(scope="module")
+def training_faces(tmp_path_factory):
+    return make_faces(tmp_path_factory.mktemp("faces"), num_identities=4, images_per_identity=6)
+
+
+@pytest.fixture(scope="module")
+def trained(one_line_per_epoch, training_faces, tmp_path_factory):
+    """Folder and summary of a finished training."""
+    from training import tiny_recipe
+
+    from fr_train.options import RunOptions
+    from fr_train.train import train
+
+    directory = tmp_path_factory.mktemp("trained")
+    return directory, train(training_faces, tiny_recipe(), directory, seed=0, options=RunOptions(num_workers=0))

@@ -67,7 +67,7 @@ def test_latest_round_trip(tmp_path):
     assert read_latest(tmp_path, "smoke") == {}
     stages = plan(tmp_path)
     write_latest(tmp_path, "smoke", stages)
-    assert read_latest(tmp_path, "smoke")["model"] == stages.train.directory
+    assert read_latest(tmp_path, "smoke")["train"] == stages.train.directory
 
 
 def test_a_second_run_on_one_folder_is_refused(tmp_path):

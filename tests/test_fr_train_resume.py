@@ -15,7 +15,7 @@ from training import assert_same, freeze_batch_norm, run_processes, tiny_recipe,
 from bench.errors import InputError
 from bench.files import read_json_lines
 from bench.records import open_faces
-from fr_train import journal, resume
+from fr_train import resume
 from fr_train.engine import Engine
 from fr_train.options import RunOptions
 from fr_train.train import train
@@ -23,24 +23,7 @@ from fr_train.train import train
 OPTIONS = RunOptions(num_workers=0)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_line_per_epoch():
-    """On a slow machine the journal would have more lines."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(journal, "SECONDS_BETWEEN_LINES", float("inf"))
-        yield
-
-
-@pytest.fixture(scope="module")
-def faces(tmp_path_factory):
-    return make_faces(tmp_path_factory.mktemp("faces"), num_identities=4, images_per_identity=6)
-
-
-@pytest.fixture(scope="module")
-def finished(faces, tmp_path_factory):
-    directory = tmp_path_factory.mktemp("finished")
-    train(faces, tiny_recipe(), directory, seed=0, options=OPTIONS)
-    return directory
+pytestmark = pytest.mark.usefixtures("one_line_per_epoch")
 
 
 class StopError(Exception):
@@ -66,20 +49,22 @@ def stop():
 
 
 @pytest.mark.parametrize(("minutes", "resumes_at"), [(10, 3), (0, 4)])
-def test_an_interrupted_run_ends_with_the_same_bits(finished, faces, tmp_path, monkeypatch, minutes, resumes_at):
+def test_an_interrupted_run_ends_with_the_same_bits(
+    trained, training_faces, tmp_path, monkeypatch, minutes, resumes_at
+):
     monkeypatch.setattr(resume, "_STEPS_BETWEEN_LOOKS", 2)
     options = RunOptions(num_workers=0, checkpoint_minutes=minutes)
     with monkeypatch.context() as patch, pytest.raises(StopError):
         dies_at(5, patch, stop)
-        train(faces, tiny_recipe(), tmp_path, seed=0, options=options)
+        train(training_faces, tiny_recipe(), tmp_path, seed=0, options=options)
     assert not (tmp_path / "model.safetensors").exists()
     steps = dies_at(None, monkeypatch, stop)
-    summary = train(faces, tiny_recipe(), tmp_path, seed=0, options=options)
+    summary = train(training_faces, tiny_recipe(), tmp_path, seed=0, options=options)
     assert steps == list(range(resumes_at, 6))
-    assert_same(weights_of(finished), weights_of(tmp_path))
+    assert_same(weights_of(trained[0]), weights_of(tmp_path))
     assert summary.earlier_seconds > 0
     rows = read_json_lines(tmp_path / "train.jsonl")
-    whole = {row["step"]: row["loss"] for row in read_json_lines(finished / "train.jsonl")}
+    whole = {row["step"]: row["loss"] for row in read_json_lines(trained[0] / "train.jsonl")}
     assert {row["step"]: row["loss"] for row in rows if row["step"] in whole} == whole
 
 
@@ -92,24 +77,15 @@ def kill_in_the_second_epoch(faces_path, directory, num_threads):
         train(open_faces(faces_path), tiny_recipe(), directory, seed=0, options=options)
 
 
-def test_killed_in_the_middle_of_an_epoch(finished, faces, tmp_path, monkeypatch):
-    arguments = f"{str(faces.path)!r}, {str(tmp_path)!r}, {torch.get_num_threads()}"
+def test_killed_in_the_middle_of_an_epoch(trained, training_faces, tmp_path, monkeypatch):
+    arguments = f"{str(training_faces.path)!r}, {str(tmp_path)!r}, {torch.get_num_threads()}"
     call = f"from test_fr_train_resume import *; kill_in_the_second_epoch({arguments})"
     done = subprocess.run([sys.executable, "-c", call], cwd=Path(__file__).parent, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     steps = dies_at(None, monkeypatch, stop)
-    train(faces, tiny_recipe(), tmp_path, seed=0, options=OPTIONS)
+    train(training_faces, tiny_recipe(), tmp_path, seed=0, options=OPTIONS)
     assert steps == [5]
-    assert_same(weights_of(finished), weights_of(tmp_path))
-
-
-@pytest.fixture
-def one_thread():
-    """As the processes of ``run_processes`` have: sums in another order can carry a PReLU over its kink."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
+    assert_same(weights_of(trained[0]), weights_of(tmp_path))
 
 
 def part_of_a_run(faces_path, directory, last_step):
@@ -125,12 +101,12 @@ def part_of_a_run(faces_path, directory, last_step):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.usefixtures("one_thread")  # as in run_processes: sums in another order can carry a PReLU over its kink
 @pytest.mark.parametrize("world_sizes", [(2, 1), (1, 2), (2, 2)])
-def test_a_run_goes_on_with_another_number_of_processes(faces, tmp_path, world_sizes):
-    part_of_a_run(faces.path, tmp_path / "whole", None)
+def test_a_run_goes_on_with_another_number_of_processes(training_faces, tmp_path, world_sizes):
+    part_of_a_run(training_faces.path, tmp_path / "whole", None)
     for world_size, last_step in zip(world_sizes, (4, None), strict=True):
-        arguments = (faces.path, tmp_path / "split", last_step)
+        arguments = (training_faces.path, tmp_path / "split", last_step)
         if world_size == 1:
             part_of_a_run(*arguments)
         else:
@@ -152,18 +128,18 @@ def test_a_run_goes_on_with_another_number_of_processes(faces, tmp_path, world_s
         ({"backbone": {"depth": 34, "width": 4, "embedding_dim": 16}}, r"backbone\.depth=18, this run has 34"),
     ],
 )
-def test_a_checkpoint_of_another_recipe_is_refused(finished, faces, changes, message):
+def test_a_checkpoint_of_another_recipe_is_refused(trained, training_faces, changes, message):
     with pytest.raises(InputError, match=message):
-        train(faces, tiny_recipe(**changes), finished, seed=0, options=RunOptions(num_workers=0))
+        train(training_faces, tiny_recipe(**changes), trained[0], seed=0, options=RunOptions(num_workers=0))
 
 
-def test_a_checkpoint_of_another_dataset_is_refused(finished, tmp_path):
+def test_a_checkpoint_of_another_dataset_is_refused(trained, tmp_path):
     other = make_faces(tmp_path, num_identities=5, images_per_identity=5)
     with pytest.raises(InputError, match=r"num_identities=4, this run has 5"):
-        train(other, tiny_recipe(), finished, seed=0, options=RunOptions(num_workers=0))
+        train(other, tiny_recipe(), trained[0], seed=0, options=RunOptions(num_workers=0))
 
 
-def test_a_broken_checkpoint_is_named(finished, faces, tmp_path):
-    (tmp_path / "checkpoint.pt").write_bytes((finished / "checkpoint.pt").read_bytes()[:1000])
+def test_a_broken_checkpoint_is_named(trained, training_faces, tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes((trained[0] / "checkpoint.pt").read_bytes()[:1000])
     with pytest.raises(InputError, match=r"checkpoint\.pt is not a whole file of tensors"):
-        train(faces, tiny_recipe(), tmp_path, seed=0, options=RunOptions(num_workers=0))
+        train(training_faces, tiny_recipe(), tmp_path, seed=0, options=RunOptions(num_workers=0))

@@ -23,27 +23,11 @@ from fr_train.train import train
 GOLDEN = Path(__file__).parent / "golden"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_line_per_epoch():
-    """On a slow machine the journal would have more lines."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(journal, "SECONDS_BETWEEN_LINES", float("inf"))
-        yield
+pytestmark = pytest.mark.usefixtures("one_line_per_epoch")
 
 
-@pytest.fixture(scope="module")
-def faces(tmp_path_factory):
-    return make_faces(tmp_path_factory.mktemp("faces"), num_identities=4, images_per_identity=6)
-
-
-@pytest.fixture(scope="module")
-def finished(faces, tmp_path_factory):
-    directory = tmp_path_factory.mktemp("finished")
-    return directory, train(faces, tiny_recipe(), directory, seed=0, options=RunOptions(num_workers=0))
-
-
-def test_the_summary_and_the_journal(finished):
-    directory, summary = finished
+def test_the_summary_and_the_journal(trained):
+    directory, summary = trained
     assert summary.num_images_seen == 2 * 24
     assert summary.num_parameters == sum(p.numel() for p in load_backbone(directory / "model.safetensors").parameters())
     rows = read_json_lines(directory / "train.jsonl")
@@ -52,22 +36,18 @@ def test_the_summary_and_the_journal(finished):
     assert [row["lr"] for row in rows] == [0.1, 0.01]
 
 
-def test_the_same_seed_gives_the_same_bits_whatever_the_workers(finished, faces, tmp_path):
-    train(faces, tiny_recipe(), tmp_path, seed=0, options=RunOptions(num_workers=2))
-    assert_same(weights_of(finished[0]), weights_of(tmp_path))
+def test_the_same_seed_gives_the_same_bits_whatever_the_workers(trained, training_faces, tmp_path):
+    train(training_faces, tiny_recipe(), tmp_path, seed=0, options=RunOptions(num_workers=2))
+    assert_same(weights_of(trained[0]), weights_of(tmp_path))
 
 
-def test_another_seed_gives_other_weights(finished, faces, tmp_path):
-    train(faces, tiny_recipe(), tmp_path, seed=1, options=RunOptions(num_workers=0))
-    first, second = weights_of(finished[0]), weights_of(tmp_path)
-    assert any(not torch.equal(first[name], second[name]) for name in first)
-
-
-def test_global_randomness_is_left_alone(faces, tmp_path):
+def test_another_seed_gives_other_weights_and_global_randomness_is_left_alone(trained, training_faces, tmp_path):
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
-    train(faces, tiny_recipe(), tmp_path, seed=0, options=RunOptions(num_workers=0))
+    train(training_faces, tiny_recipe(), tmp_path, seed=1, options=RunOptions(num_workers=0))
     assert torch.equal(before, torch.random.get_rng_state())
+    first, second = weights_of(trained[0]), weights_of(tmp_path)
+    assert any(not torch.equal(first[name], second[name]) for name in first)
 
 
 @pytest.mark.slow
@@ -81,10 +61,10 @@ def test_it_learns(tmp_path):
     assert rows[-1]["loss"] < 0.3 * rows[0]["loss"]
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(faces, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run(training_faces, tmp_path):
     recipe = tiny_recipe(optimizer={"lr": 1e30, "grad_clip": None})
     with pytest.raises(InputError, match=r"loss is not finite at step \d+, lr 1e\+30; .*lower recipe\.optimizer\.lr"):
-        train(faces, recipe, tmp_path, seed=0, options=RunOptions(num_workers=0))
+        train(training_faces, recipe, tmp_path, seed=0, options=RunOptions(num_workers=0))
     assert not (tmp_path / "model.safetensors").exists()
 
 
@@ -106,26 +86,32 @@ def test_the_polynomial_schedule_rises_and_falls():
 @pytest.mark.parametrize(
     "kind", ["cosface", "curricularface", "magface", "adaface", "uniface", "sphereface", "combined"]
 )
-def test_every_margin_takes_a_step(faces, tmp_path, kind):
+def test_every_margin_takes_a_step(training_faces, tmp_path, kind):
     recipe = tiny_recipe(margin={"kind": kind, "margin": 0.2, "scale": 16.0}, schedule={"epochs": 1})
-    assert np.isfinite(train(faces, recipe, tmp_path, seed=0, options=RunOptions(num_workers=0)).final_loss)
+    assert np.isfinite(train(training_faces, recipe, tmp_path, seed=0, options=RunOptions(num_workers=0)).final_loss)
 
 
 @pytest.mark.parametrize(
     "changes", [{"precision": "bf16"}, {"ema_decay": 0.9}, {"optimizer": {"kind": "adamw", "lr": 0.001}}]
 )
-def test_options_take_a_step(faces, tmp_path, changes):
-    train(faces, tiny_recipe(schedule={"epochs": 1}, **changes), tmp_path, seed=0, options=RunOptions(num_workers=0))
+def test_options_take_a_step(training_faces, tmp_path, changes):
+    train(
+        training_faces,
+        tiny_recipe(schedule={"epochs": 1}, **changes),
+        tmp_path,
+        seed=0,
+        options=RunOptions(num_workers=0),
+    )
     assert json.loads((tmp_path / "train.jsonl").read_text())["step"] == 3
 
 
-def test_the_network_is_shown_what_it_sees_before_the_first_step(finished):
-    with Image.open(finished[0] / "samples.png") as image:
+def test_the_network_is_shown_what_it_sees_before_the_first_step(trained):
+    with Image.open(trained[0] / "samples.png") as image:
         assert image.size == (8 * 114 + 2, 116)
 
 
 @pytest.mark.parametrize("validate_every", [1, 2])
-def test_validation_changes_nothing_but_keeps_the_best_apart(finished, faces, tmp_path, validate_every):
+def test_validation_changes_nothing_but_keeps_the_best_apart(trained, training_faces, tmp_path, validate_every):
     means = iter([0.75, 0.5])
     seen = []
 
@@ -136,9 +122,9 @@ def test_validation_changes_nothing_but_keeps_the_best_apart(finished, faces, tm
         return {"lfw": next(means), "cfp_fp": 0.5}
 
     options = RunOptions(num_workers=0, validate_every=validate_every)
-    summary = train(faces, tiny_recipe(), tmp_path, seed=0, options=options, validate=validate)
+    summary = train(training_faces, tiny_recipe(), tmp_path, seed=0, options=options, validate=validate)
     assert len(seen) == 2 // validate_every
-    assert_same(weights_of(finished[0]), weights_of(tmp_path))
+    assert_same(weights_of(trained[0]), weights_of(tmp_path))
     rows = read_json_lines(tmp_path / "train.jsonl")
     first = rows[validate_every - 1]
     assert (first["lfw/accuracy"], first["cfp_fp/accuracy"], first["mean/accuracy"]) == (0.75, 0.5, 0.625)
@@ -155,11 +141,13 @@ def test_validation_changes_nothing_but_keeps_the_best_apart(finished, faces, tm
     assert all(torch.equal(best[name], last[name]) for name in last) == (validate_every == 2)
 
 
-def test_a_run_shorter_than_the_interval_is_not_validated(faces, tmp_path):
+def test_a_run_shorter_than_the_interval_is_not_validated(training_faces, tmp_path):
     def validate(network):
         raise AssertionError
 
-    summary = train(faces, tiny_recipe(), tmp_path, seed=0, options=RunOptions(num_workers=0), validate=validate)
+    summary = train(
+        training_faces, tiny_recipe(), tmp_path, seed=0, options=RunOptions(num_workers=0), validate=validate
+    )
     assert summary.best is None
     assert not (tmp_path / "best.safetensors").exists()
 

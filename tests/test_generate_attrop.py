@@ -11,12 +11,7 @@ DIM, SIDE = 16, 4
 PRESET = Preset(100, 0.3, False, 5, 1, 0.2, 1, 0.5)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # small networks are slower on two
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Paint(nn.Module):

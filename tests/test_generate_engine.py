@@ -1,6 +1,7 @@
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import time
 from dataclasses import replace
@@ -92,7 +93,7 @@ def test_dataset_holds_what_the_plan_says(whole):
 
 
 def test_remove_parts_leaves_the_dataset(whole, tmp_path):
-    make(tmp_path)
+    shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
     remove_parts(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["faces.lmdb", "faces.parquet", "grid.png"]
     assert content(tmp_path) == content(whole[0])
@@ -168,7 +169,7 @@ def test_the_number_of_threads_does_not_matter(whole, tmp_path):
 
 
 def test_a_shard_cut_short_is_made_again_and_others_are_kept(whole, tmp_path):
-    make(tmp_path)
+    shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
     for name in ("faces.lmdb", "faces.parquet"):
         (tmp_path / name).unlink()
     cut, kept = sorted((tmp_path / "parts").glob("images-*"))[:2]

@@ -16,13 +16,7 @@ from generate.__main__ import main
 from generate.faces import parse_range
 from generate.vec2face import Architecture, Vec2Face, save_generator
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # small networks are slower on two
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

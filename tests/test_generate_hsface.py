@@ -13,13 +13,7 @@ from fr_train.checkpoint import save_backbone
 from generate.hsface import make_dataset, make_plan, weight_digests
 from generate.vec2face import Architecture, Vec2Face, save_generator
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # small networks are slower on two
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

@@ -7,13 +7,7 @@ from generate.attrop import Goal, Jobs, optimise
 from generate.speed import _double_then_convolve, evaluations_per_accepted, published_rule
 from generate.vec2face import Architecture, Vec2Face
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # small networks are slower on two
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_per_sample_acceptance_needs_at_least_1_5_times_fewer_evaluations_than_batch_means():
