@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -58,7 +58,7 @@ def timed(batches: Iterator[BatchT]) -> Iterator[tuple[BatchT, float]]:
         yield batch, time.perf_counter() - start
 
 
-class _ErrorsAsItems(Dataset):
+class _ErrorsAsItems(Dataset[BatchT | InputError], Generic[BatchT]):
     """Hands bad input from worker to run as it is; a loader would wrap it in the worker's traceback."""
 
     def __init__(self, batches: Dataset[BatchT]) -> None:
