@@ -21,41 +21,15 @@ IDENTITIES_PER_SEED = 1_000_000
 PROTOCOL_IDENTITIES = 2**40  # identity seeds from here on belong to the protocols; datasets stay below
 
 
-def render_faces(
-    identity_seeds: Sequence[int],
-    image_seeds: Sequence[int],
-    *,
-    factors: Sequence[Factors] | None = None,
-) -> NDArray[np.uint8]:
-    """Faces, uint8 RGB of shape (num, 112, 112, 3), aligned to the ArcFace template.
+def factor_table(identity_seeds: Sequence[int], image_seeds: Sequence[int]) -> pd.DataFrame:
+    """The true factors of images, one row each: the two seeds, then the fields of ``Factors``.
 
     Args:
         identity_seeds: Who is shown, shape (num,), 0 or more.
         image_seeds: Which image of that person, shape (num,), 0 or more.
-        factors: Circumstances per image; by default ``draw_factors`` of the two seeds.
     """
-    jobs = _jobs(identity_seeds, image_seeds, factors)
-    faces = np.empty((len(jobs), camera.SIZE, camera.SIZE, 3), np.uint8)
-    for index, job in enumerate(jobs):
-        faces[index] = render_face(*job)
-    return faces
-
-
-def factor_table(
-    identity_seeds: Sequence[int], image_seeds: Sequence[int], *, factors: Sequence[Factors] | None = None
-) -> pd.DataFrame:
-    """The true factors of the same images, one row each: the two seeds, then the fields of ``Factors``."""
-    jobs = _jobs(identity_seeds, image_seeds, factors)
-    return pd.DataFrame([{"identity_seed": i, "image_seed": j, **asdict(f)} for i, j, f in jobs])
-
-
-def _jobs(
-    identity_seeds: Sequence[int], image_seeds: Sequence[int], factors: Sequence[Factors] | None
-) -> list[tuple[int, int, Factors]]:
-    identities, images = [int(i) for i in identity_seeds], [int(j) for j in image_seeds]
-    if factors is None:
-        factors = [draw_factors(i, j) for i, j in zip(identities, images, strict=True)]
-    return list(zip(identities, images, factors, strict=True))
+    seeds = [(int(i), int(j)) for i, j in zip(identity_seeds, image_seeds, strict=True)]
+    return pd.DataFrame([{"identity_seed": i, "image_seed": j, **asdict(draw_factors(i, j))} for i, j in seeds])
 
 
 def render_face(identity_seed: int, image_seed: int, factors: Factors) -> NDArray[np.uint8]:

@@ -96,7 +96,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path):
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True).returncode:
         pytest.skip("no tmpfs can be mounted here")
     try:
-        config = add_benchmark(tmp_path, kind="render", num_identities=60, images_per_identity=8)
+        config = add_benchmark(tmp_path, kind="render", num_identities=24, images_per_identity=6, jpeg_quality=100)
         done = call("generate", "--scale", "mine", "--config", config, "--runs", disk / "runs")
         assert_one_line(done_without_bars(done), "disk is full", "set RUNS to another folder")
         assert not [path for path in disk.rglob("*") if path.is_file() and path.name != ".lock"]

@@ -77,6 +77,7 @@ def kill_in_the_second_epoch(faces_path, directory, num_threads):
         train(open_faces(faces_path), tiny_recipe(), directory, seed=0, options=options)
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_an_epoch(trained, training_faces, tmp_path, monkeypatch):
     arguments = f"{str(training_faces.path)!r}, {str(tmp_path)!r}, {torch.get_num_threads()}"
     call = f"from test_fr_train_resume import *; kill_in_the_second_epoch({arguments})"

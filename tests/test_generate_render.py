@@ -10,7 +10,7 @@ from bench.errors import InputError
 from bench.records import open_faces
 from generate import camera, head
 from generate.people import coarse_look, draw_factors, draw_identity
-from generate.render import IDENTITIES_PER_SEED, PROTOCOL_IDENTITIES, factor_table, render_face, render_faces
+from generate.render import IDENTITIES_PER_SEED, PROTOCOL_IDENTITIES, factor_table, render_face
 from generate.render_dataset import render_dataset, render_jpegs
 
 PLAIN = {
@@ -24,6 +24,11 @@ PLAIN = {
 def plain(identity_seed, image_seed=0, **fixed):
     factors = replace(draw_factors(identity_seed, image_seed), **(PLAIN | fixed))
     return render_face(identity_seed, image_seed, factors).astype(int)
+
+
+def render_faces(identity_seeds, image_seeds):
+    seeds = [(int(i), int(j)) for i, j in zip(identity_seeds, image_seeds, strict=True)]
+    return np.stack([render_face(i, j, draw_factors(i, j)) for i, j in seeds])
 
 
 def difference(a, b):
