@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bench.errors import InputError
 from bench.files import read_json, sha256, write_json
 
-SCHEMA_VERSION = 2
-"""2 adds folds, intervals, the generator's hash and prices, all optional: cards of schema 1 load as they are."""
+SCHEMA_VERSION = 3
+"""2 adds folds, intervals, the generator's hash and prices, 3 templates and groups; all optional: older cards load."""
 
 
 class _Section(BaseModel):
@@ -146,6 +146,28 @@ class ProtocolResult(_Section):
     )
 
 
+class TemplateResult(_Section):
+    """One protocol that compares templates one to one (IJB-B, IJB-C); a template pools many faces of a person."""
+
+    tar_at_far: dict[str, float | None] = Field(description="null where the impostor pairs cannot resolve the rate")
+    auc: float
+    eer: float
+    num_pairs: int
+    num_impostors: int
+    num_templates: int
+    num_images: int
+    sha256: str = Field(description="of the lists and images as evaluated")
+    copy_known_as: str | None = Field(None, description="what the registry says of these bytes")
+
+
+class GroupSummary(_Section):
+    """Accuracies over groups of people: how good on average, and how unequal."""
+
+    protocols: tuple[str, ...] = Field(description="one per group")
+    mean_accuracy: float
+    std: float = Field(ge=0, description="sample standard deviation over the groups, as papers on RFW print it")
+
+
 class ResultCard(Card):
     """result.json: accuracies of one network, with all that a leaderboard row prints."""
 
@@ -158,8 +180,10 @@ class ResultCard(Card):
     model: dict[str, Any]
     recipe: dict[str, Any] | None
     protocols: dict[str, ProtocolResult]
-    mean_accuracy: float = Field(description="plain mean over the protocols")
-    mean_standard_error: float = Field(description="of the mean, protocols taken as independent")
+    templates: dict[str, TemplateResult] = Field({}, description="template protocols; never in the mean")
+    groups: dict[str, GroupSummary] = Field({}, description="protocols that are groups of one set: rfw")
+    mean_accuracy: float | None = Field(description="plain mean over the protocols; null without one")
+    mean_standard_error: float | None = Field(description="of the mean, protocols taken as independent")
     stage_costs: dict[str, Cost] = {}
 
 

@@ -4,6 +4,7 @@ A field is a name, a type, a unit in its description, and a range. Unknown keys 
 stage's door: inner functions take plain parameters.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -294,6 +295,12 @@ def load_benchmarks(path: str | Path = BENCHMARKS_PATH) -> dict[str, Benchmark]:
     """
     document = _read(path)
     return {name: _resolve(name, document, path) for name in document["benchmarks"]}
+
+
+def protocol_names(names: Sequence[str], path: str | Path = BENCHMARKS_PATH) -> list[str]:
+    """Names of protocols, with the file's named lists of them (``five``, ``rfw``) taken apart."""
+    groups = _read(path)["protocols"]
+    return [part for name in names for part in groups.get(name, [name])]
 
 
 def read_yaml(path: str | Path) -> Any:

@@ -1,4 +1,4 @@
-"""Finished cards -> MLflow: one parent run per benchmark, a child per stage. The only module that imports mlflow.
+"""Finished cards -> MLflow: one parent run per benchmark, a child per stage, one run per audit. Alone imports mlflow.
 
 Cards come first: MLflow mirrors them and may be down, away or wiped without a number being lost. What has been sent is
 remembered beside the result in mlflow.json, and found again by its tag where that file is lost.
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cards import (
     CARD_NAMES,
+    AuditCard,
     Card,
     DatasetCard,
     GeneratorCard,
@@ -25,16 +26,16 @@ from bench.cards import (
     flatten,
     read_card,
 )
-from bench.config import load_benchmarks
 from bench.files import read_json, read_json_lines, write_json
-from bench.stages import closed_recipes
+from bench.tracked_fields import audit_metrics, is_number, result_metrics, settings_of, tags_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "face training data"
 SENT_NAME = "mlflow.json"
-_RESULT_TAG = "suite.result_sha256"
+_TAGS: dict[type[Card], str] = {ResultCard: "suite.result_sha256", AuditCard: "suite.audit_sha256"}
+"""What is sent by itself, and the tag by which it is found again."""
 
 
 def tracking_uri(runs: Path) -> str:
@@ -43,7 +44,7 @@ def tracking_uri(runs: Path) -> str:
 
 
 def sync(runs: Path) -> tuple[int, str | None]:
-    """Send every finished result that MLflow does not have yet, once and only once.
+    """Send every finished result and audit that MLflow does not have yet, once and only once.
 
     Returns:
         How many were sent, and what went wrong (one line) or None. Cards are kept whatever happens.
@@ -56,8 +57,8 @@ def sync(runs: Path) -> tuple[int, str | None]:
             fcntl.flock(lock, fcntl.LOCK_EX)  # two benchmarks that end together must not both send a third one's result
             waiting = _waiting(runs)
             client, experiment_id = _connect(runs)
-            for directory in waiting:
-                _send(client, experiment_id, directory, runs)
+            for directory, kind in waiting:
+                _send(client, experiment_id, directory, kind, runs)
                 num_sent += 1
     except Exception as error:  # whatever the tracker, its database or the network raise: it must not end a run
         reason = " ".join(str(error).split())[:200]
@@ -96,7 +97,7 @@ def sync_generator(directory: Path, runs: Path, name: str) -> str | None:
         if (directory / CARD_NAMES[GeneratorCard]).exists():
             card = read_card(directory, GeneratorCard)
             _log(client, sent["run_id"], card, {"num_parameters": card.num_parameters})
-            for key, value in _tags(card).items():
+            for key, value in tags_of(card).items():
                 client.set_tag(sent["run_id"], key, value)
             client.log_artifact(sent["run_id"], str(directory / CARD_NAMES[GeneratorCard]))
             client.set_terminated(sent["run_id"], end_time=_end_ms(card))
@@ -106,16 +107,17 @@ def sync_generator(directory: Path, runs: Path, name: str) -> str | None:
     return None
 
 
-def _waiting(runs: Path) -> list[Path]:
-    return [card.parent for card in sorted(runs.glob("*/results/*/result.json")) if not _is_sent(card.parent, runs)]
+def _waiting(runs: Path) -> list[tuple[Path, type[Card]]]:
+    """Folders of results and audits that MLflow does not have, as far as the notes beside them say."""
+    found: list[tuple[Path, type[Card]]] = [(path.parent, ResultCard) for path in runs.glob("*/results/*/result.json")]
+    found += [(path.parent, AuditCard) for path in runs.glob("*/audits/*/audit.json")]
+    return sorted((one for one in found if not _is_sent(*one, runs)), key=lambda one: one[0])
 
 
-def _is_sent(directory: Path, runs: Path) -> bool:
+def _is_sent(directory: Path, kind: type[Card], runs: Path) -> bool:
     path = directory / SENT_NAME
-    if not path.exists():
-        return False
-    sent = read_json(path)
-    return sent["tracking_uri"] == tracking_uri(runs) and sent["result_sha256"] == card_sha256(directory, ResultCard)
+    sent = read_json(path) if path.exists() else {}
+    return sent.get("tracking_uri") == tracking_uri(runs) and sent.get("card_sha256") == card_sha256(directory, kind)
 
 
 def _connect(runs: Path) -> tuple["MlflowClient", str]:
@@ -135,12 +137,41 @@ def _connect(runs: Path) -> tuple["MlflowClient", str]:
     return client, client.create_experiment(EXPERIMENT, artifact_location=location)
 
 
-def _send(client: "MlflowClient", experiment_id: str, directory: Path, runs: Path) -> None:
-    digest = card_sha256(directory, ResultCard)
-    for run in client.search_runs([experiment_id], filter_string=f"tags.`{_RESULT_TAG}` = '{digest}'"):
+def _send(client: "MlflowClient", experiment_id: str, directory: Path, kind: type[Card], runs: Path) -> None:
+    digest = card_sha256(directory, kind)
+    run_id = _find_finished(client, experiment_id, f"tags.`{_TAGS[kind]}` = '{digest}'")
+    if run_id is None:
+        send = _send_audit if kind is AuditCard else _send_result
+        run_id = send(client, experiment_id, directory, {_TAGS[kind]: digest})
+    note = {"tracking_uri": tracking_uri(runs), "run_id": run_id, "card_sha256": digest}
+    write_json(directory / SENT_NAME, note)
+
+
+def _find_finished(client: "MlflowClient", experiment_id: str, condition: str) -> str | None:
+    """The run that holds a card already; one that was cut off is deleted."""
+    for run in client.search_runs([experiment_id], filter_string=condition):
         if run.info.status == "FINISHED":
-            return _remember(directory, runs, digest, run.info.run_id)
-        _delete_with_children(client, experiment_id, run.info.run_id)  # an earlier attempt was cut off
+            return run.info.run_id
+        _delete_with_children(client, experiment_id, run.info.run_id)
+    return None
+
+
+def _send_audit(client: "MlflowClient", experiment_id: str, directory: Path, tags: dict[str, str]) -> str:
+    """One run: metrics, declared inputs, card, page and tables."""
+    card = read_card(directory, AuditCard)
+    tags = tags_of(card) | tags | {"suite.stage": "audit"}
+    name = f"audit {card.name}"
+    run_id = client.create_run(experiment_id, start_time=_start_ms(card), run_name=name, tags=tags).info.run_id
+    _log(client, run_id, card, audit_metrics(card))
+    for file in sorted(directory.iterdir()):
+        if file.suffix in {".json", ".html", ".tsv"} and file.name != SENT_NAME:
+            client.log_artifact(run_id, str(file))
+    client.set_terminated(run_id, end_time=_end_ms(card))
+    return run_id
+
+
+def _send_result(client: "MlflowClient", experiment_id: str, directory: Path, tags: dict[str, str]) -> str:
+    """A parent run with what is compared, a child per stage, the network registered."""
     result = read_card(directory, ResultCard)
     stages = list(_stage_cards(result, directory))
     start = min(_start_ms(card) for _, card, _ in stages)
@@ -148,9 +179,9 @@ def _send(client: "MlflowClient", experiment_id: str, directory: Path, runs: Pat
         experiment_id,
         start_time=start,
         run_name=f"{result.name} seed {result.seed}",
-        tags=_tags(result) | {_RESULT_TAG: digest, "suite.row": result.row},
+        tags=tags_of(result) | tags | {"suite.row": result.row},
     ).info.run_id
-    _log(client, parent, result, _result_metrics(result), _settings(result, [card for _, card, _ in stages]))
+    _log(client, parent, result, result_metrics(result), settings_of(result, [card for _, card, _ in stages]))
     client.log_artifact(parent, str(directory / "result.json"))
     for stage, card, folder in stages:
         _send_stage(client, experiment_id, parent, stage, card, folder)
@@ -158,16 +189,16 @@ def _send(client: "MlflowClient", experiment_id: str, directory: Path, runs: Pat
         if isinstance(card, ModelCard) and (folder / "model.safetensors").exists():
             _register(client, parent, card, folder / "model.safetensors", result)
     client.set_terminated(parent, end_time=_end_ms(result))
-    return _remember(directory, runs, digest, parent)
+    return parent
 
 
 def _send_stage(client: "MlflowClient", experiment_id: str, parent: str, stage: str, card: Card, folder: Path) -> None:
-    tags = _tags(card) | {"mlflow.parentRunId": parent, "suite.stage": stage}
+    tags = tags_of(card) | {"mlflow.parentRunId": parent, "suite.stage": stage}
     run_id = client.create_run(experiment_id, start_time=_start_ms(card), run_name=stage, tags=tags).info.run_id
-    metrics = _result_metrics(card) if isinstance(card, ResultCard) else {}
+    metrics = result_metrics(card) if isinstance(card, ResultCard) else {}
     if isinstance(card, DatasetCard):
         metrics = {"num_images": card.num_images, "num_identities": card.num_identities}
-        metrics |= {f"statistics/{key}": value for key, value in card.statistics.items() if _is_number(value)}
+        metrics |= {f"statistics/{key}": value for key, value in card.statistics.items() if is_number(value)}
     if isinstance(card, ModelCard) and card.final_loss is not None:
         metrics = {"num_parameters": card.num_parameters, "final_loss": card.final_loss}
         _log_history(client, run_id, folder / "train.jsonl")
@@ -190,65 +221,6 @@ def _stage_cards(result: ResultCard, directory: Path) -> Iterator[tuple[str, Car
             yield "generate", read_card(dataset_dir, DatasetCard), dataset_dir
         yield "train", model, model_dir
     yield "evaluate", result, directory
-
-
-def _tags(card: Card) -> dict[str, str]:
-    tags = {
-        "suite.scale": card.scale,
-        "suite.seed": str(card.seed),
-        "suite.fingerprint": card.fingerprint,
-        "git.commit": card.git.commit or "unknown",
-        "git.dirty": str(card.git.dirty),
-        "torch": card.environment.versions.get("torch", "unknown"),
-        "gpu": card.environment.gpu or "none",
-        "mlflow.source.name": card.command,
-    }
-    more: dict[str, str | None] = {}
-    if isinstance(card, ModelCard | GeneratorCard):
-        more["suite.recipe_sha256"] = card.recipe_sha256
-    if isinstance(card, ModelCard):
-        more["suite.dataset_sha256"] = card.dataset.get("sha256")
-    if isinstance(card, ResultCard):
-        recipe = card.recipe or {}
-        closed = (recipe.get("name"), recipe.get("sha256")) in closed_recipes(load_benchmarks().values())
-        more["suite.division"] = {"floor": "floor", "model": "given"}.get(card.row, "closed" if closed else "open")
-        more["suite.recipe_sha256"] = recipe.get("sha256")
-        more["suite.model_sha256"] = card.model.get("sha256")
-        more["suite.dataset_sha256"] = (card.dataset or {}).get("sha256")
-    return tags | {key: value for key, value in more.items() if value}
-
-
-def _result_metrics(result: ResultCard) -> dict[str, float]:
-    metrics = {"mean/accuracy": result.mean_accuracy, "mean/standard_error": result.mean_standard_error}
-    for name, protocol in result.protocols.items():
-        values = protocol.model_dump(exclude={"tar_at_far", "folds", "interval"})
-        if protocol.interval:
-            values |= {"interval_low": protocol.interval[0], "interval_high": protocol.interval[1]}
-        values |= {f"tar_at_far_{far}": tar for far, tar in protocol.tar_at_far.items()}
-        metrics |= {f"{name}/{key}": value for key, value in values.items() if _is_number(value)}
-    for stage, cost in result.stage_costs.items():
-        metrics[f"cost/{stage}_seconds"] = cost.seconds
-        if cost.images_per_second:
-            metrics[f"cost/{stage}_images_per_second"] = cost.images_per_second
-    prices = [cost.price for cost in result.stage_costs.values()]
-    if prices and None not in prices:
-        metrics["cost/price"] = sum(price for price in prices if price is not None)
-    on_gpu = [cost.device_hours for cost in result.stage_costs.values() if cost.device.startswith("cuda")]
-    metrics["cost/gpu_hours"] = sum(on_gpu)
-    metrics["cost/hours"] = sum(cost.seconds for cost in result.stage_costs.values()) / 3600
-    return metrics
-
-
-def _settings(result: ResultCard, cards: list[Card]) -> dict[str, Any]:
-    """What was set behind a result, flat, so that MLflow's compare view shows what differs: generator and recipe."""
-    settings: dict[str, Any] = {"test sets": ", ".join(result.protocols)}
-    for card in cards:
-        if isinstance(card, DatasetCard):
-            settings |= flatten({"generator": card.inputs.get("generator", {})})
-        if isinstance(card, ModelCard):
-            settings |= flatten({"recipe": card.inputs.get("recipe", {})})
-    dataset = {key: (result.dataset or {}).get(key) for key in ("name", "num_images", "num_identities")}
-    return settings | {f"dataset.{key}": value for key, value in dataset.items() if value is not None}
 
 
 def _register(client: "MlflowClient", run_id: str, card: ModelCard, weights: Path, result: ResultCard) -> None:
@@ -275,7 +247,8 @@ def _register(client: "MlflowClient", run_id: str, card: ModelCard, weights: Pat
     with contextlib.suppress(mlflow.MlflowException):  # it is there from an earlier seed
         client.create_registered_model(card.scale)
     tags = {"suite.recipe_sha256": card.recipe_sha256, "suite.weights_sha256": card.weights_sha256}
-    tags |= {"mean/accuracy": f"{result.mean_accuracy:.4f}", "suite.seed": str(card.seed)}
+    tags |= {"suite.seed": str(card.seed)}
+    tags |= {} if result.mean_accuracy is None else {"mean/accuracy": f"{result.mean_accuracy:.4f}"}
     source = f"{client.get_run(run_id).info.artifact_uri}/model"
     client.create_model_version(card.scale, source, run_id, tags=tags)
 
@@ -312,7 +285,7 @@ def _log_history(client: "MlflowClient", run_id: str, path: Path, *, after_step:
         )
         for row in read_json_lines(path)
         for key, value in row.items()
-        if row["step"] > after_step and key not in {"step", "time"} and _is_number(value)
+        if row["step"] > after_step and key not in {"step", "time"} and is_number(value)
     ]
     for start in range(0, len(points), 1000):
         client.log_batch(run_id, metrics=points[start : start + 1000])
@@ -338,17 +311,9 @@ def _delete_with_children(client: "MlflowClient", experiment_id: str, run_id: st
     client.delete_run(run_id)
 
 
-def _remember(directory: Path, runs: Path, digest: str, run_id: str) -> None:
-    write_json(directory / SENT_NAME, {"tracking_uri": tracking_uri(runs), "run_id": run_id, "result_sha256": digest})
-
-
 def _end_ms(card: Card) -> int:
     return int(datetime.fromisoformat(card.created_utc).timestamp() * 1000)
 
 
 def _start_ms(card: Card) -> int:
     return _end_ms(card) - int(card.cost.seconds * 1000)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.cli import run, stage_parser
-from bench.config import Benchmark, load_benchmark
+from bench.config import Benchmark, load_benchmark, protocol_names
 from bench.errors import InputError
 from bench.inputs import find_protocol, is_rendered
 from bench.runtime import choose_device
@@ -22,7 +22,7 @@ def main() -> int:
     """Parse, evaluate what is not finished, say the accuracies."""
     parser = stage_parser("evaluate", __doc__)
     parser.add_argument("--model", type=Path, help="evaluate this .safetensors, .pth or .onnx file instead of a scale")
-    parser.add_argument("--protocols", nargs="+", default=["lfw", "cfp_fp", "agedb_30", "calfw", "cplfw"])
+    parser.add_argument("--protocols", nargs="+", default=["five"], help="test sets, or five, rfw, ijb (default: five)")
     commands = parser.add_subparsers(dest="command")
     add_commands(commands)
     args = parser.parse_args(namespace=argparse.Namespace(load_estimator=_load_estimator))
@@ -78,9 +78,10 @@ def _evaluate_model(args: argparse.Namespace) -> int:
     from evaluate.embed import load_network
     from evaluate.result import model_row
 
-    stage = model_stage(args.model, args.protocols, runs=args.runs, test_sets=args.test_sets)
+    protocols = protocol_names(args.protocols, args.config)
+    stage = model_stage(args.model, protocols, runs=args.runs, test_sets=args.test_sets)
     load = partial(load_network, args.model, choose_device(args.device))
-    _evaluate(stage, load, args.protocols, model_row(args.model, stage.inputs["model"]), args)
+    _evaluate(stage, load, protocols, model_row(args.model, stage.inputs["model"]), args)
     return 0
 
 
@@ -95,13 +96,12 @@ def _evaluate(
     if stage.is_finished:
         print(f"evaluate: skip {row['name']}, unchanged ({stage.directory})")
         return
-    from evaluate.result import evaluate_network
+    from evaluate.result import describe_result, evaluate_network
 
     paths = [_protocol_path(name, args) for name in protocols]
     device = choose_device(args.device)
     card = evaluate_network(stage, load, paths, device=device, seed=args.seed, row=row, precision=precision)
-    figures = ", ".join(f"{name} {result.accuracy:.2%}" for name, result in card.protocols.items())
-    print(f"evaluate: {card.name}: {figures}; mean {card.mean_accuracy:.2%} ({stage.directory})", flush=True)
+    print(f"evaluate: {card.name}: {describe_result(card)} ({stage.directory})", flush=True)
 
 
 def _protocol_path(name: str, args: argparse.Namespace) -> Path:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from evaluate.published import PublishedRow
-from evaluate.rows import FIVE, Estimate, protocol_title
+from evaluate.rows import FIVE, Estimate, Row, protocol_title
 from evaluate.tables import Table
 
 ABSENT = "-"
@@ -18,6 +18,7 @@ HOW_TO_READ = (
     "**Borda**: rank in its division; a point for every row beaten on a protocol, half for a tie. "
     "**Closed** division: the recipe is that of benchmarks.yaml, by name and hash, so that only the dataset differs; "
     "**open**: any other recipe. "
+    "**Spread over groups**: sample standard deviation of the accuracies on RFW's four groups. "
     "**Hours**: all stages, times processes. A star on a commit: tracked files were changed."
 )
 
@@ -44,6 +45,7 @@ def table_columns(table: Table) -> list[Column]:
         Column("seeds", "seeds"),
         Column("mean", "mean" if len(table.core) > 1 else protocol_title(table.core[0]), "mean"),
         Column("interval", "95 % interval", "interval", where="html"),
+        Column("spread", "spread over groups") if rows[0].group_spread else None,
         Column("real_gap", "gap to real") if has_reference else None,
         Column("floor_gap", "floor gap") if has_floor else None,
         Column("borda", "Borda") if len(table.borda_ranks) > 1 else None,
@@ -70,9 +72,10 @@ def row_cells(table: Table, position: int) -> dict[str, str]:
     has = {name: name in row.core or name in row.extras for name in (*table.core, *table.extras)}
     return {
         "label": row.label,
-        "division": {"given": "given weights"}.get(row.division, row.division),
-        "seeds": ABSENT if row.is_floor else f"n={len(row.results)}" if len(row.results) > 1 else str(row.card.seed),
+        "division": division_title(row),
+        "seeds": seeds_cell(row),
         "mean": format_estimate(row.mean),
+        "spread": spread_cell(row),
         "real_gap": "REAL" if row.is_reference else points(table.gap_to_real(row)),
         "floor_gap": points(table.gap_to_floor(row)),
         "borda": str(table.borda_ranks.get(position, ABSENT)),
@@ -85,6 +88,24 @@ def row_cells(table: Table, position: int) -> dict[str, str]:
         "recipe": row.recipe or ABSENT,
         "commit": row.commit,
     }
+
+
+def division_title(row: Row) -> str:
+    """The division in words."""
+    return {"given": "given weights"}.get(row.division, row.division)
+
+
+def seeds_cell(row: Row) -> str:
+    """The seed, or how many; a floor has none."""
+    return ABSENT if row.is_floor else f"n={len(row.results)}" if len(row.results) > 1 else str(row.card.seed)
+
+
+def spread_cell(row: Row) -> str:
+    """Standard deviation over groups of people, in points, with its own over seeds."""
+    if row.group_spread is None:
+        return ABSENT
+    value, over_seeds = row.group_spread
+    return percent(value) + ("" if over_seeds is None else f" ± {percent(over_seeds)}")
 
 
 def table_cells(table: Table) -> list[list[str]]:

@@ -72,6 +72,7 @@ def _audit(args: argparse.Namespace) -> str:
     from bench.cards import AuditCard, read_card
     from bench.files import sha256
     from bench.stages import audit_stage
+    from bench.tracking import sync
     from evaluate.audit import audit
     from evaluate.audit_embeddings import Embedder
     from evaluate.audit_report import at_a_glance
@@ -96,11 +97,13 @@ def _audit(args: argparse.Namespace) -> str:
         estimators = {name: args.load_estimator(name, path, device) for name, path in files.items()}
         embedder = Embedder(load_network(args.network, device), network["sha256"], device, estimators)
     audit(stage, source, references, embedder, cache=args.runs / "embeddings", seed=args.seed)
+    _, problem = sync(args.runs)
     rows = at_a_glance(read_card(stage.directory, AuditCard))
     return "\n".join(
         [
             *(f"{name:<28} {value:>9}  {meaning}" for name, value, meaning in rows),
             f"report {stage.directory / 'audit.html'}",
+            *([f"warning: {problem}; the card is kept, send it later with: python -m bench sync"] if problem else []),
         ]
     )
 

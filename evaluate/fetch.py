@@ -36,7 +36,8 @@ def fetch_test_sets(names: Sequence[str], test_sets: Path, *, revision: str = "m
         elif path is not None:
             lines.append(f"{name}: is there, {path}")
         else:
-            lines.append(f"{name}: not on the Hub; ask {known.ask}; put it at {test_sets / name}.bin (or .xz)")
+            place = known.put.replace("NAME", name)
+            lines.append(f"{name}: not on the Hub; ask {known.ask}; put it into {test_sets} as {place}")
     return "\n".join(lines)
 
 

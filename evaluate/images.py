@@ -79,13 +79,13 @@ def decode_face(encoded: bytes, name: str, *, resize: bool) -> NDArray[np.uint8]
     return image
 
 
-def check_faces(encoded: Iterator[bytes], names: Sequence[str], *, resize: bool, where: str) -> str:
+def check_faces(encoded: Iterator[bytes], names: Sequence[str], *, resize: bool | None, where: str) -> str:
     """Look at the header of every image file, before hours are spent on the first ones.
 
     Args:
         encoded: Image files, taken one at a time.
         names: What to call them.
-        resize: Whether square images of another size are fine.
+        resize: Whether square images of another size are fine; None where any size is, as of faces not aligned yet.
         where: The verification set, for messages.
 
     Returns:
@@ -103,13 +103,13 @@ def check_faces(encoded: Iterator[bytes], names: Sequence[str], *, resize: bool,
         except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
             wrong.append(f"{name} does not decode")
             continue
-        if (width, height) != (FACE_SIZE, FACE_SIZE) and not (resize and width == height):
+        is_fine = resize is None or (width, height) == (FACE_SIZE, FACE_SIZE) or (resize and width == height)
+        if not is_fine:
             wrong.append(f"{name} is {width} x {height}")
     if wrong:
-        raise InputError(
-            f"{where}: {len(wrong)} of {len(names)} images are no aligned {FACE_SIZE} x {FACE_SIZE} faces: "
-            f"{listed(wrong)}; replace them, or align them with python -m evaluate pack"
-        )
+        kind = "images" if resize is None else f"aligned {FACE_SIZE} x {FACE_SIZE} faces"
+        advice = "replace them" + ("" if resize is None else ", or align them with python -m evaluate pack")
+        raise InputError(f"{where}: {len(wrong)} of {len(names)} images are no {kind}: {listed(wrong)}; {advice}")
     return digest.hexdigest()
 
 

@@ -184,6 +184,15 @@ def tar_at_far(scores: NDArray[np.floating], is_genuine: NDArray[np.bool_], far:
     return float(np.mean(genuine > first_rejected))
 
 
+def tar_at_fars(scores: NDArray, is_genuine: NDArray) -> dict[str, float | None]:
+    """``tar_at_far`` at each of ``FARS``; None where the impostor pairs are too few to resolve it."""
+    num_impostors = int(np.count_nonzero(~is_genuine.astype(bool)))
+    return {
+        far: tar_at_far(scores, is_genuine, float(far)) if num_impostors * float(far) >= 1 - 1e-9 else None
+        for far in FARS
+    }
+
+
 def roc(scores: NDArray, is_genuine: NDArray) -> tuple[NDArray, NDArray, NDArray]:
     """False and true accept rate at every distinct threshold.
 

@@ -93,12 +93,14 @@ def _check(pairs: Sequence[Pair], path: Path) -> None:
 
 
 def find_images(names: Sequence[str], folder: Path, *, where: Path) -> list[Path]:
-    """File of each image name, in a folder or in ``images/`` there; any image suffix where none is given.
+    """File of each image name; any image suffix where none is given.
+
+    Looked for in a folder, in ``images/`` there, and where RFW has them: ``data/Asian`` for the folder ``txts/Asian``.
 
     Raises:
         InputError: If some are missing; lists them. ``where`` is the file that names them.
     """
-    roots = [folder, folder / "images"]
+    roots = [folder, folder / "images", folder.parent.parent / "data" / folder.name]
     found = [next(_candidates(name, roots), None) for name in names]
     missing = [name for name, file in zip(names, found, strict=True) if file is None]
     if missing:

@@ -149,9 +149,11 @@ def _load_pairs(path: Path) -> Protocol:
 
 
 def _name(path: Path) -> str:
-    """``lfw/pairs.txt`` -> ``lfw``, ``cfp/pairs_FP.txt`` -> ``cfp_fp``."""
-    folder = path.resolve().parent.name
-    return (folder + path.stem.partition("pairs")[2]).lower()
+    """``lfw/pairs.txt`` -> ``lfw``, ``cfp/pairs_FP.txt`` -> ``cfp_fp``, ``rfw/txts/Asian/...`` -> ``rfw_asian``."""
+    folder = path.resolve().parent
+    if folder.parent.name == "txts":
+        return f"{folder.parent.parent.name}_{folder.name}".lower()
+    return (folder.name + path.stem.partition("pairs")[2]).lower()
 
 
 def _identities(

@@ -1,13 +1,14 @@
 """Known verification sets: pairs as published, where to get each, which copies have been seen, how they differ.
 
 Copies of one name differ by up to 1.6 points, so a set is known by its bytes. All facts: reference/sources.md and
-reference/formats.md; a number that they do not state is None. The Hub's files have no SHA-256 here, since nobody has
-fetched them on a machine of ours yet: ``bench.hub`` records it when they are first seen.
+reference/formats.md; a number that they do not state is None (IJB's are the lines of the release's lists). The Hub's
+files have no SHA-256 here, since nobody has fetched them on a machine of ours yet: ``bench.hub`` records it when they
+are first seen.
 """
 
 from dataclasses import dataclass, field, replace
 
-from bench.cards import ProtocolResult
+from bench.cards import ProtocolResult, TemplateResult
 from bench.hub import HubFile
 from bench.inputs import TEST_SETS_ON_THE_HUB, is_rendered
 from bench.names import look_up
@@ -15,7 +16,11 @@ from bench.names import look_up
 YARDSTICK = "AdaFace IR101 trained on WebFace12M"
 """The network whose accuracies tell copies of one name apart."""
 
+RFW = tuple(f"rfw_{group}" for group in ("african", "asian", "caucasian", "indian"))
+"""Four groups of people, one protocol each: how unequal a network's accuracy is."""
+
 _GAUNERNST, _ICAR = "gaunernst/face-recognition-eval", "Icar/val_sets"
+_IJB = "whoever holds a copy in the layout of insightface's release: NIST ended distribution on 2023-03-14"
 _COPIES_AGREE = f"the copies of {_GAUNERNST} and {_ICAR} agree"
 
 
@@ -35,6 +40,8 @@ class TestSet:
     """Copy -> accuracy of ``YARDSTICK`` on it, a fraction."""
     note: str = ""
     hub: HubFile | None = None
+    put: str = "NAME.bin (or .xz)"
+    """Where in the folder of test sets."""
 
 
 def _folder(pairs_file: str, sha256: str) -> dict[str, str]:
@@ -73,12 +80,12 @@ _SETS = {
     "twins": TestSet(None, "its authors (Wu et al.; ND-Twins), an .xz in the same layout"),
     "sllfw": TestSet(None, "its authors"),
     "doppelver": TestSet(None, "its authors"),
-    **{f"rfw_{group}": TestSet(None, "its authors, by request") for group in ("african", "asian")},
-    **{f"rfw_{group}": TestSet(None, "its authors, by request") for group in ("caucasian", "indian")},
     **{
-        name: TestSet(None, "whoever holds a copy: NIST ended distribution on 2023-03-14", note="templates, not pairs")
-        for name in ("ijbb", "ijbc")
+        name: TestSet(None, "its authors, by request", put="NAME.bin (or .xz), or aligned faces in rfw/data, rfw/txts")
+        for name in RFW
     },
+    "ijbb": TestSet(8_010_270, _IJB, note="pairs of templates", put="NAME/meta and NAME/loose_crop"),
+    "ijbc": TestSet(15_658_489, _IJB, note="pairs of templates", put="NAME/meta and NAME/loose_crop"),
 }
 REGISTRY = {name: replace(known, hub=TEST_SETS_ON_THE_HUB.get(name)) for name, known in _SETS.items()}
 
@@ -97,7 +104,7 @@ def describe_copy(name: str, sha256: str | None) -> str | None:
     return REGISTRY[name].copies.get(sha256 or "") if name in REGISTRY else None
 
 
-def is_unknown(name: str, result: ProtocolResult) -> bool:
+def is_unknown(name: str, result: ProtocolResult | TemplateResult) -> bool:
     """Whether a result comes from a copy that neither the registry nor the record of fetching knows.
 
     Rendered protocols are made here: never.
@@ -106,7 +113,7 @@ def is_unknown(name: str, result: ProtocolResult) -> bool:
     return not is_rendered(name) and known is None
 
 
-def wrong_count(name: str, result: ProtocolResult) -> int | None:
+def wrong_count(name: str, result: ProtocolResult | TemplateResult) -> int | None:
     """The published number of pairs where the result has another; else None."""
     published = REGISTRY[name].num_pairs if name in REGISTRY else None
     return published if published not in (None, result.num_pairs) else None

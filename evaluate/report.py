@@ -32,18 +32,24 @@ from evaluate.published import PublishedRow, series
 from evaluate.rows import FIVE, Row, protocol_title
 from evaluate.scores import Scores, read_scores
 from evaluate.tables import Table
+from evaluate.template_tables import TemplateTable, template_cells
 
 TEMPLATES = Path(__file__).parent / "templates"
 GRID_WIDTH = 640
 
 
-def render_html(tables: Sequence[Table], published: Sequence[PublishedRow]) -> str:
+def render_html(tables: Sequence[Table], templates: Sequence[TemplateTable], published: Sequence[PublishedRow]) -> str:
     """The page; the same rows give the same bytes."""
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    cards = [result.card for table in tables for row in table.rows for result in row.results]
+    rows = [row for table in tables for row in table.rows] + [row for table in templates for row in table.rows]
+    cards = [result.card for row in rows for result in row.results]
     return environment.get_template("leaderboard.html").render(
         how_to_read=_bold(HOW_TO_READ),
         tables=[_html_table(table) for table in tables],
+        templates=[
+            {"key": one.name, "title": one.title, "cells": template_cells(one), "footnotes": one.footnotes}
+            for one in templates
+        ],
         published=_published_html(published),
         published_note=published_note(published),
         size_plot=Markup(_size_plot(tables, published)) if published else None,

@@ -1,18 +1,31 @@
 """One network on all its protocols -> scores.npz and result.json, and the fields of each kind of row."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from bench.cards import DatasetCard, ModelCard, ResultCard, card_sha256, read_card, write_card
+from bench.cards import (
+    DatasetCard,
+    GroupSummary,
+    ModelCard,
+    ProtocolResult,
+    ResultCard,
+    TemplateResult,
+    card_sha256,
+    read_card,
+    write_card,
+)
 from bench.config import Benchmark
 from bench.runtime import Stopwatch
 from bench.stages import Stage, Stages, generator_sha256, stage_lock
-from evaluate.embed import FaceNetwork, embed
+from evaluate.embed import FaceNetwork, embed, feature_batches
+from evaluate.ijb import TemplateSet, is_template_set, load_templates
 from evaluate.protocol import load_protocol
+from evaluate.registry import RFW
 from evaluate.scores import write_scores
+from evaluate.template_verify import verify_templates
 from evaluate.verify import Verification, verify
 
 
@@ -31,7 +44,7 @@ def evaluate_network(
     Args:
         stage: Where the result goes.
         load: Makes the network, on ``device``.
-        paths: Verification sets, in the order of the columns.
+        paths: Verification and template sets, in the order of the columns.
         device: Torch device.
         seed: Of the benchmark, for the card.
         row: The fields of the card that depend on the kind of row; ``stage_costs`` gains this stage's.
@@ -39,22 +52,28 @@ def evaluate_network(
     """
     stopwatch = Stopwatch()
     verifications: list[Verification] = []
+    templates: dict[str, TemplateResult] = {}
     num_images = 0
     with stage_lock(stage.directory):
         network = load()
         for path in paths:
             with stopwatch.phase("load"):
-                protocol = load_protocol(path)
+                test_set = load_templates(path) if is_template_set(path) else load_protocol(path)
             with stopwatch.phase("verify"):
-                verifications.append(
-                    verify(lambda images: embed(network, images, device=device, precision=precision), protocol)
-                )
-            num_images += len(protocol.faces)
+                if isinstance(test_set, TemplateSet):
+                    batches = feature_batches(network, test_set.faces, device=device, precision=precision)
+                    templates[test_set.name] = verify_templates(batches, test_set)
+                else:
+                    verifications.append(
+                        verify(lambda images: embed(network, images, device=device, precision=precision), test_set)
+                    )
+            num_images += len(test_set.faces)
         write_scores(stage.directory / "scores.npz", {one.name: one.arrays for one in verifications})
         cost = stopwatch.cost(images=num_images, phase="verify", device=device)
         costs = row.get("stage_costs", {}) | {"evaluate": cost}
         header = stage.card_header(scale=stage.directory.parent.parent.name, seed=seed)
-        card = make_result(verifications, **header | row | {"stage_costs": costs, "cost": cost})
+        fields = header | row | {"stage_costs": costs, "cost": cost, "templates": templates}
+        card = make_result(verifications, **fields)
         write_card(stage.directory, card)
     return card
 
@@ -70,10 +89,31 @@ def make_result(verifications: list[Verification], **fields: Any) -> ResultCard:
     errors = np.array([result.standard_error for result in results.values()])
     return ResultCard(
         protocols=results,
-        mean_accuracy=float(np.mean([result.accuracy for result in results.values()])),
-        mean_standard_error=float(np.sqrt(np.sum(errors**2)) / len(errors)),
+        groups=summarise_groups(results),
+        mean_accuracy=float(np.mean([result.accuracy for result in results.values()])) if results else None,
+        mean_standard_error=float(np.sqrt(np.sum(errors**2)) / len(errors)) if results else None,
         **fields,
     )
+
+
+def summarise_groups(results: Mapping[str, ProtocolResult]) -> dict[str, GroupSummary]:
+    """Mean and spread over RFW's groups of people, where all four were measured."""
+    if not set(RFW) <= results.keys():
+        return {}
+    accuracies = [results[name].accuracy for name in RFW]
+    summary = GroupSummary(
+        protocols=RFW, mean_accuracy=float(np.mean(accuracies)), std=float(np.std(accuracies, ddof=1))
+    )
+    return {"rfw": summary}
+
+
+def describe_result(card: ResultCard) -> str:
+    """Accuracies and their mean, and rates of template protocols, in one line."""
+    parts = [f"{name} {one.accuracy:.2%}" for name, one in card.protocols.items()]
+    for name, one in card.templates.items():
+        resolved = [(far, tar) for far, tar in one.tar_at_far.items() if tar is not None]
+        parts += [f"{name} TAR {tar:.2%} at FAR {far}" for far, tar in resolved]
+    return ", ".join(parts) + ("" if card.mean_accuracy is None else f"; mean {card.mean_accuracy:.2%}")
 
 
 def dataset_row(benchmark: Benchmark, stages: Stages) -> dict[str, Any]:

@@ -13,18 +13,22 @@ from typing import Literal
 
 import numpy as np
 
-from bench.cards import CARD_NAMES, DatasetCard, ModelCard, ResultCard, read_card
+from bench.cards import CARD_NAMES, DatasetCard, ModelCard, ProtocolResult, ResultCard, TemplateResult, read_card
 from bench.errors import InputError
 from bench.inputs import RENDERED_PREFIX, is_rendered
 from bench.stages import generator_sha256
 from evaluate.checks import contradictions, grid_misleads
-from evaluate.registry import is_unknown, wrong_count
+from evaluate.registry import RFW, is_unknown, wrong_count
 from evaluate.scores import read_scores
 
 FIVE = ("lfw", "cfp_fp", "agedb_30", "calfw", "cplfw")
 RENDERED_FIVE = tuple(RENDERED_PREFIX + name for name in FIVE)
 _ORDER = {name: place for place, name in enumerate((*FIVE, "cfp_ff", *RENDERED_FIVE))}
+_TITLES = {"agedb_30": "AgeDB-30", "ijbb": "IJB-B", "ijbc": "IJB-C"}
 
+Family = Literal["real", "rfw", "rendered"]
+"""Protocols that may stand in one table and share a mean: real sets, RFW's groups, rendered heads."""
+FAMILIES: tuple[Family, ...] = ("real", "rfw", "rendered")
 
 Division = Literal["closed", "open", "given", "floor"]
 """closed: a recipe of benchmarks.yaml, by hash; open: any other; given: weights from elsewhere; floor: no training."""
@@ -129,6 +133,17 @@ class Row:
         return Estimate(value, spread, value - float(np.mean(lows)), value + float(np.mean(highs)), tuple(seeds))
 
     @property
+    def group_spread(self) -> tuple[float, float | None] | None:
+        """Sample standard deviation over RFW's groups: mean over the seeds, and deviation where there are several.
+
+        None unless the core protocols are those groups.
+        """
+        if self.core != RFW:
+            return None
+        seeds = [np.std([one.card.protocols[name].accuracy for name in RFW], ddof=1) for one in self.results]
+        return float(np.mean(seeds)), float(np.std(seeds, ddof=1)) if len(seeds) > 1 else None
+
+    @property
     def device_hours(self) -> float | None:
         """Hours times processes over all stages, mean over the seeds; None without stage costs."""
         totals = [sum(cost.device_hours for cost in one.card.stage_costs.values()) for one in self.results]
@@ -179,10 +194,21 @@ def read_committed(reports: Path) -> list[Result]:
 
 def protocol_title(name: str) -> str:
     """A protocol's name as papers print it; a rendered one keeps the word."""
-    rendered = is_rendered(name)
-    plain = name.removeprefix(RENDERED_PREFIX).upper().replace("_", "-")
-    plain = {"AGEDB-30": "AgeDB-30"}.get(plain, plain)
-    return f"render {plain}" if rendered else plain
+    if name in RFW:
+        return f"RFW {name.removeprefix('rfw_').title()}"
+    plain = name.removeprefix(RENDERED_PREFIX)
+    title = _TITLES.get(plain, plain.upper().replace("_", "-"))
+    return f"render {title}" if is_rendered(name) else title
+
+
+def family(name: str) -> Family:
+    """Which protocols a protocol may stand beside."""
+    return "rendered" if is_rendered(name) else "rfw" if name in RFW else "real"
+
+
+def measured(card: ResultCard, name: str) -> ProtocolResult | TemplateResult:
+    """What a card says of a protocol, be it of pairs of faces or of templates."""
+    return card.protocols[name] if name in card.protocols else card.templates[name]
 
 
 def read_checked(path: Path) -> ResultCard:
@@ -228,7 +254,7 @@ def make_row(
     kept = tuple(newest[seed] for seed in sorted(newest))
     card = kept[0].card
     shared = set.intersection(*(set(result.card.protocols) for result in kept))
-    extras = [name for name in shared - set(core) if is_rendered(name) == is_rendered(core[0])]
+    extras = [name for name in shared - set(core) if core[0] in shared and family(name) == family(core[0])]
     division: Division = "floor"
     if card.row != "floor":
         recipe = card.recipe or {}
@@ -244,21 +270,21 @@ def _notes(core: tuple[str, ...], results: Sequence[Result], num_older: int) -> 
     notes = list(dict.fromkeys(note for result in results for note in result.notes))
     if num_older:
         notes.append(f"{num_older} older results of the same seeds left out")
-    protocols = results[0].card.protocols
-    unknown = [protocol_title(name) for name in core if is_unknown(name, protocols[name])]
+    first = {name: measured(results[0].card, name) for name in core}
+    unknown = [protocol_title(name) for name, one in first.items() if is_unknown(name, one)]
     if unknown:
         notes.append(f"copies of {', '.join(unknown)} that no registry knows")
     notes += [
-        f"{protocol_title(name)} has {protocols[name].num_pairs:,} pairs, published are {published:,}"
-        for name in core
-        if (published := wrong_count(name, protocols[name]))
+        f"{protocol_title(name)} has {one.num_pairs:,} pairs, published are {published:,}"
+        for name, one in first.items()
+        if (published := wrong_count(name, one))
     ]
     for result in results:
         found = result.card.protocols
         misled = [
             f"{protocol_title(name)} {100 * (found[name].exact_accuracy or 0):.2f}"
             for name in core
-            if grid_misleads(found[name])
+            if name in found and grid_misleads(found[name])
         ]
         if misled:
             notes.append(
@@ -270,7 +296,7 @@ def _notes(core: tuple[str, ...], results: Sequence[Result], num_older: int) -> 
 def row_key(result: Result, core: tuple[str, ...]) -> str:
     """What results must share to stand in one row of a table as seeds of each other."""
     card = result.card
-    test_sets = [card.protocols[name].sha256 for name in core]
+    test_sets = [measured(card, name).sha256 for name in core]
     if card.row == "floor":
         return json.dumps([card.row, card.name, card.inputs.get("floor"), test_sets])
     if card.row == "model":

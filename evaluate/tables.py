@@ -1,7 +1,8 @@
 """Rows -> the tables of a leaderboard: what is compared with what, in which division, and by how much. No rendering.
 
-A table holds rows measured on the same protocols. Real and rendered protocols never share one: a result that has both
-gives a row to each. Ranks count within a group: one recipe of the closed division, the open division, given weights.
+A table holds rows measured on the same protocols. Real sets, RFW's groups and rendered protocols never share one: a
+result that has several of them gives a row to each. Ranks count within a group: one recipe of the closed division, the
+open division, given weights.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,9 +14,10 @@ import numpy as np
 from bench.config import Benchmark, load_benchmarks
 from bench.inputs import is_rendered
 from bench.stages import closed_recipes
-from evaluate.rows import FIVE, RENDERED_FIVE, Result, Row, make_row, place, protocol_title, row_key
+from evaluate.registry import RFW
+from evaluate.rows import FAMILIES, FIVE, RENDERED_FIVE, Result, Row, family, make_row, place, protocol_title, row_key
 
-_DIVISIONS = ("closed", "open", "given", "floor")
+DIVISIONS = ("closed", "open", "given", "floor")
 _GROUP_TITLES = {
     "open": "Open division: recipes of their own",
     "given": "Given weights: trained elsewhere, by recipes not known here",
@@ -52,12 +54,14 @@ class Table:
             return "Real faces: the five sets"
         if self.core == RENDERED_FIVE:
             return "Rendered heads: the five protocols"
+        if self.core == RFW:
+            return "Groups of people: RFW"
         return f"{'Rendered heads' if self.is_rendered else 'Real faces'}: {', '.join(map(protocol_title, self.core))}"
 
     @property
     def key(self) -> str:
         """Short name for anchors and the CSV file."""
-        named = {FIVE: "real_five", RENDERED_FIVE: "rendered_five"}
+        named = {FIVE: "real_five", RENDERED_FIVE: "rendered_five", RFW: "rfw"}
         return named.get(self.core) or ("rendered_" if self.is_rendered else "real_") + "_".join(self.core)
 
     @cached_property
@@ -110,13 +114,12 @@ def make_tables(results: Iterable[Result], benchmarks: Mapping[str, Benchmark] |
         benchmarks: Entries that say which recipes are closed and which rows are the real reference; None reads
             benchmarks.yaml.
     """
-    entries = list((load_benchmarks() if benchmarks is None else benchmarks).values())
-    closed, references = closed_recipes(entries), {one.name for one in entries if one.real_reference}
+    closed, references = closed_and_references(benchmarks)
     groups: dict[tuple[str, ...], dict[str, list[Result]]] = {}
     for result in results:
         names = sorted(result.card.protocols, key=place)
-        for rendered in (False, True):
-            part = tuple(name for name in names if is_rendered(name) == rendered)
+        for one in FAMILIES:
+            part = tuple(name for name in names if family(name) == one)
             if part:
                 core = next((five for five in (FIVE, RENDERED_FIVE) if set(five) <= set(part)), part)
                 groups.setdefault(core, {}).setdefault(row_key(result, core), []).append(result)
@@ -127,10 +130,16 @@ def make_tables(results: Iterable[Result], benchmarks: Mapping[str, Benchmark] |
     return sorted(tables, key=lambda table: (table.is_rendered, table.core != FIVE, -len(table.core), table.core))
 
 
+def closed_and_references(benchmarks: Mapping[str, Benchmark] | None = None) -> tuple[set[tuple[str, str]], set[str]]:
+    """Recipes of the closed division, by name and hash, and names of the benchmarks that are the real reference."""
+    entries = list((load_benchmarks() if benchmarks is None else benchmarks).values())
+    return closed_recipes(entries), {one.name for one in entries if one.real_reference}
+
+
 def _make_table(core: tuple[str, ...], rows: list[Row]) -> Table:
     rows.sort(key=lambda row: (-row.mean.value, row.label))
     best = {key: i for i, key in reversed(list(enumerate(map(_group_key, rows))))}  # place of each group's best row
-    rows.sort(key=lambda row: (_DIVISIONS.index(row.division), best[_group_key(row)]))
+    rows.sort(key=lambda row: (DIVISIONS.index(row.division), best[_group_key(row)]))
     extras = sorted({name for row in rows for name in row.extras}, key=place)
     usual = {name: rows[0].card.protocols[name].sha256 for name in core}
     for i, row in enumerate(rows):

@@ -91,7 +91,7 @@ def score(embeddings: NDArray, protocol: Protocol, *, start: float | None = None
         num_impostors=int((~is_genuine).sum()),
         auc=metrics.auc(scores, is_genuine) if has_both else None,
         eer=metrics.eer(scores, is_genuine) if has_both else None,
-        tar_at_far={far: _tar(scores, is_genuine, float(far)) for far in metrics.FARS},
+        tar_at_far=metrics.tar_at_fars(scores, is_genuine) if has_both else dict.fromkeys(metrics.FARS),
         exact_accuracy=float(metrics.fold_means(metrics.exact_decisions(scores, is_genuine, NUM_FOLDS)).mean()),
         d_prime=_finite(metrics.d_prime(scores, is_genuine)) if has_both else None,
         sha256=protocol.sha256,
@@ -114,13 +114,6 @@ def check_result(name: str, result: ProtocolResult) -> None:
     wrong = list(protocol_contradictions(result))
     if wrong:
         raise RuntimeError(f"{name}: {'; '.join(wrong)}")
-
-
-def _tar(scores: NDArray, is_genuine: NDArray, far: float) -> float | None:
-    try:
-        return metrics.tar_at_far(scores, is_genuine, far)
-    except InputError:  # too few impostors: the card says null
-        return None
 
 
 def _finite(value: float) -> float | None:

@@ -6,7 +6,17 @@ import pytest
 from bench_faces import make_faces
 from local_hub import hub  # noqa: F401 (a fixture)
 
-from bench.cards import Cost, DatasetCard, Environment, Git, ModelCard, ProtocolResult, ResultCard, write_card
+from bench.cards import (
+    Cost,
+    DatasetCard,
+    Environment,
+    Git,
+    ModelCard,
+    ProtocolResult,
+    ResultCard,
+    TemplateResult,
+    write_card,
+)
 from bench.config import load_benchmark
 
 PROTOCOLS = ("render_lfw", "render_cfp_fp", "render_agedb_30", "render_calfw", "render_cplfw")
@@ -25,6 +35,21 @@ def make_protocol_result(accuracy, num_pairs=600):
         tar_at_far={"1e-2": 0.6, "1e-3": None},
         exact_accuracy=accuracy,
         d_prime=2.0,
+        sha256="0" * 64,
+    )
+
+
+def make_template_result(tar, num_genuine=1000):
+    """Rates that fall with FAR from 0.99; 10,000 impostors resolve 1e-4."""
+    rates = {"1e-1": 0.99, "1e-2": 0.98, "1e-3": 0.97, "1e-4": tar, "1e-5": None, "1e-6": None}
+    return TemplateResult(
+        tar_at_far=rates,
+        auc=0.995,
+        eer=0.02,
+        num_pairs=num_genuine + 10_000,
+        num_impostors=10_000,
+        num_templates=500,
+        num_images=3000,
         sha256="0" * 64,
     )
 

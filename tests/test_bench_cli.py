@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
-from bench.config import BENCHMARKS_PATH
+from bench.config import BENCHMARKS_PATH, load_benchmark
+from bench.faces import encode_jpeg
+from evaluate.packed import write_bin
 
 ROOT = Path(__file__).parent.parent
 
@@ -87,6 +90,27 @@ def test_a_test_set_that_is_not_there(tmp_path):
     (tmp_path / "m.pth").write_bytes(b"x")
     done = call("evaluate", "--model", tmp_path / "m.pth", "--protocols", "lfw", "--test-sets", tmp_path, cwd=ROOT)
     assert_one_line(done, "no lfw in", "python -m evaluate fetch lfw")
+
+
+def test_a_price_that_is_none(tmp_path):
+    done = call("bench run", "--scale", "smoke", "--runs", tmp_path / "runs", PRICE_PER_HOUR="-2.5")
+    assert_one_line(done, "PRICE_PER_HOUR=-2.5 is no price", "as in PRICE_PER_HOUR=2.5")
+    assert not list((tmp_path / "runs").rglob("*.json"))
+
+
+@pytest.mark.slow
+def test_a_protocol_with_fewer_pairs_than_folds(tmp_path):
+    faces = [encode_jpeg(np.full((112, 112, 3), 40 * i, np.uint8)) for i in range(4)]
+    write_bin(tmp_path / "few.bin", faces, [True, False])
+    from fr_train.backbone import build_backbone
+    from fr_train.checkpoint import save_backbone
+
+    settings = load_benchmark("smoke").recipe.backbone
+    save_backbone(tmp_path / "net.safetensors", build_backbone(settings), settings)
+    flags = ("--protocols", "few", "--test-sets", tmp_path, "--runs", tmp_path / "runs", "--device", "cpu")
+    done = call("evaluate", "--model", tmp_path / "net.safetensors", *flags)
+    assert_one_line(done, "2 pairs cannot make 10 folds")
+    assert not list((tmp_path / "runs").rglob("*.json"))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")

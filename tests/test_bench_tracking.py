@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_run
+from conftest import make_result, write_run
 
 from bench import tracking
-from bench.cards import ResultCard, card_sha256, read_card
+from bench.cards import AuditCard, ResultCard, card_sha256, read_card, write_card
 from bench.tracking import SENT_NAME, sync
 
 
@@ -70,6 +70,71 @@ def test_sending_again_sends_nothing_even_without_the_note(runs):
     note.unlink()
     assert sync(runs) == (1, None)
     assert len(all_runs(runs)[1]) == 4
+
+
+@pytest.mark.slow
+def test_an_audit_is_a_run_of_its_own_sent_once(runs):
+    card = make_audit()
+    folder = runs / "datasets" / "audits" / card.fingerprint
+    write_card(folder, card)
+    (folder / "audit.html").write_text("<!doctype html>")
+    (folder / "leakage_lfw.tsv").write_text("identity\n")
+    assert sync(runs) == (2, None)  # the result of the fixture, and the audit
+    assert sync(runs) == (0, None)
+    (folder / SENT_NAME).unlink()
+    assert sync(runs) == (1, None)  # found again by its tag, not sent
+    client, found = all_runs(runs)
+    (run,) = [run for run in found if run.info.run_name == "audit mine"]
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["suite.stage"] == "audit"
+    metrics = {key: value for key, value in run.data.metrics.items() if key.startswith("audit/")}
+    assert metrics == {
+        "audit/num_images": 40,
+        "audit/num_identities": 10,
+        "audit/num_broken": 1,
+        "audit/exact_duplicates": 2,
+        "audit/exact_duplicates_across_identities": 1,
+        "audit/near_duplicate_pairs": 5,
+        "audit/near_duplicate_pairs_across_identities": 3,
+        "audit/unique_at_0.4/kept": 9,
+        "audit/unique_at_0.4/earlier": 8,
+        "audit/consistency": 0.7,
+        "audit/consistency_below_0.3": 0.05,
+        "audit/diversity/pair_mean": 0.6,
+        "audit/fisher_ratio": 5.5,
+        "audit/genuine_mean": 0.7,
+        "audit/impostor_mean": 0.01,
+        "audit/leakage/L_F_W/identities_shared": 4,
+        "audit/leakage/L_F_W/images_with_same_pixels": 6,
+        "audit/leakage/L_F_W/images_above_0.5": 0.25,
+    }
+    assert run.data.params["dataset.name"] == "mine"
+    names = {item.path for item in client.list_artifacts(run.info.run_id)}
+    assert names == {"audit.json", "audit.html", "leakage_lfw.tsv"}
+
+
+def make_audit():
+    """An AuditCard with just what is sent."""
+    shared = make_result().model_dump(include={"scale", "seed", "command", "cost", "environment", "git"})
+    leakage = {"reference": "L F/W", "num_identities_above": 4, "num_images_with_same_pixels": 6}
+    return AuditCard(
+        **shared,
+        fingerprint="audit0",
+        inputs={"dataset": {"name": "mine", "state": "40 entries"}},
+        name="mine",
+        num_images=40,
+        num_identities=10,
+        images={"num_broken": 1},
+        duplicates={
+            "exact": {"num_images": 2, "num_images_across_identities": 1},
+            "near": {"num_pairs": 5, "num_pairs_across_identities": 3},
+        },
+        separation={"unique": {"0.4": {"kept": 9, "earlier": 8}}},
+        consistency={"to_others": {"mean": 0.7}, "share_below": {"0.3": 0.05, "0.4": None}},
+        diversity={"pair_mean": {"mean": 0.6}, "quality": {"num": 0}},
+        pairs={"fisher_ratio": 5.5, "d_prime": None, "genuine": {"mean": 0.7}, "impostor": {"mean": 0.01}},
+        leakage=[leakage | {"share_of_images_above": {"0.5": 0.25}}],
+    )
 
 
 @pytest.mark.slow

@@ -10,7 +10,9 @@ import torch
 from PIL import Image
 
 from bench.cards import AuditCard, read_card
+from bench.convert import convert
 from bench.errors import InputError
+from bench.records import open_faces
 from bench.stages import audit_stage
 from evaluate.audit import audit
 from evaluate.audit_embeddings import Embedder
@@ -125,6 +127,20 @@ def test_embeddings_are_computed_once(audited):
         tmp_path, open_source(tmp_path / "mine"), embedder=Embedder(sees_red, "5" * 64, "cpu", {"quality": fails})
     )
     assert again.separation == card.separation
+
+
+def test_a_rec_is_audited_like_the_folder_that_it_was_made_of(tmp_path):
+    folder = write_faces(tmp_path / "mine", range(4))
+    convert(open_faces(folder), tmp_path / "packed", "rec")
+    cards = []
+    for path in (folder, tmp_path / "packed" / "train.rec"):
+        card, _ = run(tmp_path, open_source(path))
+        cards.append(card)
+    assert (cards[1].num_images, cards[1].num_identities) == (4 * EACH, 4)
+    assert cards[1].duplicates == cards[0].duplicates
+    assert cards[1].pairs == cards[0].pairs
+    assert cards[1].separation["unique"] == cards[0].separation["unique"]
+    assert cards[1].consistency["to_others"] == cards[0].consistency["to_others"]
 
 
 def test_without_a_network_only_the_images(tmp_path):

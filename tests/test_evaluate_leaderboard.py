@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PROTOCOLS, make_protocol_result, make_result, write_run
+from conftest import PROTOCOLS, make_protocol_result, make_result, make_template_result, write_run
 from PIL import Image
 from test_evaluate_verify import make_protocol
 
@@ -21,9 +21,11 @@ from bench.errors import InputError
 from bench.stages import recipe_sha256
 from evaluate.leaderboard import format_row, write_committed_leaderboard, write_leaderboard
 from evaluate.published import read_published, series
+from evaluate.registry import RFW
 from evaluate.rows import FIVE, RENDERED_FIVE, protocol_title, read_local
 from evaluate.scores import write_scores
 from evaluate.tables import make_tables
+from evaluate.template_tables import make_template_tables
 from evaluate.verify import score
 
 REPORTS = Path(__file__).parent.parent / "reports"
@@ -294,7 +296,7 @@ def test_cards_of_schema_1_still_load_and_newer_ones_are_refused(tmp_path):
     assert "85.77 ± 0.63" in write_leaderboard(tmp_path).read_text().replace(' <span class="spread">', " ")
     card = json.loads((folder / "result.json").read_text())
     (folder / "result.json").write_text(json.dumps(card | {"schema_version": 99}))
-    with pytest.raises(InputError, match="has schema 99, this code reads up to 2; update the code"):
+    with pytest.raises(InputError, match="has schema 99, this code reads up to 3; update the code"):
         read_local(tmp_path)
 
 
@@ -401,6 +403,52 @@ def test_committed_results_are_read_with_their_scores(runs, tmp_path):
     shutil.copy(REPORTS / "published.csv", reports)
     assert "ROC, LFW" in write_committed_leaderboard(reports).read_text()
     assert "| a [1] [2] [3] [4] [5] [6] | open | 0 | 93.00 ±" in (reports / "leaderboard.md").read_text()
+
+
+def test_template_protocols_have_a_table_of_their_own(runs):
+    for seed, tar in ((0, 0.9), (1, 0.92)):
+        card = make_result("strong", 0.9, seed=seed, protocols=FIVE, fingerprint=f"strong{seed}")
+        card = card.model_copy(update={"templates": {"ijbc": make_template_result(tar)}})
+        write_card(runs / "strong" / "results" / f"strong{seed}", card)
+    alone = make_result("weights", row="model", dataset=None, recipe=None, name="net", fingerprint="alone")
+    none = {"protocols": {}, "mean_accuracy": None, "mean_standard_error": None}
+    alone = alone.model_copy(update=none | {"templates": {"ijbc": make_template_result(0.95)}})
+    write_card(runs / "weights" / "results" / "alone", alone)
+    assert all(table.core != ("ijbc",) and "ijbc" not in table.extras for table in tables_of(runs).values())
+    (table,) = make_template_tables(read_local(runs))
+    assert [row.label for row in table.rows] == ["strong", "net"]  # divisions first, then the rate
+    rate = table.rate(table.rows[0], "1e-4")
+    assert (rate.value, rate.spread) == (pytest.approx(0.91), pytest.approx(np.std([0.9, 0.92], ddof=1)))
+    assert table.rate(table.rows[1], "1e-4").spread == pytest.approx((0.95 * 0.05 / 1000) ** 0.5)
+    assert table.rate(table.rows[0], "1e-6") is None
+    text = (write_leaderboard(runs).parent / "leaderboard.md").read_text()
+    assert "## IJB-C: templates one to one, TAR at FAR" in text
+    rates = "99.00 ± 0.31 | 98.00 ± 0.44 | 97.00 ± 0.54 | 95.00 ± 0.69 | - | -"
+    assert "- [1] the model's card is gone" in text  # of the first row
+    assert f"| net [2] [3] | given weights | 0 | {rates} |" in text
+    assert "- [3] IJB-C has 11,000 pairs, published are 15,658,489" in text
+    lines = [row for row in csv.DictReader((runs / "leaderboard.csv").open()) if row["table"] == "ijbc"]
+    assert [(row["name"], row["tar_at_far_1e-4"], row["accuracy"]) for row in lines] == [
+        ("strong", "0.91", ""),
+        ("net", "0.95", ""),
+    ]
+    headers = [table[0] for table in Page(runs / "leaderboard.html").tables if "1e-4" in table[0]]
+    assert headers[0][:3] == ["row", "division", "seeds"]
+
+
+def test_groups_of_people_have_a_table_with_their_spread(runs):
+    accuracies = dict(zip(RFW, (0.80, 0.84, 0.90, 0.86), strict=True))
+    add_result(runs, "unequal", accuracies=dict.fromkeys(FIVE, 0.9) | accuracies)
+    tables = tables_of(runs)
+    assert set(RFW).isdisjoint(tables["real_five"].extras)
+    (row,) = tables["rfw"].rows
+    assert row.mean.value == pytest.approx(0.85)
+    assert row.group_spread == (pytest.approx(np.std(list(accuracies.values()), ddof=1)), None)
+    text = (write_leaderboard(runs).parent / "leaderboard.md").read_text()
+    assert "| mean | spread over groups | RFW African | RFW Asian | RFW Caucasian | RFW Indian |" in text
+    assert "| 85.00 ± 0.73 | 4.16 | 80.00 ± 1.63 |" in text
+    lines = {row["protocol"]: row for row in csv.DictReader((runs / "leaderboard.csv").open()) if row["table"] == "rfw"}
+    assert float(lines["mean of rfw"]["spread_over_groups"]) == pytest.approx(0.0416333)
 
 
 def test_terminal_row():
