@@ -96,6 +96,7 @@ class Vec2FaceGenerator(GeneratorSettings):
     quality_weights: str = "magface-r100-glint360k.pth"
     pose_weights: str = "6DRepNet_300W_LP_AFLW2000.pth"
     batch_size: Count = Field(64, description="images per forward pass; part of the dataset's fingerprint")
+    identities_per_shard: Count = Field(64, description="what an interruption costs at most; part of it too")
     jpeg_quality: int = Field(95, ge=1, le=100)
 
     @property
@@ -232,7 +233,6 @@ class Expected(Settings):
     device: str = Field(description="what the rates hold for")
     memory_gb: float = Field(gt=0, description="main memory")
     gpu_memory_gb: float = Field(0, ge=0)
-    bytes_per_image: int = Field(4000, gt=0, description="of the LMDB")
     mean_accuracy: tuple[Share, Share] | None = Field(None, description="band of plausible means")
     source: str
 

@@ -1,8 +1,10 @@
 """Files that appear whole or not at all, their digests, and JSON."""
 
+import glob
 import hashlib
 import json
 import os
+import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +18,8 @@ from bench.errors import InputError
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that becomes ``path`` when the block ends well.
 
-    On an error nothing is left: neither the target nor the temporary file or folder.
+    On an error nothing is left: neither the target nor the temporary file or folder. What a killed process left is
+    removed when the same path is written again.
 
     Args:
         path: The file or folder that shall appear; its folder is made if it is missing.
@@ -26,13 +29,32 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
+    _remove_left_behind(path)
     _remove(temporary)
     try:
         yield temporary
         temporary.replace(path)
     finally:
         _remove(temporary)
+
+
+def _remove_left_behind(path: Path) -> None:
+    """Remove the temporaries of ``path`` whose process, of this machine, is gone: a dataset's can be of any size."""
+    for old in path.parent.glob(f".{glob.escape(f'{path.name}.{platform.node()}')}.*.tmp"):
+        number = old.name.split(".")[-2]
+        if number.isdecimal() and not _is_running(int(number)):
+            _remove(old)
+
+
+def _is_running(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)  # sends nothing, only asks
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # somebody else's
+    return True
 
 
 def _remove(path: Path) -> None:

@@ -89,6 +89,19 @@ def fetched_from(path: Path, digest: str) -> str | None:
     return f"{known['source']}, commit {known['commit'][:12]}"
 
 
+def check_fetched(path: Path, digest: str) -> None:
+    """Refuse a file whose bytes are not those that were recorded when it was fetched; others pass.
+
+    Args:
+        path: The file.
+        digest: Its SHA-256.
+
+    Raises:
+        InputError: If it was changed since.
+    """
+    _check(_records(path.parent).get(path.name), digest, f"{path} was changed")
+
+
 def _records(folder: Path) -> dict[str, dict[str, Any]]:
     return read_json(folder / RECORDS) if (folder / RECORDS).exists() else {}
 

@@ -142,13 +142,14 @@ os.register_at_fork(after_in_child=_close_inherited)  # LMDB forbids the use of 
 class LmdbFaces(SelectedFaces):
     """An LMDB in the field's layout. Opens lazily, so that each worker process has its own handle."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, labels: NDArray[np.int64] | None = None) -> None:
+        """Open the file; ``labels``, shape (N,), where they are known: else every record is looked at."""
         self.path = path
         self._handle: _Handle | None = None
         num_faces = self._meta(b"__len__")
         if not isinstance(num_faces, int) or num_faces < 1:
             raise InputError(f"{path}: __len__ is {num_faces!r}, not a positive number; write the dataset again")
-        self._set_labels(self._read_labels(num_faces))
+        self._set_labels(self._read_labels(num_faces) if labels is None else labels)
 
     def encoded(self, index: int) -> bytes:
         """The image file of one face."""

@@ -93,7 +93,8 @@ def generate_dataset(
         shards.wait_for(run.image_shards)
         num_images = plan.num_identities * plan.images_per_identity
         statistics = shards.join_shards(run.image_shards, directory, num_images)
-        write_grid(directory / "grid.png", sample_grid(LmdbFaces(directory / "faces.lmdb")))
+        labels = shards.read_labels(directory / "faces.parquet")
+        write_grid(directory / "grid.png", sample_grid(LmdbFaces(directory / "faces.lmdb", labels)))
         return statistics | separation
 
 

@@ -23,7 +23,7 @@ from generate.hsface import load_networks, make_plan, weight_digests
 from generate.identities import read_vectors
 from generate.plan import Plan
 from generate.reference import face_centers, open_people
-from generate.shards import write_array
+from generate.shards import read_labels, write_array
 
 _REFERENCE_SIGMA = 0.2
 """Noise of the official script that starts from reference images."""
@@ -138,7 +138,7 @@ def _range(request: Request, centers: Path | None, feature_dim: int) -> tuple[in
 
 def _write_folder(directory: Path, names: list[str] | None) -> None:
     """The LMDB's images as they are, in one folder per identity, named by person or by number."""
-    faces = LmdbFaces(directory / "faces.lmdb")
+    faces = LmdbFaces(directory / "faces.lmdb", read_labels(directory / "faces.parquet"))
     numbers = pd.read_parquet(directory / "faces.parquet", columns=["candidate"])["candidate"].to_numpy()
     _, first = np.unique(faces.identity_ids, return_index=True)
     folders = [names[numbers[row]] if names else f"{numbers[row]:06d}" for row in first]

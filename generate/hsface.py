@@ -9,7 +9,7 @@ from bench.config import Vec2FaceGenerator
 from bench.datasets import sample_grid, write_grid
 from bench.errors import InputError
 from bench.files import sha256
-from bench.hub import fetch, fetched_from
+from bench.hub import check_fetched, fetch, fetched_from
 from bench.records import open_faces
 from generate.engine import Networks, generate_dataset
 from generate.estimators import identity_estimator, quality_estimator, yaw_estimator
@@ -50,6 +50,7 @@ def make_plan(settings: Vec2FaceGenerator, *, seed: int, weights: Path, digests:
         pose_share=targets.pose_share,
         yaw_degrees=targets.yaw_degrees,
         filters=Filters(**settings.filters.model_dump()),
+        identities_per_shard=settings.identities_per_shard,
         batch_size=settings.batch_size,
         jpeg_quality=settings.jpeg_quality,
         weights=digests,
@@ -60,12 +61,15 @@ def weight_digests(settings: Vec2FaceGenerator, weights: Path) -> dict[str, str]
     """SHA-256 of every weight file of the settings, by name.
 
     Raises:
-        InputError: If one is missing; says how to get it.
+        InputError: If one is missing (says how to get it), or was changed since it was fetched.
     """
     for name in settings.weight_files:
         if not (weights / name).is_file():
             raise InputError(f"{weights / name} is missing; run python -m generate fetch, or put it there by hand")
-    return {name: sha256(weights / name) for name in settings.weight_files}
+    digests = {name: sha256(weights / name) for name in settings.weight_files}
+    for name, digest in digests.items():
+        check_fetched(weights / name, digest)
+    return digests
 
 
 def load_networks(settings: Vec2FaceGenerator, weights: Path, *, device: str = "cpu") -> Networks:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from bench.errors import InputError
 from bench.files import atomic_path
 from bench.progress import progress
 from bench.records import FaceWriter
@@ -116,6 +117,9 @@ def join_shards(shards: Sequence[Path], directory: Path, num_images: int) -> dic
 
     Returns:
         Statistics: counts, and means of what was measured.
+
+    Raises:
+        InputError: If a shard was damaged after it was written; it is deleted, so that the next run makes it again.
     """
     dropped: Counter[str] = Counter()
     images_of: Counter[int] = Counter()
@@ -128,7 +132,7 @@ def join_shards(shards: Sequence[Path], directory: Path, num_images: int) -> dic
     ):
         labels: dict[int, int] = {}
         for shard in shards:
-            table = pq.read_table(shard, page_checksum_verification=True)
+            table = _read_images(shard)
             reasons = table["dropped"].to_pylist()
             dropped.update(reason for reason in reasons if reason != KEPT)
             kept = table.filter(pa.array([reason == KEPT for reason in reasons]))
@@ -146,8 +150,29 @@ def join_shards(shards: Sequence[Path], directory: Path, num_images: int) -> dic
         "num_identities": len(counts),
         "images_per_identity": {"min": int(counts.min()), "mean": float(counts.mean()), "max": int(counts.max())},
         "dropped": {reason: dropped[reason] for reason in REASONS},
+        "bytes_per_image": _bytes_per_image(shards, directory, int(counts.sum())),
         **totals.summary(),
     }
+
+
+def _read_images(shard: Path) -> pa.Table:
+    try:
+        return pq.read_table(shard, page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as error:
+        shard.unlink(missing_ok=True)
+        raise InputError(f"{shard} was damaged ({error}) and is deleted; the same command makes it again") from None
+
+
+def read_labels(path: Path) -> NDArray[np.int64]:
+    """Identity per image of ``faces.parquet``, shape (N,)."""
+    return pq.read_table(path, columns=["identity_id"])["identity_id"].to_numpy()
+
+
+def _bytes_per_image(shards: Sequence[Path], directory: Path, num_images: int) -> dict[str, float]:
+    """Room on disk per image: of the LMDB, and of everything while the shards are still there, the most there is."""
+    faces, records = ((directory / name).stat().st_size for name in ("faces.lmdb", "faces.parquet"))
+    most = faces + records + sum(shard.stat().st_size for shard in shards)
+    return {"faces": faces / num_images, "most": most / num_images}
 
 
 class _Totals:
@@ -162,8 +187,9 @@ class _Totals:
         self._counts["posed"] += int(posed.sum())
         self._sums["posed_accepted"] += int(records["accepted"].to_numpy()[posed].sum())
         self._sums["posed_steps"] += int(records["steps"].to_numpy()[posed].sum())
-        for name in ("identity_cosine", "quality"):
-            values = records[name].to_numpy()
+        measured = {name: records[name].to_numpy() for name in ("identity_cosine", "quality")}
+        measured["attribute_yaw_miss"] = np.abs(records["yaw"].to_numpy() - records["target_yaw"].to_numpy())
+        for name, values in measured.items():
             values = values[np.isfinite(values)]
             self._counts[name] += len(values)
             self._sums[name] += float(values.sum(dtype=np.float64))
@@ -178,6 +204,6 @@ class _Totals:
             "consistent_share": self._sums["consistent"] / judged if judged else None,
             **{
                 f"{name}_mean": self._sums[name] / self._counts[name] if self._counts[name] else None
-                for name in ("identity_cosine", "quality")
+                for name in ("attribute_yaw_miss", "identity_cosine", "quality")
             },
         }

@@ -1,22 +1,19 @@
-"""How fast and how large: the generator the plain way against ours, and AttrOP against the published rule.
+"""How fast and how large: the generator the plain way against ours.
 
-``python -m bench.speed generate`` writes the table. Each way runs in a process of its own, so that its peak memory is
-its own; weights are random, because speed does not depend on them.
+``python -m bench.speed generate`` writes the table, with that of ``attrop_speed``. Each way runs in a process of its
+own, so that its peak memory is its own; weights are random, because speed does not depend on them.
 """
 
 import multiprocessing
 import resource
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from timm.layers import set_fused_attn
 from torch import nn
 
-from generate.attrop import Goal, Jobs, Outcomes, Preset
 from generate.engine import keep_freed_memory
 from generate.vec2face import NUM_GRID_TOKENS, Vec2Face, vec2face
 from generate.vec2face_decoder import Upsample
@@ -24,10 +21,11 @@ from generate.vec2face_decoder import Upsample
 WAYS = ("plain", "float32", "bfloat16")
 """plain: float32, NCHW, autograd on, separate attention, doubling then convolution, as the published scripts run."""
 
+BATCH_SIZE = 16
 NOTES = (
-    "Weights are random: speed does not depend on them. plain: float32, NCHW, autograd on, separate attention, "
-    "doubling then convolution, as the published scripts run. Each row is measured in a process of its own; the "
-    "fastest pass counts. Deviation: largest difference from plain's pixels, as a share of their largest value."
+    "Images: weights are random, because speed does not depend on them. plain: float32, NCHW, autograd on, separate "
+    "attention, doubling then convolution, as the published scripts run. Each row is measured in a process of its own; "
+    "the fastest pass counts. Deviation: largest difference from plain's pixels, as a share of their largest value."
 )
 
 
@@ -43,7 +41,9 @@ class Speed:
     """Largest difference from the plain way's pixels, as a share of their largest value."""
 
 
-def compare(*, batch_size: int = 32, num_batches: int = 3, device: str = "cpu", variant: str = "base") -> list[Speed]:
+def compare(
+    *, batch_size: int = BATCH_SIZE, num_batches: int = 2, device: str = "cpu", variant: str = "base"
+) -> list[Speed]:
     """Speed and memory of each way of ``WAYS``, on this machine.
 
     Args:
@@ -122,49 +122,3 @@ def _peak_memory_mb(device: str) -> float:
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def published_rule(
-    generator: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor],
-    identity: Callable[[torch.Tensor], torch.Tensor],
-    goals: dict[str, Goal],
-    jobs: Jobs,
-    *,
-    preset: Preset,
-    batch_size: int,
-    max_steps: int,
-) -> tuple[int, int]:
-    """AttrOP by the published rule, for comparison: batch means decide, nothing leaves the batch; capped here.
-
-    Returns:
-        Images that meet their own targets at the end, and images drawn and judged.
-    """
-    num_accepted, num_evaluations = 0, 0
-    for start in range(0, len(jobs.start), batch_size):
-        rows = slice(start, start + batch_size)
-        load = lambda values, rows=rows: torch.from_numpy(values[rows].copy())  # noqa: E731
-        vectors = load(jobs.start).requires_grad_()
-        adam = torch.optim.Adam([vectors], lr=0.1)
-        for step in range(max_steps + 1):
-            images = generator(vectors, load(jobs.noise), load(jobs.mask_ratio)).clamp(-1, 1)
-            num_evaluations += len(vectors)
-            distance = 1 - F.cosine_similarity(identity(images), load(jobs.identity))
-            accepted = distance <= preset.max_identity_distance
-            met = distance.mean() <= preset.max_identity_distance
-            loss = preset.identity_weight * distance.mean()
-            for name, goal in goals.items():
-                miss = goal.miss(goal.estimator(images), load(jobs.targets[name]))
-                accepted, met = accepted & (miss <= goal.tolerance), met & (miss.mean() <= goal.tolerance)
-                loss = loss + goal.weight * miss.mean()
-            if met or step == max_steps:
-                break
-            adam.zero_grad()
-            loss.backward()
-            adam.step()
-        num_accepted += int(accepted.sum())
-    return num_accepted, num_evaluations
-
-
-def evaluations_per_accepted(outcomes: Outcomes) -> float:
-    """Images drawn and judged per accepted image, empty slots counted."""
-    return outcomes.num_evaluations / max(1, int(outcomes.accepted.sum()))

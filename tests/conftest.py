@@ -92,6 +92,7 @@ def write_run(runs, scale="smoke", accuracy=0.875, *, seed=0, **fields):
         path="faces.lmdb",
         num_images=6400,
         num_identities=320,
+        statistics={"quality_mean": 25.5, "dropped": {"near duplicate": 3}, "yaw_mean": None},
     )
     model = ModelCard(
         **shared,

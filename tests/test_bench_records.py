@@ -2,7 +2,10 @@
 
 import os
 import pickle
+import platform
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import lmdb
@@ -114,6 +117,18 @@ def test_nothing_is_left_after_an_error(tmp_path):
         writer.write(b"x", 0)
         raise RuntimeError("stop")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed_when_the_path_is_written_again(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    host = platform.node()
+    names = [f".faces.lmdb.{host}.{gone.pid}.tmp", f".faces.lmdb.{host}.{os.getppid()}.tmp", ".faces.lmdb.far.1.tmp"]
+    for name in names:
+        (tmp_path / name).touch()
+    with FaceWriter(tmp_path / "faces.lmdb") as writer:
+        writer.write(b"x", 0)
+    assert {path.name for path in tmp_path.iterdir()} == {"faces.lmdb", *names[1:]}
 
 
 def test_survives_pickling_into_a_worker(dataset):

@@ -54,6 +54,9 @@ def test_a_parent_and_a_child_per_stage_with_settings_metrics_artifacts_and_data
     assert parent.data.metrics["mean/accuracy"] == 0.875
     assert parent.data.metrics["render_lfw/accuracy"] == 0.875
     assert parent.data.metrics["cost/train_seconds"] == 20
+    statistics = by_name["generate"].data.metrics
+    assert statistics["statistics/quality_mean"] == 25.5
+    assert statistics["statistics/dropped.near duplicate"] == 3
     train = by_name["train"]
     assert train.data.params["recipe.optimizer.lr"] == "0.1"
     assert train.inputs.dataset_inputs[0].dataset.name == "rendered heads"

@@ -170,6 +170,20 @@ def test_a_shard_cut_short_is_made_again_and_others_are_kept(whole, tmp_path):
     assert content(tmp_path) == content(whole[0])
 
 
+def test_a_shard_damaged_inside_is_deleted_and_made_again(whole, tmp_path):
+    make(tmp_path)
+    (tmp_path / "faces.lmdb").unlink()
+    damaged = sorted((tmp_path / "parts").glob("images-*"))[1]
+    changed = bytearray(damaged.read_bytes())
+    changed[len(changed) // 2] ^= 255
+    damaged.write_bytes(changed)
+    with pytest.raises(InputError, match=r"images-000001\.parquet was damaged .* the same command makes it again"):
+        make(tmp_path)
+    assert not (tmp_path / "faces.lmdb").exists()
+    make(tmp_path)
+    assert content(tmp_path) == content(whole[0])
+
+
 def test_a_second_run_on_the_folder_is_refused(tmp_path):
     class SecondRun(Read):
         """A yaw estimator that is asked while the first run is under way."""

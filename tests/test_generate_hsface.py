@@ -7,10 +7,12 @@ from bench.config import Backbone, ImageFilters, Vec2FaceGenerator, load_benchma
 from bench.errors import InputError
 from bench.faces import encode_jpeg
 from bench.files import sha256
+from bench.hub import HubFile, fetch
 from bench.records import FaceWriter, open_faces
 from fr_train.backbone import build_backbone
 from fr_train.checkpoint import save_backbone
 from generate.hsface import make_dataset, make_plan, weight_digests
+from generate.provenance import weight_provenance
 from generate.vec2face import Architecture, Vec2Face, save_generator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -55,6 +57,19 @@ def test_settings_become_a_dataset_with_the_digest_of_every_weight(weights, tmp_
     assert made["statistics"]["nearest_identity"]["num_identities"] == 3
 
 
+def test_a_fetched_weight_is_named_with_the_commit_that_the_branch_stood_for(hub, weights):
+    generator = weights / "generator.safetensors"
+    hub.files["/BooBooWu/Vec2Face/resolve/main/weights/generator.safetensors"] = generator.read_bytes()
+    generator.unlink()
+    fetch(HubFile("weights/generator.safetensors", "BooBooWu/Vec2Face"), weights)
+    described = weight_provenance(SETTINGS, weight_digests(SETTINGS, weights), weights)
+    assert described["generator.safetensors"]["source"].endswith(f"commit {COMMIT[:12]}")
+    assert described["identity.safetensors"]["source"] is None  # placed by hand
+    generator.write_bytes(b"another")
+    with pytest.raises(InputError, match=r"generator\.safetensors was changed.*recorded at the first fetch"):
+        weight_digests(SETTINGS, weights)
+
+
 def test_bfloat16_states_its_deviation(weights, tmp_path):
     settings = SETTINGS.model_copy(update={"precision": "bf16"})
     made = make_dataset(tmp_path / "faces", settings, seed=0, weights=weights, device="cpu")
@@ -67,6 +82,8 @@ def test_settings_reach_the_filters(weights):
     settings = SETTINGS.model_copy(update={"filters": ImageFilters(min_identity_cosine=0.5, near_duplicate_bits=3)})
     plan = make_plan(settings, seed=0, weights=weights, digests={})
     assert (plan.filters.min_identity_cosine, plan.filters.near_duplicate_bits) == (0.5, 3)
+    sized = settings.model_copy(update={"identities_per_shard": 7})
+    assert make_plan(sized, seed=0, weights=weights, digests={}).identities_per_shard == 7
 
 
 def test_a_published_dataset_takes_the_place_of_generating(hub, tmp_path):

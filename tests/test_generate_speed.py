@@ -4,7 +4,8 @@ import torch
 from test_generate_attrop import IDENTITY, PRESET, PULL, Paint, make_jobs
 
 from generate.attrop import Goal, Jobs, optimise
-from generate.speed import _double_then_convolve, evaluations_per_accepted, published_rule
+from generate.attrop_speed import evaluations_per_accepted, published_rule
+from generate.speed import _double_then_convolve
 from generate.vec2face import Architecture, Vec2Face
 
 pytestmark = pytest.mark.usefixtures("one_thread")
