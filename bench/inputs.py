@@ -56,7 +56,7 @@ def missing_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> l
         missing.append(MissingInput("face dataset", Path(generator.path), "its publisher; see generator.path"))
     for file in generator.weight_files:
         if not (weights / file).exists():
-            source = f"Hub model BooBooWu/Vec2Face, file weights/{file}"
+            source = f"Hub model BooBooWu/Vec2Face, file weights/{file}: python -m generate fetch"
             missing.append(MissingInput(Path(file).name, weights / file, source))
     for name in benchmark.protocols:
         if not is_rendered(name) and find_protocol(name, test_sets) is None:
