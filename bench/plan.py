@@ -86,7 +86,7 @@ def faces_bytes(generator: Vec2FaceGenerator | RenderGenerator) -> dict[str, flo
     file_bytes, record_bytes = next(
         sizes for quality, sizes in _FACE_BYTES.items() if quality >= generator.jpeg_quality
     )
-    room = {"faces": num_images * (record_bytes + _RECORD_BYTES)}
+    room: dict[str, float] = {"faces": num_images * (record_bytes + _RECORD_BYTES)}
     if isinstance(generator, Vec2FaceGenerator):
         room["shards"] = num_images * (file_bytes + _RECORD_BYTES)
     return room

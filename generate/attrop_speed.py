@@ -5,6 +5,7 @@ is when a sample stops, not how fast a network is. ``python -m bench.speed gener
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,10 +40,10 @@ def attrop_rows() -> list[dict[str, str | float | None]]:
     rows: list[dict[str, str | float | None]] = []
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # such small networks are slower on several
-    for task, (networks, goals, jobs) in _tasks().items():
-        sizes = {"preset": _PRESET, "batch_size": BATCH_SIZE, "max_steps": MAX_STEPS}
-        ours = optimise(*networks, goals, jobs, **sizes)
-        published = published_rule(*networks, goals, jobs, **sizes)
+    for task, (generator, identity, goals, jobs) in _tasks().items():
+        sizes: dict[str, Any] = {"preset": _PRESET, "batch_size": BATCH_SIZE, "max_steps": MAX_STEPS}
+        ours = optimise(generator, identity, goals, jobs, **sizes)
+        published = published_rule(generator, identity, goals, jobs, **sizes)
         costs = {"batch means": published, "ours": (int(ours.accepted.sum()), ours.num_evaluations)}
         reference = _per_accepted(*published)
         for rule, (accepted, evaluations) in costs.items():
@@ -113,7 +114,7 @@ def _per_accepted(num_accepted: int, total: int) -> float | None:
 
 
 def _tasks() -> dict[str, tuple]:
-    """Name -> (generator and identity estimator, goals, jobs), from fixed seeds."""
+    """Name -> generator, identity estimator, goals, jobs; from fixed seeds."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         generator = Vec2Face(_SIZE).eval().requires_grad_(False)
@@ -130,12 +131,14 @@ def _tasks() -> dict[str, tuple]:
     of_yaw = of_quality | {"yaw": np.resize(np.array(_YAWS, np.float32), NUM_IMAGES)}
     return {
         "identity vectors: quality": (
-            (generator, identity),
+            generator,
+            identity,
             _PRESET.goals(quality),
             Jobs(centers, features, noise, ratio, of_quality),
         ),
         "images: quality and yaw": (
-            (generator, identity),
+            generator,
+            identity,
             _PRESET.goals(quality, yaw),
             Jobs(moved, features, noise, ratio, of_yaw),
         ),

@@ -1,10 +1,11 @@
 """Measure speed and memory on this machine, into reports/speed/: ``python -m bench.speed generate``."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.cli import run
-from bench.speed import SPEED_DIR, write_speed
+from bench.speed import SPEED_DIR, Row, write_speed
 
 
 def main() -> int:
@@ -25,7 +26,7 @@ def _generate(args: argparse.Namespace) -> Path:
     from bench.runtime import choose_device
     from generate import attrop_speed, speed
 
-    tables = {
+    tables: dict[str, Sequence[Row]] = {
         f"Images of the base generator, in batches of {speed.BATCH_SIZE}": speed.generator_rows(
             choose_device(args.device)
         ),
