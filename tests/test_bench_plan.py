@@ -62,7 +62,7 @@ def test_64_identities_scaled_confirm_the_disk(tmp_path):
 
 
 def peak_of_a_run(directory, num_identities):
-    make(directory, Plan(num_identities, 2, max_cosine=2, spare_share=0, max_steps=1, batch_size=16, pose_share=0))
+    make(directory, Plan(num_identities, 1, max_cosine=2, spare_share=0, max_steps=1, batch_size=16, pose_share=0))
     return peak_memory_mb() * 2**20
 
 
