@@ -21,8 +21,8 @@ _NETWORKS_BYTES = 2_170_000_000
 _SLOT_BYTES = 545_000_000
 """Generating in float32 on a CPU: base generator, both IResNet-100 and 6DRepNet with their libraries; and what one slot
 of AttrOP's batch adds with its graph. Measured as the largest resident size: 11.1 GB with 16 slots, as by default."""
-_IDENTITY_BYTES = 4_500
-"""Two copies of an identity's 512 numbers while it is decided which stay apart, and some spare."""
+_IDENTITY_BYTES = 14_000
+"""Copies of an identity's 512 numbers while it is decided which stay apart. Measured between 5,000 and 40,000."""
 
 
 def describe_plan(benchmark: Benchmark, stages: Stages, missing: list[MissingInput], runs: Path) -> str:
