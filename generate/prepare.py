@@ -1,7 +1,8 @@
 """Aligned faces and an identity network in, the generator's training set out: ``faces.lmdb`` with a feature per face.
 
 Out besides: ``centers.npy``, the mean feature of every identity (identity vectors for ``identities: pca``, and what the
-leakage check compares with), and ``prepared.json``. Features are un-normalised; they are computed in parts that stay
+leakage check compares with), ``deviations.npy``, how faces differ from it (noise for ``perturbation.directions``), and
+``prepared.json``. Features are un-normalised; they are computed in parts that stay
 when the command is killed. An LMDB that holds features already (WebFace4M's) keeps them.
 
 Shapes: ``N`` faces, ``D`` width of the features.
@@ -23,7 +24,7 @@ from bench.records import FACE_SIZE, Faces, FaceWriter, LmdbFaces, decode_image,
 from bench.similarity import identity_centers
 from generate.identity_network import load_identity_network
 
-PREPARED_NAME, LMDB_NAME, CENTERS_NAME = "prepared.json", "faces.lmdb", "centers.npy"
+PREPARED_NAME, LMDB_NAME, CENTERS_NAME, DEVIATIONS_NAME = "prepared.json", "faces.lmdb", "centers.npy", "deviations.npy"
 _PART_FACES = 2048
 _BATCH = 32
 
@@ -73,8 +74,9 @@ def prepare(faces: Faces, settings: Preparation, directory: str | Path, *, devic
     with FaceWriter(directory / LMDB_NAME) as writer:
         for index in progress(range(len(source)), desc="write", total=len(source)):
             writer.write(source.encoded(index), int(source.identity_ids[index]), features[index])
-    with atomic_path(directory / CENTERS_NAME) as temporary, temporary.open("wb") as file:
-        np.save(file, identity_centers(features, source.identity_ids))
+    centers = identity_centers(features, source.identity_ids)
+    _write_array(directory / CENTERS_NAME, centers)
+    _write_array(directory / DEVIATIONS_NAME, deviation_directions(features, source.identity_ids, centers))
     prepared = claimed | {
         "num_images": len(source),
         "num_identities": faces.num_identities,
@@ -160,9 +162,38 @@ def _extract(source: "Faces | _Mirrored", weights: Path, parts: Path, device: st
                 with torch.inference_mode():
                     rows.append(network(pixels).float().cpu().numpy())  # type: ignore[misc]
                 bar.update(len(images))
-            with atomic_path(parts / f"features-{start:09d}.npy") as temporary, temporary.open("wb") as file:
-                np.save(file, np.concatenate(rows))
+            _write_array(parts / f"features-{start:09d}.npy", np.concatenate(rows))
     return np.concatenate([np.load(path) for path in paths])
+
+
+def deviation_directions(
+    features: NDArray[np.floating], identity_ids: NDArray[np.integer], centers: NDArray[np.floating]
+) -> NDArray[np.float32]:
+    """How faces of one identity differ from its centre: what turns isotropic noise into such differences, (D, D).
+
+    The symmetric root of their covariance, scaled to a mean variance of 1, so that a strength keeps its unit. Isotropic
+    itself, the identity matrix, where no identity has two different faces.
+
+    Args:
+        features: One row per face, shape (N, D).
+        identity_ids: Identity per face, shape (N,).
+        centers: Centre per identity, shape (C, D).
+    """
+    covariance = np.zeros((features.shape[1],) * 2)
+    for start in range(0, len(features), _PART_FACES):
+        rows = slice(start, start + _PART_FACES)
+        deviations = features[rows].astype(np.float64) - centers[identity_ids[rows]]
+        covariance += deviations.T @ deviations
+    variances, directions = np.linalg.eigh(covariance)
+    if variances[-1] < 1e-9 * len(features):
+        return np.eye(len(covariance), dtype=np.float32)
+    scales = np.sqrt(np.maximum(variances, 0) / variances.mean())
+    return (directions * scales @ directions.T).astype(np.float32)
+
+
+def _write_array(path: Path, array: NDArray) -> None:
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array)
 
 
 class _Mirrored:

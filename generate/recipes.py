@@ -73,8 +73,11 @@ class Sizes(Settings):
     decoder_depth: Count = Field(8, description="transformer blocks of the decoder")
     decoder_heads: Count = 16
     channels: Count = Field(128, description="channels of the image decoder at full resolution")
-    multipliers: tuple[Count, Count, Count, Count, Count] = Field(
-        (1, 1, 2, 2, 4), description="channels at 112, 56, 28, 14 and 7 pixels, in units of channels"
+    multipliers: tuple[Count, ...] = Field(
+        (1, 1, 2, 2, 4),
+        min_length=4,
+        max_length=5,
+        description="channels at 112, 56, 28, 14 and 7 pixels, in units of channels; four of them start at 56",
     )
     latent_channels: Count = 256
     dropout: float = Field(0.1, ge=0, lt=1)
