@@ -19,7 +19,7 @@ STAGE  = $(if $(LAUNCH),$(LAUNCH) -m,$(if $(filter-out 1,$(NPROC)),$(RUN) -m tor
 export NPROC LAUNCH PRICE_PER_HOUR TRAIN_FLAGS
 export MLFLOW_DISABLE_TELEMETRY = true
 
-.PHONY: help setup benchmark generate train evaluate audit report publish compare plan ui test test-all lint
+.PHONY: help setup benchmark generate train evaluate assets audit report publish compare plan ui test test-all lint
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ train: setup ## Only the recognition network
 
 evaluate: setup ## Only the accuracies
 	@$(STAGE) evaluate $(FLAGS)
+
+assets: setup ## Make the networks of generate/assets anew, from nothing: an hour and a half on two cores
+	@$(RUN) -m generate assets --runs $(RUNS)
 
 audit: setup ## What the faces are like; NETWORK=file for separation and leakage, DATA=path, AGAINST="sets"
 	@$(RUN) -m evaluate audit $(FLAGS) $(DATA) $(if $(NETWORK),--network $(NETWORK)) $(if $(AGAINST),--against $(AGAINST))

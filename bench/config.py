@@ -16,6 +16,8 @@ from bench.errors import InputError
 from bench.names import nearest
 
 BENCHMARKS_PATH = Path(__file__).parent.parent / "benchmarks.yaml"
+ASSETS_PATH = Path(__file__).parent.parent / "generate" / "assets"
+"""Networks that the suite ships: see generate/assets.py."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(gt=0)]
@@ -34,6 +36,11 @@ class Perturbation(Settings):
         (0.3, 0.5, 0.7), description="noise per feature dimension"
     )
     shares: tuple[Share, ...] = Field((0.4, 0.4, 0.2), description="share of an identity's images per sigma")
+    directions: str | None = Field(
+        None,
+        exclude_if=lambda name: name is None,
+        description=".npy under WEIGHTS: noise lies as images of one identity differ; null: isotropic, as published",
+    )
 
     @model_validator(mode="after")
     def _shares_fit(self) -> "Perturbation":
@@ -78,6 +85,9 @@ class Vec2FaceGenerator(GeneratorSettings):
     """Faces from the Vec2Face generator, or the published dataset of the same size."""
 
     kind: Literal["vec2face"]
+    shipped: bool = Field(
+        False, exclude_if=lambda on: not on, description="the files lie in generate/assets, not in WEIGHTS"
+    )
     source: Literal["generate", "hub"] = Field("generate", description="hub: download the published dataset instead")
     revision: str = Field("main", description="commit, tag or branch of the authors' repository on the Hub")
     num_identities: Count
@@ -107,7 +117,12 @@ class Vec2FaceGenerator(GeneratorSettings):
         files = [self.generator_weights, self.identity_weights, self.quality_weights]
         if self.attributes.pose_share > 0:
             files.append(self.pose_weights)
-        return files + ([self.centers] if self.centers else [])
+        files = list(dict.fromkeys(files))  # one network may play two parts
+        return files + [name for name in (self.centers, self.perturbation.directions) if name]
+
+    def weights_folder(self, weights: Path) -> Path:
+        """Folder of the weight files: the shipped one, or that of downloaded weights."""
+        return ASSETS_PATH if self.shipped else weights
 
 
 class RenderGenerator(GeneratorSettings):

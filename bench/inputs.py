@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.config import Benchmark, FilesGenerator
+from bench.config import ASSETS_PATH, Benchmark, FilesGenerator, Vec2FaceGenerator
 from bench.hub import HubFile
 
 RENDERED_PREFIX = "render_"
@@ -55,9 +55,12 @@ def missing_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> l
     if isinstance(generator, FilesGenerator) and not Path(generator.path).exists():
         missing.append(MissingInput("face dataset", Path(generator.path), "its publisher; see generator.path"))
     for file in generator.weight_files:
-        if not (weights / file).exists():
-            source = f"Hub model BooBooWu/Vec2Face, file weights/{file}: python -m generate fetch"
-            missing.append(MissingInput(Path(file).name, weights / file, source))
+        shipped = isinstance(generator, Vec2FaceGenerator) and generator.shipped
+        path = ASSETS_PATH / file if shipped else weights / file
+        if not path.exists():
+            on_hub = f"Hub model BooBooWu/Vec2Face, file weights/{file}: python -m generate fetch"
+            source = "make assets" if shipped else on_hub
+            missing.append(MissingInput(path.name, path, source))
     for name in benchmark.protocols:
         if not is_rendered(name) and find_protocol(name, test_sets) is None:
             on_hub = TEST_SETS_ON_THE_HUB.get(name)

@@ -15,6 +15,7 @@ from bench.errors import InputError
 from fr_train.checkpoint import load_backbone
 from generate.attrop import Estimator
 from generate.weights import load_checked, read_weights
+from generate.yaw_network import load_yaw_network
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -106,11 +107,13 @@ def quality_estimator(path: str | Path, device: str | torch.device = "cpu") -> n
 
 
 def yaw_estimator(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:
-    """Images -> yaw in degrees (B,), by the released 6DRepNet weights.
+    """Images -> yaw in degrees (B,), by the released 6DRepNet weights, or by our own network (``.safetensors``).
 
     Raises:
         InputError: If the file is missing or holds other weights.
     """
+    if Path(path).suffix == ".safetensors":
+        return _ready(load_yaw_network(path), device)
     content, _ = read_weights(path)
     state = content.get("model_state_dict", content)  # training checkpoints wrap it
     state = {name.removeprefix("module."): value for name, value in state.items()}

@@ -44,6 +44,7 @@ def make_plan(settings: Vec2FaceGenerator, *, seed: int, weights: Path, digests:
         max_cosine=settings.max_cosine,
         sigmas=settings.perturbation.sigmas,
         shares=settings.perturbation.shares,
+        directions=str(weights / settings.perturbation.directions) if settings.perturbation.directions else None,
         preset=targets.preset,
         quality=targets.quality,
         max_steps=targets.max_steps,
@@ -136,7 +137,7 @@ def make_dataset(
         directory: Where it appears; shards lie in ``parts`` below it until ``engine.remove_parts``.
         settings: Section ``generator`` of the benchmark.
         seed: Seed.
-        weights: Folder of weights, and of published datasets.
+        weights: Folder of weights that are not shipped, and of published datasets.
         device: Where the networks run.
         rank: Number of this process.
         world: Number of processes.
@@ -149,6 +150,7 @@ def make_dataset(
     """
     if settings.source == "hub":
         return _published(directory, settings, weights) if rank == 0 else None
+    weights = settings.weights_folder(weights)
     digests = weight_digests(settings, weights)
     plan = make_plan(settings, seed=seed, weights=weights, digests=digests)
     networks = load_networks(settings, weights, device=device)

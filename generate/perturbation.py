@@ -1,7 +1,8 @@
 """One identity vector -> the vectors of its images: noise of a few strengths, norm restored.
 
-``x = f + sigma * noise``, rescaled to the norm of ``f`` (Vec2Face, image_generation.py). Noise comes from (seed,
-identity, image), so that the vectors do not depend on how the work is sliced. Unlike the reference, which shuffles
+``x = f + sigma * noise``, rescaled to the norm of ``f`` (Vec2Face, image_generation.py). The noise is isotropic there;
+here it can also lie as the faces of one identity really differ. It comes from (seed, identity, image), so that the
+vectors do not depend on how the work is sliced. Unlike the reference, which shuffles
 strengths over all identities, every identity has the exact shares.
 """
 
@@ -64,7 +65,13 @@ def strengths(
 
 
 def perturb(
-    vector: NDArray[np.float32], sigma: NDArray[np.float32], *, seed: int, identity_id: int, first_image: int = 0
+    vector: NDArray[np.float32],
+    sigma: NDArray[np.float32],
+    *,
+    seed: int,
+    identity_id: int,
+    first_image: int = 0,
+    directions: NDArray[np.floating] | None = None,
 ) -> NDArray[np.float32]:
     """The vectors of consecutive images of one identity.
 
@@ -74,13 +81,19 @@ def perturb(
         seed: Seed of the dataset.
         identity_id: Number of the identity.
         first_image: Number of the first image.
+        directions: What standard normal noise is multiplied by, shape (D, D); None for isotropic noise. See
+            ``prepare.deviation_directions``.
 
     Returns:
         Vectors of the norm of ``vector``, shape (num_images, D).
     """
     images = range(first_image, first_image + len(sigma))
-    noise = [_rng(seed, _NOISE, identity_id, image).standard_normal(len(vector), dtype=np.float32) for image in images]
-    moved = vector + sigma[:, None] * np.stack(noise)
+    noise = np.stack(
+        [_rng(seed, _NOISE, identity_id, i).standard_normal(len(vector), dtype=np.float32) for i in images]
+    )
+    if directions is not None:
+        noise = noise @ directions.astype(np.float32)
+    moved = vector + sigma[:, None] * noise
     return moved * (np.linalg.norm(vector) / np.linalg.norm(moved, axis=1, keepdims=True))
 
 

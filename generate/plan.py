@@ -7,12 +7,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.errors import InputError
 from generate.attrop import Jobs
 from generate.filters import Filters
 from generate.perturbation import MaskRatio, apportion, draw_masks, perturb, strengths
@@ -40,6 +42,8 @@ class Plan:
     """Candidates beyond the number of identities, for those that are not apart; none where vectors are given."""
     sigmas: tuple[float, ...] = (0.3, 0.5, 0.7)
     shares: tuple[float, ...] = (0.4, 0.4, 0.2)
+    directions: str | None = None
+    """``.npy`` of ``prepare.deviation_directions``: how the noise lies; None for isotropic."""
     mask_ratio: MaskRatio = field(default_factory=MaskRatio)
     preset: Literal["v1", "v2"] = "v1"
     quality: float = 27.0
@@ -58,8 +62,9 @@ class Plan:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the plan. The folder of ``centers`` is left out: what it holds is among the weights' digests."""
-        values = asdict(self) | {"centers": Path(self.centers).name if self.centers else None}
+        """Hash of the plan. Folders of arrays are left out: what the files hold is among the weights' digests."""
+        arrays = {"centers": self.centers, "directions": self.directions}
+        values = asdict(self) | {name: Path(path).name if path else None for name, path in arrays.items()}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -84,17 +89,32 @@ def identity_rows(plan: Plan, identity_id: int, candidate: int, vector: NDArray[
     for index in range(num_posed):
         yaw[num_plain + index] = plan.yaw_degrees[(candidate + index) % len(plan.yaw_degrees)]
     noise, ratio = draw_masks(plan.seed, candidate, range(num), NUM_GRID_TOKENS, plan.mask_ratio)
+    directions = _read_directions(plan.directions, len(vector)) if plan.directions else None
     return {
         "identity_id": np.full(num, identity_id),
         "candidate": np.full(num, candidate),
         "image": np.arange(num, dtype=np.int32),
         "sigma": sigma,
         "target_yaw": yaw,
-        "vector": perturb(vector, sigma, seed=plan.seed, identity_id=candidate),
+        "vector": perturb(vector, sigma, seed=plan.seed, identity_id=candidate, directions=directions),
         "identity": np.broadcast_to(vector, (num, len(vector))),
         "noise": noise,
         "mask_ratio": ratio,
     }
+
+
+@lru_cache(maxsize=1)
+def _read_directions(path: str, width: int) -> NDArray[np.float32]:
+    try:
+        directions = np.load(path, allow_pickle=False).astype(np.float32)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path} cannot be read ({error}); give the deviations.npy of generate prepare") from None
+    if directions.shape != (width, width) or not np.isfinite(directions).all():
+        raise InputError(
+            f"{path} has shape {directions.shape}, the identity vectors {width} dimensions; give a finite array of "
+            f"({width}, {width}), the deviations.npy of generate prepare"
+        )
+    return directions
 
 
 def image_jobs(plan: Plan, rows: dict[str, NDArray], chosen: NDArray[np.int64], *, with_yaw: bool) -> Jobs:

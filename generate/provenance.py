@@ -7,6 +7,7 @@ by the publishers; of a file that is not released nothing is known, and that is 
 from pathlib import Path
 
 from bench.config import Vec2FaceGenerator
+from bench.files import read_json
 from bench.hub import fetched_from
 
 _UNKNOWN = ("not stated: not a released file", "not stated")
@@ -44,9 +45,17 @@ def weight_provenance(
         settings.quality_weights: "quality estimator",
         settings.pose_weights: "yaw estimator",
         settings.centers: "identity centres",
+        settings.perturbation.directions: "directions of noise",
     }
     described: dict[str, dict[str, str | None]] = {}
     for name, digest in digests.items():
+        card = (weights / name).with_suffix(".json") if settings.shipped else None
+        if card is not None and card.exists():
+            shipped = read_json(card)
+            described[name] = {"role": roles[name], "sha256": digest, "source": "generate/assets"} | {
+                field: shipped[field] for field in ("trained_on", "licence")
+            }
+            continue
         trained_on, licence = _RELEASED.get(Path(name).name, _UNKNOWN)
         described[name] = {
             "role": roles[name],

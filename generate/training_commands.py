@@ -1,4 +1,4 @@
-"""The sub-commands prepare, train and leakage of ``python -m generate``. Heavy imports wait until one runs.
+"""The sub-commands prepare, train, assets and leakage of ``python -m generate``. Heavy imports wait until one runs.
 
 Every command returns the line that tells what it did, or None where another process tells it.
 """
@@ -14,6 +14,7 @@ def add_training_commands(commands: Any) -> None:
     """Add the parsers; each sets ``run``, the function that does it."""
     _add_prepare(commands.add_parser("prepare", help="faces and an identity network -> a generator's training set"))
     _add_train(commands.add_parser("train", help="train a Vec2Face generator on a prepared set"))
+    _add_assets(commands.add_parser("assets", help="make the shipped networks anew, from nothing, on two cores"))
     _add_leakage(commands.add_parser("leakage", help="generated faces against the identities that were trained on"))
 
 
@@ -55,6 +56,12 @@ def _add_leakage(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-cosine", type=float, help="drop above this (default: real faces' own 99.9 %% point)")
     parser.add_argument("--out", type=Path, required=True, help="folder of leakage.json, leakage.png and kept.npy")
     parser.set_defaults(run=_leakage)
+
+
+def _add_assets(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runs", type=Path, default=argparse.SUPPRESS, help="working folder (default: runs)")
+    parser.add_argument("--out", type=Path, help="folder of the networks (default: generate/assets)")
+    parser.set_defaults(run=_assets)
 
 
 def _prepare(args: argparse.Namespace) -> str:
@@ -150,6 +157,16 @@ def _train_and_describe(args: argparse.Namespace, stage: Any, recipe: Any, devic
         "figures": summary.figures,
         "cost": stopwatch.cost(images=summary.num_images_seen, phase="training", device=device),
     }
+
+
+def _assets(args: argparse.Namespace) -> str:
+    from bench.config import ASSETS_PATH
+    from generate.assets import Workshop, make_assets
+
+    out = args.out or ASSETS_PATH
+    files = make_assets(Workshop(args.runs), out)
+    size = sum(path.stat().st_size for path in files)
+    return f"assets: {len(files)} files, {size / 1e6:.1f} MB in {out}"
 
 
 def _leakage(args: argparse.Namespace) -> str:

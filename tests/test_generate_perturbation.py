@@ -70,3 +70,16 @@ def test_masks_lie_in_range_and_do_not_depend_on_slicing():
     alone, ratio = draw_masks(0, 3, [7], 49, MaskRatio())
     assert np.array_equal(alone[0], noise[7])
     assert ratio[0] == ratios[7]
+
+
+def test_noise_lies_in_the_given_directions():
+    vector = np.random.default_rng(0).standard_normal(16).astype(np.float32)
+    directions = np.diag(np.repeat([2.0, 0.0], 8)) / np.sqrt(2)
+    images = perturb(vector, np.full(2000, 0.2, np.float32), seed=0, identity_id=5, directions=directions)
+    lengths = np.linalg.norm(images[:, 8:], axis=1, keepdims=True) / np.linalg.norm(vector[8:])
+    moved = images / lengths - vector  # before the norm was restored; the second half only changes its length
+    np.testing.assert_allclose(moved[:, 8:], 0, atol=1e-5)
+    assert moved[:, :8].std() == pytest.approx(0.2 * np.sqrt(2), rel=0.03)
+    plain = perturb(vector, np.full(3, 0.2, np.float32), seed=0, identity_id=5)
+    same = perturb(vector, np.full(3, 0.2, np.float32), seed=0, identity_id=5, directions=np.eye(16))
+    np.testing.assert_allclose(plain, same, rtol=1e-6)

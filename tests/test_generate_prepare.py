@@ -9,7 +9,7 @@ from bench.files import read_json
 from bench.records import FaceWriter, encode_jpeg, open_faces
 from generate import prepare as module
 from generate.identity_network import load_identity_network
-from generate.prepare import Preparation, prepare
+from generate.prepare import Preparation, deviation_directions, prepare
 from generate.train_data import open_training_set
 
 
@@ -53,6 +53,19 @@ def test_mirrored_faces_have_their_own_features(faces, tmp_path):
     difference = training.image(13).astype(int) - faces.image(1)[:, ::-1]
     assert np.abs(difference).mean() < 3  # JPEG once more
     assert np.allclose(training.features(13), features_one_by_one(training, weights)[13], atol=1e-4)
+
+
+def test_directions_turn_noise_into_how_faces_of_one_identity_differ():
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(size=(6, 6))
+    identity_ids = np.repeat(np.arange(50), 40)
+    features = 5 * rng.normal(size=(50, 6))[identity_ids] + rng.normal(size=(2000, 6)) @ mixing
+    centers = np.stack([features[identity_ids == i].mean(axis=0) for i in range(50)])
+    directions = deviation_directions(features, identity_ids, centers)
+    covariance = np.cov((features - centers[identity_ids]).T)
+    expected = covariance / np.trace(covariance) * 6
+    np.testing.assert_allclose(directions.T @ directions, expected, atol=1e-3)
+    assert np.array_equal(deviation_directions(centers, np.arange(50), centers), np.eye(6))  # one face each
 
 
 def test_features_can_be_given_and_scaled(faces, tmp_path):
