@@ -171,16 +171,22 @@ def _make_yaw(workshop: Workshop) -> None:
 
 
 def _make_features(workshop: Workshop) -> None:
-    """Features of all faces by the rounded identity network; identity centres, and how faces deviate from them."""
+    """Features of all faces by the rounded identity network; identity centres, and how faces deviate from them.
+
+    Centres are scaled to the mean norm of the features: on vectors of that norm the generator is trained.
+    """
     directory, stopwatch = workshop.folder / "prepared", Stopwatch()
     if not (directory / PREPARED_NAME).exists():
         faces = open_faces(workshop.stages.generate.directory / "faces.lmdb")
         prepare(faces, Preparation(workshop.made / IDENTITY), directory)
     prepared = read_json(directory / PREPARED_NAME)
+    centers = np.load(directory / CENTERS_NAME)
+    centers *= prepared["mean_norm"] / np.linalg.norm(centers, axis=1).mean()  # means are shorter than what they are of
+    arrays = {CENTERS_NAME: centers, DEVIATIONS_NAME: np.load(directory / DEVIATIONS_NAME)}
     for name, role in ((CENTERS_NAME, "identity centres"), (DEVIATIONS_NAME, "directions of noise")):
         if not workshop.has(name):
             with atomic_path(workshop.made / name) as temporary, temporary.open("wb") as file:
-                np.save(file, np.load(directory / name).astype(np.float16))
+                np.save(file, arrays[name].astype(np.float16))
             settings = {"identity_sha256": prepared["identity_sha256"]}
             workshop.describe(name, role=role, settings=settings, figures=prepared, cost=stopwatch.cost())
 
