@@ -20,12 +20,16 @@ def made_up_faces(num, seed):
     return faces, yaw
 
 
-def test_it_learns_the_yaw_and_the_same_bits_from_the_same_seed():
-    faces, yaw = made_up_faces(256, seed=0)
-    network = train_yaw(faces, yaw, seed=1, epochs=8)
-    unseen = made_up_faces(64, seed=1)
-    assert yaw_error(network, *unseen) < 20 < yaw_error(YawNetwork().eval(), *unseen)
-    one, again = (train_yaw(faces[:128], yaw[:128], seed=1, epochs=1).state_dict() for _ in range(2))
+@pytest.mark.slow
+def test_it_learns_the_yaw():
+    network = train_yaw(*made_up_faces(512, seed=0), seed=1, epochs=12)
+    unseen = made_up_faces(128, seed=1)
+    assert yaw_error(network, *unseen) < 12 < yaw_error(YawNetwork().eval(), *unseen)
+
+
+def test_the_same_seed_gives_the_same_bits():
+    faces, yaw = made_up_faces(128, seed=0)
+    one, again = (train_yaw(faces, yaw, seed=1, epochs=1).state_dict() for _ in range(2))
     assert all(torch.equal(one[name], again[name]) for name in one)
 
 
