@@ -13,12 +13,14 @@ import torch.nn.functional as F
 from torch import nn
 
 NUM_GROUPS = 32
+_CHANNELS_PER_GROUP = 4
 NUM_DOUBLINGS = 4
 """From a grid of 7 to 112 pixels."""
 
 
 def _group_norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(math.gcd(NUM_GROUPS, channels), channels, eps=1e-6)  # fewer only below the released sizes
+    """32 groups as released; fewer below 128 channels: in a group of one channel an even colour would be lost."""
+    return nn.GroupNorm(math.gcd(NUM_GROUPS, max(1, channels // _CHANNELS_PER_GROUP)), channels, eps=1e-6)
 
 
 class ResidualBlock(nn.Module):
