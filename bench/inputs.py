@@ -58,8 +58,8 @@ def missing_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> l
         shipped = isinstance(generator, Vec2FaceGenerator) and generator.shipped
         path = ASSETS_PATH / file if shipped else weights / file
         if not path.exists():
-            on_hub = f"Hub model BooBooWu/Vec2Face, file weights/{file}: python -m generate fetch"
-            source = "make assets" if shipped else on_hub
+            hub_file = f"Hub model BooBooWu/Vec2Face, file weights/{file}: python -m generate fetch"
+            source = "make assets" if shipped else hub_file
             missing.append(MissingInput(path.name, path, source))
     for name in benchmark.protocols:
         if not is_rendered(name) and find_protocol(name, test_sets) is None:
