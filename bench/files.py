@@ -19,7 +19,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that becomes ``path`` when the block ends well.
 
     On an error nothing is left: neither the target nor the temporary file or folder. What a killed process left is
-    removed when the same path is written again.
+    removed when the same path is written again. A file gets the permissions of the umask, whatever the library that
+    wrote it gave it (safetensors makes its files private).
 
     Args:
         path: The file or folder that shall appear; its folder is made if it is missing.
@@ -34,6 +35,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     _remove(temporary)
     try:
         yield temporary
+        if temporary.is_file():
+            temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     finally:
         _remove(temporary)
@@ -55,6 +58,13 @@ def _is_running(process_id: int) -> bool:
     except PermissionError:
         return True  # somebody else's
     return True
+
+
+def _umask() -> int:
+    """The umask of this process, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def _remove(path: Path) -> None:

@@ -1,14 +1,27 @@
-"""How fast is scoring? Five sets of 6,000 pairs by ``fold_accuracies``, against the grid loop that the field copies.
+"""How fast is scoring, and how much memory does a verification set take?
 
-``python -m bench.speed evaluate`` writes the table. Embeddings are made up: speed does not depend on them.
+Five sets of 6,000 pairs by ``fold_accuracies``, against the grid loop that the field copies (``python -m bench.speed
+evaluate``; embeddings are made up, speed does not depend on them); and a set of 6,000 pairs read and embedded, against
+float32 images with their mirror images (``python -m bench.speed train``, whose validations read them).
 """
 
+import multiprocessing
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+import psutil
+import torch
 from numpy.typing import NDArray
 
+from bench.faces import FACE_SIZE, decode_image, encode_jpeg
+from bench.runtime import peak_memory_mb
+from evaluate.embed import embed, raw_pixels
 from evaluate.metrics import GRID, fold_accuracies, fold_ids
+from evaluate.packed import read_bin, write_bin
+from evaluate.protocol import load_protocol
 
 NUM_SETS, NUM_PAIRS, EMBEDDING_DIM, NUM_FOLDS = 5, 6000, 512, 10
 
@@ -93,3 +106,56 @@ def _share_right(distances: NDArray, is_genuine: NDArray, threshold: float) -> f
     true_rejects = np.sum(np.logical_and(np.logical_not(is_accepted), np.logical_not(is_genuine)))
     false_rejects = np.sum(np.logical_and(np.logical_not(is_accepted), is_genuine))
     return float((true_accepts + true_rejects) / (true_accepts + true_rejects + false_accepts + false_rejects))
+
+
+def memory_rows(images: NDArray[np.uint8]) -> list[dict[str, str | float]]:
+    """Memory of a verification set of 6,000 pairs, read from a ``.bin`` and embedded, beyond that of the process.
+
+    Args:
+        images: Faces, uint8, shape (N, 112, 112, 3), of which 12,000 different ones are made by shifting them.
+    """
+    rows: list[dict[str, str | float]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "made_up.bin"
+        shifts = (np.roll(images[i % len(images)], i // len(images), axis=1) for i in range(2 * NUM_PAIRS))
+        write_bin(path, [encode_jpeg(image) for image in shifts], np.arange(NUM_PAIRS) % 2 == 0)
+        for way, read in (("float32 with stored flips", _floats_with_flips), ("ours", _as_they_are)):
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                peak, resident = pool.apply(_memory, (read, path))
+            plain = rows[0] if rows else {"peak MiB": peak, "resident MiB": resident}
+            row: dict[str, str | float] = {
+                "way": way,
+                "peak MiB": peak,
+                "share of peak": peak / float(plain["peak MiB"]),
+            }
+            rows.append(row | {"resident MiB": resident, "share of resident": resident / float(plain["resident MiB"])})
+    return rows
+
+
+def _memory(read: Callable[[Path], object], path: Path) -> tuple[float, float]:
+    """Peak and what stays, MiB, of reading and embedding a set, beyond what the process had before."""
+    embed(raw_pixels, np.zeros((1, FACE_SIZE, FACE_SIZE, 3), np.uint8))  # what torch loads when it is first used
+    before = psutil.Process().memory_info().rss / 2**20
+    kept = read(path)
+    peak, resident = peak_memory_mb(), psutil.Process().memory_info().rss / 2**20
+    del kept
+    return peak - before, resident - before
+
+
+def _floats_with_flips(path: Path) -> object:
+    """All images and their mirror images as float32 (2, 2P, 3, 112, 112), as the field's validation holds them."""
+    encoded, _ = read_bin(path)
+    images = torch.empty(2, len(encoded), 3, FACE_SIZE, FACE_SIZE)
+    for i, file in enumerate(encoded):
+        images[0, i] = (torch.from_numpy(decode_image(file).copy()).permute(2, 0, 1).float() / 255 - 0.5) / 0.5
+        images[1, i] = images[0, i].flip(2)
+    for start in range(0, len(encoded), 64):
+        raw_pixels(images[0, start : start + 64]) + raw_pixels(images[1, start : start + 64])
+    return images
+
+
+def _as_they_are(path: Path) -> object:
+    """As here: files stay encoded; batches are decoded, and mirrored, when it is their turn."""
+    protocol = load_protocol(path)
+    embed(raw_pixels, protocol.faces)
+    return protocol

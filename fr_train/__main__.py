@@ -1,10 +1,12 @@
-"""A face dataset -> a recognition network, by a recipe: ``python -m fr_train --scale smoke``."""
+"""A face dataset -> a recognition network, by a recipe: ``python -m fr_train --scale smoke``.
+
+A trained one for others: ``python -m fr_train export MODEL --out FOLDER``.
+"""
 
 import argparse
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from bench.cards import DatasetCard, ModelCard, card_sha256, read_card, write_card
 from bench.cli import run, stage_parser
@@ -14,6 +16,7 @@ from bench.files import sha256
 from bench.inputs import find_protocol, is_rendered
 from bench.runtime import Stopwatch, choose_device, process_rank
 from bench.stages import Stages, plan_stages, recipe_sha256, stage_lock
+from fr_train.commands import COMMANDS, add_commands
 from fr_train.options import RunOptions, add_run_flags, run_options
 
 if TYPE_CHECKING:
@@ -24,7 +27,11 @@ def main() -> int:
     """Parse, train unless it is finished, write the card."""
     parser = stage_parser("fr_train", __doc__)
     add_run_flags(parser)
+    add_commands(parser.add_subparsers(dest="command"))
     args = parser.parse_args()
+    if args.command in COMMANDS:
+        print(COMMANDS[args.command](args))
+        return 0
     benchmark = load_benchmark(args.scale, args.config)
     stages = plan_stages(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets)
     if stages.train.is_finished:
@@ -84,21 +91,15 @@ def _validation(benchmark: Benchmark, args: argparse.Namespace, device: str) -> 
     there = [name for name in benchmark.protocols if is_rendered(name) or find_protocol(name, args.test_sets)]
     if not there:
         return None
-    return Validation(
-        _finder(there, args),
-        device=process_rank(device)[2],
-        precision="bf16" if benchmark.recipe.precision == "bf16" else "float32",
-    )
 
-
-def _finder(names: list[str], args: argparse.Namespace) -> Callable[[], list[Path]]:
     def find() -> list[Path]:
         from generate.render_protocols import rendered_protocol
 
-        found = [rendered_protocol(n, args.runs) if is_rendered(n) else find_protocol(n, args.test_sets) for n in names]
+        found = [rendered_protocol(n, args.runs) if is_rendered(n) else find_protocol(n, args.test_sets) for n in there]
         return [path for path in found if path is not None]
 
-    return find
+    precision: Literal["float32", "bf16"] = "bf16" if benchmark.recipe.precision == "bf16" else "float32"
+    return Validation(find, device=process_rank(device)[2], precision=precision)
 
 
 if __name__ == "__main__":

@@ -92,6 +92,7 @@ def crop_(faces: Tensor, chosen: NDArray[np.int64], draws: NDArray[np.float64]) 
     box_width = np.round(np.sqrt(area * aspect)).astype(int)
     box_height = np.round(np.sqrt(area / aspect)).astype(int)
     fits = (box_width > 0) & (box_width <= width) & (box_height > 0) & (box_height <= height)
+    bytes_ = faces.numpy()  # NumPy's small writes take a fifth of torch's
     for row, index in enumerate(chosen):
         if not fits[row].any():
             continue
@@ -99,7 +100,7 @@ def crop_(faces: Tensor, chosen: NDArray[np.int64], draws: NDArray[np.float64]) 
         box_h, box_w = box_height[row, attempt], box_width[row, attempt]
         top = int(draws[row, 20] * (height - box_h + 1))
         left = int(draws[row, 21] * (width - box_w + 1))
-        face = faces[index]
+        face = bytes_[index]
         face[:top] = 0
         face[top + box_h :] = 0
         face[:, :left] = 0
@@ -142,8 +143,22 @@ def photometric_(faces: Tensor, chosen: NDArray[np.int64], draws: NDArray[np.flo
 
 def normalize(faces: Tensor, *, channels_last: bool = True) -> Tensor:
     """uint8 (B, H, W, 3) in 0 .. 255 -> float32 (B, 3, H, W) in [-1, 1]; (x - 127.5) / 127.5."""
+    if faces.device.type == "cpu":
+        values = _normalize_one_by_one(faces)
+        return values if channels_last else values.contiguous()
     layout = torch.channels_last if channels_last else torch.contiguous_format
     return faces.permute(0, 3, 1, 2).to(torch.float32, memory_format=layout).sub_(127.5).div_(127.5)
+
+
+def _normalize_one_by_one(faces: Tensor) -> Tensor:
+    """As ``normalize``, channels-last, on a CPU: three times as fast, because a face stays in the cache."""
+    values = torch.empty(faces.shape)
+    scratch = np.empty(faces.shape[1:], np.float32)
+    for face, value in zip(faces.numpy(), values.numpy(), strict=True):
+        scratch[...] = face
+        scratch -= 127.5
+        np.divide(scratch, 127.5, out=value)
+    return values.permute(0, 3, 1, 2)
 
 
 def erase_(faces: Tensor, settings: Erasing, *, seed: int, epoch: int, indices: NDArray[np.int64]) -> Tensor:

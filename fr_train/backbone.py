@@ -6,18 +6,15 @@ arXiv 1801.07698; insightface ``arcface_torch/backbones/iresnet.py``; the SE var
 Legend: B batch, D embedding dimension, H W pixels.
 """
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from bench.config import Backbone
 from bench.errors import InputError
+from fr_train.checkpointing import run_blocks
 from fr_train.mobilefacenet import MobileFaceNet
 from fr_train.timm_backbone import TimmBackbone
 
@@ -111,25 +108,6 @@ class Block(nn.Module):
         return residual + shortcut
 
 
-def _recomputing(block: nn.Module) -> tuple[AbstractContextManager, AbstractContextManager]:
-    """Contexts of a checkpointed block's two forward passes: the second must not count in the running statistics."""
-    return nullcontext(), _frozen_statistics(block)
-
-
-@contextmanager
-def _frozen_statistics(block: nn.Module) -> Iterator[None]:
-    norms = [module for module in block.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    before = [(n, n.momentum, count, count.clone()) for n in norms if (count := n.num_batches_tracked) is not None]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:  # the second pass ends by an exception as soon as it has all that it needs
-        for norm, momentum, count, earlier in before:
-            norm.momentum = momentum
-            count.copy_(earlier)
-
-
 class IResNet(nn.Module):
     """Stem, four stages, then BN - dropout - fully connected - BN whose weight stays at 1.
 
@@ -164,15 +142,16 @@ class IResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, 0, 0.1)
 
+    def checkpoint_gradients(self) -> None:
+        """Compute activations again in the backward pass from now on, a block at a time."""
+        self.checkpointing = True
+
     def forward(self, faces: Tensor) -> Tensor:
         """Features of faces: (B, 3, 112, 112) in [-1, 1] -> (B, D), not normalised."""
         x = self.prelu(self.bn1(self.conv1(faces)))
         for name in ("layer1", "layer2", "layer3", "layer4"):
-            for block in self.get_submodule(name).children():
-                if self.checkpointing and self.training:
-                    x = checkpoint(block, x, use_reentrant=False, context_fn=partial(_recomputing, block))
-                else:
-                    x = block(x)
+            blocks = self.get_submodule(name).children()
+            x = run_blocks(blocks, x, recompute=self.checkpointing and self.training)
         x = self.dropout(self.bn2(x).flatten(1))
         with torch.autocast(faces.device.type, enabled=False):  # the embedding itself is always float32
             return self.features(self.fc(x.float()))
@@ -197,7 +176,7 @@ def iresnet(
     return IResNet(depth, se, embedding_dim, width, dropout)
 
 
-def build_backbone(settings: Backbone) -> nn.Module:
+def build_backbone(settings: Backbone) -> IResNet | MobileFaceNet | TimmBackbone:
     """The network that a recipe names, with random weights.
 
     Raises:

@@ -41,13 +41,22 @@ def load_backbone(path: str | Path) -> nn.Module:
     Raises:
         InputError: If the file is missing, broken, or holds another architecture (names the first entries that differ).
     """
+    return read_backbone(path)[0]
+
+
+def read_backbone(path: str | Path) -> tuple[nn.Module, Backbone]:
+    """A backbone as of ``load_backbone``, and the settings that it was built with.
+
+    Raises:
+        InputError: As ``load_backbone``.
+    """
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path} does not exist; give a .safetensors or .pth file")
     settings, weights = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pth(path)
     backbone = build_backbone(settings)
     load_weights(backbone, weights, str(path))
-    return backbone.eval()
+    return backbone.eval(), settings
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:

@@ -5,6 +5,8 @@ Source: arXiv 1804.07573, table 1. Legend: B batch, D embedding dimension, H W p
 
 from torch import Tensor, nn
 
+from fr_train.checkpointing import run_blocks
+
 _STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
 """Expansion, channels, bottlenecks, stride of the first, for each row of the table."""
 _LAST_CHANNELS = 512
@@ -50,6 +52,7 @@ class MobileFaceNet(nn.Module):
 
     def __init__(self, embedding_dim: int = 512, width: int = 64, dropout: float = 0.0) -> None:
         super().__init__()
+        self.checkpointing = False
         self.stem = nn.Sequential(
             _conv(3, width, 3, stride=2, padding=1),
             nn.PReLU(width),
@@ -74,7 +77,12 @@ class MobileFaceNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
 
+    def checkpoint_gradients(self) -> None:
+        """Compute activations again in the backward pass from now on, a bottleneck at a time."""
+        self.checkpointing = True
+
     def forward(self, faces: Tensor) -> Tensor:
         """Features of faces: (B, 3, 112, 112) in [-1, 1] -> (B, D), not normalised."""
-        x = self.whole_map(self.last(self.blocks(self.stem(faces))))
+        x = run_blocks(self.blocks, self.stem(faces), recompute=self.checkpointing and self.training)
+        x = self.whole_map(self.last(x))
         return self.features(self.fc(self.dropout(x.flatten(1))).float())

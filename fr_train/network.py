@@ -36,16 +36,14 @@ def make_backbone(recipe: Recipe, options: RunOptions, device: torch.device) -> 
         InputError: If batch norm shall be synchronised on a CPU, or the backbone cannot compute activations again.
     """
     layout = torch.channels_last if is_channels_last(recipe) else torch.contiguous_format
-    backbone = build_backbone(recipe.backbone).to(device).to(memory_format=layout)
+    network = build_backbone(recipe.backbone)
+    if options.gradient_checkpointing:
+        network.checkpoint_gradients()
+    backbone = network.to(device).to(memory_format=layout)
     if recipe.sync_batch_norm and dist.is_initialized():
         if device.type != "cuda":
             raise InputError("recipe.sync_batch_norm works on GPUs alone; set it to false, or DEVICE=cuda")
         backbone = nn.SyncBatchNorm.convert_sync_batchnorm(backbone)
-    if options.gradient_checkpointing:
-        if not hasattr(backbone, "checkpointing"):
-            kind = recipe.backbone.kind
-            raise InputError(f"backbone kind={kind} cannot checkpoint gradients; set --micro-batch to save memory")
-        backbone.checkpointing = True  # type: ignore[assignment]
     return backbone
 
 

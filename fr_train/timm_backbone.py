@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import InputError
+from fr_train.checkpointing import has_batch_norm
 
 _FACE_SIZE = 112
 _NUM_SUGGESTED = 5
@@ -32,6 +33,7 @@ class TimmBackbone(nn.Module):
 
     def __init__(self, name: str, embedding_dim: int = 512, dropout: float = 0.0) -> None:
         super().__init__()
+        self.name = name
         import timm
 
         if not timm.is_model(name):
@@ -55,6 +57,21 @@ class TimmBackbone(nn.Module):
         self.fc = nn.Linear(feature_map.numel(), embedding_dim, bias=False)
         self.features = nn.BatchNorm1d(embedding_dim)
         self.features.weight.requires_grad_(False)
+
+    def checkpoint_gradients(self) -> None:
+        """Compute activations again in the backward pass from now on, as timm cuts the model.
+
+        Raises:
+            InputError: If timm cannot, or the model has batch norms, which would count every batch twice.
+        """
+        problem = "its batch norms would count every batch twice" if has_batch_norm(self.trunk) else ""
+        if not problem:
+            try:
+                self.trunk.set_grad_checkpointing(True)
+            except (AssertionError, AttributeError) as error:
+                problem = " ".join(str(error).split())[:160] or "timm does not offer it"
+        if problem:
+            raise InputError(f"{self.name} cannot checkpoint gradients ({problem}); set --micro-batch to save memory")
 
     def forward(self, faces: Tensor) -> Tensor:
         """Features of faces: (B, 3, 112, 112) in [-1, 1] -> (B, D), not normalised."""

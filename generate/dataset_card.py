@@ -3,10 +3,10 @@
 In: ``dataset.json``. Out: Markdown with the Hub's metadata in front; the grid lies beside it.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 from bench.cards import DatasetCard, flatten
+from bench.markdown import markdown_table
 
 README_NAME = "README.md"
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -56,15 +56,15 @@ def render_readme(card: DatasetCard) -> str:
         f"`__classnum__`. SHA-256 `{card.content_sha256}`\n- `faces.parquet`: one row per face, in the order of the "
         "keys: how it was made, and what became of it\n- `dataset.json`: this page for machines",
         "## Settings",
-        _table(("setting", "value"), flatten(card.inputs).items()),
+        markdown_table(("setting", "value"), flatten(card.inputs).items()),
         "## Figures",
-        _table(("figure", "value"), ((_WORDS.get(name, name), value) for name, value in statistics.items())),
+        markdown_table(("figure", "value"), ((_WORDS.get(name, name), value) for name, value in statistics.items())),
         "## Weights",
         _weights(weights),
         "## How it was made",
         f"`{card.command}` at commit {card.git.commit or 'unknown'}{' with changes' if card.git.dirty else ''}, "
         f"{card.created_utc}, on {card.environment.gpu or card.environment.cpu}: {card.cost.seconds / 3600:.2f} hours, "
-        f"{_cell(card.cost.images_per_second)} images/s.",
+        f"{card.cost.images_per_second or 0:.4g} images/s.",
         "## Use",
         "The faces were made by networks that learned from photos of real people: some may resemble them. Check "
         "leakage against the training data named above before publishing or relying on the set, and expect networks "
@@ -102,18 +102,4 @@ def _weights(weights: dict[str, dict[str, Any]]) -> str:
         )
         for name, entry in weights.items()
     )  # fmt: skip
-    return _table(columns, rows)
-
-
-def _table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    columns = list(columns)
-    lines = [columns, ["---"] * len(columns), *([_cell(value) for value in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value).replace("|", "/")
+    return markdown_table(columns, rows)

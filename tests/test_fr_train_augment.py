@@ -135,6 +135,12 @@ def test_normalize():
     assert normalize(faces, channels_last=False).is_contiguous()
 
 
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_normalize_has_the_bits_of_the_formula(faces, channels_last):
+    expected = faces.permute(0, 3, 1, 2).float().sub(127.5).div(127.5)
+    assert torch.equal(normalize(faces, channels_last=channels_last), expected)
+
+
 def test_erasing_is_timms_and_leaves_the_global_generator_alone():
     settings = Erasing(probability=0.6)
     random.seed(5)

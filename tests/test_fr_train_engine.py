@@ -27,10 +27,10 @@ def make_engine(recipe, options=None, num_identities=4):
     return Engine(num_identities, recipe, options or RunOptions(), seed=0, device=torch.device("cpu"))
 
 
-def after_steps(engine, faces, num_steps=3):
+def after_steps(engine, faces, num_steps=3, lr=0.02):
     """Losses and gradient norms, then the state of everything that was trained."""
     batches = FaceBatches(faces, engine.recipe, seed=0)
-    values = [engine.update(batches[step], 0.02) for step in range(num_steps)]
+    values = [engine.update(batches[step], lr) for step in range(num_steps)]
     curve = {name: torch.stack([value[name] for value in values]) for name in ("loss", "grad_norm")}
     return curve, engine.backbone.state_dict() | {"head": engine.head.weight.detach()}
 
@@ -63,11 +63,41 @@ def test_micro_batches_that_do_not_fit(micro_batch, message):
         make_engine(tiny_recipe(), RunOptions(micro_batch=micro_batch))
 
 
-def test_gradient_checkpointing_changes_no_bit(faces):
-    curve, state = after_steps(make_engine(tiny_recipe()), faces)
-    other_curve, other_state = after_steps(make_engine(tiny_recipe(), RunOptions(gradient_checkpointing=True)), faces)
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        {"depth": 18, "width": 4, "embedding_dim": 16, "dropout": 0.2},
+        {"kind": "mobilefacenet", "width": 8, "embedding_dim": 16, "dropout": 0.2},
+        pytest.param(
+            {"kind": "timm", "name": "vit_tiny_patch16_224", "embedding_dim": 16, "dropout": 0.2},
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=lambda backbone: backbone.get("kind", "iresnet"),
+)
+def test_gradient_checkpointing_changes_no_bit(faces, backbone):
+    recipe, calls = tiny_recipe(backbone=backbone), []
+    curve, state = after_steps(make_engine(recipe), faces, 2)
+    engine = make_engine(recipe, RunOptions(gradient_checkpointing=True))
+    norm = [module for module in engine.backbone.modules() if "Norm" in type(module).__name__][2]
+    norm.register_forward_hook(lambda *_: calls.append(1))
+    other_curve, other_state = after_steps(engine, faces, 2)
+    assert len(calls) == 4  # every step computes it twice
     assert_same(curve, other_curve)
     assert_same(state, other_state)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("mobilenetv3_small_050", "its batch norms would count every batch twice"),
+        ("pit_ti_224", "gradient checkpointing not supported"),
+    ],
+)
+def test_networks_that_cannot_checkpoint_are_refused(name, reason):
+    recipe = tiny_recipe(backbone={"kind": "timm", "name": name, "embedding_dim": 16})
+    with pytest.raises(InputError, match=rf"{name} cannot checkpoint gradients \({reason}.*\); set --micro-batch to"):
+        make_engine(recipe, RunOptions(gradient_checkpointing=True))
 
 
 def test_a_compiler_that_fails_is_done_without(faces, monkeypatch, capsys):
@@ -84,14 +114,68 @@ def test_a_compiler_that_fails_is_done_without(faces, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_a_compiled_backbone_learns_the_same(faces):
+def test_a_compiled_backbone_learns_the_same(training_faces):
+    """The first step agrees to the rounding of fused sums; training then amplifies it.
+
+    Measured on one thread, relative: 7e-6 in the first loss, 8e-5 in the second, 2e-3 in the third. That it is no fault
+    of the compiled network is shown by the last lines: the same eager step from weights moved by as little goes as far.
+    """
     recipe = tiny_recipe(backbone={"depth": 18, "width": 16, "embedding_dim": 16}, augmentation={})
-    curve, _ = after_steps(make_engine(recipe), faces)
+    curve, _ = after_steps(make_engine(recipe), training_faces)
     engine = make_engine(recipe, RunOptions(compile=True))
     assert engine.network is not engine.backbone
-    compiled_curve, state = after_steps(engine, faces)
-    torch.testing.assert_close(compiled_curve["loss"], curve["loss"], rtol=1e-2, atol=0)
+    compiled_curve, state = after_steps(engine, training_faces)
     assert not any(name.startswith("_orig_mod") for name in state)
+    for name in ("loss", "grad_norm"):
+        torch.testing.assert_close(compiled_curve[name][0], curve[name][0], rtol=1e-4, atol=0)
+    nudged = make_engine(recipe)
+    with torch.no_grad():
+        for parameter in nudged.backbone.parameters():
+            parameter.mul_(1 + 2e-6 * torch.randn_like(parameter))
+    nudged_curve, _ = after_steps(nudged, training_faces)
+    deviation = (compiled_curve["loss"] / curve["loss"] - 1).abs().max()
+    assert deviation < 10 * (nudged_curve["loss"] / curve["loss"] - 1).abs().max()
+
+
+def test_the_running_average_is_what_training_is_for(training_faces):
+    engine = make_engine(tiny_recipe(ema_decay=0.75))
+    batches, expected = FaceBatches(training_faces, engine.recipe, seed=0), None
+    for step in range(3):
+        engine.update(batches[step], 0.02)
+        now = {name: value.double() for name, value in engine.backbone.state_dict().items()}
+        expected = now if expected is None else {name: 0.75 * expected[name] + 0.25 * now[name] for name in now}
+    assert engine.trained is not engine.backbone
+    for name, value in engine.trained.state_dict().items():
+        if "num_batches" not in name:
+            torch.testing.assert_close(value.double(), expected[name], rtol=1e-5, atol=1e-6)
+
+
+def test_clipping_bounds_the_step_and_says_the_norm_before(training_faces):
+    settings = {"lr": 0.5, "momentum": 0.0, "weight_decay": 0.0}
+    steps = []
+    for clip in (1e-3, None):
+        engine = make_engine(tiny_recipe(optimizer=settings | {"grad_clip": clip}))
+        before = [parameter.detach().clone() for parameter in engine.backbone.parameters()]
+        curve, _ = after_steps(engine, training_faces, 1, lr=0.5)
+        moved = [now.detach() - was for now, was in zip(engine.backbone.parameters(), before, strict=True)]
+        steps.append((curve["grad_norm"].item(), torch.cat([change.flatten() for change in moved]).norm().item()))
+    assert steps[0][0] == steps[1][0] > 1
+    assert steps[0][1] == pytest.approx(0.5 * 1e-3, rel=1e-2)
+    assert steps[1][1] == pytest.approx(0.5 * steps[1][0], rel=1e-2)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_weight_decay_spares_the_batch_norms_alone(kind):
+    engine = make_engine(tiny_recipe(optimizer={"kind": kind, "weight_decay": 0.01}))
+    assert type(engine.optimizer).__name__.lower() == kind
+    decay = {id(p): group["weight_decay"] for group in engine.optimizer.param_groups for p in group["params"]}
+    trained = {name: p for name, p in engine.backbone.named_parameters() if p.requires_grad}
+    assert len(decay) == len(trained)
+    modules = dict(engine.backbone.named_modules())
+    for name, parameter in trained.items():
+        is_norm = isinstance(modules[name.rpartition(".")[0]], torch.nn.modules.batchnorm._BatchNorm)
+        assert decay[id(parameter)] == (0 if is_norm else 0.01), name
+    assert engine.head_optimizer.param_groups[0]["weight_decay"] == 0.01
 
 
 @pytest.mark.parametrize(

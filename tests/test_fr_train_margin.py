@@ -82,6 +82,45 @@ def test_values_and_gradients_equal_the_formula_in_float64(kind):
             )
 
 
+def curricularface(cosine, norms, labels, t):
+    """Sources as in CurricularFace: equations 2, 8 and 9 of the paper."""
+    target = (cosine[torch.arange(len(labels)), labels].acos() + 0.5).cos()
+    return torch.where(cosine > target[:, None], cosine * (t + cosine), cosine), target
+
+
+def adaface(cosine, norms, labels, t):
+    """Equations 13 and 15 of the paper, with the authors' constants: mean 20 and deviation 100 of the norms."""
+    quality = (0.333 * (norms.detach() - 20) / (100 + 1e-3)).clamp(-1, 1)
+    angle = cosine[torch.arange(len(labels)), labels].acos() - 0.4 * quality
+    return cosine, angle.cos() - (0.4 + 0.4 * quality)
+
+
+def uniface(cosine, norms, labels, t):
+    """Equation 9 of the paper: the threshold is log(10 * 5) here."""
+    bias = math.log(50) / 64
+    return cosine - bias, cosine[torch.arange(len(labels)), labels] - 0.4 - bias
+
+
+@pytest.mark.parametrize("formula", [curricularface, adaface, uniface])
+def test_gradients_of_the_adaptive_margins_equal_the_formula_in_float64(formula):
+    generator = torch.Generator().manual_seed(1)
+    cosine = torch.rand(64, 5, generator=generator, dtype=torch.float64).mul_(1.7).sub_(0.85)
+    labels, norms = torch.arange(64) % 5, torch.rand(64, generator=generator, dtype=torch.float64) * 60 + 5
+    upstream = torch.randn(64, 5, generator=generator, dtype=torch.float64)
+    parameters = {"num_identities": 5} if formula is uniface else {}
+    margin = make_margin(formula.__name__, **parameters).double().eval()  # statistics stay as they are
+    if formula is curricularface:
+        margin.t.fill_(0.3)
+    ours, theirs = cosine.clone().requires_grad_(), cosine.clone().requires_grad_()
+    logits, _ = margin(ours, labels, norms)
+    others, target = formula(theirs, norms, labels, 0.3)
+    expected = 64 * others.index_put((torch.arange(64), labels), target)
+    for values in (logits, expected):
+        (values * upstream).sum().backward()
+    torch.testing.assert_close(logits, expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", MARGINS)
 def test_finite_at_cosine_one(kind):
     cosine = torch.tensor([[1.0, -1.0, 0.3], [-1.0, 1.0, 0.3]], requires_grad=True)
@@ -90,6 +129,7 @@ def test_finite_at_cosine_one(kind):
     logits.sum().backward()
     assert torch.isfinite(logits).all()
     assert torch.isfinite(cosine.grad).all()
+    assert norms.grad is None or torch.isfinite(norms.grad).all()
 
 
 @pytest.mark.parametrize("kind", MARGINS)

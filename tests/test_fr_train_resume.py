@@ -16,6 +16,7 @@ from bench.errors import InputError
 from bench.files import read_json_lines
 from bench.records import open_faces
 from fr_train import resume
+from fr_train.data import FaceBatches
 from fr_train.engine import Engine
 from fr_train.options import RunOptions
 from fr_train.train import train
@@ -68,6 +69,26 @@ def test_an_interrupted_run_ends_with_the_same_bits(
     assert {row["step"]: row["loss"] for row in rows if row["step"] in whole} == whole
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ema_decay": 0.9, "optimizer": {"kind": "adamw", "lr": 0.001}, "precision": "bf16"},
+        {"margin": {"kind": "adaface", "sample_rate": 0.5, "parameters": {"t_alpha": 0.5}}, "precision": "fp16"},
+        {"backbone": {"kind": "timm", "name": "vit_tiny_patch16_224", "embedding_dim": 16}, "batch_size": 4},
+    ],
+    ids=["average", "sampled", "transformer"],
+)
+def test_whatever_the_recipe_has_resumes_to_the_same_bits(training_faces, tmp_path, monkeypatch, changes):
+    recipe = tiny_recipe(**changes)
+    train(training_faces, recipe, tmp_path / "whole", seed=0, options=OPTIONS)
+    with monkeypatch.context() as patch, pytest.raises(StopError):
+        dies_at(len(FaceBatches(training_faces, recipe, seed=0)) - 1, patch, stop)
+        train(training_faces, recipe, tmp_path / "cut", seed=0, options=OPTIONS)
+    train(training_faces, recipe, tmp_path / "cut", seed=0, options=OPTIONS)
+    assert_same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut"))
+
+
 def kill_in_the_second_epoch(faces_path, directory, num_threads):
     torch.set_num_threads(num_threads)  # sums in another order are other bits
     resume._STEPS_BETWEEN_LOOKS = 1
@@ -103,7 +124,7 @@ def part_of_a_run(faces_path, directory, last_step):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")  # as in run_processes: sums in another order can carry a PReLU over its kink
-@pytest.mark.parametrize("world_sizes", [(2, 1), (1, 2), (2, 2)])
+@pytest.mark.parametrize("world_sizes", [(2, 1), (1, 2), (2, 2), (4, 2)])
 def test_a_run_goes_on_with_another_number_of_processes(training_faces, tmp_path, world_sizes):
     part_of_a_run(training_faces.path, tmp_path / "whole", None)
     for world_size, last_step in zip(world_sizes, (4, None), strict=True):

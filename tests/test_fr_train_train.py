@@ -92,7 +92,13 @@ def test_every_margin_takes_a_step(training_faces, tmp_path, kind):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"precision": "bf16"}, {"ema_decay": 0.9}, {"optimizer": {"kind": "adamw", "lr": 0.001}}]
+    "changes",
+    [
+        {"precision": "bf16"},
+        pytest.param({"precision": "fp16"}, marks=pytest.mark.slow),
+        {"ema_decay": 0.9},
+        {"optimizer": {"kind": "adamw", "lr": 0.001}},
+    ],
 )
 def test_options_take_a_step(training_faces, tmp_path, changes):
     train(

@@ -44,8 +44,38 @@ def _evaluate(args: argparse.Namespace) -> Path:
     return write_speed("evaluate", title, tables, notes=NOTES, directory=args.out)
 
 
+def _train(args: argparse.Namespace) -> Path:
+    import numpy as np
+
+    from bench.config import load_benchmark
+    from evaluate.speed import memory_rows
+    from fr_train.speed import NOTES, head_rows, step_rows, wait_rows
+    from fr_train.speed_faces import face_rows
+    from generate.people import draw_factors
+    from generate.render import render_face
+
+    images = np.stack([render_face(i, j, draw_factors(i, j)) for i in range(64) for j in range(4)])
+    hsface, smoke = load_benchmark("10k").recipe, load_benchmark("smoke").recipe
+    tables: dict[str, Sequence[Row]] = {
+        "Faces decoded and augmented by one core": face_rows(images, hsface),
+        "A training step of IResNet-50 at 112 x 112, all cores": step_rows(hsface),
+        "A run's wait for faces, all cores": wait_rows(
+            images,
+            {
+                "smoke": smoke,
+                "with HSFace's augmentation": smoke.model_copy(update={"augmentation": hsface.augmentation}),
+            },
+        ),
+        "A verification set of 6,000 pairs in memory": memory_rows(images),
+        "A head of 300,000 identities of 512 dimensions": head_rows(),
+    }
+    title = "Training: as the field's trainers do it against ours"
+    return write_speed("train", title, tables, notes=NOTES, directory=args.out)
+
+
 COMMANDS = {
     "generate": (_generate, "the Vec2Face generator and AttrOP: as published, and ours"),
+    "train": (_train, "the recognition trainer: faces, a step, the wait for faces, memory of test sets and head"),
     "evaluate": (_evaluate, "ten-fold accuracy of five sets: the field's grid loop, and ours"),
 }
 """Name -> how to measure it, which returns the page; and what it is. Each stage measures itself in its own package."""

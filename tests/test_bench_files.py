@@ -1,0 +1,29 @@
+"""Files appear whole or not at all, and readable by whom the umask says."""
+
+import os
+
+import pytest
+
+from bench.files import atomic_path, write_text
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_the_umask_decides_who_may_read(tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        with atomic_path(tmp_path / "private") as temporary:  # as safetensors writes
+            os.close(os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o600))
+        write_text(tmp_path / "plain", "text")
+    finally:
+        assert os.umask(before) == mask
+    for name in ("private", "plain"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == mode
+
+
+def test_an_error_leaves_nothing_and_an_older_file_stays(tmp_path):
+    write_text(tmp_path / "kept", "before")
+    for name in ("kept", "new"):
+        with pytest.raises(RuntimeError), atomic_path(tmp_path / name) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("kept", "before")]
