@@ -34,13 +34,14 @@ def is_rendered(protocol: str) -> bool:
 def find_protocol(name: str, test_sets: Path) -> Path | None:
     """The verification set called ``name``; None where absent.
 
-    A ``.bin``, an ``.xz``, a folder, or one of a folder's pairs files: ``cfp_fp`` is also ``cfp/pairs_FP.txt``, and
-    ``rfw_asian`` is ``rfw/txts/Asian/Asian_pairs.txt``, as RFW's authors lay it out.
+    A ``.bin``, ``.xz`` or ``.parquet``, a folder, or one of a folder's pairs files: ``cfp_fp`` is also
+    ``cfp/pairs_FP.txt``, and ``rfw_asian`` is ``rfw/txts/Asian/Asian_pairs.txt``, as RFW's authors lay it out.
     """
     folder, _, list_name = name.rpartition("_")
     candidates = (
         test_sets / f"{name}.bin",
         test_sets / f"{name}.xz",
+        test_sets / f"{name}.parquet",
         test_sets / name,
         test_sets / folder / f"pairs_{list_name.upper()}.txt",
         test_sets / folder / "txts" / list_name.title() / f"{list_name.title()}_pairs.txt",

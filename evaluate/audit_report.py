@@ -107,6 +107,8 @@ def _histogram(label: str, one: dict[str, Any], unit: str, color: str = COLORS[0
     if not one["num"]:
         return ""
     edges, shares = _trimmed(one["histogram"])
+    if one["min"] == one["max"]:  # a bin around the one value
+        edges, shares = one["min"] + np.array([-0.5, 0.5]), np.ones(1)
     top = Axis(f"share of {unit}", 0, float(shares.max()) * 1.05, format=_percent)
     plot = Plot(Axis(label, edges[0], edges[-1]), top, _WIDTH, _HEIGHT, title=f"{label}, median {one['p50']:.4g}")
     plot.bars(edges, shares, color)

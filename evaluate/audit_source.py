@@ -15,6 +15,7 @@ from bench.errors import InputError
 from bench.inputs import find_protocol
 from bench.records import Faces, decode_image
 from bench.stages import file_state
+from evaluate.arrow import arrow_files
 from evaluate.protocol import Protocol, load_protocol
 
 
@@ -89,5 +90,6 @@ def protocol_source(protocol: Protocol, path: Path) -> Source:
 
 def _is_protocol(path: Path) -> bool:
     if path.is_dir():
-        return (path / f"{path.name}.npy").exists() or any(path.glob("*pairs*.txt"))
-    return path.suffix in {".bin", ".xz", ".npy", ".txt"}
+        is_packed = (path / f"{path.name}.npy").exists() or (path / "memfile").is_dir() or arrow_files(path)
+        return bool(is_packed) or any(path.glob("*pairs*.txt"))
+    return path.suffix in {".bin", ".xz", ".npy", ".txt", ".parquet"}

@@ -33,10 +33,8 @@ def contradictions(card: ResultCard, scores: Scores | None = None) -> list[str]:
         if len(parts) != len(group.protocols) or len(parts) < 2:
             found.append(f"{name}: of its groups {', '.join(group.protocols)} only {len(parts)} are there")
         elif abs(fmean(parts) - group.mean_accuracy) > _EXACT or abs(stdev(parts) - group.std) > _EXACT:
-            found.append(
-                f"{name}: mean {group.mean_accuracy} and std {group.std}, but its groups give {fmean(parts):.6f} "
-                f"and {stdev(parts):.6f}"
-            )
+            stated = f"mean {group.mean_accuracy:.6f} and std {group.std:.6f}"
+            found.append(f"{name}: {stated}, but its groups give {fmean(parts):.6f} and {stdev(parts):.6f}")
     for name in card.protocols.keys() & (scores or {}).keys():
         arrays, one = (scores or {})[name], card.protocols[name]
         counted = float(fold_means(arrays["is_correct"], len(one.folds) or int(arrays["fold"].max()) + 1).mean())

@@ -1,12 +1,13 @@
 """Verification protocols: named lists of face pairs, read from any layout of the field and checked.
 
-In: an insightface ``.bin``, a SOTA ``.xz``, ``NAME/NAME.npy`` with ``issame.txt``, or a folder of images with a pairs
-file (LFW's layout, or lines ``pathA pathB 0|1``). Out: a ``Protocol``. Images stay encoded until they are indexed, and
-an image that several pairs share is held, and embedded, once. Legend: P pairs, K distinct images.
+In: an insightface ``.bin``, a SOTA ``.xz``, a folder with ``NAME.npy`` and ``issame.txt``, AdaFace's ``NAME/memfile``,
+CVLface's ``NAME/data-*.arrow``, a ``.parquet``, or a folder of images with a pairs file (LFW's layout, or lines ``pathA
+pathB 0|1``). Out: a ``Protocol``. Images stay as they are stored until they are indexed, and one that several pairs
+share is held, and embedded, once. Legend: P pairs, K distinct images.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +17,16 @@ from numpy.typing import NDArray
 from bench.errors import InputError
 from bench.files import sha256
 from bench.hub import fetched_from
+from evaluate.arrow import arrow_files, read_table
 from evaluate.images import LazyImages, check_faces, decode_face, listed
+from evaluate.memfile import memfile_paths, read_memfile, to_face
 from evaluate.packed import read_bin, read_npy
 from evaluate.pairs import find_images, read_pairs
 
-_LAYOUTS = "a .bin, an .xz, NAME/NAME.npy with issame.txt, or a folder of images with a pairs file"
+_LAYOUTS = (
+    "a .bin, .xz or .parquet, NAME/NAME.npy with issame.txt, NAME/memfile, NAME/data-*.arrow, or a folder of images "
+    "with a pairs file"
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ def load_protocol(path: str | Path) -> Protocol:
     """Read a verification set.
 
     Args:
-        path: A ``.bin`` or ``.xz`` file, a folder with ``NAME.npy`` or with one pairs file, or a pairs file itself.
+        path: A ``.bin``, ``.xz`` or ``.parquet`` file, a folder in one of the layouts above, or a pairs file itself.
 
     Returns:
         The protocol, named after the file or folder (``cfp/pairs_FP.txt`` is ``cfp_fp``).
@@ -82,6 +88,12 @@ def load_protocol(path: str | Path) -> Protocol:
 def _load_folder(folder: Path) -> Protocol:
     if (folder / f"{folder.name}.npy").exists():
         return _load_npy(folder)
+    if (folder / "memfile").is_dir():
+        return _load_array(folder, *read_memfile(folder), to_face, memfile_paths(folder))
+    if arrow_files(folder):
+        digests = "".join(f"{sha256(file)}  {file.name}\n" for file in arrow_files(folder))
+        digest = hashlib.sha256(digests.encode()).hexdigest()
+        return _load_encoded(folder, folder.name, *read_table(folder), digest)
     pairs_files = sorted(folder.glob("*pairs*.txt"))
     if len(pairs_files) != 1:
         found = f"the pairs files {listed([file.name for file in pairs_files])}" if pairs_files else "no pairs file"
@@ -90,7 +102,13 @@ def _load_folder(folder: Path) -> Protocol:
 
 
 def _load_bin(path: Path) -> Protocol:
-    encoded, is_genuine = read_bin(path)
+    digest = sha256(path)
+    encoded, is_genuine = read_table(path) if path.suffix == ".parquet" else read_bin(path)
+    return _load_encoded(path, path.stem, encoded, is_genuine, digest)
+
+
+def _load_encoded(path: Path, name: str, encoded: list[bytes], is_genuine: NDArray[np.bool_], digest: str) -> Protocol:
+    """A set whose image files, in pair order, lie in memory."""
     kept, positions = _distinct(encoded)
     files = [encoded[i] for i in kept]
     names = [f"image {i}" for i in kept]
@@ -100,19 +118,28 @@ def _load_bin(path: Path) -> Protocol:
         return decode_face(files[k], f"{path} {names[k]}", resize=True)
 
     faces = LazyImages(read, np.arange(len(files)))
-    digest = sha256(path)
     origin = fetched_from(path, digest)
-    return Protocol(path.stem, faces, positions.reshape(-1, 2), is_genuine, digest, fetched_from=origin)
+    return Protocol(name, faces, positions.reshape(-1, 2), is_genuine, digest, fetched_from=origin)
 
 
 def _load_npy(folder: Path) -> Protocol:
-    images, is_genuine = read_npy(folder)
+    files = (folder / f"{folder.name}.npy", folder / "issame.txt")
+    return _load_array(folder, *read_npy(folder), lambda image: image.transpose(1, 2, 0), files)
+
+
+def _load_array(
+    folder: Path,
+    images: NDArray,
+    is_genuine: NDArray[np.bool_],
+    to_face: Callable[[NDArray], NDArray[np.uint8]],
+    files: Sequence[Path],
+) -> Protocol:
+    """A set whose images, of shape (2P, ...), lie in one array on disk; ``files`` make its digest."""
     kept, positions = _distinct(images)
 
     def read(k: int) -> NDArray[np.uint8]:
-        return images[k].transpose(1, 2, 0)
+        return to_face(images[k])
 
-    files = (folder / f"{folder.name}.npy", folder / "issame.txt")
     digest = hashlib.sha256("".join(f"{sha256(file)}  {file.name}\n" for file in files).encode()).hexdigest()
     return Protocol(folder.name, LazyImages(read, np.array(kept)), positions.reshape(-1, 2), is_genuine, digest)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.config import BENCHMARKS_PATH, load_benchmark, load_benchmarks
+from bench.config import BENCHMARKS_PATH, load_benchmark, load_benchmarks, protocol_names
 from bench.errors import InputError
 
 TEXT = BENCHMARKS_PATH.read_text()
@@ -62,6 +62,12 @@ def test_a_mistake_is_named(tmp_path, old, new, name, message):
     with pytest.raises(InputError, match=message) as caught:
         load_changed(tmp_path, old, new, name)
     assert "\n" not in str(caught.value)
+
+
+def test_lists_of_protocols_are_taken_apart():
+    assert protocol_names(["lfw", "ijb", "mine"]) == ["lfw", "ijbb", "ijbc", "mine"]
+    assert protocol_names(["five"]) == list(load_benchmark("10k").protocols)
+    assert len(protocol_names(["rfw"])) == 4
 
 
 def test_unknown_scale_names_the_nearest():

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make_protocol_result, make_result
+from conftest import make_protocol_result, make_result, make_template_result
 
 from evaluate.checks import contradictions, grid_misleads, protocol_contradictions
+from evaluate.registry import RFW
+from evaluate.result import summarise_groups
 from evaluate.rows import read_committed
 
 REPORTS = Path(__file__).parent.parent / "reports"
@@ -58,6 +60,24 @@ def test_means_and_scores_are_counted_again():
     assert "render_lfw: num_pairs is 600, but scores.npz holds 500" in wrong
     wrong = contradictions(card, {"render_lfw": arrays | {"is_correct": ~is_correct}})
     assert wrong == ["render_lfw: accuracy is 0.85, but its scores give 0.150000"]
+
+
+def test_groups_and_templates_are_counted_again():
+    results = {name: make_protocol_result(0.8 + 0.02 * i) for i, name in enumerate(RFW)}
+    groups = summarise_groups(results)
+    assert groups["rfw"].mean_accuracy == pytest.approx(0.83)
+    assert groups["rfw"].std == pytest.approx(np.std([0.8, 0.82, 0.84, 0.86], ddof=1))
+    assert summarise_groups({name: results[name] for name in RFW[:3]}) == {}
+    card = make_result(accuracy=0.83).model_copy(update={"protocols": results, "groups": groups})
+    assert contradictions(card) == []
+    wrong = {"rfw": groups["rfw"].model_copy(update={"std": 0.01})}
+    (text,) = contradictions(card.model_copy(update={"groups": wrong}))
+    assert text == "rfw: mean 0.830000 and std 0.010000, but its groups give 0.830000 and 0.025820"
+    (text,) = contradictions(make_result(accuracy=0.83).model_copy(update={"groups": groups}))
+    assert text.startswith("rfw: of its groups rfw_african, rfw_asian, rfw_caucasian, rfw_indian only 0 are there")
+    falls = make_template_result(0.5).model_copy(update={"tar_at_far": {"1e-1": 0.5, "1e-2": 0.9}})
+    (text,) = contradictions(make_result().model_copy(update={"templates": {"ijbc": falls}}))
+    assert text.startswith("ijbc: TAR falls as FAR rises")
 
 
 def test_where_the_grid_misleads():

@@ -24,6 +24,7 @@ from evaluate.result import summarise_groups
 
 REPORTS = Path(__file__).parent.parent / "reports"
 NUMBER = re.compile(r"(?<![\w.#-])[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?!\w)")
+MACHINE_PATH = re.compile(r"(?<![\w.])/(?:tmp|work|home|root|Users|mnt|data)/")
 TITLE = re.compile(r"<title>(.*?)</title>")
 
 
@@ -271,3 +272,11 @@ def test_differences_on_the_committed_page_are_those_of_its_cards():
             for value, low, high, _ in found.values():
                 assert low <= value <= high
                 assert min(abs(value - one) for one in possible) <= 0.0005001
+
+
+def test_reports_name_no_machine_s_folders():
+    for path in sorted(REPORTS.rglob("*")):
+        if path.suffix in {".json", ".html", ".md", ".csv", ".txt", ".tsv"}:
+            text = re.sub(r"data:image/[^\"']*", "", path.read_text())  # base64 holds slashes of its own
+            found = MACHINE_PATH.search(text)
+            assert not found, f"{path.name}: {text[found.start() - 60 : found.end() + 40]!r}"

@@ -1,5 +1,6 @@
 """Every layout of a verification set gives the same faces and labels; every broken one its one-line message."""
 
+import json
 import lzma
 import os
 import pickle
@@ -7,10 +8,13 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 from PIL import Image
 
 from bench.errors import InputError
+from bench.inputs import find_protocol
 from bench.records import encode_jpeg
 from evaluate.packed import write_bin
 from evaluate.protocol import load_protocol
@@ -60,6 +64,99 @@ def test_layouts_agree(layout):
     assert np.abs(np.asarray(images).astype(int) - expected).mean() < 5
     np.testing.assert_array_equal(images[3:5], np.asarray(images)[3:5])
     assert len(protocol.sha256) == 64
+
+
+def test_rfw_is_found_as_its_authors_lay_it_out(tmp_path):
+    names = [f"m.0{who}/m.0{who}_000{i}.png" for who in "ab" for i in (1, 2)]
+    write_folder(tmp_path / "rfw" / "data" / "Asian", names)
+    path = tmp_path / "rfw" / "txts" / "Asian" / "Asian_pairs.txt"
+    path.parent.mkdir(parents=True)
+    path.write_text("m.0a\t1\t2\nm.0a\t1\tm.0b\t2\n")
+    assert find_protocol("rfw_asian", tmp_path) == path
+    protocol = load_protocol(path)
+    assert protocol.name == "rfw_asian"
+    assert protocol.is_genuine.tolist() == [True, False]
+    np.testing.assert_array_equal(protocol.images[3], faces(4)[3])
+
+
+def write_memfile(folder, images, labels):
+    """As AdaFace's make_memmap does: BGR floats in [-1, 1]."""
+    floats = ((images.transpose(0, 3, 1, 2)[:, ::-1].astype(np.float32) / 255) - 0.5) / 0.5
+    (folder / "memfile").mkdir(parents=True)
+    (folder / "memfile" / "mem_file.dat").write_bytes(np.ascontiguousarray(floats).tobytes())
+    about = {"shape": floats.shape, "dtype": str(floats.dtype)}
+    (folder / "memfile" / "mem_file.dat.conf").write_text(json.dumps(about))
+    np.save(folder.with_name(f"{folder.name}_list.npy"), labels)
+    return folder
+
+
+def test_adaface_s_memfile_gives_the_bytes_back(tmp_path):
+    packed = load_protocol(FORMATS / "toy")
+    folder = write_memfile(tmp_path / "toy", np.asarray(packed.images), packed.is_genuine)
+    protocol = load_protocol(folder)
+    assert protocol.name == "toy"
+    np.testing.assert_array_equal(np.asarray(protocol.images), np.asarray(packed.images))
+    np.testing.assert_array_equal(protocol.is_genuine, packed.is_genuine)
+    assert len(protocol.faces) == len(packed.faces)
+
+
+def test_memfiles_that_do_not_fit(tmp_path):
+    packed = load_protocol(FORMATS / "toy")
+    folder = write_memfile(tmp_path / "toy", np.asarray(packed.images)[:4], packed.is_genuine[:3])
+    with pytest.raises(InputError, match=r"mem_file.dat holds 4 images and 3 labels; needs two images per label"):
+        load_protocol(folder)
+    data = folder / "memfile" / "mem_file.dat"
+    data.write_bytes(data.read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"toy is not a whole memfile set \(.*\); copy it again"):
+        load_protocol(folder)
+    (tmp_path / "toy_list.npy").unlink()
+    with pytest.raises(InputError, match=r"toy_list.npy does not exist; copy the set again, with NAME_list.npy beside"):
+        load_protocol(folder)
+
+
+def write_arrow(path, columns):
+    table = pyarrow.table(columns)
+    if path.suffix == ".parquet":
+        pyarrow.parquet.write_table(table, path)
+        return path
+    path.mkdir()
+    for part in range(2):  # as datasets saves a large set: in parts
+        rows = table.slice(part * table.num_rows // 2, table.num_rows // 2)
+        file = str(path / f"data-0000{part}-of-00002.arrow")
+        with pyarrow.OSFile(file, "wb") as sink, pyarrow.ipc.new_stream(sink, rows.schema) as stream:
+            stream.write_table(rows)
+    return path
+
+
+@pytest.mark.parametrize("name", ["toy", "toy.parquet"])
+def test_arrow_tables_of_cvlface_and_the_hub(tmp_path, name):
+    files, labels = jpegs(8), [True, False, False, True]
+    images = [{"bytes": one, "path": None} for one in files]
+    if name == "toy":
+        order = np.random.default_rng(0).permutation(8).tolist()
+        columns = {"image": [images[i] for i in order], "index": order, "is_same": [labels[i // 2] for i in order]}
+    else:
+        columns = {"image1": images[0::2], "image2": images[1::2], "target": [int(label) for label in labels]}
+    write_bin(tmp_path / "expected.bin", files, labels)
+    protocol, expected = load_protocol(write_arrow(tmp_path / name, columns)), load_protocol(tmp_path / "expected.bin")
+    assert protocol.name == "toy"
+    np.testing.assert_array_equal(np.asarray(protocol.images), np.asarray(expected.images))
+    np.testing.assert_array_equal(protocol.is_genuine, expected.is_genuine)
+
+
+def test_arrow_tables_that_do_not_fit(tmp_path):
+    images = jpegs(4)
+    path = write_arrow(tmp_path / "a.parquet", {"image1": images, "image2": images})
+    with pytest.raises(InputError, match=r"a.parquet has columns \['image1', 'image2'\]; needs image1, image2, target"):
+        load_protocol(path)
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(InputError, match=r"a.parquet is no whole table \(.*\); fetch it again"):
+        load_protocol(path)
+    labels = {"index": range(4), "is_same": [True, True, True, False]}
+    with pytest.raises(InputError, match=r"the rows of a pair have different labels; needs a0, b0, a1, b1"):
+        load_protocol(write_arrow(tmp_path / "b", {"image": images} | labels))
+    with pytest.raises(InputError, match=r"holds an image as str; needs the bytes of image files"):
+        load_protocol(write_arrow(tmp_path / "c.parquet", {"image1": ["x"], "image2": ["y"], "target": [1]}))
 
 
 def test_names():
