@@ -1,10 +1,11 @@
 """The faces of a benchmark, by whichever kind of generator its settings name. Heavy imports wait for their kind."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 from bench.config import Benchmark, FilesGenerator, RenderGenerator
-from bench.runtime import choose_device, process_rank
+from bench.runtime import choose_device, num_cores, process_rank
 
 
 def make_faces(
@@ -34,8 +35,22 @@ def make_faces(
     from generate.hsface import make_dataset
 
     rank, world, device = process_rank(choose_device(device))
+    if device == "cpu":
+        use_every_core(world)
     made = make_dataset(directory, generator, seed=seed, weights=weights, device=device, rank=rank, world=world)
     return None if made is None else made | {"name": f"HSFace {benchmark.name}", "device": device}
+
+
+def use_every_core(num_processes: int) -> None:
+    """As many threads as cores, for any number of processes: sums round differently for another number of threads.
+
+    OMP_NUM_THREADS counts, except for the 1 that torchrun sets where it starts several processes.
+    """
+    import torch
+
+    given = os.environ.get("OMP_NUM_THREADS")
+    if given is None or (num_processes > 1 and given == "1"):
+        torch.set_num_threads(num_cores())
 
 
 def _describe_files(generator: FilesGenerator, directory: Path) -> dict[str, Any]:

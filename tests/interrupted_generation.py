@@ -31,6 +31,7 @@ from fill import fill_
 ROOT = Path(__file__).parent.parent
 SIZES = {
     "tiny": Architecture(512, 32, 1, 2, 1, 2, 32, (1, 1, 1, 1, 1), 8),
+    "wide": Architecture(depth=1, decoder_depth=1),  # as base, where sums depend on the number of threads
     "base": Architecture(),
 }
 DATASET_FILES = {".lock", "README.md", "dataset.json", "faces.lmdb", "faces.parquet", "grid.png"}
