@@ -215,11 +215,17 @@ def test_filters_drop_and_count(tmp_path, whole):
     assert statistics["num_identities"] == kept["identity_id"].nunique()
 
 
+class SeesOnePerson(Read):
+    """Features with one direction in common, whatever the image."""
+
+    def forward(self, images):
+        return 1 + 0.01 * super().forward(images)
+
+
 def test_identities_that_are_not_apart_after_generation_are_refused(tmp_path):
-    with pytest.raises(
-        InputError, match=r"features of the images: \d+ of 9 candidates stay apart, but num_identities=6"
-    ):
-        make(tmp_path, replace(PLAN, max_cosine=0.6))
+    networks = replace(make_networks(), identity=SeesOnePerson(DIM, 1))
+    with pytest.raises(InputError, match=r"features of the images: 1 of 9 candidates stay apart, but num_identities=6"):
+        generate_dataset(tmp_path, PLAN, networks)
 
 
 def test_a_pose_share_needs_a_yaw_estimator(tmp_path):
