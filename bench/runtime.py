@@ -1,5 +1,6 @@
-"""The process that runs: device, machine, versions, git state, peak memory, and a timer of named phases."""
+"""The process that runs: device, machine, versions, git state, memory, and a timer of named phases."""
 
+import ctypes
 import os
 import platform
 import resource
@@ -17,6 +18,8 @@ from bench.cards import Cost, Environment, Git
 from bench.errors import InputError
 
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "lmdb", "scikit-learn", "mlflow", "onnxruntime")
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 class Stopwatch:
@@ -73,6 +76,18 @@ def peak_memory_mb() -> float:
     """Largest resident size of this process or of any child that has ended, MiB."""
     largest = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return largest / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, Linux KiB
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep freed blocks, from now on and in child processes: each batch needs the same ones.
+
+    Asking the system for them again takes a tenth of the time of generating, and a seventh of a training step on a CPU.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's; absent in others
+        if mallopt is not None:
+            mallopt(_M_MMAP_THRESHOLD, 2**30)
+            mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def choose_device(name: str) -> str:

@@ -20,6 +20,7 @@ from torchvision.transforms import functional as TF
 
 from bench.config import Augmentation, Recipe
 from bench.records import FACE_SIZE, Faces, FaceWriter, open_faces
+from bench.runtime import keep_freed_memory
 from fr_train.data import FaceBatches, decode_faces
 
 BATCH_SIZE = 64
@@ -43,6 +44,7 @@ def face_rows(images: NDArray[np.uint8], recipe: Recipe) -> list[Row]:
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    keep_freed_memory()  # as the trainer does; helps both ways
     try:
         with tempfile.TemporaryDirectory() as folder:
             return [row for name in QUALITIES for row in _rows_of(name, images, recipe, Path(folder))]

@@ -23,7 +23,7 @@ from bench.loading import timed
 from bench.processes import process_group, union
 from bench.progress import note, progress
 from bench.records import FACE_SIZE, Faces
-from bench.runtime import process_rank
+from bench.runtime import keep_freed_memory, process_rank
 from fr_train.checkpoint import save_backbone
 from fr_train.data import Batch, FaceBatches, other_size
 from fr_train.engine import Engine
@@ -87,6 +87,8 @@ def train(
     batches = FaceBatches(faces, recipe, seed=seed, rank=rank, world_size=world_size)
     with process_group(options.device) as device, torch.random.fork_rng():
         torch.manual_seed(seed)
+        if device.type == "cpu":
+            keep_freed_memory()
         engine = Engine(faces.num_identities, recipe, options, seed=seed, device=device)
         keeper = Keeper(directory, engine, options.checkpoint_minutes)
         data = _look_at(faces)

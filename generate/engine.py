@@ -9,10 +9,8 @@ and batches never cross shards. Rank r makes the shards r, r + world, ...; only 
 whole, so that a killed run goes on with the shards that are there. Rank 0 decides separation and joins the shards.
 """
 
-import ctypes
 import math
 import shutil
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -29,6 +27,7 @@ from bench.errors import InputError
 from bench.files import read_json, write_json
 from bench.progress import progress
 from bench.records import LmdbFaces, encode_jpeg
+from bench.runtime import keep_freed_memory
 from bench.similarity import nearest_centers
 from bench.stages import stage_lock
 from generate import shards
@@ -41,7 +40,6 @@ from generate.vec2face import Vec2Face
 _ENCODERS = 2
 _SEPARATION_SAMPLE = 10_000
 """Identities for which the card states the nearest other one; all are compared when identities are chosen."""
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 @dataclass(frozen=True)
@@ -101,15 +99,6 @@ def generate_dataset(
 def remove_parts(directory: str | Path) -> None:
     """Delete the shards of a dataset whose card is written."""
     shutil.rmtree(Path(directory) / "parts", ignore_errors=True)
-
-
-def keep_freed_memory() -> None:
-    """Let the C library keep freed blocks: each batch needs the same ones, and asking again costs a tenth."""
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's; absent in others
-        if mallopt is not None:
-            mallopt(_M_MMAP_THRESHOLD, 2**30)
-            mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 class _Run:

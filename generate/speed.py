@@ -14,7 +14,7 @@ import torch
 from timm.layers import set_fused_attn
 from torch import nn
 
-from generate.engine import keep_freed_memory
+from bench.runtime import keep_freed_memory
 from generate.vec2face import NUM_GRID_TOKENS, Vec2Face, vec2face
 from generate.vec2face_decoder import Upsample
 
