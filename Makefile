@@ -45,7 +45,7 @@ train: setup ## Only the recognition network
 evaluate: setup ## Only the accuracies
 	@$(STAGE) evaluate $(FLAGS)
 
-assets: setup ## Make the networks of generate/assets anew, from nothing: an hour and a half on two cores
+assets: setup ## Make the networks of generate/assets anew, from nothing
 	@$(RUN) -m generate assets --runs $(RUNS)
 
 audit: setup ## What the faces are like; NETWORK=file for separation and leakage, DATA=path, AGAINST="sets"

@@ -133,9 +133,9 @@ def pair_distances(embeddings: NDArray) -> NDArray:
     return distances
 
 
-def pair_scores(embeddings: NDArray) -> NDArray[np.float64]:
-    """Cosine of each pair of unit embeddings, shape (P,); monotone in ``pair_distances``."""
-    return 1 - pair_distances(embeddings).astype(np.float64) / 2
+def cosines(distances: NDArray) -> NDArray[np.float64]:
+    """Cosine of each pair of unit embeddings from its ``pair_distances``, shape (P,)."""
+    return 1 - distances.astype(np.float64) / 2
 
 
 def check_finite(embeddings: NDArray) -> None:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from generate.attrop import PRESETS, Goal, Jobs, Outcomes, Preset, optimise
+from generate.attrop import PRESETS, Goal, Jobs, Preset, optimise
 from generate.perturbation import MaskRatio, draw_masks, perturb
 from generate.vec2face import NUM_GRID_TOKENS, Architecture, Vec2Face
 
@@ -102,11 +102,6 @@ def published_rule(
             adam.step()
         num_accepted += int(accepted.sum())
     return num_accepted, num_evaluations
-
-
-def evaluations_per_accepted(outcomes: Outcomes) -> float:
-    """Images drawn and judged per accepted image, empty slots counted."""
-    return outcomes.num_evaluations / max(1, int(outcomes.accepted.sum()))
 
 
 def _per_accepted(num_accepted: int, total: int) -> float | None:
