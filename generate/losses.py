@@ -38,7 +38,15 @@ class Reconstruction:
 class Terms:
     """Computes the terms that count; the frozen networks behind them are shared between terms."""
 
-    def __init__(self, identity: IdentityNetwork, *, weights: Path, device: torch.device, with_ssim: bool) -> None:
+    def __init__(
+        self,
+        identity: IdentityNetwork,
+        *,
+        weights: Path,
+        device: torch.device,
+        with_ssim: bool,
+        judged_share: float = 1.0,
+    ) -> None:
         """Load what the terms need.
 
         Args:
@@ -46,11 +54,14 @@ class Terms:
             weights: Folder where VGG's weights may lie.
             device: Where the networks run.
             with_ssim: Whether SSIM counts at all.
+            judged_share: Share of a batch, its first faces, for which the perceptual and the identity term are
+                computed: these networks cost more than a small generator.
 
         Raises:
             InputError: If a package is not installed.
         """
         self.identity = identity
+        self.judged_share = judged_share
         self.lpips = load_lpips(weights, device)
         self.ssim: Callable[[Tensor, Tensor], Tensor] | None = _load_ssim() if with_ssim else None
 
@@ -72,22 +83,23 @@ class Terms:
         """
         terms: dict[str, Tensor] = {}
         on_maps = weights["perceptual"] > 0 and self.lpips is None
+        judged = slice(max(1, round(self.judged_share * len(faces))))
         if weights["pixel"] > 0:
             terms["pixel"] = F.mse_loss(made.images, faces)
         if weights["perceptual"] > 0 and self.lpips is not None:
-            terms["perceptual"] = self.lpips(made.images, faces).float().mean()
+            terms["perceptual"] = self.lpips(made.images[judged], faces[judged]).float().mean()
         if weights["ssim"] > 0 and self.ssim is not None:
             with torch.autocast(faces.device.type, enabled=False):
                 terms["ssim"] = 1 - self.ssim((made.images + 1) / 2, (faces + 1) / 2)
         if weights["token"] > 0:
             terms["token"] = F.mse_loss(made.tokens.float(), made.target_tokens.float())
         if weights["identity"] > 0 or on_maps:
-            again, maps = self.identity.with_maps(made.images)
+            again, maps = self.identity.with_maps(made.images[judged])
             if weights["identity"] > 0:
-                terms["identity"] = (1 - F.cosine_similarity(again.float(), features)).mean()
+                terms["identity"] = (1 - F.cosine_similarity(again.float(), features[judged])).mean()
             if on_maps:
                 with torch.no_grad():
-                    _, real_maps = self.identity.with_maps(faces)
+                    _, real_maps = self.identity.with_maps(faces[judged])
                 terms["perceptual"] = map_distance(maps, real_maps)
         return terms
 

@@ -75,9 +75,9 @@ class Sizes(Settings):
     channels: Count = Field(128, description="channels of the image decoder at full resolution")
     multipliers: tuple[Count, ...] = Field(
         (1, 1, 2, 2, 4),
-        min_length=4,
+        min_length=3,
         max_length=5,
-        description="channels at 112, 56, 28, 14 and 7 pixels, in units of channels; four of them start at 56",
+        description="channels at 112, 56, 28, 14 and 7 pixels, in units of channels; four start at 56, three at 28",
     )
     latent_channels: Count = 256
     dropout: float = Field(0.1, ge=0, lt=1)
@@ -116,6 +116,14 @@ class GeneratorRecipe(Settings):
     warmup_epochs: float = Field(5.0, ge=0, description="linear from 0, then half a cosine down to 0")
     precision: Literal["float32", "bf16", "fp16"] = Field(
         "fp16", description="autocast type of all but the transformer, which stays in float32"
+    )
+    initial_positions: float = Field(
+        0.02,
+        gt=0,
+        description="deviation of the position embeddings at the start; the reference's leaves 49 tokens alike at first",
+    )
+    judged_share: float = Field(
+        1.0, gt=0, le=1, description="share of a batch that the networks of the loss see; pixels count in all of it"
     )
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     held_out_identities: Count = Field(description="identities that are not trained on, for the figures of each epoch")

@@ -128,7 +128,13 @@ def _loss_terms(judges: Judges, recipe: GeneratorRecipe, device: torch.device) -
     for network in (judges.identity, judges.judge):
         if network is not None:
             network.to(device)
-    return Terms(judges.identity, weights=judges.weights, device=device, with_ssim=recipe.losses.ssim.weight > 0)
+    return Terms(
+        judges.identity,
+        weights=judges.weights,
+        device=device,
+        with_ssim=recipe.losses.ssim.weight > 0,
+        judged_share=recipe.judged_share,
+    )
 
 
 def check_features(faces: LmdbFaces, identity: IdentityNetwork, feature_dim: int) -> None:

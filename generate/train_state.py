@@ -45,15 +45,15 @@ class _Painter(nn.Module):
 
 
 def build_generator(recipe: GeneratorRecipe) -> Vec2Face:
-    """A generator of the recipe's size with the reference's initial weights, drawn from torch's generator."""
+    """A generator of the recipe's size with the reference's initial weights (but for the positions'), drawn from torch's generator."""
     sizes = recipe.sizes.model_dump(exclude={"dropout", "discriminator_widths"})
     generator = Vec2Face(Architecture(**sizes), dropout=recipe.sizes.dropout)
     for module in generator.modules():
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
             nn.init.zeros_(module.bias)
-    nn.init.normal_(generator.decoder_pos_embed_learned, std=0.02)
-    nn.init.normal_(generator.token_emb.position_embeddings.weight, std=0.02)
+    nn.init.normal_(generator.decoder_pos_embed_learned, std=recipe.initial_positions)
+    nn.init.normal_(generator.token_emb.position_embeddings.weight, std=recipe.initial_positions)
     for unused in (generator.center_token, generator.patch_embed):  # in the released state dict, without a use
         unused.requires_grad_(False)
     return generator

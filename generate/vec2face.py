@@ -257,5 +257,5 @@ def _check_divides(size: Architecture) -> None:
     ):
         if total % part:
             raise InputError(f"Vec2Face: {name} must divide without rest; got {total} and {part}")
-    if len(size.multipliers) not in (4, 5):
-        raise InputError(f"Vec2Face: 7 x 7 to 112 x 112 takes 4 or 5 multipliers; got {len(size.multipliers)}")
+    if len(size.multipliers) not in (3, 4, 5):
+        raise InputError(f"Vec2Face: 7 x 7 to 112 x 112 takes 3 to 5 multipliers; got {len(size.multipliers)}")

@@ -92,8 +92,8 @@ class ImageDecoder(nn.Module):
     Args:
         channels: Channels at the last resolution; the released 128, or few for a small network.
         multipliers: Channels per resolution in units of ``channels``, the last resolution first; the grid doubles
-            once per entry after the first. Five, as released, end at 112 pixels; with four the convolutions end at
-            56, and each of their places gives 2 x 2 pixels (arXiv 1609.05158), in about a quarter of the time.
+            once per entry after the first. Five, as released, end at 112 pixels; with four (three) the convolutions
+            end at 56 (28), and each of their places gives 2 x 2 (4 x 4) pixels (arXiv 1609.05158), in less time.
         latent_channels: Channels of the grid.
     """
 
