@@ -120,7 +120,7 @@ class GeneratorRecipe(Settings):
     initial_positions: float = Field(
         0.02,
         gt=0,
-        description="deviation of the position embeddings at the start; the reference's leaves 49 tokens alike at first",
+        description="deviation of the position embeddings at the start; the reference's leaves all tokens alike",
     )
     judged_share: float = Field(
         1.0, gt=0, le=1, description="share of a batch that the networks of the loss see; pixels count in all of it"

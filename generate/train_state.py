@@ -45,7 +45,7 @@ class _Painter(nn.Module):
 
 
 def build_generator(recipe: GeneratorRecipe) -> Vec2Face:
-    """A generator of the recipe's size with the reference's initial weights (but for the positions'), drawn from torch's generator."""
+    """A generator of the recipe's size with initial weights as the reference's, drawn from torch's generator."""
     sizes = recipe.sizes.model_dump(exclude={"dropout", "discriminator_widths"})
     generator = Vec2Face(Architecture(**sizes), dropout=recipe.sizes.dropout)
     for module in generator.modules():
