@@ -265,7 +265,8 @@ class Benchmark(Settings):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
     expected: Expected
     real_reference: bool = Field(
-        False, description="photographs: on the leaderboard, rows of the same recipe state their gap to this one"
+        False,
+        description="photographs, or rendered faces on rendered protocols: rows of the same recipe state their gap to it",
     )
 
     @cached_property

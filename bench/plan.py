@@ -54,24 +54,35 @@ def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
     disk = faces_bytes(generator) | {"network": _MODEL_BYTES}
     generate_hours = num_images / expected.generate_images_per_second / 3600
     train_hours = num_seen / expected.train_images_per_second / 3600
+    memory = f"memory     {expected.memory_gb:g} GB" + (
+        f", {expected.gpu_memory_gb:g} GB on the GPU" if expected.gpu_memory_gb else ""
+    )
     lines = [
         f"images     {num_images:,} ({generator.num_identities:,} identities x {generator.images_per_identity}); "
         f"{num_seen:,} pass in training ({benchmark.recipe.schedule.epochs} epochs)",
         f"disk       {sum(disk.values()) / 1e9:.1f} GB in {runs} ({free / 1e9:.0f} GB free)",
         "           " + ", ".join(f"{what} {size / 1e9:.1f}" for what, size in disk.items()),
-        f"memory     {expected.memory_gb:g} GB"
-        + (f", {expected.gpu_memory_gb:g} GB on the GPU" if expected.gpu_memory_gb else ""),
+        *_warn_of_disk(sum(disk.values()) - free, runs),
+        memory,
         f"hours      {generate_hours + train_hours:.2f} on {expected.device}: "
         f"generate {generate_hours:.2f}, train {train_hours:.2f}",
         f"           ({expected.source})",
     ]
-    if isinstance(generator, Vec2FaceGenerator) and generator.source == "generate":
+    if isinstance(generator, Vec2FaceGenerator) and generator.source == "generate" and not generator.shipped:
         gigabytes = generation_memory_bytes(generator) / 1e9
-        lines.insert(4, f"           generating: {gigabytes:.1f} GB per process on a CPU, on a GPU mostly of its own")
+        generating = f"           generating: {gigabytes:.1f} GB per process on a CPU, on a GPU mostly of its own"
+        lines.insert(lines.index(memory) + 1, generating)
     if expected.mean_accuracy:
         low, high = expected.mean_accuracy
         lines.append(f"accuracy   {low:.1%} to {high:.1%} mean over {', '.join(benchmark.protocols)}")
     return lines
+
+
+def _warn_of_disk(missing_bytes: float, runs: Path) -> list[str]:
+    """A line if there is less room than is needed."""
+    if missing_bytes <= 0:
+        return []
+    return [f"           too small: {missing_bytes / 1e9:.1f} GB are missing in {runs}; free them, or change RUNS"]
 
 
 def faces_bytes(generator: Vec2FaceGenerator | RenderGenerator) -> dict[str, float]:

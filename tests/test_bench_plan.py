@@ -1,6 +1,7 @@
 """What a plan says of disk and memory, against runs."""
 
 import multiprocessing
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,9 +9,10 @@ import torch
 from test_generate_engine import SIZE, Read, make
 
 from bench.config import load_benchmark
-from bench.plan import faces_bytes, generation_memory_bytes
+from bench.plan import describe_plan, faces_bytes, generation_memory_bytes
 from bench.records import open_faces
 from bench.runtime import peak_memory_mb
+from bench.stages import plan_stages
 from generate.engine import Networks, generate_dataset
 from generate.filters import Filters
 from generate.plan import Plan
@@ -33,6 +35,17 @@ def test_memory_grows_with_the_batch_and_little_with_the_identities():
     small = SCALE.model_copy(update={"num_identities": 64})
     assert generation_memory_bytes(SCALE) - generation_memory_bytes(small) == pytest.approx(4.2e9, rel=0.01)
     assert generation_memory_bytes(small.model_copy(update={"batch_size": 32})) < 0.7 * generation_memory_bytes(small)
+
+
+def test_too_small_a_disk_is_named(tmp_path, monkeypatch):
+    benchmark = load_benchmark("300k")
+    stages = plan_stages(benchmark, seed=0, runs=tmp_path, test_sets=tmp_path)
+
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=100_000_000_000))
+    assert f"too small: 120.5 GB are missing in {tmp_path}; free them" in describe_plan(benchmark, stages, [], tmp_path)
+
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=300_000_000_000))
+    assert "too small" not in describe_plan(benchmark, stages, [], tmp_path)
 
 
 class Painted(torch.nn.Module):
