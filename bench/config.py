@@ -266,7 +266,7 @@ class Benchmark(Settings):
     expected: Expected
     real_reference: bool = Field(
         False,
-        description="photographs, or rendered faces on rendered protocols: rows of the same recipe state their gap to it",
+        description="photographs, or rendered faces on rendered protocols: rows of its recipe state their gap to it",
     )
 
     @cached_property
