@@ -18,9 +18,9 @@ _PUBLISHED_FACE_BYTES = 3_700
 _RECORD_BYTES = 60
 """Of faces.parquet and, again, of a shard, per image."""
 _NETWORKS_BYTES = 2_170_000_000
-_SLOT_BYTES = 545_000_000
+_SLOT_BYTES = 875_000_000
 """Generating in float32 on a CPU: base generator, both IResNet-100 and 6DRepNet with their libraries; and what one slot
-of AttrOP's batch adds with its graph. Measured as the largest resident size: 11.1 GB with 16 slots, as by default."""
+of AttrOP's batch adds with its graph. Measured as the largest resident size: 16.2 GB with 16 slots, as by default."""
 _IDENTITY_BYTES = 14_000
 """Copies of an identity's 512 numbers while it is decided which stay apart. Measured between 5,000 and 40,000."""
 
