@@ -1,7 +1,7 @@
 """AttrOP by the published rule against ours: what an accepted image costs, on the same weights, vectors and targets.
 
-The networks are small and their weights random, so that both rules can be run to their end on a CPU; what is compared
-is when a sample stops, not how fast a network is. ``python -m bench.speed generate`` writes the table.
+The networks are the shipped ones of generate/assets, small enough to run both rules to their end on a CPU; what is
+compared is when a sample stops, not how fast a network is. ``python -m bench.speed generate`` writes the table.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,38 +10,32 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 
+from bench.config import ASSETS_PATH, Vec2FaceGenerator, load_benchmark
 from generate.attrop import PRESETS, Goal, Jobs, Preset, optimise
+from generate.hsface import load_networks
+from generate.identities import sample_identities
 from generate.perturbation import MaskRatio, draw_masks, perturb
-from generate.vec2face import NUM_GRID_TOKENS, Architecture, Vec2Face
+from generate.vec2face import NUM_GRID_TOKENS
 
 NUM_IMAGES, BATCH_SIZE, MAX_STEPS = 64, 16, 30
-_PRESET = PRESETS["v1"]
-_POSE_SIGMA = 0.7
-_YAWS = (60.0, 85.0, -60.0, -85.0)
-_SIZE = Architecture(
-    width=128, depth=2, num_heads=4, decoder_depth=2, decoder_heads=4, channels=8, multipliers=(1, 1, 1, 1, 1),
-    latent_channels=32,
-)  # fmt: skip
+POSE_SIGMA = 0.7
 
 NOTES = (
-    f"AttrOP: {NUM_IMAGES} vectors of 512 dimensions, batches of {BATCH_SIZE}, at most {MAX_STEPS} steps, preset v1. "
-    "A small generator and small estimators with random weights, the latter scaled to what trained ones see in drawn "
-    "faces: quality 24 with a deviation of 2, yaw 0 with one of 20 degrees. Batch means: a batch goes on until its "
-    "mean identity, quality and yaw are met, and nothing leaves it, as in the published gen_image; that has no cap and "
-    "would not end here, so ours is applied. An image is accepted where it meets its own targets. An evaluation draws "
-    "one image and judges it by every estimator; empty slots count."
+    f"AttrOP: {NUM_IMAGES} vectors, batches of {BATCH_SIZE}, at most {MAX_STEPS} steps, by the settings and the "
+    "shipped networks of the benchmark smoke. Batch means: a batch goes on until its mean identity, quality and yaw "
+    "are met, and nothing leaves it, as in the published gen_image; that has no cap and may not end, so ours is "
+    "applied. An image is accepted where it meets its own targets. An evaluation draws one image and judges it by "
+    "every estimator; empty slots count."
 )
 
 
 def attrop_rows() -> list[dict[str, str | float | None]]:
     """What an accepted image costs by either rule, for both uses of AttrOP in Vec2Face's scripts."""
     rows: list[dict[str, str | float | None]] = []
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # such small networks are slower on several
+    preset = PRESETS[_settings().attributes.preset]
     for task, (generator, identity, goals, jobs) in _tasks().items():
-        sizes: dict[str, Any] = {"preset": _PRESET, "batch_size": BATCH_SIZE, "max_steps": MAX_STEPS}
+        sizes: dict[str, Any] = {"preset": preset, "batch_size": BATCH_SIZE, "max_steps": MAX_STEPS}
         ours = optimise(generator, identity, goals, jobs, **sizes)
         published = published_rule(generator, identity, goals, jobs, **sizes)
         costs = {"batch means": published, "ours": (int(ours.accepted.sum()), ours.num_evaluations)}
@@ -59,7 +53,6 @@ def attrop_rows() -> list[dict[str, str | float | None]]:
                     "times fewer": reference / each if reference and each else None,
                 }
             )
-    torch.set_num_threads(num_threads)
     return rows
 
 
@@ -109,56 +102,37 @@ def _per_accepted(num_accepted: int, total: int) -> float | None:
 
 
 def _tasks() -> dict[str, tuple]:
-    """Name -> generator, identity estimator, goals, jobs; from fixed seeds."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        generator = Vec2Face(_SIZE).eval().requires_grad_(False)
-    centers = np.random.default_rng(0).standard_normal((NUM_IMAGES, 512)).astype(np.float32)
-    sigma = np.full(1, _POSE_SIGMA, np.float32)
-    moved = np.concatenate([perturb(center, sigma, seed=0, identity_id=n) for n, center in enumerate(centers)])
+    """Name -> generator, identity estimator, goals, jobs: settings and first vectors of the benchmark smoke."""
+    settings = _settings()
+    networks = load_networks(settings.model_copy(update={"precision": "float32"}), ASSETS_PATH)
+    dim = networks.generator.architecture.feature_dim
+    centers, directions = (ASSETS_PATH / str(name) for name in (settings.centers, settings.perturbation.directions))
+    vectors = sample_identities(NUM_IMAGES, 0, kind=settings.identities, centers=centers, feature_dim=dim)
+    sigma, noise_of = np.full(1, POSE_SIGMA, np.float32), np.load(directions).astype(np.float32)
+    moved = np.concatenate(
+        [perturb(vector, sigma, seed=0, identity_id=n, directions=noise_of) for n, vector in enumerate(vectors)]
+    )
     noise, ratio = draw_masks(0, 0, range(NUM_IMAGES), NUM_GRID_TOKENS, MaskRatio())
-    with torch.no_grad():
-        masks = (torch.from_numpy(noise), torch.from_numpy(ratio))
-        images = generator(torch.from_numpy(centers), *masks).clamp(-1, 1)
-        identity, quality, yaw = _identity(images), _scaled(images, 2, 24, 2), _scaled(images, 3, 0, 20)
-        features = identity(images).numpy()
-    of_quality = {"quality": np.full(NUM_IMAGES, _PRESET.quality, np.float32)}
-    of_yaw = of_quality | {"yaw": np.resize(np.array(_YAWS, np.float32), NUM_IMAGES)}
+    quality = {"quality": np.full(NUM_IMAGES, settings.attributes.quality, np.float32)}
+    yaw = {"yaw": np.resize(np.array(settings.attributes.yaw_degrees, np.float32), NUM_IMAGES)}
+    goals = PRESETS[settings.attributes.preset].goals
     return {
         "identity vectors: quality": (
-            generator,
-            identity,
-            _PRESET.goals(quality),
-            Jobs(centers, features, noise, ratio, of_quality),
+            networks.generator,
+            networks.identity,
+            goals(networks.quality),
+            Jobs(vectors, vectors, noise, ratio, quality),
         ),
         "images: quality and yaw": (
-            generator,
-            identity,
-            _PRESET.goals(quality, yaw),
-            Jobs(moved, features, noise, ratio, of_yaw),
+            networks.generator,
+            networks.identity,
+            goals(networks.quality, networks.yaw),
+            Jobs(moved, vectors, noise, ratio, quality | yaw),
         ),
     }
 
 
-def _reading(num: int, seed: int) -> nn.Module:
-    """A small convolutional network with random weights: images -> ``num`` figures each."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return nn.Sequential(
-            nn.AvgPool2d(4), nn.Conv2d(3, 16, 3, 2, 1), nn.SiLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.SiLU(),
-            nn.AvgPool2d(7), nn.Flatten(), nn.Linear(32, num),
-        ).requires_grad_(False)  # fmt: skip
-
-
-def _identity(images: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
-    """An estimator of identity whose features have no common part over ``images``."""
-    network = _reading(64, 1)
-    mean = network(images).mean(0)
-    return lambda given: network(given) - mean
-
-
-def _scaled(images: torch.Tensor, seed: int, mean: float, deviation: float) -> Callable[[torch.Tensor], torch.Tensor]:
-    """An estimator of one figure with this mean and standard deviation over ``images``."""
-    network = _reading(1, seed)
-    seen = network(images)
-    return lambda given: ((network(given) - seen.mean()) / seen.std() * deviation + mean)[:, 0]
+def _settings() -> Vec2FaceGenerator:
+    generator = load_benchmark("smoke").generator
+    assert isinstance(generator, Vec2FaceGenerator)
+    return generator
