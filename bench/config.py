@@ -97,6 +97,9 @@ class Vec2FaceGenerator(GeneratorSettings):
         None, description=".npy of identity centres under WEIGHTS, for pca and file; see generate centers"
     )
     max_cosine: float = Field(0.3, gt=-1, lt=1, description="identity vectors more alike than this are dropped")
+    spare_share: float = Field(
+        0.05, ge=0, exclude_if=lambda share: share == 0.05, description="candidates beyond num_identities, as a share"
+    )
     perturbation: Perturbation = Perturbation()
     attributes: AttributeTargets = AttributeTargets()
     filters: ImageFilters = ImageFilters()

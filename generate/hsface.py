@@ -42,6 +42,7 @@ def make_plan(settings: Vec2FaceGenerator, *, seed: int, weights: Path, digests:
         identities=settings.identities,
         centers=str(weights / settings.centers) if settings.centers else None,
         max_cosine=settings.max_cosine,
+        spare_share=settings.spare_share,
         sigmas=settings.perturbation.sigmas,
         shares=settings.perturbation.shares,
         directions=str(weights / settings.perturbation.directions) if settings.perturbation.directions else None,
