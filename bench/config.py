@@ -59,9 +59,6 @@ class AttributeTargets(Settings):
     yaw_degrees: tuple[Annotated[float, Field(ge=-90, le=90)], ...] = Field((60.0, 85.0), description="target yaws")
     quality: float = Field(27.0, gt=0, description="target MagFace feature norm")
     max_steps: Count = Field(30, description="optimiser steps per image before the best so far is taken")
-    center_steps: int | None = Field(
-        None, ge=0, exclude_if=lambda steps: steps is None, description="the same for identity vectors; null: max_steps"
-    )
 
 
 class ImageFilters(Settings):
