@@ -126,7 +126,7 @@ def test_a_plan_tells_images_disk_memory_hours(tmp_path):
     assert "1,000,000 (20,000 identities x 50); 26,000,000 pass in training (26 epochs)" in text
     assert f"disk       15.3 GB in {tmp_path}" in text
     assert "faces 8.5, shards 6.1, network 0.6" in text
-    assert "generating: 11.2 GB per process on a CPU" in text
+    assert "generating: 16.4 GB per process on a CPU" in text
     assert "memory     32 GB, 24 GB on the GPU" in text
     assert "train 6.15" in text
     assert not list(tmp_path.iterdir()), "a plan starts nothing"
