@@ -71,7 +71,7 @@ def test_lists_of_protocols_are_taken_apart():
 
 
 def test_unknown_scale_names_the_nearest():
-    with pytest.raises(InputError, match=r"SCALE=smok is not in .*did you mean smoke\? choose from smoke, smoke_reference, cfp_small"):
+    with pytest.raises(InputError, match=r"SCALE=smok is not in .*did you mean smoke\? choose from smoke, smoke_ref"):
         load_benchmark("smok")
 
 
