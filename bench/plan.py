@@ -19,8 +19,8 @@ _RECORD_BYTES = 60
 """Of faces.parquet and, again, of a shard, per image."""
 _NETWORKS_BYTES = 2_170_000_000
 _SLOT_BYTES = 875_000_000
-"""Generating in float32 on a CPU: base generator, both IResNet-100 and 6DRepNet with their libraries; and what one slot
-of AttrOP's batch adds with its graph. Measured as the largest resident size: 16.2 GB with 16 slots, as by default."""
+"""Generating in float32 on a CPU: base generator and both IResNet-100 with their libraries; and what one slot of
+AttrOP's batch adds with its graph. Measured as the largest resident size: 16.2 GB with 16 slots, as by default."""
 _IDENTITY_BYTES = 14_000
 """Copies of an identity's 512 numbers while it is decided which stay apart. Measured between 5,000 and 40,000."""
 
@@ -54,24 +54,23 @@ def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
     disk = faces_bytes(generator) | {"network": _MODEL_BYTES}
     generate_hours = num_images / expected.generate_images_per_second / 3600
     train_hours = num_seen / expected.train_images_per_second / 3600
-    memory = f"memory     {expected.memory_gb:g} GB" + (
-        f", {expected.gpu_memory_gb:g} GB on the GPU" if expected.gpu_memory_gb else ""
-    )
+    generating = []
+    if isinstance(generator, Vec2FaceGenerator) and generator.source == "generate" and not generator.shipped:
+        gigabytes = generation_memory_bytes(generator) / 1e9
+        generating = [f"           generating: {gigabytes:.1f} GB per process on a CPU, on a GPU mostly of its own"]
     lines = [
         f"images     {num_images:,} ({generator.num_identities:,} identities x {generator.images_per_identity}); "
         f"{num_seen:,} pass in training ({benchmark.recipe.schedule.epochs} epochs)",
         f"disk       {sum(disk.values()) / 1e9:.1f} GB in {runs} ({free / 1e9:.0f} GB free)",
         "           " + ", ".join(f"{what} {size / 1e9:.1f}" for what, size in disk.items()),
         *_warn_of_disk(sum(disk.values()) - free, runs),
-        memory,
+        f"memory     {expected.memory_gb:g} GB"
+        + (f", {expected.gpu_memory_gb:g} GB on the GPU" if expected.gpu_memory_gb else ""),
+        *generating,
         f"hours      {generate_hours + train_hours:.2f} on {expected.device}: "
         f"generate {generate_hours:.2f}, train {train_hours:.2f}",
         f"           ({expected.source})",
     ]
-    if isinstance(generator, Vec2FaceGenerator) and generator.source == "generate" and not generator.shipped:
-        gigabytes = generation_memory_bytes(generator) / 1e9
-        generating = f"           generating: {gigabytes:.1f} GB per process on a CPU, on a GPU mostly of its own"
-        lines.insert(lines.index(memory) + 1, generating)
     if expected.mean_accuracy:
         low, high = expected.mean_accuracy
         lines.append(f"accuracy   {low:.1%} to {high:.1%} mean over {', '.join(benchmark.protocols)}")

@@ -5,7 +5,7 @@ compared is when a sample stops, not how fast a network is. ``python -m bench.sp
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -133,6 +133,4 @@ def _tasks() -> dict[str, tuple]:
 
 
 def _settings() -> Vec2FaceGenerator:
-    generator = load_benchmark("smoke").generator
-    assert isinstance(generator, Vec2FaceGenerator)
-    return generator
+    return cast(Vec2FaceGenerator, load_benchmark("smoke").generator)
