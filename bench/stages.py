@@ -22,7 +22,7 @@ from bench.files import read_json, sha256, write_json
 from bench.inputs import find_protocol, is_rendered
 from bench.runtime import environment, git_state, process_rank
 
-STAGE_VERSIONS = {"generate": 1, "train": 1, "evaluate": 2, "train_generator": 1, "audit": 1}
+STAGE_VERSIONS = {"generate": 1, "train": 1, "evaluate": 2, "train_generator": 2, "audit": 1}
 _LATEST_KEYS = {"generate": "dataset", "train": "model", "evaluate": "result"}
 
 

@@ -22,6 +22,7 @@ from generate.losses import Reconstruction, Terms
 from generate.recipes import GeneratorRecipe
 from generate.train_data import Batch
 from generate.vec2face import Architecture, Vec2Face, token_masks
+from generate.vec2face_decoder import ImageDecoder
 from generate.weights import read_weights
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -54,9 +55,18 @@ def build_generator(recipe: GeneratorRecipe) -> Vec2Face:
             nn.init.zeros_(module.bias)
     nn.init.normal_(generator.decoder_pos_embed_learned, std=recipe.initial_positions)
     nn.init.normal_(generator.token_emb.position_embeddings.weight, std=recipe.initial_positions)
+    _level_pixels(generator.im_decoder)
     for unused in (generator.center_token, generator.patch_embed):  # in the released state dict, without a use
         unused.requires_grad_(False)
     return generator
+
+
+def _level_pixels(decoder: ImageDecoder) -> None:
+    """Start with equal pixels per place, or training begins, and may end, with a grid of them (arXiv 1707.02937)."""
+    pixels = decoder.pixels_per_place**2
+    with torch.no_grad():
+        for weight in decoder.conv_out.parameters():
+            weight.copy_(weight[::pixels].repeat_interleave(pixels, dim=0))
 
 
 def lr_at(step: int, *, steps_per_epoch: int, recipe: GeneratorRecipe) -> float:
