@@ -18,9 +18,20 @@ from bench.names import nearest
 BENCHMARKS_PATH = Path(__file__).parent.parent / "benchmarks.yaml"
 ASSETS_PATH = Path(__file__).parent.parent / "generate" / "assets"
 """Networks that the suite ships: see generate/assets.py."""
+_SHIPPED = "assets/"
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(gt=0)]
+
+
+def is_shipped(name: str) -> bool:
+    """Whether a weight file comes with the suite: its name starts with ``assets/``."""
+    return name.startswith(_SHIPPED)
+
+
+def weight_path(name: str, weights: Path) -> Path:
+    """Where a weight file of some settings lies: shipped, or in the folder ``weights``."""
+    return ASSETS_PATH / name.removeprefix(_SHIPPED) if is_shipped(name) else weights / name
 
 
 class Settings(BaseModel):
@@ -39,7 +50,7 @@ class Perturbation(Settings):
     directions: str | None = Field(
         None,
         exclude_if=lambda name: name is None,
-        description=".npy under WEIGHTS: noise lies as images of one identity differ; null: isotropic, as published",
+        description=".npy: noise lies as images of one identity differ; null: isotropic, as published",
     )
 
     @model_validator(mode="after")
@@ -62,7 +73,7 @@ class AttributeTargets(Settings):
 
 
 class ImageFilters(Settings):
-    """Which generated images are dropped, and counted; null switches a filter off."""
+    """Which generated images are dropped, and counted; null switches a filter off. Files lie as weights do."""
 
     min_identity_cosine: float | None = Field(None, ge=-1, le=1, description="of an image to its identity vector")
     min_quality: float | None = Field(None, ge=0, description="MagFace feature norm")
@@ -70,6 +81,20 @@ class ImageFilters(Settings):
     near_duplicate_bits: int | None = Field(
         None, ge=0, le=64, description="difference hashes (64 bits) as near as this"
     )
+    known_centers: str | None = Field(
+        None,
+        exclude_if=lambda name: name is None,
+        description=".npy of identity centres of people that the generator was trained on",
+    )
+    max_known_cosine: float | None = Field(
+        None, ge=-1, le=1, exclude_if=lambda cosine: cosine is None, description="of an image to the nearest of them"
+    )
+
+    @model_validator(mode="after")
+    def _known_together(self) -> "ImageFilters":
+        if (self.known_centers is None) != (self.max_known_cosine is None):
+            raise ValueError("known_centers and max_known_cosine go together; give both or neither")
+        return self
 
 
 class GeneratorSettings(Settings):
@@ -85,17 +110,12 @@ class Vec2FaceGenerator(GeneratorSettings):
     """Faces from the Vec2Face generator, or the published dataset of the same size."""
 
     kind: Literal["vec2face"]
-    shipped: bool = Field(
-        False, exclude_if=lambda on: not on, description="the files lie in generate/assets, not in WEIGHTS"
-    )
     source: Literal["generate", "hub"] = Field("generate", description="hub: download the published dataset instead")
     revision: str = Field("main", description="commit, tag or branch of the authors' repository on the Hub")
     num_identities: Count
     images_per_identity: Count = 50
     identities: Literal["gaussian", "pca", "file"] = Field("gaussian", description="where identity vectors come from")
-    centers: str | None = Field(
-        None, description=".npy of identity centres under WEIGHTS, for pca and file; see generate centers"
-    )
+    centers: str | None = Field(None, description=".npy of identity centres, for pca and file; see generate centers")
     max_cosine: float = Field(0.3, gt=-1, lt=1, description="identity vectors more alike than this are dropped")
     spare_share: float = Field(
         0.05, ge=0, exclude_if=lambda share: share == 0.05, description="candidates beyond num_identities, as a share"
@@ -104,7 +124,9 @@ class Vec2FaceGenerator(GeneratorSettings):
     attributes: AttributeTargets = AttributeTargets()
     filters: ImageFilters = ImageFilters()
     precision: Literal["float32", "bf16"] = Field("float32", description="type of the generator's weights")
-    generator_weights: str = "vec2face_generator.pth"
+    generator_weights: str = Field(
+        "vec2face_generator.pth", description="under WEIGHTS, like all files; names in assets/ come with the suite"
+    )
     identity_weights: str = "arcface-r100-glint360k.pth"
     quality_weights: str = "magface-r100-glint360k.pth"
     pose_weights: str = "6DRepNet_300W_LP_AFLW2000.pth"
@@ -121,11 +143,8 @@ class Vec2FaceGenerator(GeneratorSettings):
         if self.attributes.pose_share > 0:
             files.append(self.pose_weights)
         files = list(dict.fromkeys(files))  # one network may play two parts
-        return files + [name for name in (self.centers, self.perturbation.directions) if name]
-
-    def weights_folder(self, weights: Path) -> Path:
-        """Folder of the weight files: the shipped one, or that of downloaded weights."""
-        return ASSETS_PATH if self.shipped else weights
+        arrays = (self.centers, self.perturbation.directions, self.filters.known_centers)
+        return files + list(dict.fromkeys(name for name in arrays if name))
 
 
 class RenderGenerator(GeneratorSettings):

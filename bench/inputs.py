@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.config import ASSETS_PATH, Benchmark, FilesGenerator, Vec2FaceGenerator
+from bench.config import Benchmark, FilesGenerator, is_shipped, weight_path
 from bench.hub import HubFile
 
 RENDERED_PREFIX = "render_"
@@ -12,6 +12,10 @@ TEST_SETS_ON_THE_HUB = {
     for name in ("lfw", "cfp_fp", "cfp_ff", "agedb_30", "calfw", "cplfw")
 }
 """Verification sets that ``python -m evaluate fetch`` downloads; where the others are, evaluate/registry.py says."""
+
+
+_PREPARED = ("centers.npy", "deviations.npy")
+"""What ``python -m generate prepare`` writes beside a training set."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +60,22 @@ def missing_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> l
     if isinstance(generator, FilesGenerator) and not Path(generator.path).exists():
         missing.append(MissingInput("face dataset", Path(generator.path), "its publisher; see generator.path"))
     for file in generator.weight_files:
-        shipped = isinstance(generator, Vec2FaceGenerator) and generator.shipped
-        path = ASSETS_PATH / file if shipped else weights / file
+        path = weight_path(file, weights)
         if not path.exists():
-            hub_file = f"Hub model BooBooWu/Vec2Face, file weights/{file}: python -m generate fetch"
-            source = "make assets" if shipped else hub_file
-            missing.append(MissingInput(path.name, path, source))
+            missing.append(MissingInput(path.name, path, _source_of_weights(file)))
     for name in benchmark.protocols:
         if not is_rendered(name) and find_protocol(name, test_sets) is None:
             on_hub = TEST_SETS_ON_THE_HUB.get(name)
             source = f"{on_hub.page}: python -m evaluate fetch {name}" if on_hub else "its publisher"
             missing.append(MissingInput(name, test_sets / f"{name}.bin", source))
     return missing
+
+
+def _source_of_weights(file: str) -> str:
+    if is_shipped(file):
+        return "the repository, or make assets"
+    if Path(file).name in _PREPARED:
+        return f"python -m generate prepare --out WEIGHTS/{Path(file).parent}, of the faces that it was trained on"
+    if file == "mobilefacenet_y1.onnx":
+        return "insightface's model zoo (MobileFaceNet, MS1M, ArcFace), as ONNX"
+    return f"Hub model BooBooWu/Vec2Face, file weights/{file}: python -m generate fetch"

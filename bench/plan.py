@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from bench.config import Benchmark, FilesGenerator, RenderGenerator, Vec2FaceGenerator
+from bench.config import Benchmark, FilesGenerator, RenderGenerator, Vec2FaceGenerator, is_shipped
 from bench.inputs import MissingInput
 from bench.stages import Stages, read_latest
 
@@ -55,7 +55,11 @@ def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
     generate_hours = num_images / expected.generate_images_per_second / 3600
     train_hours = num_seen / expected.train_images_per_second / 3600
     generating = []
-    if isinstance(generator, Vec2FaceGenerator) and generator.source == "generate" and not generator.shipped:
+    if (
+        isinstance(generator, Vec2FaceGenerator)
+        and generator.source == "generate"
+        and not is_shipped(generator.generator_weights)
+    ):
         gigabytes = generation_memory_bytes(generator) / 1e9
         generating = [f"           generating: {gigabytes:.1f} GB per process on a CPU, on a GPU mostly of its own"]
     lines = [

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cards import CARD_NAMES, AuditCard, Card, DatasetCard, GeneratorCard, ModelCard, ResultCard, flatten
-from bench.config import ASSETS_PATH, Benchmark, FilesGenerator, Settings, Vec2FaceGenerator
+from bench.config import Benchmark, FilesGenerator, Settings, is_shipped, weight_path
 from bench.errors import InputError
 from bench.files import read_json, sha256, write_json
 from bench.inputs import find_protocol, is_rendered
@@ -103,8 +103,8 @@ def plan_stages(benchmark: Benchmark, *, seed: int, runs: Path, test_sets: Path)
     generator = benchmark.generator.model_dump(mode="json")
     if isinstance(benchmark.generator, FilesGenerator):
         generator["state"] = file_state(Path(benchmark.generator.path))
-    if isinstance(benchmark.generator, Vec2FaceGenerator) and benchmark.generator.shipped:
-        paths = {name: ASSETS_PATH / name for name in benchmark.generator.weight_files}
+    if shipped := [name for name in benchmark.generator.weight_files if is_shipped(name)]:
+        paths = {name: weight_path(name, Path()) for name in shipped}
         generator["sha256"] = {name: sha256(path) if path.exists() else "missing" for name, path in paths.items()}
     dataset_inputs = {"version": STAGE_VERSIONS["generate"], "seed": seed, "generator": generator}
     generate = _stage("generate", root / "faces", DatasetCard, dataset_inputs)

@@ -5,13 +5,14 @@ compared is when a sample stops, not how fast a network is. ``python -m bench.sp
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from bench.config import ASSETS_PATH, Vec2FaceGenerator, load_benchmark
+from bench.config import Vec2FaceGenerator, load_benchmark, weight_path
 from generate.attrop import PRESETS, Goal, Jobs, Preset, optimise
 from generate.hsface import load_networks
 from generate.identities import sample_identities
@@ -104,9 +105,10 @@ def _per_accepted(num_accepted: int, total: int) -> float | None:
 def _tasks() -> dict[str, tuple]:
     """Name -> generator, identity estimator, goals, jobs: settings and first vectors of the benchmark smoke."""
     settings = _settings()
-    networks = load_networks(settings.model_copy(update={"precision": "float32"}), ASSETS_PATH)
+    networks = load_networks(settings.model_copy(update={"precision": "float32"}), Path())
     dim = networks.generator.architecture.feature_dim
-    centers, directions = (ASSETS_PATH / str(name) for name in (settings.centers, settings.perturbation.directions))
+    names = (settings.centers, settings.perturbation.directions)
+    centers, directions = (weight_path(str(name), Path()) for name in names)
     vectors = sample_identities(NUM_IMAGES, 0, kind=settings.identities, centers=centers, feature_dim=dim)
     sigma, noise_of = np.full(1, POSE_SIGMA, np.float32), np.load(directions).astype(np.float32)
     moved = np.concatenate(

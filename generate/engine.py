@@ -219,6 +219,7 @@ class _Run:
         rows = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
         posed = np.isfinite(rows["target_yaw"])
         made = _Made(rows)
+        known = read_vectors(plan.known_centers, vectors.shape[1]) if plan.known_centers else None
         with ThreadPoolExecutor(_ENCODERS) as pool:
             for chosen, batch_size, max_steps in (
                 (np.flatnonzero(~posed), plan.batch_size, 0),
@@ -227,6 +228,9 @@ class _Run:
                 if len(chosen):
                     jobs = image_jobs(plan, rows, chosen, with_yaw=self._networks.yaw is not None)
                     out = self._optimise(jobs, batch_size=batch_size, max_steps=max_steps)
+                    if known is not None:
+                        cosines, _ = nearest_centers(out.features, known, device=self._networks.device)
+                        made.records["known_cosine"][chosen] = cosines
                     made.add(chosen, out, [pool.submit(encode_jpeg, image, plan.jpeg_quality) for image in out.images])
             dropped: list[str] = []
             for n in identities:
@@ -236,6 +240,7 @@ class _Run:
                     plan.filters,
                     identity_cosine=made.records["identity_cosine"][rows_of],
                     quality=made.records["quality"][rows_of],
+                    known_cosine=made.records["known_cosine"][rows_of],
                 )
             encoded = [future.result() for future in made.encoded]
         shards.write_images(self.image_shards[index], made.records, dropped, encoded)
@@ -293,7 +298,8 @@ class _Made:
         num = len(rows["identity_id"])
         names = ("identity_id", "candidate", "image", "sigma", "target_yaw")
         self.records: dict[str, NDArray] = {name: rows[name] for name in names}
-        self.records |= {name: np.full(num, np.nan, np.float32) for name in ("identity_cosine", "quality", "yaw")}
+        seen = ("identity_cosine", "quality", "yaw", "known_cosine")
+        self.records |= {name: np.full(num, np.nan, np.float32) for name in seen}
         self.records |= {"steps": np.zeros(num, np.int32), "accepted": np.zeros(num, bool)}
         self.images = np.zeros((num, 112, 112, 3), np.uint8)
         self.encoded: list[Any] = [None] * num

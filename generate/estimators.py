@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from bench.errors import InputError
-from fr_train.checkpoint import load_backbone
 from generate.attrop import Estimator
+from generate.identity_network import load_features, load_onnx
 from generate.weights import load_checked, read_weights
 from generate.yaw_network import load_yaw_network
 
@@ -89,21 +89,21 @@ class SixDRepNet(nn.Module):
 
 
 def identity_estimator(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:
-    """Images -> un-normalised identity features (B, D), by an IResNet's weights.
+    """Images -> un-normalised identity features (B, D), by an IResNet's weights or an ONNX file.
 
     Raises:
-        InputError: If the file is missing or no IResNet.
+        InputError: If the file is missing or neither.
     """
-    return _ready(load_backbone(path), device)
+    return _ready(load_features(path), device)
 
 
 def quality_estimator(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:
-    """Images -> quality (B,), by a MagFace IResNet's weights.
+    """Images -> quality (B,), by the weights of a MagFace IResNet, or another network whose norm tells quality.
 
     Raises:
-        InputError: If the file is missing or no IResNet.
+        InputError: If the file is missing or neither an IResNet nor an ONNX file.
     """
-    return _ready(FeatureNorm(load_backbone(path)), device)
+    return _ready(FeatureNorm(load_features(path)), device)
 
 
 def yaw_estimator(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:
@@ -132,11 +132,7 @@ def load_estimator(path: str | Path, device: str | torch.device = "cpu") -> Esti
     if not path.is_file():
         raise InputError(f"estimator {path} does not exist; give a TorchScript .pt or an .onnx file")
     if path.suffix == ".onnx":
-        try:
-            from onnx2torch import convert
-        except ImportError:
-            raise InputError(f"estimator {path} needs onnx2torch; run pip install onnx2torch") from None
-        return _ready(convert(str(path)), device)
+        return _ready(load_onnx(path), device)
     try:
         return _ready(torch.jit.load(path, map_location="cpu"), device)
     except RuntimeError as error:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 KEPT = ""
-REASONS = ("identity", "quality", "exact duplicate", "near duplicate")
+REASONS = ("identity", "quality", "known", "exact duplicate", "near duplicate")
 _HASH_SIDE = 8
 
 
@@ -25,6 +25,8 @@ class Filters:
     exact_duplicates: bool = True
     near_duplicate_bits: int | None = None
     """Difference hashes (64 bits) that differ in at most so many bits are duplicates."""
+    max_known_cosine: float | None = None
+    """Cosine to the nearest identity that the generator was trained on, in [-1, 1]."""
 
 
 def drop_reasons(
@@ -33,6 +35,7 @@ def drop_reasons(
     *,
     identity_cosine: NDArray[np.float32],
     quality: NDArray[np.float32],
+    known_cosine: NDArray[np.float32],
 ) -> list[str]:
     """Why each image of one identity is dropped; "" where it is kept. Of duplicates the first is kept.
 
@@ -41,6 +44,7 @@ def drop_reasons(
         filters: What to drop.
         identity_cosine: Cosine to the identity, shape (N,); NaN (not measured) passes.
         quality: Quality, shape (N,); NaN passes.
+        known_cosine: Cosine to the nearest identity that was trained on, shape (N,); NaN passes.
     """
     hashes = difference_hash(images)
     seen: set[bytes] = set()
@@ -53,6 +57,8 @@ def drop_reasons(
             reason = "identity"
         elif filters.min_quality is not None and quality[index] < filters.min_quality:
             reason = "quality"
+        elif filters.max_known_cosine is not None and known_cosine[index] > filters.max_known_cosine:
+            reason = "known"
         elif filters.exact_duplicates and content in seen:
             reason = "exact duplicate"
         elif filters.near_duplicate_bits is not None and any(

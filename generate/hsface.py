@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from bench.config import Vec2FaceGenerator
+from bench.config import Vec2FaceGenerator, weight_path
 from bench.datasets import sample_grid, write_grid
 from bench.errors import InputError
 from bench.files import sha256
@@ -34,24 +34,26 @@ def make_plan(settings: Vec2FaceGenerator, *, seed: int, weights: Path, digests:
         weights: Folder of weights, where ``centers`` lies too.
         digests: SHA-256 per weight file, see ``weight_digests``.
     """
-    targets = settings.attributes
+    targets, filters = settings.attributes, settings.filters
+    place = lambda name: str(weight_path(name, weights)) if name else None  # noqa: E731
     return Plan(
         num_identities=settings.num_identities,
         images_per_identity=settings.images_per_identity,
         seed=seed,
         identities=settings.identities,
-        centers=str(weights / settings.centers) if settings.centers else None,
+        centers=place(settings.centers),
         max_cosine=settings.max_cosine,
         spare_share=settings.spare_share,
         sigmas=settings.perturbation.sigmas,
         shares=settings.perturbation.shares,
-        directions=str(weights / settings.perturbation.directions) if settings.perturbation.directions else None,
+        directions=place(settings.perturbation.directions),
         preset=targets.preset,
         quality=targets.quality,
         max_steps=targets.max_steps,
         pose_share=targets.pose_share,
         yaw_degrees=targets.yaw_degrees,
-        filters=Filters(**settings.filters.model_dump()),
+        filters=Filters(**filters.model_dump(exclude={"known_centers"})),
+        known_centers=place(filters.known_centers),
         identities_per_shard=settings.identities_per_shard,
         batch_size=settings.batch_size,
         jpeg_quality=settings.jpeg_quality,
@@ -65,12 +67,13 @@ def weight_digests(settings: Vec2FaceGenerator, weights: Path) -> dict[str, str]
     Raises:
         InputError: If one is missing (says how to get it), or was changed since it was fetched.
     """
-    for name in settings.weight_files:
-        if not (weights / name).is_file():
-            raise InputError(f"{weights / name} is missing; run python -m generate fetch, or put it there by hand")
-    digests = {name: sha256(weights / name) for name in settings.weight_files}
+    paths = {name: weight_path(name, weights) for name in settings.weight_files}
+    for path in paths.values():
+        if not path.is_file():
+            raise InputError(f"{path} is missing; run python -m generate fetch, or put it there by hand")
+    digests = {name: sha256(path) for name, path in paths.items()}
     for name, digest in digests.items():
-        check_fetched(weights / name, digest)
+        check_fetched(paths[name], digest)
     return digests
 
 
@@ -86,11 +89,12 @@ def load_networks(settings: Vec2FaceGenerator, weights: Path, *, device: str = "
         InputError: If a file is missing or holds other weights.
     """
     with_yaw = settings.attributes.pose_share > 0
+    place = lambda name: weight_path(name, weights)  # noqa: E731
     return Networks(
-        generator=load_generator(weights / settings.generator_weights, device=device, dtype=_TYPES[settings.precision]),
-        identity=identity_estimator(weights / settings.identity_weights, device),
-        quality=quality_estimator(weights / settings.quality_weights, device),
-        yaw=yaw_estimator(weights / settings.pose_weights, device) if with_yaw else None,
+        generator=load_generator(place(settings.generator_weights), device=device, dtype=_TYPES[settings.precision]),
+        identity=identity_estimator(place(settings.identity_weights), device),
+        quality=quality_estimator(place(settings.quality_weights), device),
+        yaw=yaw_estimator(place(settings.pose_weights), device) if with_yaw else None,
         device=device,
     )
 
@@ -151,7 +155,6 @@ def make_dataset(
     """
     if settings.source == "hub":
         return _published(directory, settings, weights) if rank == 0 else None
-    weights = settings.weights_folder(weights)
     digests = weight_digests(settings, weights)
     plan = make_plan(settings, seed=seed, weights=weights, digests=digests)
     networks = load_networks(settings, weights, device=device)
@@ -159,7 +162,7 @@ def make_dataset(
     if statistics is None:
         return None
     if settings.precision != "float32":
-        path = weights / settings.generator_weights
+        path = weight_path(settings.generator_weights, weights)
         statistics["bf16_deviation"] = measure_deviation(networks, path, seed=seed)
     return {
         "path": "faces.lmdb",

@@ -110,12 +110,25 @@ def load_identity_network(path: str | Path, device: str | torch.device = "cpu") 
     Raises:
         InputError: If the file is missing or broken, or onnx2torch is not installed for an ONNX file.
     """
+    return IdentityNetwork(load_features(path)).to(device)
+
+
+def load_features(path: str | Path) -> nn.Module:
+    """The network alone, images in [-1, 1] to un-normalised features: an IResNet, or an ONNX file.
+
+    Raises:
+        InputError: See ``load_identity_network``.
+    """
     path = Path(path)
-    network = _load_onnx(path) if path.suffix == ".onnx" and path.exists() else load_backbone(path)
-    return IdentityNetwork(network).to(device)
+    return load_onnx(path) if path.suffix == ".onnx" and path.exists() else load_backbone(path)
 
 
-def _load_onnx(path: Path) -> nn.Module:
+def load_onnx(path: Path) -> nn.Module:
+    """A differentiable module of an ONNX file that takes images in [-1, 1] (or scales them to 0..255 for it).
+
+    Raises:
+        InputError: If a package is not installed, or the file cannot be read.
+    """
     try:
         import onnx
         from onnx2torch import convert

@@ -54,6 +54,8 @@ class Plan:
     pose_sigma: float = 0.7
     yaw_degrees: tuple[float, ...] = (60.0, 85.0)
     filters: Filters = field(default_factory=Filters)
+    known_centers: str | None = None
+    """``.npy`` of the centres of identities that the generator was trained on, for ``filters.max_known_cosine``."""
     identities_per_shard: int = 64
     batch_size: int = 64
     jpeg_quality: int = 95
@@ -63,7 +65,7 @@ class Plan:
     @property
     def fingerprint(self) -> str:
         """Hash of the plan. Folders of arrays are left out: what the files hold is among the weights' digests."""
-        arrays = {"centers": self.centers, "directions": self.directions}
+        arrays = {"centers": self.centers, "directions": self.directions, "known_centers": self.known_centers}
         values = asdict(self) | {name: Path(path).name if path else None for name, path in arrays.items()}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 

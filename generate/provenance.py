@@ -6,9 +6,10 @@ by the publishers; of a file that is not released nothing is known, and that is 
 
 from pathlib import Path
 
-from bench.config import Vec2FaceGenerator
+from bench.config import Vec2FaceGenerator, is_shipped, weight_path
 from bench.files import read_json
 from bench.hub import fetched_from
+from generate.prepare import PREPARED_NAME
 
 _UNKNOWN = ("not stated: not a released file", "not stated")
 _GLINT = "Glint360K: real photos of some 360,000 people"
@@ -21,6 +22,7 @@ _RELEASED = {
     "arcface-r100-glint360k.pth": (_GLINT, _RESEARCH),
     "magface-r100-glint360k.pth": (_GLINT, _RESEARCH),
     "6DRepNet_300W_LP_AFLW2000.pth": ("300W-LP and AFLW2000: real photos, rotated synthetically", _RESEARCH),
+    "mobilefacenet_y1.onnx": ("MS1M: real photos of some 85,000 people", _RESEARCH),
     "center_feature_examples.npy": ("identity vectors of HSFace10K; their sampling is not stated", _RESEARCH),
 }
 """File name -> training data and licence. Sources: README and model card of BooBooWu/Vec2Face; README here."""
@@ -47,21 +49,30 @@ def weight_provenance(
         settings.centers: "identity centres",
         settings.perturbation.directions: "directions of noise",
     }
+    if settings.filters.known_centers is not None:
+        roles.setdefault(settings.filters.known_centers, "people trained on")
     described: dict[str, dict[str, str | None]] = {}
     for name, digest in digests.items():
-        card = (weights / name).with_suffix(".json") if settings.shipped else None
-        if card is not None and card.exists():
-            shipped = read_json(card)
-            described[name] = {"role": roles[name], "sha256": digest, "source": "generate/assets"} | {
-                field: shipped[field] for field in ("trained_on", "licence")
-            }
-            continue
-        trained_on, licence = _RELEASED.get(Path(name).name, _UNKNOWN)
+        path = weight_path(name, weights)
+        trained_on, licence, source = _origin(path, digest, shipped=is_shipped(name))
         described[name] = {
             "role": roles[name],
             "sha256": digest,
             "trained_on": trained_on,
             "licence": licence,
-            "source": fetched_from(weights / name, digest),
+            "source": source,
         }
     return described
+
+
+def _origin(path: Path, digest: str, *, shipped: bool) -> tuple[str, str, str | None]:
+    """Training data, licence and source of a file: by its card, by the training set beside it, or as released."""
+    if shipped and (card := path.with_suffix(".json")).exists():
+        made = read_json(card)
+        return made["trained_on"], made["licence"], "generate/assets"
+    if (prepared := path.with_name(PREPARED_NAME)).exists():
+        made = read_json(prepared)
+        faces = f"{made['num_images']} faces of {made['num_identities']} identities of {made['source']}"
+        return faces, "the terms of these faces", "python -m generate prepare"
+    trained_on, licence = _RELEASED.get(path.name, _UNKNOWN)
+    return trained_on, licence, fetched_from(path, digest)

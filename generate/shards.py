@@ -37,6 +37,7 @@ RECORD = pa.schema(
         ("identity_cosine", pa.float32()),
         ("quality", pa.float32()),
         ("yaw", pa.float32()),
+        ("known_cosine", pa.float32()),
         ("accepted", pa.bool_()),
     ]
 )
@@ -187,7 +188,7 @@ class _Totals:
         self._counts["posed"] += int(posed.sum())
         self._sums["posed_accepted"] += int(records["accepted"].to_numpy()[posed].sum())
         self._sums["posed_steps"] += int(records["steps"].to_numpy()[posed].sum())
-        measured = {name: records[name].to_numpy() for name in ("identity_cosine", "quality")}
+        measured = {name: records[name].to_numpy() for name in ("identity_cosine", "quality", "known_cosine")}
         measured["attribute_yaw_miss"] = np.abs(records["yaw"].to_numpy() - records["target_yaw"].to_numpy())
         for name, values in measured.items():
             values = values[np.isfinite(values)]
@@ -204,6 +205,6 @@ class _Totals:
             "consistent_share": self._sums["consistent"] / judged if judged else None,
             **{
                 f"{name}_mean": self._sums[name] / self._counts[name] if self._counts[name] else None
-                for name in ("attribute_yaw_miss", "identity_cosine", "quality")
+                for name in ("attribute_yaw_miss", "identity_cosine", "quality", "known_cosine")
             },
         }

@@ -87,25 +87,24 @@ def test_from_nothing_to_a_dataset_of_the_shipped_networks(workshop, tmp_path, m
 
     settings = Vec2FaceGenerator(
         kind="vec2face",
-        shipped=True,
         num_identities=3,
         images_per_identity=4,
         identities="pca",
-        centers="centers.npy",
+        centers="assets/centers.npy",
         max_cosine=0.9999,
-        perturbation={"sigmas": [0.5], "shares": [1], "directions": "deviations.npy"},
+        perturbation={"sigmas": [0.5], "shares": [1], "directions": "assets/deviations.npy"},
         attributes={"pose_share": 0.25, "yaw_degrees": [30], "max_steps": 1, "quality": 1},
-        generator_weights="generator.safetensors",
-        identity_weights="identity.safetensors",
-        quality_weights="identity.safetensors",
-        pose_weights="yaw.safetensors",
+        generator_weights="assets/generator.safetensors",
+        identity_weights="assets/identity.safetensors",
+        quality_weights="assets/identity.safetensors",
+        pose_weights="assets/yaw.safetensors",
         batch_size=4,
     )
     monkeypatch.setattr("bench.config.ASSETS_PATH", tmp_path / "assets")
     made = make_dataset(tmp_path / "faces", settings, seed=0, weights=tmp_path / "none", device="cpu")
     assert made["num_images"] == 12
     described = made["statistics"]["weights"]
-    assert set(described) == set(NAMES)
+    assert set(described) == {f"assets/{name}" for name in NAMES}
     assert all(entry["licence"] == "MIT" for entry in described.values())
     centers = np.load(tmp_path / "assets" / "centers.npy")
     assert centers.dtype == np.float16 and centers.shape == (20, 16)

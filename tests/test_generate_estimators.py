@@ -96,10 +96,10 @@ def test_estimator_files_that_do_not_load_say_why(tmp_path, monkeypatch):
 
     def without_onnx2torch(name, *args, **kwargs):
         if name == "onnx2torch":
-            raise ImportError
+            raise ImportError(name=name)
         return real_import(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without_onnx2torch)
     (tmp_path / "a.onnx").write_bytes(b"no")
-    with pytest.raises(InputError, match="pip install onnx2torch"):
+    with pytest.raises(InputError, match=r"a\.onnx needs onnx2torch; run"):
         load_estimator(tmp_path / "a.onnx")

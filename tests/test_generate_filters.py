@@ -8,13 +8,14 @@ def make_images(num, seed=0):
     return np.kron(coarse, np.ones((1, 14, 12, 1))).astype(np.uint8)
 
 
-def reasons(images, filters, cosine=None, quality=None):
+def reasons(images, filters, cosine=None, quality=None, known=None):
     ones = np.ones(len(images), np.float32)
     return drop_reasons(
         images,
         filters,
         identity_cosine=ones if cosine is None else cosine,
         quality=ones if quality is None else quality,
+        known_cosine=np.full(len(images), np.nan, np.float32) if known is None else known,
     )
 
 
@@ -29,6 +30,12 @@ def test_the_first_reason_counts_and_the_first_duplicate_stays():
     quality = np.array([1, 30, 10, 30, 30], np.float32)
     filters = Filters(min_identity_cosine=0.5, min_quality=20)
     assert reasons(images, filters, cosine, quality) == ["identity", "", "quality", "identity", "exact duplicate"]
+
+
+def test_an_image_too_near_to_a_person_of_the_training_set_is_dropped():
+    known = np.array([0.7, 0.5, np.nan], np.float32)
+    assert reasons(make_images(3), Filters(max_known_cosine=0.6), known=known) == ["known", "", ""]
+    assert reasons(make_images(3), Filters(), known=known) == ["", "", ""]
 
 
 def test_a_dropped_image_does_not_make_its_twin_a_duplicate():

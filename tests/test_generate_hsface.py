@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from local_hub import COMMIT
@@ -6,11 +7,12 @@ from local_hub import COMMIT
 from bench.config import Backbone, ImageFilters, Vec2FaceGenerator, load_benchmarks
 from bench.errors import InputError
 from bench.faces import encode_jpeg
-from bench.files import sha256
+from bench.files import sha256, write_json
 from bench.hub import HubFile, fetch
 from bench.records import FaceWriter, open_faces
 from fr_train.backbone import build_backbone
 from fr_train.checkpoint import save_backbone
+from generate.estimators import identity_estimator
 from generate.hsface import make_dataset, make_plan, weight_digests
 from generate.provenance import weight_provenance
 from generate.vec2face import Architecture, Vec2Face, save_generator
@@ -84,6 +86,30 @@ def test_settings_reach_the_filters(weights):
     assert (plan.filters.min_identity_cosine, plan.filters.near_duplicate_bits) == (0.5, 3)
     sized = settings.model_copy(update={"identities_per_shard": 7})
     assert make_plan(sized, seed=0, weights=weights, digests={}).identities_per_shard == 7
+
+
+def test_images_of_people_who_were_trained_on_are_dropped_and_counted(weights, tmp_path):
+    plain = make_dataset(tmp_path / "plain", SETTINGS, seed=0, weights=weights, device="cpu")
+    network = identity_estimator(weights / "identity.safetensors")
+    faces = open_faces(tmp_path / "plain" / "faces.lmdb")
+    seen = torch.from_numpy(np.stack([faces.image(index) for index in range(len(faces))]))
+    with torch.no_grad():
+        features = network(seen.permute(0, 3, 1, 2).float() / 127.5 - 1).numpy()
+    (weights / "known").mkdir()
+    np.save(weights / "known" / "centers.npy", 4 * features[:1] / np.linalg.norm(features[:1]))
+    write_json(weights / "known" / "prepared.json", {"num_images": 9, "num_identities": 4, "source": "people"})
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    threshold = float(np.sort(unit @ unit[0])[-4:-2].mean())  # the three nearest are dropped, the image itself first
+    filters = ImageFilters(known_centers="known/centers.npy", max_known_cosine=threshold)
+    settings = SETTINGS.model_copy(update={"filters": filters})
+    made = make_dataset(tmp_path / "faces", settings, seed=0, weights=weights, device="cpu")
+    assert made["statistics"]["dropped"]["known"] == plain["num_images"] - made["num_images"] == 3
+    cosines = pd.read_parquet(tmp_path / "faces" / "faces.parquet")["known_cosine"]
+    assert cosines.max() <= threshold and np.isfinite(cosines).all()
+    described = made["statistics"]["weights"]["known/centers.npy"]
+    assert described["role"] == "people trained on" and "4 identities of people" in described["trained_on"]
+    with pytest.raises(ValueError, match="known_centers and max_known_cosine go together"):
+        ImageFilters(max_known_cosine=0.5)
 
 
 def test_a_published_dataset_takes_the_place_of_generating(hub, tmp_path):
