@@ -21,6 +21,8 @@ VGG_NAME = "vgg16-397923af.pth"
 """torchvision's VGG-16 on ImageNet, on which LPIPS is built; put it into WEIGHTS, or let torch.hub have it."""
 IDENTITY_MAPS = "identity network"
 LPIPS = "LPIPS (VGG)"
+_MAX_SHIFT, _COARSE_SHARE = 2, 0.5
+"""Pixels, and share of the views at half their resolution."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Terms:
         device: torch.device,
         with_ssim: bool,
         judged_share: float = 1.0,
+        judged_views: bool = False,
     ) -> None:
         """Load what the terms need.
 
@@ -56,12 +59,13 @@ class Terms:
             with_ssim: Whether SSIM counts at all.
             judged_share: Share of a batch, its first faces, for which the perceptual and the identity term are
                 computed: these networks cost more than a small generator.
+            judged_views: Whether they see faces shifted and blurred, see ``same_view``.
 
         Raises:
             InputError: If a package is not installed.
         """
         self.identity = identity
-        self.judged_share = judged_share
+        self.judged_share, self.judged_views = judged_share, judged_views
         self.lpips = load_lpips(weights, device)
         self.ssim: Callable[[Tensor, Tensor], Tensor] | None = _load_ssim() if with_ssim else None
 
@@ -83,25 +87,50 @@ class Terms:
         """
         terms: dict[str, Tensor] = {}
         on_maps = weights["perceptual"] > 0 and self.lpips is None
-        judged = slice(max(1, round(self.judged_share * len(faces))))
+        num_judged = max(1, round(self.judged_share * len(faces)))
+        shown, originals = made.images[:num_judged], faces[:num_judged]
+        if self.judged_views:
+            shown, originals = same_view(shown, originals)
         if weights["pixel"] > 0:
             terms["pixel"] = F.mse_loss(made.images, faces)
         if weights["perceptual"] > 0 and self.lpips is not None:
-            terms["perceptual"] = self.lpips(made.images[judged], faces[judged]).float().mean()
+            terms["perceptual"] = self.lpips(shown, originals).float().mean()
         if weights["ssim"] > 0 and self.ssim is not None:
             with torch.autocast(faces.device.type, enabled=False):
                 terms["ssim"] = 1 - self.ssim((made.images + 1) / 2, (faces + 1) / 2)
         if weights["token"] > 0:
             terms["token"] = F.mse_loss(made.tokens.float(), made.target_tokens.float())
         if weights["identity"] > 0 or on_maps:
-            again, maps = self.identity.with_maps(made.images[judged])
+            again, maps = self.identity.with_maps(shown)
             if weights["identity"] > 0:
-                terms["identity"] = (1 - F.cosine_similarity(again.float(), features[judged])).mean()
+                terms["identity"] = (1 - F.cosine_similarity(again.float(), features[:num_judged])).mean()
             if on_maps:
                 with torch.no_grad():
-                    _, real_maps = self.identity.with_maps(faces[judged])
+                    _, real_maps = self.identity.with_maps(originals)
                 terms["perceptual"] = map_distance(maps, real_maps)
         return terms
+
+
+def same_view(*images: Tensor) -> list[Tensor]:
+    """Images, all shifted by the same few pixels and, half of the time, at half their resolution.
+
+    What a network recognises must then be drawn coarsely and in its place: a fine texture that only pleases the network
+    is gone. Drawn from torch's generator.
+
+    Args:
+        images: Of shape (B, 3, H, W) each, H and W even.
+    """
+    down, right = (int(pixels) for pixels in torch.randint(2 * _MAX_SHIFT + 1, (2,)))
+    is_coarse = bool(torch.rand(()) < _COARSE_SHARE)
+    views = []
+    for given in images:
+        height, width = given.shape[2:]
+        padded = F.pad(given, (_MAX_SHIFT,) * 4, mode="replicate")
+        view = padded[:, :, down : down + height, right : right + width]
+        if is_coarse:
+            view = F.interpolate(F.avg_pool2d(view, 2), scale_factor=2, mode="bilinear")
+        views.append(view)
+    return views
 
 
 def load_lpips(weights: Path, device: torch.device) -> nn.Module | None:

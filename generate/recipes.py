@@ -125,6 +125,9 @@ class GeneratorRecipe(Settings):
     judged_share: float = Field(
         1.0, gt=0, le=1, description="share of a batch that the networks of the loss see; pixels count in all of it"
     )
+    judged_views: bool = Field(
+        False, description="these networks see images shifted and blurred, so that no texture is made to please them"
+    )
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     held_out_identities: Count = Field(description="identities that are not trained on, for the figures of each epoch")
 

@@ -134,6 +134,7 @@ def _loss_terms(judges: Judges, recipe: GeneratorRecipe, device: torch.device) -
         device=device,
         with_ssim=recipe.losses.ssim.weight > 0,
         judged_share=recipe.judged_share,
+        judged_views=recipe.judged_views,
     )
 
 
