@@ -36,7 +36,7 @@ from bench.records import open_faces
 from bench.runtime import Stopwatch, environment, git_state
 from bench.stages import Stages, plan_stages
 from generate.prepare import CENTERS_NAME, DEVIATIONS_NAME, LMDB_NAME, PREPARED_NAME, Preparation, prepare
-from generate.recipes import RECIPES_PATH, load_recipe
+from generate.recipes import RECIPES_PATH
 from generate.render import IDENTITIES_PER_SEED, PROTOCOL_IDENTITIES
 from generate.train import GENERATOR_NAME
 from generate.yaw_network import half_size, save_yaw_network, train_yaw, yaw_error
@@ -83,25 +83,45 @@ class Workshop:
 
     def describe(self, name: str, *, role: str, settings: Any, figures: dict[str, Any], cost: Cost) -> None:
         """Write the card of a file that is made."""
-        path = self.made / name
-        write_json(
-            card_path(path),
-            {
-                "name": name,
-                "role": role,
-                "sha256": sha256(path),
-                "bytes": path.stat().st_size,
-                "trained_on": TRAINED_ON,
-                "licence": "MIT",
-                "seed": SEED,
-                "settings": settings,
-                "figures": figures,
-                "cost": cost.model_dump(mode="json"),
-                "environment": environment().model_dump(mode="json"),
-                "git": git_state().model_dump(mode="json"),
-                "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-            },
+        origin = {"trained_on": TRAINED_ON, "licence": "MIT", "seed": SEED}
+        _describe(self.made / name, role=role, origin=origin, settings=settings, figures=figures, cost=cost)
+
+
+def _describe(
+    path: Path, *, role: str, origin: dict[str, Any], settings: Any, figures: dict[str, Any], cost: Cost
+) -> None:
+    """Write the card of a network or an array, beside it."""
+    card = {"name": path.name, "role": role, "sha256": sha256(path), "bytes": path.stat().st_size, **origin}
+    card |= {"settings": settings, "figures": figures, "cost": cost.model_dump(mode="json")}
+    card |= {"environment": environment().model_dump(mode="json"), "git": git_state().model_dump(mode="json")}
+    write_json(card_path(path), card | {"created_utc": datetime.now(UTC).isoformat(timespec="seconds")})
+
+
+def ship_generator(directory: Path, out: Path, *, trained_on: str, licence: str) -> Path:
+    """Put a finished training of ``generate train`` into ``out``: weights of half the size, and their card.
+
+    Args:
+        directory: Folder of the training.
+        out: Folder that gets generator.safetensors and generator.json.
+        trained_on: Whose faces, in words.
+        licence: Terms under which the weights may be used.
+
+    Raises:
+        InputError: If the training is not finished.
+    """
+    if not (directory / CARD_NAMES[GeneratorCard]).exists():
+        raise InputError(
+            f"{directory} holds no {CARD_NAMES[GeneratorCard]}; give a folder that generate train finished"
         )
+    out.mkdir(parents=True, exist_ok=True)
+    store_rounded(directory / GENERATOR_NAME, out / GENERATOR_NAME)
+    card = read_card(directory, GeneratorCard)
+    origin = {"trained_on": trained_on, "licence": licence, "seed": card.seed}
+    figures = {"num_parameters": card.num_parameters, "num_images_seen": card.num_images_seen} | card.figures
+    settings = card.inputs["recipe"] | {"perceptual_network": card.perceptual_network, "networks": card.networks}
+    path = out / GENERATOR_NAME
+    _describe(path, role="generator", origin=origin, settings=settings, figures=figures, cost=card.cost)
+    return path
 
 
 def make_assets(workshop: Workshop, out: Path = ASSETS_PATH) -> list[Path]:
@@ -193,17 +213,13 @@ def _make_features(workshop: Workshop) -> None:
 
 def _make_generator(workshop: Workshop) -> None:
     """The generator, by the command of every generator."""
-    directory, recipe = workshop.folder / "generator", load_recipe(RECIPE, workshop.recipes)
+    directory = workshop.folder / "generator"
     if not (directory / CARD_NAMES[GeneratorCard]).exists():
         flags = ["train", "--faces", str(workshop.folder / "prepared" / LMDB_NAME), "--recipe", RECIPE]
         flags += ["--recipes", str(workshop.recipes), "--identity-model", str(workshop.made / IDENTITY)]
         _call("generate", [*flags, "--seed", "0", "--runs", str(workshop.runs), "--out", str(directory)])
     if not workshop.has(GENERATOR_NAME):
-        card = read_card(directory, GeneratorCard)
-        store_rounded(directory / GENERATOR_NAME, workshop.made / GENERATOR_NAME)
-        figures = {"num_parameters": card.num_parameters, "num_images_seen": card.num_images_seen} | card.figures
-        settings = recipe.model_dump(mode="json") | {"perceptual_network": card.perceptual_network}
-        workshop.describe(GENERATOR_NAME, role="generator", settings=settings, figures=figures, cost=card.cost)
+        ship_generator(directory, workshop.made, trained_on=TRAINED_ON, licence="MIT")
 
 
 def store_rounded(source: Path, target: Path) -> None:

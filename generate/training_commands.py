@@ -1,4 +1,4 @@
-"""The sub-commands prepare, train, assets and leakage of ``python -m generate``. Heavy imports wait until one runs.
+"""The sub-commands prepare, train, assets, ship and leakage of ``python -m generate``. Heavy imports wait until one runs.
 
 Every command returns the line that tells what it did, or None where another process tells it.
 """
@@ -15,7 +15,16 @@ def add_training_commands(commands: Any) -> None:
     _add_prepare(commands.add_parser("prepare", help="faces and an identity network -> a generator's training set"))
     _add_train(commands.add_parser("train", help="train a Vec2Face generator on a prepared set"))
     _add_assets(commands.add_parser("assets", help="make the shipped networks anew, from nothing, on two cores"))
+    _add_ship(commands.add_parser("ship", help="a trained generator in half its size, with a card"))
     _add_leakage(commands.add_parser("leakage", help="generated faces against the identities that were trained on"))
+
+
+def _add_ship(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("training", type=Path, help="finished folder of generate train")
+    parser.add_argument("--trained-on", required=True, help="whose faces, in words: stands in every dataset's card")
+    parser.add_argument("--licence", required=True, help="terms under which the weights may be used")
+    parser.add_argument("--out", type=Path, required=True, help="folder of generator.safetensors and its card")
+    parser.set_defaults(run=_ship)
 
 
 def _add_faces(parser: argparse.ArgumentParser, name: str, what: str) -> None:
@@ -167,6 +176,13 @@ def _assets(args: argparse.Namespace) -> str:
     files = make_assets(Workshop(args.runs), out)
     size = sum(path.stat().st_size for path in files)
     return f"assets: {len(files)} files, {size / 1e6:.1f} MB in {out}"
+
+
+def _ship(args: argparse.Namespace) -> str:
+    from generate.assets import ship_generator
+
+    path = ship_generator(args.training, args.out, trained_on=args.trained_on, licence=args.licence)
+    return f"ship: {path.stat().st_size / 1e6:.1f} MB in {path}"
 
 
 def _leakage(args: argparse.Namespace) -> str:

@@ -11,7 +11,7 @@ from generator_training import save_network, tiny_recipe
 from bench.errors import InputError
 from generate.discriminator import Discriminator, discriminator_loss
 from generate.identity_network import load_identity_network, map_distance
-from generate.losses import VGG_NAME, Reconstruction, Terms, load_lpips
+from generate.losses import VGG_NAME, Reconstruction, Terms, load_lpips, same_view
 from generate.recipes import RECIPES_PATH, GeneratorRecipe, Term, load_recipe
 
 CPU = torch.device("cpu")
@@ -47,6 +47,34 @@ def test_terms_equal_their_formulas(identity, made, tmp_path):
     assert terms["ssim"].item() == pytest.approx(1 - slow_ssim(images / 2 + 0.5, faces / 2 + 0.5), abs=1e-4)
     sum(terms.values()).backward()
     assert images.grad.abs().sum() > 0
+
+
+def test_views_shift_all_images_alike_and_blur_half_of_the_time():
+    torch.manual_seed(0)
+    ramp = torch.arange(112.0).expand(1, 3, 112, 112)
+    shifts = set()
+    for _ in range(200):
+        one, other = same_view(ramp, ramp + 1)
+        assert one.shape == ramp.shape
+        torch.testing.assert_close(other, one + 1, rtol=0, atol=1e-4)
+        inside = one[0, 0, 50, 10:100]
+        torch.testing.assert_close(inside.diff(), torch.ones(89), rtol=0, atol=1e-3)  # a slope survives both
+        shifts.add(round((inside[0] - 10).item()))
+    assert shifts == {-2, -1, 0, 1, 2}
+    noise = torch.randn(1, 3, 112, 112)
+    variances = [same_view(noise)[0].var().item() for _ in range(200)]
+    num_coarse = sum(variance < 0.5 for variance in variances)
+    assert 70 < num_coarse < 130
+    assert all(variance < 0.3 or variance > 0.9 for variance in variances)
+
+
+def test_views_reach_what_the_networks_see_and_not_the_pixels(identity, made, tmp_path):
+    reconstruction, faces, features = made
+    options = {"weights": tmp_path, "device": CPU, "with_ssim": False}
+    plain = Terms(identity, **options)(reconstruction, faces, features, WEIGHTS)
+    viewed = Terms(identity, **options, judged_views=True)(reconstruction, faces, features, WEIGHTS)
+    assert viewed["pixel"] == plain["pixel"]
+    assert viewed["perceptual"] != plain["perceptual"] and viewed["identity"] != plain["identity"]
 
 
 def slow_distance(first, second):
