@@ -110,9 +110,7 @@ def ship_generator(directory: Path, out: Path, *, trained_on: str, licence: str)
         InputError: If the training is not finished.
     """
     if not (directory / CARD_NAMES[GeneratorCard]).exists():
-        raise InputError(
-            f"{directory} holds no {CARD_NAMES[GeneratorCard]}; give a folder that generate train finished"
-        )
+        raise InputError(f"{directory} holds no {CARD_NAMES[GeneratorCard]}; give a finished folder of generate train")
     out.mkdir(parents=True, exist_ok=True)
     store_rounded(directory / GENERATOR_NAME, out / GENERATOR_NAME)
     card = read_card(directory, GeneratorCard)
