@@ -1,6 +1,7 @@
 """The sub-commands prepare, train, assets, ship and leakage of ``python -m generate``.
 
-Heavy imports wait until one runs. Every command returns the line that tells what it did, or None where another process tells it.
+Heavy imports wait until one runs. Every command returns the line that tells what it did, or None where another process
+tells it.
 """
 
 import argparse

@@ -11,7 +11,7 @@ from bench.config import BENCHMARKS_PATH, Vec2FaceGenerator
 from bench.errors import InputError
 from bench.files import read_json, sha256
 from generate import assets
-from generate.assets import NAMES, SEED, Workshop, card_path, make_assets, store_rounded
+from generate.assets import NAMES, SEED, Workshop, card_path, make_assets, ship_generator, store_rounded
 from generate.hsface import make_dataset
 from generate.render import IDENTITIES_PER_SEED, PROTOCOL_IDENTITIES
 
@@ -42,6 +42,11 @@ def test_too_much_to_ship_is_refused(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="holds 25 bytes, 24 are shipped; choose smaller networks"):
         make_assets(workshop, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_unfinished_training_is_not_shipped(tmp_path):
+    with pytest.raises(InputError, match="holds no .*; give a finished folder of generate train"):
+        ship_generator(tmp_path, tmp_path / "out", trained_on="people", licence="none")
 
 
 @pytest.mark.slow
@@ -80,6 +85,9 @@ def test_from_nothing_to_a_dataset_of_the_shipped_networks(workshop, tmp_path, m
     assert read_json(card_path(tmp_path / "assets" / "yaw.safetensors"))["figures"]["held_out_faces"] == 8
     make_assets(workshop, tmp_path / "assets")
     assert len(calls) == 3  # everything was there
+    shipped = ship_generator(workshop.folder / "generator", tmp_path / "other", trained_on="people", licence="none")
+    assert sha256(shipped) == sha256(workshop.made / "generator.safetensors")
+    assert read_json(card_path(shipped))["trained_on"] == "people"
     (workshop.made / "generator.json").unlink()  # killed before the last card
     before = sha256(workshop.made / "generator.safetensors")
     make_assets(workshop, tmp_path / "assets")
