@@ -45,7 +45,7 @@ def test_too_much_to_ship_is_refused(tmp_path, monkeypatch):
 
 
 def test_an_unfinished_training_is_not_shipped(tmp_path):
-    with pytest.raises(InputError, match="holds no .*; give a finished folder of generate train"):
+    with pytest.raises(InputError, match=r"holds no .*; give a finished folder of generate train"):
         ship_generator(tmp_path, tmp_path / "out", trained_on="people", licence="none")
 
 
