@@ -21,8 +21,8 @@ VGG_NAME = "vgg16-397923af.pth"
 """torchvision's VGG-16 on ImageNet, on which LPIPS is built; put it into WEIGHTS, or let torch.hub have it."""
 IDENTITY_MAPS = "identity network"
 LPIPS = "LPIPS (VGG)"
-_MAX_SHIFT, _COARSE_SHARE = 2, 0.5
-"""Pixels, and share of the views at half their resolution."""
+_MAX_SHIFT, _COARSENESS = 2, (1, 2, 4)
+"""In pixels: how far a view is shifted at most, and how large its pixels may be."""
 
 
 @dataclass(frozen=True)
@@ -112,23 +112,23 @@ class Terms:
 
 
 def same_view(*images: Tensor) -> list[Tensor]:
-    """Images, all shifted by the same few pixels and, half of the time, at half their resolution.
+    """Images, all shifted by the same few pixels, at full, half or a quarter of their resolution.
 
     What a network recognises must then be drawn coarsely and in its place: a fine texture that only pleases the network
     is gone. Drawn from torch's generator.
 
     Args:
-        images: Of shape (B, 3, H, W) each, H and W even.
+        images: Of shape (B, 3, H, W) each, H and W multiples of 4.
     """
     down, right = (int(pixels) for pixels in torch.randint(2 * _MAX_SHIFT + 1, (2,)))
-    is_coarse = bool(torch.rand(()) < _COARSE_SHARE)
+    coarseness = _COARSENESS[int(torch.randint(len(_COARSENESS), ()))]
     views = []
     for given in images:
         height, width = given.shape[2:]
         padded = F.pad(given, (_MAX_SHIFT,) * 4, mode="replicate")
         view = padded[:, :, down : down + height, right : right + width]
-        if is_coarse:
-            view = F.interpolate(F.avg_pool2d(view, 2), scale_factor=2, mode="bilinear")
+        if coarseness > 1:
+            view = F.interpolate(F.avg_pool2d(view, coarseness), scale_factor=coarseness, mode="bilinear")
         views.append(view)
     return views
 

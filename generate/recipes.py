@@ -80,6 +80,7 @@ class Sizes(Settings):
         description="channels at 112, 56, 28, 14 and 7 pixels, in units of channels; four start at 56, three at 28",
     )
     latent_channels: Count = 256
+    smooth: bool = Field(False, description="pixels are averaged over the size of a place of the last convolution")
     dropout: float = Field(0.1, ge=0, lt=1)
     discriminator_widths: tuple[Count, ...] = Field((64, 128, 256, 512), min_length=2)
 

@@ -45,6 +45,8 @@ class Architecture:
     channels: int = 128
     multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)
     latent_channels: int = 256
+    smooth: bool = False
+    """See ``ImageDecoder``."""
 
 
 VARIANTS = {
@@ -122,7 +124,7 @@ class Vec2Face(nn.Module):
         self.latent_prior_proj_f = nn.Linear(size.feature_dim, size.width)
         self.feature_token = nn.Linear(1, NUM_GRID_TOKENS)
         self.center_token = nn.Linear(size.width, NUM_GRID_TOKENS)  # unused; in the released state dict
-        self.im_decoder = ImageDecoder(size.channels, size.multipliers, size.latent_channels)
+        self.im_decoder = ImageDecoder(size.channels, size.multipliers, size.latent_channels, smooth=size.smooth)
         self.im_decoder_proj = nn.Linear(size.width, size.latent_channels)
         self.patch_embed = _UnusedPatchEmbedding(size.width)  # likewise
         self.blocks = _blocks(size.width, size.depth, size.num_heads, dropout)

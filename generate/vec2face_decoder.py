@@ -95,9 +95,13 @@ class ImageDecoder(nn.Module):
             once per entry after the first. Five, as released, end at 112 pixels; with four (three) the convolutions
             end at 56 (28), and each of their places gives 2 x 2 (4 x 4) pixels (arXiv 1609.05158), in less time.
         latent_channels: Channels of the grid.
+        smooth: Average every pixel with its neighbours within a place's size, where places give several pixels: no
+            grid of places can show (arXiv 1806.02658), nor can the finest detail.
     """
 
-    def __init__(self, channels: int, multipliers: Sequence[int], latent_channels: int) -> None:
+    def __init__(
+        self, channels: int, multipliers: Sequence[int], latent_channels: int, *, smooth: bool = False
+    ) -> None:
         super().__init__()
         widths = [channels * multiplier for multiplier in multipliers]
         self.conv_in = nn.Conv2d(latent_channels, widths[-1], 3, padding=1)
@@ -108,6 +112,7 @@ class ImageDecoder(nn.Module):
         )
         self.norm_out = _group_norm(widths[0])
         self.pixels_per_place = 2 ** (NUM_DOUBLINGS - (len(widths) - 1))
+        self.smooth = smooth
         self.conv_out = nn.Conv2d(widths[0], 3 * self.pixels_per_place**2, 3, padding=1)
 
     def forward(self, grid: torch.Tensor) -> torch.Tensor:
@@ -116,4 +121,10 @@ class ImageDecoder(nn.Module):
         for level in reversed(self.up):
             x = level(x)
         x = self.conv_out(F.silu(self.norm_out(x), inplace=True))
-        return x if self.pixels_per_place == 1 else F.pixel_shuffle(x, self.pixels_per_place)
+        size = self.pixels_per_place
+        if size == 1:
+            return x
+        x = F.pixel_shuffle(x, size)
+        if not self.smooth:
+            return x
+        return F.avg_pool2d(F.pad(x, ((size - 1) // 2, size // 2) * 2, mode="replicate"), size, stride=1)
