@@ -76,6 +76,8 @@ def _source_of_weights(file: str) -> str:
         return "the repository, or make assets"
     if Path(file).name in _PREPARED:
         return f"python -m generate prepare --out WEIGHTS/{Path(file).parent}, of the faces that it was trained on"
+    if Path(file).name == "generator.safetensors":
+        return f"python -m generate ship --out WEIGHTS/{Path(file).parent}, of a finished python -m generate train"
     if file == "mobilefacenet_y1.onnx":
         return "insightface's model zoo (MobileFaceNet, MS1M, ArcFace), as ONNX"
     return f"Hub model BooBooWu/Vec2Face, file weights/{file}: python -m generate fetch"
