@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from bench.config import Benchmark, FilesGenerator, RenderGenerator, Vec2FaceGenerator, is_shipped
+from bench.config import Benchmark, FilesGenerator, RenderGenerator, Vec2FaceGenerator
 from bench.inputs import MissingInput
 from bench.stages import Stages, read_latest
 
@@ -55,11 +55,7 @@ def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
     generate_hours = num_images / expected.generate_images_per_second / 3600
     train_hours = num_seen / expected.train_images_per_second / 3600
     generating = []
-    if (
-        isinstance(generator, Vec2FaceGenerator)
-        and generator.source == "generate"
-        and not is_shipped(generator.generator_weights)
-    ):
+    if isinstance(generator, Vec2FaceGenerator) and _has_released_sizes(generator):
         gigabytes = generation_memory_bytes(generator) / 1e9
         generating = [f"           generating: {gigabytes:.1f} GB per process on a CPU, on a GPU mostly of its own"]
     lines = [
@@ -79,6 +75,11 @@ def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
         low, high = expected.mean_accuracy
         lines.append(f"accuracy   {low:.1%} to {high:.1%} mean over {', '.join(benchmark.protocols)}")
     return lines
+
+
+def _has_released_sizes(generator: Vec2FaceGenerator) -> bool:
+    """Whether the released networks generate, which are .pth; those made by the suite are small, and .safetensors."""
+    return generator.source == "generate" and Path(generator.generator_weights).suffix == ".pth"
 
 
 def _warn_of_disk(missing_bytes: float, runs: Path) -> list[str]:
