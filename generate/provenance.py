@@ -54,22 +54,21 @@ def weight_provenance(
     described: dict[str, dict[str, str | None]] = {}
     for name, digest in digests.items():
         path = weight_path(name, weights)
-        trained_on, licence, source = _origin(path, digest, shipped=is_shipped(name))
+        trained_on, licence, source = _origin(path, digest)
         described[name] = {
             "role": roles[name],
             "sha256": digest,
             "trained_on": trained_on,
             "licence": licence,
-            "source": source,
+            "source": "generate/assets" if is_shipped(name) else source,
         }
     return described
 
 
-def _origin(path: Path, digest: str, *, shipped: bool) -> tuple[str, str, str | None]:
+def _origin(path: Path, digest: str) -> tuple[str, str, str | None]:
     """Training data, licence and source of a file: by its card, by the training set beside it, or as released."""
-    if shipped and (card := path.with_suffix(".json")).exists():
-        made = read_json(card)
-        return made["trained_on"], made["licence"], "generate/assets"
+    if (card := path.with_suffix(".json")).exists() and (made := read_json(card)).get("sha256") == digest:
+        return made["trained_on"], made["licence"], "python -m generate ship"
     if (prepared := path.with_name(PREPARED_NAME)).exists():
         made = read_json(prepared)
         faces = f"{made['num_images']} faces of {made['num_identities']} identities of {made['source']}"

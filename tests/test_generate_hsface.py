@@ -72,6 +72,16 @@ def test_a_fetched_weight_is_named_with_the_commit_that_the_branch_stood_for(hub
         weight_digests(SETTINGS, weights)
 
 
+def test_a_generator_that_was_put_there_by_ship_tells_what_it_was_trained_on(weights):
+    digests = weight_digests(SETTINGS, weights)
+    card = {"sha256": digests["generator.safetensors"], "trained_on": "people", "licence": "research"}
+    write_json(weights / "generator.json", card)
+    described = weight_provenance(SETTINGS, digests, weights)["generator.safetensors"]
+    assert (described["trained_on"], described["licence"]) == ("people", "research")
+    write_json(weights / "generator.json", card | {"sha256": "0" * 64})  # of another file
+    assert "not stated" in weight_provenance(SETTINGS, digests, weights)["generator.safetensors"]["trained_on"]
+
+
 def test_bfloat16_states_its_deviation(weights, tmp_path):
     settings = SETTINGS.model_copy(update={"precision": "bf16"})
     made = make_dataset(tmp_path / "faces", settings, seed=0, weights=weights, device="cpu")

@@ -402,3 +402,14 @@ def test_the_commands_from_faces_to_card_mlflow_and_leakage(tmp_path, monkeypatc
     ]
     told = call("leakage", faces=out / "faces.lmdb", prepared=out, identity_model=network, out=tmp_path / "leak")
     assert "of 18 generated faces are nearer than" in told
+
+
+def test_training_starts_with_equal_pixels_per_place():
+    torch.manual_seed(0)
+    recipe = tiny_recipe()
+    recipe = recipe.model_copy(update={"sizes": recipe.sizes.model_copy(update={"multipliers": (1, 1, 1)})})
+    decoder = build_generator(recipe).im_decoder
+    with torch.no_grad():
+        places = decoder(torch.randn(2, recipe.sizes.latent_channels, 7, 7)).unfold(2, 4, 4).unfold(3, 4, 4)
+    torch.testing.assert_close(places, places[..., :1, :1].expand_as(places))
+    assert places.std() > 0

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from bench.errors import InputError
 from generate.vec2face import VARIANTS, Architecture, Vec2Face, load_generator, save_generator, token_masks, vec2face
-from generate.vec2face_decoder import Upsample
+from generate.vec2face_decoder import ImageDecoder, Upsample
 
 GOLDEN = Path(__file__).parent / "golden"
 sys.path.insert(0, str(GOLDEN))
@@ -180,3 +180,19 @@ def test_sizes_that_do_not_divide_are_refused():
     with pytest.raises(InputError, match="choose from base, large, huge"):
         vec2face("small")
     assert set(VARIANTS) == {"base", "large", "huge"}
+
+
+@pytest.mark.parametrize("multipliers", [(1, 1, 1), (1, 1, 1, 1)])
+def test_a_smooth_decoder_gives_the_mean_of_each_pixel_and_its_neighbours(multipliers):
+    torch.manual_seed(0)
+    sharp, smooth = (ImageDecoder(8, multipliers, 4, smooth=on).eval() for on in (False, True))
+    smooth.load_state_dict(sharp.state_dict())
+    grid = torch.randn(1, 4, 7, 7)
+    with torch.no_grad():
+        before, after = sharp(grid)[0], smooth(grid)[0]
+    size = sharp.pixels_per_place
+    for row, column in ((0, 0), (50, 61), (111, 111), (3, 110)):
+        rows = [min(max(row + step, 0), 111) for step in range(-((size - 1) // 2), size // 2 + 1)]
+        columns = [min(max(column + step, 0), 111) for step in range(-((size - 1) // 2), size // 2 + 1)]
+        expected = before[:, rows][:, :, columns].mean((1, 2))
+        torch.testing.assert_close(after[:, row, column], expected, rtol=1e-4, atol=1e-5)
