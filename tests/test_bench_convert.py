@@ -79,3 +79,14 @@ def test_the_command(tmp_path):
     again = call(FORMATS / "hsface_layout.lmdb", tmp_path / "rec", "--to", "rec")
     assert again.returncode == 2
     assert again.stderr.strip() == f"error: {tmp_path / 'rec'} exists already; delete it or name another"
+
+
+def test_faces_move_and_their_edge_repeats(tmp_path):
+    image = np.repeat(np.arange(0, 256, 2, dtype=np.uint8)[None, :112, None], 112, axis=0).repeat(3, axis=2)
+    with FaceWriter(tmp_path / "faces.lmdb") as writer:
+        for label in range(2):
+            writer.write(encode_jpeg(image), label)
+    for pixels, columns in ((8, [0, 0, 0, 92, 206]), (-8, [16, 20, 24, 124, 222])):
+        convert(open_faces(tmp_path / "faces.lmdb"), tmp_path / f"{pixels}.lmdb", "lmdb", shift_right=pixels)
+        moved = open_faces(tmp_path / f"{pixels}.lmdb").image(0)
+        np.testing.assert_allclose(moved[56, [0, 2, 4, 54, 111], 0].astype(int), columns, atol=4)
