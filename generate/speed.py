@@ -1,6 +1,6 @@
 """How fast and how large: the generator the plain way against ours.
 
-``python -m bench.speed generate`` writes the table, with that of ``attrop_speed``. Each way runs in a process of its
+``python -m bench.speed generate`` writes the table. Each way runs in a process of its
 own, so that its peak memory is its own; weights are random, because speed does not depend on them.
 """
 
