@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.config import Benchmark, FilesGenerator, is_shipped, weight_path
+from bench.config import Benchmark
+from bench.generator import FilesGenerator, is_shipped, weight_path
 from bench.hub import HubFile
 
 RENDERED_PREFIX = "render_"

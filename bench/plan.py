@@ -3,7 +3,8 @@
 import shutil
 from pathlib import Path
 
-from bench.config import Benchmark, FilesGenerator, RenderGenerator, Vec2FaceGenerator
+from bench.config import Benchmark
+from bench.generator import FilesGenerator, RenderGenerator, Vec2FaceGenerator
 from bench.inputs import MissingInput
 from bench.stages import Stages, read_latest
 

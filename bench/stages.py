@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.cards import CARD_NAMES, AuditCard, Card, DatasetCard, GeneratorCard, ModelCard, ResultCard, flatten
-from bench.config import Benchmark, FilesGenerator, Settings, is_shipped, weight_path
+from bench.config import Benchmark
 from bench.errors import InputError
 from bench.files import read_json, sha256, write_json
+from bench.generator import FilesGenerator, is_shipped, weight_path
 from bench.inputs import find_protocol, is_rendered
 from bench.runtime import environment, git_state, process_rank
+from bench.settings import Settings
 
 STAGE_VERSIONS = {"generate": 1, "train": 1, "evaluate": 2, "train_generator": 2, "audit": 1}
 _LATEST_KEYS = {"generate": "dataset", "train": "model", "evaluate": "result"}

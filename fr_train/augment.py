@@ -17,7 +17,7 @@ from timm.data.random_erasing import RandomErasing
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.config import Augmentation, Erasing
+from bench.recipe import Augmentation, Erasing
 
 _PURPOSES = ("flip", "erasing", "crop", "low_resolution", "photometric", "identities")
 _DRAWS_PER_PURPOSE = 32

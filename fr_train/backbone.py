@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.config import Backbone
 from bench.errors import InputError
+from bench.recipe import Backbone
 from fr_train.checkpointing import run_blocks
 from fr_train.mobilefacenet import MobileFaceNet
 from fr_train.timm_backbone import TimmBackbone

@@ -18,9 +18,9 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torchvision.io import ImageReadMode, decode_jpeg
 
-from bench.config import Augmentation, Recipe
 from bench.errors import InputError
 from bench.loading import made_ahead
+from bench.recipe import Augmentation, Recipe
 from bench.records import FACE_SIZE, Faces
 from fr_train.augment import augment_, erase_, normalize
 

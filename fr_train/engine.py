@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from bench.config import Optimizer, Recipe
 from bench.errors import InputError
+from bench.recipe import Optimizer, Recipe
 from fr_train.data import Batch
 from fr_train.head import Head, active_rows, build_margin
 from fr_train.network import AUTOCAST, callable_for_steps, is_channels_last, make_backbone

@@ -19,8 +19,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.config import Margin as MarginSettings
 from bench.errors import InputError
+from bench.recipe import Margin as MarginSettings
 from fr_train.augment import draw
 from fr_train.margin import Margin, make_margin
 

@@ -12,9 +12,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from bench.config import Recipe
 from bench.errors import InputError
 from bench.progress import note
+from bench.recipe import Recipe
 from fr_train.backbone import build_backbone
 from fr_train.options import RunOptions
 

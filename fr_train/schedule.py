@@ -1,6 +1,6 @@
 """The learning rate of a step."""
 
-from bench.config import Schedule
+from bench.recipe import Schedule
 
 
 def lr_at(step: int, *, steps_per_epoch: int, base_lr: float, schedule: Schedule) -> float:

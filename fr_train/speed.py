@@ -18,8 +18,8 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from numpy.typing import NDArray
 
-from bench.config import Margin, Recipe
 from bench.files import read_json_lines
+from bench.recipe import Margin, Recipe
 from bench.records import FaceWriter, encode_jpeg, open_faces
 from bench.runtime import keep_freed_memory, num_cores, peak_memory_mb
 from fr_train.data import Batch

@@ -18,7 +18,7 @@ from torch.utils.data import default_collate
 from torchvision import transforms
 from torchvision.transforms import functional as TF
 
-from bench.config import Augmentation, Recipe
+from bench.recipe import Augmentation, Recipe
 from bench.records import FACE_SIZE, Faces, FaceWriter, open_faces
 from bench.runtime import keep_freed_memory
 from fr_train.data import FaceBatches, decode_faces

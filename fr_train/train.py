@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench.config import Recipe
 from bench.datasets import write_grid
 from bench.errors import InputError
 from bench.journal import JOURNAL_NAME
 from bench.loading import timed
 from bench.processes import process_group, union
 from bench.progress import note, progress
+from bench.recipe import Recipe
 from bench.records import FACE_SIZE, Faces
 from bench.runtime import keep_freed_memory, process_rank
 from fr_train.checkpoint import save_backbone

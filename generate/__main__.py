@@ -4,8 +4,9 @@ import argparse
 
 from bench.cards import DatasetCard, write_card
 from bench.cli import run, stage_parser
-from bench.config import Benchmark, Vec2FaceGenerator, load_benchmark
+from bench.config import Benchmark, load_benchmark
 from bench.files import write_text
+from bench.generator import Vec2FaceGenerator
 from bench.runtime import Stopwatch
 from bench.stages import Stage, plan_stages, stage_lock
 from generate.commands import add_commands

@@ -28,9 +28,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from bench.cards import CARD_NAMES, Cost, GeneratorCard, ModelCard, read_card
-from bench.config import ASSETS_PATH, load_benchmark
+from bench.config import load_benchmark
 from bench.errors import InputError
 from bench.files import atomic_path, read_json, sha256, write_json
+from bench.generator import ASSETS_PATH
 from bench.progress import progress
 from bench.records import open_faces
 from bench.runtime import Stopwatch, environment, git_state

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from bench.config import Vec2FaceGenerator, load_benchmark, weight_path
+from bench.config import load_benchmark
+from bench.generator import Vec2FaceGenerator, weight_path
 from generate.attrop import PRESETS, Goal, Jobs, Preset, optimise
 from generate.hsface import load_networks
 from generate.identities import sample_identities

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.config import Vec2FaceGenerator, load_benchmark
+from bench.config import load_benchmark
 from bench.errors import InputError
+from bench.generator import Vec2FaceGenerator
 
 _DEFAULT_SCALE = "10k"
 

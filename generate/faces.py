@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.config import Vec2FaceGenerator
 from bench.errors import InputError
 from bench.files import sha256
 from bench.folders import FolderWriter
+from bench.generator import Vec2FaceGenerator
 from bench.records import LmdbFaces
 from generate.engine import Networks, generate_dataset, remove_parts
 from generate.hsface import load_networks, make_plan, weight_digests

@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
-from bench.config import Vec2FaceGenerator, weight_path
 from bench.datasets import sample_grid, write_grid
 from bench.errors import InputError
 from bench.files import sha256
+from bench.generator import Vec2FaceGenerator, weight_path
 from bench.hub import check_fetched, fetch, fetched_from
 from bench.records import open_faces
 from generate.engine import Networks, generate_dataset

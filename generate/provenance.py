@@ -6,8 +6,8 @@ by the publishers; of a file that is not released nothing is known, and that is 
 
 from pathlib import Path
 
-from bench.config import Vec2FaceGenerator, is_shipped, weight_path
 from bench.files import read_json
+from bench.generator import Vec2FaceGenerator, is_shipped, weight_path
 from bench.hub import fetched_from
 from generate.prepare import PREPARED_NAME
 

@@ -25,8 +25,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from bench.config import Count, Settings, Share, describe_mistakes, nearest, read_yaml
+from bench.config import describe_mistakes, read_yaml
 from bench.errors import InputError
+from bench.names import nearest
+from bench.settings import Count, Settings, Share
 
 RECIPES_PATH = Path(__file__).parent.parent / "generators.yaml"
 

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.config import nearest
 from bench.errors import InputError
 from bench.files import atomic_path
+from bench.names import nearest
 from bench.progress import progress
 from bench.records import decode_image
 from generate.people import Factors, coarse_look, draw_factors, draw_identity

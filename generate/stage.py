@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from bench.config import Benchmark, FilesGenerator, RenderGenerator
+from bench.config import Benchmark
+from bench.generator import FilesGenerator, RenderGenerator
 from bench.runtime import choose_device, num_cores, process_rank
 
 

@@ -170,7 +170,7 @@ def _train_and_describe(args: argparse.Namespace, stage: Any, recipe: Any, devic
 
 
 def _assets(args: argparse.Namespace) -> str:
-    from bench.config import ASSETS_PATH
+    from bench.generator import ASSETS_PATH
     from generate.assets import Workshop, make_assets
 
     out = args.out or ASSETS_PATH

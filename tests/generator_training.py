@@ -2,7 +2,7 @@
 
 import torch
 
-from bench.config import Backbone
+from bench.recipe import Backbone
 from fr_train.backbone import build_backbone
 from fr_train.checkpoint import save_backbone
 from generate.prepare import Preparation, prepare

@@ -19,8 +19,9 @@ from pathlib import Path
 import psutil
 import yaml
 
-from bench.config import BENCHMARKS_PATH, Backbone
+from bench.config import BENCHMARKS_PATH
 from bench.files import sha256
+from bench.recipe import Backbone
 from fr_train.backbone import build_backbone
 from fr_train.checkpoint import save_backbone
 from generate.vec2face import Architecture, Vec2Face, save_generator

@@ -8,7 +8,7 @@ import torch
 from timm.data.random_erasing import RandomErasing
 from torchvision.transforms.v2 import functional as reference
 
-from bench.config import Augmentation, Erasing
+from bench.recipe import Augmentation, Erasing
 from fr_train.augment import augment_, crop_, draw, erase_, flip_, low_resolution_, normalize, photometric_
 
 ALL = Augmentation(flip=0.5, crop=0.5, low_resolution=0.5, photometric=0.5)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from bench.config import Backbone
 from bench.errors import InputError
+from bench.recipe import Backbone
 from fr_train.backbone import iresnet
 from fr_train.checkpoint import load_backbone, save_backbone
 

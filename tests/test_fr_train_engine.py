@@ -7,8 +7,9 @@ import yaml
 from bench_faces import make_faces
 from training import assert_same, freeze_batch_norm, tiny_recipe
 
-from bench.config import BENCHMARKS_PATH, Recipe
+from bench.config import BENCHMARKS_PATH
 from bench.errors import InputError
+from bench.recipe import Recipe
 from fr_train import network
 from fr_train.data import Batch, FaceBatches
 from fr_train.engine import Engine

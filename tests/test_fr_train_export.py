@@ -12,9 +12,9 @@ from conftest import make_result, write_run
 from huggingface_hub import ModelCard as HubCard
 
 from bench.cards import DatasetCard, ModelCard, TemplateResult, read_card, write_card
-from bench.config import Backbone
 from bench.errors import InputError
 from bench.files import sha256
+from bench.recipe import Backbone
 from evaluate.embed import embed, load_network
 from fr_train import export as exporting
 from fr_train.backbone import build_backbone, iresnet

@@ -6,8 +6,8 @@ import torch.distributed as dist
 from torch.nn import functional as F
 from training import run_processes
 
-from bench.config import Margin
 from bench.errors import InputError
+from bench.recipe import Margin
 from fr_train.head import Head, active_rows, build_margin
 
 NUM_IDENTITIES, DIM, BATCH, STEPS = 11, 6, 8, 20

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.config import Backbone
 from bench.errors import InputError
+from bench.recipe import Backbone
 from fr_train.backbone import build_backbone
 from fr_train.checkpoint import _recognise, _stripped, load_backbone, save_backbone
 from fr_train.mobilefacenet import MobileFaceNet

@@ -5,7 +5,8 @@ import pytest
 import torch
 from bench_faces import make_faces
 
-from bench.config import Augmentation, load_benchmark
+from bench.config import load_benchmark
+from bench.recipe import Augmentation
 from evaluate import speed as evaluate_speed
 from fr_train import speed, speed_faces
 from fr_train.data import FaceBatches

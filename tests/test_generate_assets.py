@@ -7,9 +7,10 @@ import yaml
 from generator_training import tiny_recipe
 from safetensors.torch import load_file, save_file
 
-from bench.config import BENCHMARKS_PATH, Vec2FaceGenerator
+from bench.config import BENCHMARKS_PATH
 from bench.errors import InputError
 from bench.files import read_json, sha256
+from bench.generator import Vec2FaceGenerator
 from generate import assets
 from generate.assets import NAMES, SEED, Workshop, card_path, make_assets, ship_generator, store_rounded
 from generate.hsface import make_dataset
@@ -108,7 +109,7 @@ def test_from_nothing_to_a_dataset_of_the_shipped_networks(workshop, tmp_path, m
         pose_weights="assets/yaw.safetensors",
         batch_size=4,
     )
-    monkeypatch.setattr("bench.config.ASSETS_PATH", tmp_path / "assets")
+    monkeypatch.setattr("bench.generator.ASSETS_PATH", tmp_path / "assets")
     made = make_dataset(tmp_path / "faces", settings, seed=0, weights=tmp_path / "none", device="cpu")
     assert made["num_images"] == 12
     described = made["statistics"]["weights"]

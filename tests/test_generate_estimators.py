@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from bench.config import Backbone
 from bench.errors import InputError
+from bench.recipe import Backbone
 from fr_train.backbone import build_backbone
 from fr_train.checkpoint import save_backbone
 from generate.estimators import SixDRepNet, identity_estimator, load_estimator, quality_estimator, yaw_estimator

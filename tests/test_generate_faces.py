@@ -7,8 +7,9 @@ import torch
 import yaml
 from PIL import Image
 
-from bench.config import BENCHMARKS_PATH, Backbone
+from bench.config import BENCHMARKS_PATH
 from bench.errors import InputError
+from bench.recipe import Backbone
 from bench.records import LmdbFaces
 from fr_train.backbone import build_backbone
 from fr_train.checkpoint import save_backbone

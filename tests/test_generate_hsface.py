@@ -4,11 +4,13 @@ import pytest
 import torch
 from local_hub import COMMIT
 
-from bench.config import Backbone, ImageFilters, Vec2FaceGenerator, load_benchmarks
+from bench.config import load_benchmarks
 from bench.errors import InputError
 from bench.faces import encode_jpeg
 from bench.files import sha256, write_json
+from bench.generator import ImageFilters, Vec2FaceGenerator
 from bench.hub import HubFile, fetch
+from bench.recipe import Backbone
 from bench.records import FaceWriter, open_faces
 from fr_train.backbone import build_backbone
 from fr_train.checkpoint import save_backbone

@@ -7,7 +7,7 @@ import torch
 import torch.multiprocessing as mp
 from torch import nn
 
-from bench.config import Recipe
+from bench.recipe import Recipe
 from fr_train.checkpoint import load_backbone
 
 
