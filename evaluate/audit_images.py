@@ -150,6 +150,12 @@ def _measure(pixels: NDArray[np.uint8]) -> tuple:
     )
 
 
+def aligned_images(scan: Scan) -> NDArray[np.int64]:
+    """Positions of the images that are 112 x 112."""
+    good = scan.table[scan.good]
+    return scan.good[(good["height"] == FACE_SIZE) & (good["width"] == FACE_SIZE)]
+
+
 def other_sizes(scan: Scan) -> dict[str, int]:
     """Height x width -> number of images that decode but are no 112 x 112."""
     good = scan.table[scan.good]

@@ -47,7 +47,19 @@ def at_a_glance(card: AuditCard) -> list[tuple[str, str, str]]:
             f"pairs of images, {near['num_pairs_across_identities']:,} across identities",
         ),
     ]
+    if axis := card.images.get("mirror_axis"):  # cards of earlier versions have none
+        rows.append(_axis_row(axis))
     return rows + (_network_rows(card) if card.separation else [])
+
+
+def _axis_row(axis: dict[str, Any]) -> tuple[str, str, str]:
+    left = axis["pixels_left"]
+    value = "in the middle" if abs(left) < 1 else f"{abs(left):g} pixels {'left' if left > 0 else 'right'}"
+    meaning = f"of the mean of {axis['num_faces']:,} faces, which is {axis['symmetry']:.3f} its own mirror image"
+    mend = (
+        "" if abs(left) < 1 else f"; test sets have it in the middle: python -m bench convert --shift-right {left:.0f}"
+    )
+    return "Mirror axis", value, meaning + mend
 
 
 def _network_rows(card: AuditCard) -> list[tuple[str, str, str]]:

@@ -3,15 +3,17 @@
 Everything that the page shows is in the card; a value that is not defined is null.
 """
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.alignment import mirror_axis
 from evaluate.audit_duplicates import NearPairs, repeats_of_earlier
 from evaluate.audit_embeddings import Embedded
 from evaluate.audit_identities import BINS, IdentityFigures, PairMoments
-from evaluate.audit_images import NEAR_BITS, Scan, other_sizes
+from evaluate.audit_images import NEAR_BITS, Scan, aligned_images, other_sizes
 from evaluate.audit_leakage import IDENTITY_THRESHOLD, THRESHOLDS, Leakage
 from evaluate.audit_separation import RULES, Separation, curve_points
 from evaluate.audit_separation import THRESHOLDS as SEPARATION_THRESHOLDS
@@ -44,13 +46,14 @@ def distribution(values: NDArray, *, num_bins: int = 50, cosine: bool = False) -
 
 
 def images_section(source: Source, scan: Scan) -> Section:
-    """Images per identity, broken files, sizes, brightness, sharpness, colour."""
+    """Images per identity, broken files, sizes, where faces lie, brightness, sharpness, colour."""
     counts = np.bincount(source.identity_ids[scan.good], minlength=len(source.identity_names))
     good = scan.table[scan.good]
     return {
         "num_broken": len(scan.problems),
         "broken": [_short(source, problem) for problem in scan.problems[:NUM_LISTED]],
         "other_sizes": other_sizes(scan),
+        "mirror_axis": asdict(axis) if (axis := mirror_axis(source.pixels, aligned_images(scan))) else None,
         "per_identity": distribution(counts, num_bins=min(50, max(1, int(counts.max())))),
         "num_identities_of_one_image": int(np.count_nonzero(counts == 1)),
         "num_identities_without_image": int(np.count_nonzero(counts == 0)),

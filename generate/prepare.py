@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench.alignment import mirror_axis
 from bench.errors import InputError
 from bench.files import atomic_path, read_json, sha256, write_json
 from bench.progress import progress
@@ -27,6 +28,8 @@ from generate.identity_network import load_identity_network
 PREPARED_NAME, LMDB_NAME, CENTERS_NAME, DEVIATIONS_NAME = "prepared.json", "faces.lmdb", "centers.npy", "deviations.npy"
 _PART_FACES = 2048
 _BATCH = 32
+_IS_FACE, _MAX_OFF_AXIS = 0.95, 3
+"""Faces whose mean is so much its own mirror image lie so many pixels off the middle at most, if they are mirrored."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,14 @@ def prepare(faces: Faces, settings: Preparation, directory: str | Path, *, devic
         The content of prepared.json.
 
     Raises:
-        InputError: If a face is not 112 x 112, the features do not fit the faces, there are none, or the folder holds
-            parts of another training set.
+        InputError: If a face is not 112 x 112, the features do not fit the faces, there are none, the folder holds
+            parts of another training set, or faces to be mirrored do not lie in the middle of their images.
     """
     directory = Path(directory)
     if (directory / PREPARED_NAME).exists():
         raise InputError(f"{directory} holds a finished training set; delete it, or choose another folder")
+    if settings.mirror:
+        _check_axis(faces)
     claimed = _claim(directory, faces, settings)
     features = _features(faces, settings, directory / "parts", device)
     norms = np.linalg.norm(features, axis=1)
@@ -194,6 +199,16 @@ def deviation_directions(
 def _write_array(path: Path, array: NDArray) -> None:
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.save(file, array)
+
+
+def _check_axis(faces: Faces) -> None:
+    axis = mirror_axis(lambda index: _face(faces, index), np.arange(len(faces)))
+    if axis and axis.symmetry > _IS_FACE and abs(axis.pixels_left) > _MAX_OFF_AXIS:
+        raise InputError(
+            f"faces in {faces.path} lie {axis.pixels_left:g} pixels left of the middle, so that their mirror images lie "
+            f"elsewhere; move them first: python -m bench convert {faces.path} OUT --to folder "
+            f"--shift-right {axis.pixels_left:.0f}"
+        )
 
 
 class _Mirrored:

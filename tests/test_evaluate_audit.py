@@ -117,6 +117,18 @@ def test_card_and_page_say_the_same(audited):
         assert any(f"{float(number):.3f}" == shown for number in re.findall(r"-?\d+\.\d+(?:e-?\d+)?", values)), shown
 
 
+@pytest.mark.parametrize(
+    ("left", "value"), [(8.0, "8 pixels left"), (-4.5, "4.5 pixels right"), (0.5, "in the middle")]
+)
+def test_the_page_says_where_faces_lie(audited, left, value):
+    _, card, _ = audited
+    axis = {"pixels_left": left, "symmetry": 0.99, "num_faces": 1000}
+    glance = at_a_glance(card.model_copy(update={"images": card.images | {"mirror_axis": axis}}))
+    ((shown, meaning),) = [row[1:] for row in glance if row[0] == "Mirror axis"]
+    assert shown == value
+    assert ("--shift-right" in meaning) == (abs(left) >= 1)
+
+
 def test_embeddings_are_computed_once(audited):
     tmp_path, card, _ = audited
 

@@ -55,6 +55,17 @@ def test_mirrored_faces_have_their_own_features(faces, tmp_path):
     assert np.allclose(training.features(13), features_one_by_one(training, weights)[13], atol=1e-4)
 
 
+def test_faces_off_the_middle_are_not_mirrored(tmp_path):
+    rows, columns = np.mgrid[:112, :112]
+    face = (np.cos(np.abs(columns - 47.5) / 9 + rows / 17) * 60 + 128).astype(np.uint8)
+    with FaceWriter(tmp_path / "left.lmdb") as writer:
+        for number in range(50):
+            writer.write(encode_jpeg(np.repeat(face[..., None], 3, axis=2)), number % 5)
+    with pytest.raises(InputError, match=r"lie 8 pixels left of the middle.* --shift-right 8"):
+        prepare(open_faces(tmp_path / "left.lmdb"), Preparation(tmp_path / "net", mirror=True), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_directions_turn_noise_into_how_faces_of_one_identity_differ():
     rng = np.random.default_rng(0)
     mixing = rng.normal(size=(6, 6))
