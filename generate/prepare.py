@@ -205,8 +205,8 @@ def _check_axis(faces: Faces) -> None:
     axis = mirror_axis(lambda index: _face(faces, index), np.arange(len(faces)))
     if axis and axis.symmetry > _IS_FACE and abs(axis.pixels_left) > _MAX_OFF_AXIS:
         raise InputError(
-            f"faces in {faces.path} lie {axis.pixels_left:g} pixels left of the middle, so that their mirror images lie "
-            f"elsewhere; move them first: python -m bench convert {faces.path} OUT --to folder "
+            f"faces in {faces.path} lie {axis.pixels_left:g} pixels left of the middle, and their mirror images as far "
+            f"right; move them first: python -m bench convert {faces.path} OUT --to folder "
             f"--shift-right {axis.pixels_left:.0f}"
         )
 
