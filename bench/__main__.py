@@ -12,7 +12,7 @@ from bench.config import load_benchmark
 from bench.inputs import missing_inputs
 from bench.launch import stage_command
 from bench.plan import describe_missing, describe_plan
-from bench.stages import Stages, plan_stages, read_latest, write_latest
+from bench.stages import Stages, check_weights, plan_stages, read_latest, write_latest
 
 
 def main() -> int:
@@ -52,6 +52,7 @@ def main() -> int:
     if missing:
         sys.stderr.write(f"error: {describe_missing(benchmark, missing)}\n")
         return 2
+    check_weights(stages.generate, args.weights)
     return _run(args, stages)
 
 

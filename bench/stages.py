@@ -15,7 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.cards import CARD_NAMES, AuditCard, Card, DatasetCard, GeneratorCard, ModelCard, ResultCard, flatten
+from bench.cards import (
+    CARD_NAMES,
+    AuditCard,
+    Card,
+    DatasetCard,
+    GeneratorCard,
+    ModelCard,
+    ResultCard,
+    flatten,
+    read_card,
+)
 from bench.config import Benchmark
 from bench.errors import InputError
 from bench.files import read_json, sha256, write_json
@@ -195,6 +205,29 @@ def read_latest(runs: Path, scale: str) -> dict[str, Path]:
 def write_latest(runs: Path, scale: str, stages: Stages) -> None:
     """Remember a finished benchmark as the last one of its scale."""
     write_json(runs / scale / "latest.json", {_LATEST_KEYS[stage.name]: str(stage.directory) for stage in stages})
+
+
+def check_weights(faces: Stage, weights: Path) -> None:
+    """Refuse a finished dataset where a weight file of its generator was exchanged since; absent files do not matter.
+
+    Fingerprints hold names of files, so that machines without the weights can train on the faces.
+
+    Args:
+        faces: The stage that made the dataset.
+        weights: Folder of downloaded weights.
+
+    Raises:
+        InputError: If a file has another SHA-256 than in the dataset's card.
+    """
+    if not faces.is_finished:
+        return
+    for name, made in read_card(faces.directory, DatasetCard).statistics.get("weights", {}).items():
+        path = weight_path(name, weights)
+        if path.exists() and (now := sha256(path)) != made["sha256"]:
+            raise InputError(
+                f"{faces.directory} was made with another {path} (SHA-256 {made['sha256'][:12]}, now {now[:12]}); "
+                "delete that folder to make the faces again, or put the old file back"
+            )
 
 
 @contextmanager

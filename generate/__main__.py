@@ -8,7 +8,7 @@ from bench.config import Benchmark, load_benchmark
 from bench.files import write_text
 from bench.generator import Vec2FaceGenerator
 from bench.runtime import Stopwatch
-from bench.stages import Stage, plan_stages, stage_lock
+from bench.stages import Stage, check_weights, plan_stages, stage_lock
 from generate.commands import add_commands
 from generate.dataset_card import README_NAME, render_readme
 from generate.stage import make_faces
@@ -28,6 +28,7 @@ def main() -> int:
         return 0
     benchmark = load_benchmark(args.scale, args.config)
     stage = plan_stages(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets).generate
+    check_weights(stage, args.weights)
     if stage.is_finished:
         print(f"generate: skip, unchanged ({stage.directory})")
         return 0

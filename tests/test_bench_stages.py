@@ -1,5 +1,6 @@
 """Fingerprints change with declared inputs alone, reasons are told, locks hold, cards round-trip."""
 
+import hashlib
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ from bench.config import load_benchmark
 from bench.errors import InputError
 from bench.inputs import find_protocol, missing_inputs
 from bench.plan import describe_plan
-from bench.stages import plan_stages, read_latest, stage_lock, write_latest
+from bench.stages import check_weights, plan_stages, read_latest, stage_lock, write_latest
 
 
 def plan(tmp_path, seed=0, **recipe):
@@ -130,3 +131,18 @@ def test_a_plan_tells_images_disk_memory_hours(tmp_path):
     assert "memory     32 GB, 24 GB on the GPU" in text
     assert "train 6.15" in text
     assert not list(tmp_path.iterdir()), "a plan starts nothing"
+
+
+def test_a_dataset_of_exchanged_weights_is_not_taken_for_that_of_the_new_ones(tmp_path):
+    faces = plan(tmp_path).generate
+    check_weights(faces, tmp_path)  # nothing made yet
+    card = read_card(write_run(tmp_path).parent.parent / "faces" / "faces0", DatasetCard)
+    made = {"mini/generator.safetensors": {"sha256": hashlib.sha256(b"old").hexdigest()}}
+    write_card(faces.directory, card.model_copy(update={"statistics": {"weights": made}}))
+    check_weights(faces, tmp_path)  # a machine without the weights
+    (tmp_path / "mini").mkdir()
+    (tmp_path / "mini" / "generator.safetensors").write_bytes(b"old")
+    check_weights(faces, tmp_path)
+    (tmp_path / "mini" / "generator.safetensors").write_bytes(b"new")
+    with pytest.raises(InputError, match=r"made with another .*generator.safetensors .*delete that folder"):
+        check_weights(faces, tmp_path)
