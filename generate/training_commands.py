@@ -1,4 +1,4 @@
-"""The sub-commands prepare, train, assets, ship and leakage of ``python -m generate``.
+"""The sub-commands appearance, prepare, train, assets, ship and leakage of ``python -m generate``.
 
 Heavy imports wait until one runs. Every command returns the line that tells what it did, or None where another process
 tells it.
@@ -13,6 +13,8 @@ RECIPES = "generators.yaml"
 
 def add_training_commands(commands: Any) -> None:
     """Add the parsers; each sets ``run``, the function that does it."""
+    text = "an identity network, with numbers of appearance behind its features"
+    _add_appearance(commands.add_parser("appearance", help=text))
     _add_prepare(commands.add_parser("prepare", help="faces and an identity network -> a generator's training set"))
     _add_train(commands.add_parser("train", help="train a Vec2Face generator on a prepared set"))
     _add_assets(commands.add_parser("assets", help="make the shipped networks anew, from nothing, on two cores"))
@@ -33,10 +35,23 @@ def _add_faces(parser: argparse.ArgumentParser, name: str, what: str) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
 
 
-def _add_prepare(parser: argparse.ArgumentParser) -> None:
+def _add_training_faces(parser: argparse.ArgumentParser) -> None:
     _add_faces(parser, "faces", "LMDB, or folder with one sub-folder of aligned 112 x 112 faces per identity")
     parser.add_argument("--mask", type=Path, help=".npy of positions to use, e.g. of WebFace4M's 50,000 identities")
     parser.add_argument("--leave-out", type=Path, help="text file of identity names to leave out, one a line")
+
+
+def _add_appearance(parser: argparse.ArgumentParser) -> None:
+    _add_training_faces(parser)
+    parser.add_argument("--identity-model", type=Path, required=True, help="an ONNX file")
+    parser.add_argument("--numbers", type=int, default=64, help="how many (default: 64)")
+    parser.add_argument("--strength", type=float, default=0.5, help="their norm by that of the features (default: 0.5)")
+    parser.add_argument("--out", type=Path, required=True, help="the ONNX file that shall appear")
+    parser.set_defaults(run=_appearance)
+
+
+def _add_prepare(parser: argparse.ArgumentParser) -> None:
+    _add_training_faces(parser)
     parser.add_argument("--identity-model", type=Path, help="weights: .pth or .safetensors of an IResNet, or .onnx")
     parser.add_argument("--features", type=Path, help=".npy of features, in place of a network")
     parser.add_argument("--mirror", action="store_true", help="every face again, mirrored, with its own feature")
@@ -74,16 +89,28 @@ def _add_assets(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_assets)
 
 
-def _prepare(args: argparse.Namespace) -> str:
+def _training_faces(args: argparse.Namespace) -> Any:
     from bench.errors import InputError
     from bench.records import open_faces
-    from bench.runtime import choose_device
-    from generate.prepare import Preparation, prepare
 
     if args.leave_out and not args.leave_out.exists():
         raise InputError(f"--leave-out {args.leave_out} does not exist; give a text file of identity names")
-    names = set(args.leave_out.read_text().split()) if args.leave_out else None
-    faces = open_faces(args.faces, args.mask, names)
+    return open_faces(args.faces, args.mask, set(args.leave_out.read_text().split()) if args.leave_out else None)
+
+
+def _appearance(args: argparse.Namespace) -> str:
+    from generate.appearance import add_appearance
+
+    faces = _training_faces(args)
+    made = add_appearance(args.identity_model, faces, args.out, num_numbers=args.numbers, strength=args.strength)
+    return f"appearance: {args.numbers} numbers hold {made.explained:.1%} of how coarse faces differ; {args.out}"
+
+
+def _prepare(args: argparse.Namespace) -> str:
+    from bench.runtime import choose_device
+    from generate.prepare import Preparation, prepare
+
+    faces = _training_faces(args)
     settings = Preparation(args.identity_model, args.features, args.mirror, args.mean_norm)
     prepared = prepare(faces, settings, args.out, device=choose_device(args.device))
     return f"prepare: {prepared['num_images']} faces of {prepared['num_identities']} identities in {args.out}"

@@ -1,0 +1,151 @@
+"""An identity network and faces -> the same network with some numbers of appearance behind its features.
+
+An identity network forgets light, pose, hair and background, so that a generator that sees its features alone can only
+paint their average: a washed-out face. The numbers are the first principal components of the coarse image (eigenfaces,
+Turk & Pentland 1991). In generation they are drawn together with the identity, and vary within a person as they do
+between real images of one person. The result is an ONNX file that every command takes as an identity model.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench.errors import InputError
+from bench.files import atomic_path
+from bench.pixel_range import takes_bytes
+from bench.progress import progress
+from bench.records import FACE_SIZE, Faces
+
+COARSENESS = 4
+"""Pixels of a side that are averaged: 28 x 28 colours are described."""
+_SIDE = FACE_SIZE // COARSENESS
+_BATCH, _NORM_FACES = 256, 512
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """Where coarse faces lie and how they vary. Legend: P = 3 * 28 * 28 values in [-1, 1], K numbers."""
+
+    mean: NDArray[np.float32]
+    """Shape (P,)."""
+    components: NDArray[np.float32]
+    """Orthonormal, shape (K, P), the widest first."""
+    variances: NDArray[np.float32]
+    """Of the numbers, shape (K,)."""
+    explained: float
+    """Share of the variance of coarse faces that the components hold."""
+
+    def numbers(self, coarse: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Coarse faces (N, P) -> their numbers (N, K)."""
+        return (coarse.astype(np.float32) - self.mean) @ self.components.T
+
+
+def coarse_faces(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Faces (N, 112, 112, 3) -> channels, rows, columns of their averages over 4 x 4 pixels, in [-1, 1], (N, P)."""
+    blocks = images.reshape(len(images), _SIDE, COARSENESS, _SIDE, COARSENESS, 3).mean(axis=(2, 4), dtype=np.float32)
+    return (blocks / 127.5 - 1).transpose(0, 3, 1, 2).reshape(len(images), -1)
+
+
+def measure_appearance(faces: Faces, num_numbers: int) -> Appearance:
+    """Principal components of the coarse faces and their mirror images; memory does not grow with the faces.
+
+    Raises:
+        InputError: If there are fewer faces than numbers, or a face is not 112 x 112.
+    """
+    if len(faces) <= num_numbers:
+        raise InputError(f"{len(faces)} faces cannot give {num_numbers} numbers of appearance; give more faces")
+    size = 3 * _SIDE**2
+    total, squares = np.zeros(size), np.zeros((size, size))
+    with progress(desc="look at faces", total=len(faces)) as bar:
+        for start in range(0, len(faces), _BATCH):
+            images = np.stack([_aligned(faces, i) for i in range(start, min(start + _BATCH, len(faces)))])
+            for seen in (images, images[:, :, ::-1]):
+                coarse = coarse_faces(seen).astype(np.float64)
+                total += coarse.sum(axis=0)
+                squares += coarse.T @ coarse
+            bar.update(len(images))
+    mean = total / (2 * len(faces))
+    variances, directions = np.linalg.eigh(squares / (2 * len(faces)) - np.outer(mean, mean))
+    components = directions.T[::-1][:num_numbers]
+    components *= np.sign(components[np.arange(num_numbers), np.abs(components).argmax(axis=1)])[:, None]
+    kept = variances[::-1][:num_numbers]
+    explained = float(kept.sum() / variances.sum())
+    return Appearance(*(part.astype(np.float32) for part in (mean, components, kept)), explained)
+
+
+def add_appearance(
+    network: str | Path, faces: Faces, out: str | Path, *, num_numbers: int, strength: float
+) -> Appearance:
+    """Write the network that gives its own features and, behind them, the numbers of appearance.
+
+    Args:
+        network: Identity network, ONNX, RGB images of shape (B, 3, 112, 112) to features (B, D).
+        faces: From which the components are measured, and how long features are.
+        out: ONNX file that appears: images to (B, D + num_numbers).
+        num_numbers: How many numbers.
+        strength: Mean norm of the numbers as a share of the mean norm of the features.
+
+    Raises:
+        InputError: If the network cannot be read or has several outputs, or the faces do not fit.
+    """
+    from generate.identity_network import load_onnx
+
+    appearance = measure_appearance(faces, num_numbers)
+    picked = np.linspace(0, len(faces) - 1, min(_NORM_FACES, len(faces))).astype(int)
+    images = np.stack([_aligned(faces, int(i)) for i in picked])
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    own = load_onnx(Path(network))
+    with torch.inference_mode():
+        norm = np.mean([own(part).norm(dim=1).mean().item() for part in pixels.split(32)])
+    scale = strength * norm / np.linalg.norm(appearance.numbers(coarse_faces(images)), axis=1).mean()
+    _write(Path(network), appearance, float(scale), Path(out))
+    return appearance
+
+
+def _write(network: Path, appearance: Appearance, scale: float, out: Path) -> None:
+    """The network's graph with a second branch: averages, one matrix, and both outputs side by side."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = onnx.load(network)
+    graph: Any = model.graph
+    weights = {tensor.name for tensor in graph.initializer}
+    images = next(value for value in graph.input if value.name not in weights)
+    if len(graph.output) != 1:
+        raise InputError(f"{network} has {len(graph.output)} outputs; an identity network has one, its features")
+    (features,) = graph.output
+    matrix, offset = appearance.components * scale, -scale * appearance.components @ appearance.mean
+    if takes_bytes(graph):  # pixels / 127.5 - 1, worked into the matrix
+        matrix, offset = matrix / 127.5, offset - matrix.sum(axis=1)
+    graph.initializer.append(numpy_helper.from_array(matrix.astype(np.float32), "appearance_matrix"))
+    graph.initializer.append(numpy_helper.from_array(offset.astype(np.float32), "appearance_offset"))
+    sides = {"kernel_shape": [COARSENESS] * 2, "strides": [COARSENESS] * 2}
+    graph.node.extend(
+        [
+            helper.make_node("AveragePool", [images.name], ["appearance_coarse"], **sides),
+            helper.make_node("Flatten", ["appearance_coarse"], ["appearance_flat"], axis=1),
+            helper.make_node(
+                "Gemm",
+                ["appearance_flat", "appearance_matrix", "appearance_offset"],
+                ["appearance"],
+                transB=1,
+            ),
+            helper.make_node("Concat", [features.name, "appearance"], ["features_and_appearance"], axis=1),
+        ]
+    )
+    joined = helper.make_tensor_value_info("features_and_appearance", onnx.TensorProto.FLOAT, None)
+    del graph.output[:]
+    graph.output.append(joined)
+    with atomic_path(out) as temporary:
+        onnx.save(model, temporary)
+
+
+def _aligned(faces: Faces, index: int) -> NDArray[np.uint8]:
+    image = faces.image(index)
+    if image.shape != (FACE_SIZE, FACE_SIZE, 3):
+        raise InputError(f"{faces.name(index)} is {image.shape[1]} x {image.shape[0]} pixels; align faces to 112 x 112")
+    return image
