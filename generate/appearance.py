@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 
 from bench.errors import InputError
 from bench.files import atomic_path
@@ -41,7 +42,7 @@ class Appearance:
 
     def numbers(self, coarse: NDArray[np.floating]) -> NDArray[np.float32]:
         """Coarse faces (N, P) -> their numbers (N, K)."""
-        return (coarse.astype(np.float32) - self.mean) @ self.components.T
+        return ((coarse - self.mean) @ self.components.T).astype(np.float32)
 
 
 def coarse_faces(images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -69,12 +70,16 @@ def measure_appearance(faces: Faces, num_numbers: int) -> Appearance:
                 squares += coarse.T @ coarse
             bar.update(len(images))
     mean = total / (2 * len(faces))
-    variances, directions = np.linalg.eigh(squares / (2 * len(faces)) - np.outer(mean, mean))
-    components = directions.T[::-1][:num_numbers]
+    covariance = squares / (2 * len(faces)) - np.outer(mean, mean)
+    variances, directions = eigh(covariance, subset_by_index=[size - num_numbers, size - 1])
+    components = directions.T[::-1].copy()
     components *= np.sign(components[np.arange(num_numbers), np.abs(components).argmax(axis=1)])[:, None]
-    kept = variances[::-1][:num_numbers]
-    explained = float(kept.sum() / variances.sum())
-    return Appearance(*(part.astype(np.float32) for part in (mean, components, kept)), explained)
+    return Appearance(
+        mean=mean.astype(np.float32),
+        components=components.astype(np.float32),
+        variances=variances[::-1].astype(np.float32),
+        explained=float(variances.sum() / covariance.trace()),
+    )
 
 
 def add_appearance(
@@ -123,7 +128,7 @@ def _write(network: Path, appearance: Appearance, scale: float, out: Path) -> No
         matrix, offset = matrix / 127.5, offset - matrix.sum(axis=1)
     graph.initializer.append(numpy_helper.from_array(matrix.astype(np.float32), "appearance_matrix"))
     graph.initializer.append(numpy_helper.from_array(offset.astype(np.float32), "appearance_offset"))
-    sides = {"kernel_shape": [COARSENESS] * 2, "strides": [COARSENESS] * 2}
+    sides: dict[str, Any] = {"kernel_shape": [COARSENESS] * 2, "strides": [COARSENESS] * 2}
     graph.node.extend(
         [
             helper.make_node("AveragePool", [images.name], ["appearance_coarse"], **sides),

@@ -1,0 +1,97 @@
+"""Numbers of appearance: principal components as numpy's SVD gives them, and an ONNX file that gives the same."""
+
+import numpy as np
+import pytest
+import torch
+from bench_faces import make_faces
+
+from bench.errors import InputError
+from bench.records import open_faces
+from generate.appearance import add_appearance, coarse_faces, measure_appearance
+from generate.identity_network import load_onnx
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnx2torch")
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    return make_faces(tmp_path_factory.mktemp("faces"), num_identities=6, images_per_identity=4)
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["bytes", "scaled"])
+def network(request, tmp_path_factory):
+    """Mean colour of the image as features, (B, 3); one that takes 0..255 normalises first."""
+    path = tmp_path_factory.mktemp("network") / "colour.onnx"
+    helper, shape = onnx.helper, ["batch", 3, 112, 112]
+    images = helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, shape)
+    features = helper.make_tensor_value_info("features", onnx.TensorProto.FLOAT, ["batch", 3])
+    nodes, given, constants = [], "images", []
+    if request.param:
+        constants = [onnx.numpy_helper.from_array(np.float32(value), name) for name, value in (("s", 127.5),)]
+        nodes, given = [helper.make_node("Sub", ["images", "s"], ["centred"])], "centred"
+    nodes += [
+        helper.make_node("GlobalAveragePool", [given], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["features"], axis=1),
+    ]
+    graph = helper.make_graph(nodes, "colour", [images], [features], constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def all_coarse(faces):
+    images = np.stack([faces.image(i) for i in range(len(faces))])
+    return coarse_faces(np.concatenate([images, images[:, :, ::-1]])).astype(np.float64)
+
+
+def test_components_are_those_of_the_faces_and_their_mirror_images(faces):
+    made, coarse = measure_appearance(faces, 5), all_coarse(faces)
+    _, singular, directions = np.linalg.svd(coarse - coarse.mean(axis=0), full_matrices=False)
+    np.testing.assert_allclose(made.variances, singular[:5] ** 2 / len(coarse), rtol=1e-4)
+    np.testing.assert_allclose(np.abs(np.sum(made.components * directions[:5], axis=1)), 1, atol=1e-3)
+    assert made.explained == pytest.approx((singular[:5] ** 2).sum() / (singular**2).sum(), rel=1e-5)
+
+
+def test_a_coarse_face_averages_places_channel_by_channel():
+    image = np.zeros((1, 112, 112, 3), dtype=np.uint8)
+    image[0, 4:8, 8:12, 1] = 255
+    coarse = coarse_faces(image).reshape(3, 28, 28)
+    assert coarse[1, 1, 2] == 1 and (coarse == -1).sum() == coarse.size - 1
+
+
+def test_the_network_gives_its_features_and_then_the_numbers(faces, network, tmp_path):
+    made = add_appearance(network, faces, tmp_path / "both.onnx", num_numbers=4, strength=0.5)
+    images = np.stack([faces.image(i) for i in range(len(faces))])
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    both = load_onnx(tmp_path / "both.onnx")(pixels)
+    own = load_onnx(network)(pixels)
+    torch.testing.assert_close(both[:, :3], own)
+    numbers, expected = both[:, 3:].detach().numpy(), made.numbers(coarse_faces(images))
+    scale = np.linalg.norm(numbers, axis=1).mean() / np.linalg.norm(expected, axis=1).mean()
+    np.testing.assert_allclose(numbers, expected * scale, atol=1e-3 * np.abs(numbers).max())
+    ratio = np.linalg.norm(numbers, axis=1).mean() / np.linalg.norm(own.detach().numpy(), axis=1).mean()
+    assert ratio == pytest.approx(0.5, rel=1e-3)
+
+
+def test_gradients_reach_the_image_through_the_numbers(faces, network, tmp_path):
+    add_appearance(network, faces, tmp_path / "both.onnx", num_numbers=4, strength=1)
+    images = torch.zeros(2, 3, 112, 112, requires_grad=True)
+    load_onnx(tmp_path / "both.onnx")(images)[:, 3:].square().sum().backward()
+    assert images.grad is not None and images.grad.abs().max() > 0
+
+
+def test_more_numbers_than_faces_are_refused(faces, network, tmp_path):
+    with pytest.raises(InputError, match="24 faces cannot give 24 numbers"):
+        add_appearance(network, faces, tmp_path / "both.onnx", num_numbers=24, strength=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_faces_of_another_size_are_refused(tmp_path):
+    from bench.faces import encode_jpeg
+
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.jpg").write_bytes(encode_jpeg(np.zeros((96, 96, 3), dtype=np.uint8)))
+    with pytest.raises(InputError, match=r"1\.jpg is 96 x 96 pixels"):
+        measure_appearance(open_faces(tmp_path), 1)
