@@ -83,6 +83,9 @@ class Sizes(Settings):
     )
     latent_channels: Count = 256
     smooth: bool = Field(False, description="pixels are averaged over the size of a place of the last convolution")
+    own_tokens: bool = Field(
+        False, exclude_if=lambda on: not on, description="every grid token has a projection of its own"
+    )
     dropout: float = Field(0.1, ge=0, lt=1)
     discriminator_widths: tuple[Count, ...] = Field((64, 128, 256, 512), min_length=2)
 

@@ -53,6 +53,8 @@ def build_generator(recipe: GeneratorRecipe) -> Vec2Face:
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
             nn.init.zeros_(module.bias)
+    if recipe.sizes.own_tokens:  # as wide as the positions that are added to them
+        nn.init.normal_(generator.grid_tokens.weight, std=recipe.sizes.feature_dim**-0.5)
     nn.init.normal_(generator.decoder_pos_embed_learned, std=recipe.initial_positions)
     nn.init.normal_(generator.token_emb.position_embeddings.weight, std=recipe.initial_positions)
     _level_pixels(generator.im_decoder)

@@ -47,6 +47,9 @@ class Architecture:
     latent_channels: int = 256
     smooth: bool = False
     """See ``ImageDecoder``."""
+    own_tokens: bool = False
+    """Every grid token is a projection of the feature of its own; as published, all are scaled copies of one, and what
+    belongs where is left to the transformer, which a small one learns slowly."""
 
 
 VARIANTS = {
@@ -122,7 +125,10 @@ class Vec2Face(nn.Module):
         self.decoder_pos_embed_learned = nn.Parameter(torch.zeros(1, 1 + NUM_GRID_TOKENS, size.width))
         self.token_emb = _TokenEmbedding(size.width, dropout)
         self.latent_prior_proj_f = nn.Linear(size.feature_dim, size.width)
-        self.feature_token = nn.Linear(1, NUM_GRID_TOKENS)
+        if size.own_tokens:
+            self.grid_tokens = nn.Linear(size.feature_dim, NUM_GRID_TOKENS * size.width)
+        else:
+            self.feature_token = nn.Linear(1, NUM_GRID_TOKENS)
         self.center_token = nn.Linear(size.width, NUM_GRID_TOKENS)  # unused; in the released state dict
         self.im_decoder = ImageDecoder(size.channels, size.multipliers, size.latent_channels, smooth=size.smooth)
         self.im_decoder_proj = nn.Linear(size.width, size.latent_channels)
@@ -135,8 +141,12 @@ class Vec2Face(nn.Module):
 
     def expand(self, features: torch.Tensor) -> torch.Tensor:
         """Features (B, feature_dim) -> tokens (B, 50, D): the projected feature, then 49 scaled and shifted copies."""
-        projected = self.latent_prior_proj_f(features.to(self.norm.weight.dtype))  # (B, D)
-        grid = self.feature_token(projected[..., None]).transpose(1, 2)  # (B, 49, D)
+        features = features.to(self.norm.weight.dtype)
+        projected = self.latent_prior_proj_f(features)  # (B, D)
+        if self.architecture.own_tokens:
+            grid = self.grid_tokens(features).unflatten(1, (NUM_GRID_TOKENS, -1))  # (B, 49, D)
+        else:
+            grid = self.feature_token(projected[..., None]).transpose(1, 2)
         return torch.cat([projected[:, None], grid], dim=1)
 
     def encode(
