@@ -196,3 +196,20 @@ def test_a_smooth_decoder_gives_the_mean_of_each_pixel_and_its_neighbours(multip
         columns = [min(max(column + step, 0), 111) for step in range(-((size - 1) // 2), size // 2 + 1)]
         expected = before[:, rows][:, :, columns].mean((1, 2))
         torch.testing.assert_close(after[:, row, column], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_own_tokens_are_one_projection_each_and_round_trip(tmp_path):
+    torch.manual_seed(0)
+    model = Vec2Face(Architecture(16, 32, 1, 2, 1, 2, 32, (1, 1, 1), 8, own_tokens=True)).eval()
+    features = torch.randn(2, 16)
+    tokens = model.expand(features)
+    torch.testing.assert_close(tokens[:, 0], model.latent_prior_proj_f(features))
+    weight, bias = model.grid_tokens.weight, model.grid_tokens.bias
+    for place in range(49):
+        rows = slice(32 * place, 32 * place + 32)
+        torch.testing.assert_close(tokens[:, 1 + place], features @ weight[rows].T + bias[rows], rtol=1e-4, atol=1e-5)
+    save_generator(model, tmp_path / "own.safetensors")
+    again = load_generator(tmp_path / "own.safetensors")
+    assert again.architecture.own_tokens
+    noise = torch.rand(2, 49)
+    torch.testing.assert_close(again(features, noise, 0.3), model(features, noise, 0.3), rtol=1e-4, atol=1e-5)
