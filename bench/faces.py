@@ -48,6 +48,21 @@ class Faces(Protocol):
         ...
 
 
+def aligned_image(faces: Faces, index: int) -> NDArray[np.uint8]:
+    """One face, uint8, shape (112, 112, 3), RGB.
+
+    Raises:
+        InputError: If it does not decode or has another size (names it).
+    """
+    image = faces.image(index)
+    if image.shape != (FACE_SIZE, FACE_SIZE, 3):
+        raise InputError(
+            f"{faces.name(index)} is {image.shape[1]} x {image.shape[0]} pixels; align faces to "
+            f"{FACE_SIZE} x {FACE_SIZE} first"
+        )
+    return image
+
+
 class SelectedFaces(ABC):
     """What all layouts share: a selection of positions, and gap-free labels."""
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 from bench.errors import InputError
+from bench.faces import FACE_SIZE, Faces, aligned_image
 from bench.files import atomic_path
 from bench.pixel_range import takes_bytes
 from bench.progress import progress
-from bench.records import FACE_SIZE, Faces
 
 COARSENESS = 4
 """Pixels of a side that are averaged: 28 x 28 colours are described."""
@@ -63,7 +63,7 @@ def measure_appearance(faces: Faces, num_numbers: int) -> Appearance:
     total, squares = np.zeros(size), np.zeros((size, size))
     with progress(desc="look at faces", total=len(faces)) as bar:
         for start in range(0, len(faces), _BATCH):
-            images = np.stack([_aligned(faces, i) for i in range(start, min(start + _BATCH, len(faces)))])
+            images = np.stack([aligned_image(faces, i) for i in range(start, min(start + _BATCH, len(faces)))])
             for seen in (images, images[:, :, ::-1]):
                 coarse = coarse_faces(seen).astype(np.float64)
                 total += coarse.sum(axis=0)
@@ -101,7 +101,7 @@ def add_appearance(
 
     appearance = measure_appearance(faces, num_numbers)
     picked = np.linspace(0, len(faces) - 1, min(_NORM_FACES, len(faces))).astype(int)
-    images = np.stack([_aligned(faces, int(i)) for i in picked])
+    images = np.stack([aligned_image(faces, int(i)) for i in picked])
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
     own = load_onnx(Path(network))
     with torch.inference_mode():
@@ -147,10 +147,3 @@ def _write(network: Path, appearance: Appearance, scale: float, out: Path) -> No
     graph.output.append(joined)
     with atomic_path(out) as temporary:
         onnx.save(model, temporary)
-
-
-def _aligned(faces: Faces, index: int) -> NDArray[np.uint8]:
-    image = faces.image(index)
-    if image.shape != (FACE_SIZE, FACE_SIZE, 3):
-        raise InputError(f"{faces.name(index)} is {image.shape[1]} x {image.shape[0]} pixels; align faces to 112 x 112")
-    return image

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from bench.alignment import mirror_axis
 from bench.errors import InputError
+from bench.faces import Faces, aligned_image, decode_image, encode_jpeg
 from bench.files import atomic_path, read_json, sha256, write_json
 from bench.progress import progress
-from bench.records import FACE_SIZE, Faces, FaceWriter, LmdbFaces, decode_image, encode_jpeg
+from bench.records import FaceWriter, LmdbFaces
 from bench.similarity import identity_centers
 from generate.identity_network import load_identity_network
 
@@ -72,7 +73,9 @@ def prepare(faces: Faces, settings: Preparation, directory: str | Path, *, devic
     norms = np.linalg.norm(features, axis=1)
     if not np.isfinite(norms).all() or not norms.all():
         row = int(np.argmin(np.isfinite(norms) & (norms > 0)))
-        raise InputError(f"feature of face {row} ({_name(faces, row)}) is zero or not finite; drop that face")
+        raise InputError(
+            f"feature of face {row} ({faces.name(row % len(faces))}) is zero or not finite; drop that face"
+        )
     if settings.mean_norm is not None:
         features *= settings.mean_norm / norms.mean()
     source = _Mirrored(faces) if settings.mirror else faces
@@ -150,7 +153,7 @@ def read_features(path: str | Path, num_faces: int) -> NDArray[np.float32]:
     return features.astype(np.float32)
 
 
-def _extract(source: "Faces | _Mirrored", weights: Path, parts: Path, device: str) -> NDArray[np.float32]:
+def _extract(source: Faces, weights: Path, parts: Path, device: str) -> NDArray[np.float32]:
     """Features by the network, part after part; parts that are there are kept."""
     starts = range(0, len(source), _PART_FACES)
     paths = [parts / f"features-{start:09d}.npy" for start in starts]
@@ -162,7 +165,7 @@ def _extract(source: "Faces | _Mirrored", weights: Path, parts: Path, device: st
             stop = min(start + _PART_FACES, len(source))
             rows = []
             for first in range(start, stop, _BATCH):
-                images = np.stack([_face(source, i) for i in range(first, min(first + _BATCH, stop))])
+                images = np.stack([aligned_image(source, i) for i in range(first, min(first + _BATCH, stop))])
                 pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
                 with torch.inference_mode():
                     rows.append(network(pixels).float().cpu().numpy())  # type: ignore[misc]
@@ -202,7 +205,7 @@ def _write_array(path: Path, array: NDArray) -> None:
 
 
 def _check_axis(faces: Faces) -> None:
-    axis = mirror_axis(lambda index: _face(faces, index), np.arange(len(faces)))
+    axis = mirror_axis(lambda index: aligned_image(faces, index), np.arange(len(faces)))
     if axis and axis.symmetry > _IS_FACE and abs(axis.pixels_left) > _MAX_OFF_AXIS:
         raise InputError(
             f"faces in {faces.path} lie {axis.pixels_left:g} pixels left of the middle, and their mirror images as far "
@@ -216,32 +219,19 @@ class _Mirrored:
 
     def __init__(self, faces: Faces) -> None:
         self._faces = faces
+        self.path, self.identity_names, self.num_identities = faces.path, faces.identity_names, faces.num_identities
         self.identity_ids = np.concatenate([faces.identity_ids, faces.identity_ids])
 
     def __len__(self) -> int:
         return 2 * len(self._faces)
 
     def encoded(self, index: int) -> bytes:
-        number = index % len(self._faces)
-        encoded = self._faces.encoded(number)
         if index < len(self._faces):
-            return encoded
-        return encode_jpeg(np.ascontiguousarray(decode_image(encoded, _name(self._faces, number))[:, ::-1]))
+            return self._faces.encoded(index)
+        return encode_jpeg(np.ascontiguousarray(self._faces.image(index - len(self._faces))[:, ::-1]))
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        return decode_image(self.encoded(index), self.name(index))
 
     def name(self, index: int) -> str:
-        return _name(self._faces, index % len(self._faces))
-
-
-def _face(source: "Faces | _Mirrored", index: int) -> NDArray[np.uint8]:
-    image = decode_image(source.encoded(index), _name(source, index))
-    if image.shape != (FACE_SIZE, FACE_SIZE, 3):
-        raise InputError(
-            f"{_name(source, index)} is {image.shape[1]} x {image.shape[0]} pixels; align faces to "
-            f"{FACE_SIZE} x {FACE_SIZE} first"
-        )
-    return image
-
-
-def _name(faces: "Faces | _Mirrored", index: int) -> str:
-    name = getattr(faces, "name", None)
-    return name(index) if name else f"face {index}"
+        return self._faces.name(index % len(self._faces))

@@ -106,7 +106,7 @@ def test_a_mask_selects_positions_as_for_webface4m(made, tmp_path):
 def test_a_killed_command_goes_on_with_its_parts(made, faces, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_PART_FACES", 5)
     monkeypatch.setattr(module, "_BATCH", 5)
-    real, calls = module._face, []
+    real, calls = module.aligned_image, []
 
     def dies_at_the_ninth(source, index):
         calls.append(index)
@@ -114,7 +114,7 @@ def test_a_killed_command_goes_on_with_its_parts(made, faces, tmp_path, monkeypa
             raise KeyboardInterrupt
         return real(source, index)
 
-    monkeypatch.setattr(module, "_face", dies_at_the_ninth)
+    monkeypatch.setattr(module, "aligned_image", dies_at_the_ninth)
     settings = Preparation(identity_weights=made[1])
     with pytest.raises(KeyboardInterrupt):
         prepare(faces, settings, tmp_path)
