@@ -95,15 +95,15 @@ def add_appearance(
         strength: Mean norm of the numbers as a share of the mean norm of the features.
 
     Raises:
-        InputError: If the network cannot be read or has several outputs, or the faces do not fit.
+        InputError: If the network cannot be read, or the faces do not fit.
     """
     from generate.identity_network import load_onnx
 
+    own = load_onnx(Path(network))
     appearance = measure_appearance(faces, num_numbers)
     picked = np.linspace(0, len(faces) - 1, min(_NORM_FACES, len(faces))).astype(int)
     images = np.stack([aligned_image(faces, int(i)) for i in picked])
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
-    own = load_onnx(Path(network))
     with torch.inference_mode():
         norm = np.mean([own(part).norm(dim=1).mean().item() for part in pixels.split(32)])
     scale = strength * norm / np.linalg.norm(appearance.numbers(coarse_faces(images)), axis=1).mean()
@@ -120,8 +120,6 @@ def _write(network: Path, appearance: Appearance, scale: float, out: Path) -> No
     graph: Any = model.graph
     weights = {tensor.name for tensor in graph.initializer}
     images = next(value for value in graph.input if value.name not in weights)
-    if len(graph.output) != 1:
-        raise InputError(f"{network} has {len(graph.output)} outputs; an identity network has one, its features")
     (features,) = graph.output
     matrix, offset = appearance.components * scale, -scale * appearance.components @ appearance.mean
     if takes_bytes(graph):  # pixels / 127.5 - 1, worked into the matrix
@@ -134,10 +132,7 @@ def _write(network: Path, appearance: Appearance, scale: float, out: Path) -> No
             helper.make_node("AveragePool", [images.name], ["appearance_coarse"], **sides),
             helper.make_node("Flatten", ["appearance_coarse"], ["appearance_flat"], axis=1),
             helper.make_node(
-                "Gemm",
-                ["appearance_flat", "appearance_matrix", "appearance_offset"],
-                ["appearance"],
-                transB=1,
+                "Gemm", [f"appearance_{part}" for part in ("flat", "matrix", "offset")], ["appearance"], transB=1
             ),
             helper.make_node("Concat", [features.name, "appearance"], ["features_and_appearance"], axis=1),
         ]

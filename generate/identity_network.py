@@ -127,7 +127,7 @@ def load_onnx(path: Path) -> nn.Module:
     """A differentiable module of an ONNX file that takes images in [-1, 1] (or scales them to 0..255 for it).
 
     Raises:
-        InputError: If a package is not installed, or the file cannot be read.
+        InputError: If a package is not installed, or the file cannot be read or has several outputs.
     """
     try:
         import onnx
@@ -140,4 +140,6 @@ def load_onnx(path: Path) -> nn.Module:
     except Exception as error:  # protobuf's and onnx2torch's errors share no base class
         reason = " ".join(str(error).split())[:160]
         raise InputError(f"{path} is not an ONNX model that onnx2torch can read ({reason}); fetch it again") from None
+    if (num_outputs := len(model.graph.output)) != 1:
+        raise InputError(f"{path} has {num_outputs} outputs; a network that judges faces has one")
     return _TakesBytes(network) if takes_bytes(model.graph) else network

@@ -87,6 +87,14 @@ def test_more_numbers_than_faces_are_refused(faces, network, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_network_of_two_outputs_is_refused(faces, network, tmp_path):
+    model = onnx.load(network)
+    model.graph.output.append(onnx.helper.make_tensor_value_info("pooled", onnx.TensorProto.FLOAT, None))
+    onnx.save(model, tmp_path / "two.onnx")
+    with pytest.raises(InputError, match=r"two\.onnx has 2 outputs"):
+        add_appearance(tmp_path / "two.onnx", faces, tmp_path / "both.onnx", num_numbers=4, strength=1)
+
+
 def test_faces_of_another_size_are_refused(tmp_path):
     from bench.faces import encode_jpeg
 
