@@ -125,7 +125,7 @@ def test_killed_and_ended_by_two_processes_it_has_the_same_bytes(whole, server, 
     assert kill_after(server, tmp_path, 11)  # while images are made
     processes = [start(server, tmp_path, rank=rank, world=2) for rank in range(2)]
     for process in processes:
-        process.join(120)
+        process.join(600)
     assert [process.exitcode for process in processes] == [0, 0]
     assert content(tmp_path) == content(whole[0])
 
