@@ -23,7 +23,8 @@ from evaluate.report import TEMPLATES
 from evaluate.result import summarise_groups
 
 REPORTS = Path(__file__).parent.parent / "reports"
-NUMBER = re.compile(r"(?<![\w.#-])[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?!\w)")
+# An exponent has one or two digits: 979e704 is a commit.
+NUMBER = re.compile(r"(?<![\w.#-])[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d{1,2})?(?!\w)")
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:tmp|work|home|root|Users|mnt|data)/")
 TITLE = re.compile(r"<title>(.*?)</title>")
 
