@@ -140,7 +140,7 @@ class Vec2Face(nn.Module):
         self.decoder_norm = _layer_norm(size.width)
 
     def expand(self, features: torch.Tensor) -> torch.Tensor:
-        """Features (B, feature_dim) -> tokens (B, 50, D): the projected feature, then the grid: 49 scaled and shifted copies, or own."""
+        """Features (B, feature_dim) -> tokens (B, 50, D): the projected feature, then 49 copies of it or own ones."""
         features = features.to(self.norm.weight.dtype)
         projected = self.latent_prior_proj_f(features)  # (B, D)
         if self.architecture.own_tokens:
