@@ -53,7 +53,7 @@ def read_backbone(path: str | Path) -> tuple[nn.Module, Backbone]:
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path} does not exist; give a .safetensors or .pth file")
-    settings, weights = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pth(path)
+    settings, weights = read_safetensors(path) if path.suffix == ".safetensors" else _read_pth(path)
     backbone = build_backbone(settings)
     load_weights(backbone, weights, str(path))
     return backbone.eval(), settings
@@ -100,7 +100,12 @@ def read_torch_file(path: str | Path, *, mapped: bool = False) -> Any:
         raise InputError(f"{path} is not a whole file of tensors ({reason}); fetch it again") from None
 
 
-def _read_safetensors(path: Path) -> tuple[Backbone, dict[str, Tensor]]:
+def read_safetensors(path: Path) -> tuple[Backbone, dict[str, Tensor]]:
+    """Settings and weights of a file that ``save_backbone`` wrote.
+
+    Raises:
+        InputError: If it is broken, or says nothing of its settings.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

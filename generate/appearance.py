@@ -3,7 +3,7 @@
 An identity network forgets light, pose, hair and background, so that a generator that sees its features alone can only
 paint their average: a washed-out face. The numbers are the first principal components of the coarse image (eigenfaces,
 Turk & Pentland 1991). In generation they are drawn together with the identity, and vary within a person as they do
-between real images of one person. The result is an ONNX file that every command takes as an identity model.
+between real images of one person. The result, a file of the network's own kind, is an identity model for every command.
 """
 
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ from bench.faces import FACE_SIZE, Faces, aligned_image
 from bench.files import atomic_path
 from bench.pixel_range import takes_bytes
 from bench.progress import progress
+from fr_train.checkpoint import read_safetensors, save_backbone
+from generate.identity_network import COARSENESS, WithAppearance, load_features
 
-COARSENESS = 4
-"""Pixels of a side that are averaged: 28 x 28 colours are described."""
 _SIDE = FACE_SIZE // COARSENESS
 _BATCH, _NORM_FACES = 256, 512
 
@@ -88,30 +88,41 @@ def add_appearance(
     """Write the network that gives its own features and, behind them, the numbers of appearance.
 
     Args:
-        network: Identity network, ONNX, RGB images of shape (B, 3, 112, 112) to features (B, D).
+        network: Identity network, RGB images of shape (B, 3, 112, 112) to features (B, D): ONNX, or our safetensors.
         faces: From which the components are measured, and how long features are.
-        out: ONNX file that appears: images to (B, D + num_numbers).
+        out: File of the same kind that appears: images to (B, D + num_numbers).
         num_numbers: How many numbers.
         strength: Mean norm of the numbers as a share of the mean norm of the features.
 
     Raises:
-        InputError: If the network cannot be read, or the faces do not fit.
+        InputError: If the network cannot be read or is of another kind than ``out``, or the faces do not fit.
     """
-    from generate.identity_network import load_onnx
-
-    own = load_onnx(Path(network))
+    network, out = Path(network), Path(out)
+    if network.suffix != out.suffix or out.suffix not in _WRITERS:
+        raise InputError(f"{network} -> {out}: give two .onnx, or two .safetensors")
+    own = load_features(network)
+    if isinstance(own, WithAppearance):
+        raise InputError(f"{network} has numbers of appearance already; give the network without them")
     appearance = measure_appearance(faces, num_numbers)
     picked = np.linspace(0, len(faces) - 1, min(_NORM_FACES, len(faces))).astype(int)
     images = np.stack([aligned_image(faces, int(i)) for i in picked])
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.inference_mode():
         norm = np.mean([own(part).norm(dim=1).mean().item() for part in pixels.split(32)])
-    scale = strength * norm / np.linalg.norm(appearance.numbers(coarse_faces(images)), axis=1).mean()
-    _write(Path(network), appearance, float(scale), Path(out))
+    scale = float(strength * norm / np.linalg.norm(appearance.numbers(coarse_faces(images)), axis=1).mean())
+    offset = -scale * appearance.components @ appearance.mean
+    _WRITERS[out.suffix](network, appearance.components * scale, offset, out)
     return appearance
 
 
-def _write(network: Path, appearance: Appearance, scale: float, out: Path) -> None:
+def _write_safetensors(network: Path, matrix: NDArray[np.float32], offset: NDArray[np.float32], out: Path) -> None:
+    settings, _ = read_safetensors(network)
+    joined = WithAppearance(load_features(network), len(offset))
+    joined.appearance.load_state_dict({"weight": torch.from_numpy(matrix), "bias": torch.from_numpy(offset)})
+    save_backbone(out, joined, settings)
+
+
+def _write_onnx(network: Path, matrix: NDArray[np.float32], offset: NDArray[np.float32], out: Path) -> None:
     """The network's graph with a second branch: averages, one matrix, and both outputs side by side."""
     import onnx
     from onnx import helper, numpy_helper
@@ -121,7 +132,6 @@ def _write(network: Path, appearance: Appearance, scale: float, out: Path) -> No
     weights = {tensor.name for tensor in graph.initializer}
     images = next(value for value in graph.input if value.name not in weights)
     (features,) = graph.output
-    matrix, offset = appearance.components * scale, -scale * appearance.components @ appearance.mean
     if takes_bytes(graph):  # pixels / 127.5 - 1, worked into the matrix
         matrix, offset = matrix / 127.5, offset - matrix.sum(axis=1)
     graph.initializer.append(numpy_helper.from_array(matrix.astype(np.float32), "appearance_matrix"))
@@ -142,3 +152,6 @@ def _write(network: Path, appearance: Appearance, scale: float, out: Path) -> No
     graph.output.append(joined)
     with atomic_path(out) as temporary:
         onnx.save(model, temporary)
+
+
+_WRITERS = {".onnx": _write_onnx, ".safetensors": _write_safetensors}

@@ -1,13 +1,14 @@
 """Nothing in, the networks of generate/assets out: ``python -m generate assets`` (``make assets``).
 
 Everything starts from rendered people that no benchmark and no protocol holds: an identity network is trained on them,
-its features condition a small Vec2Face, their true yaw trains the yaw network. All is made below ``runs/assets`` and
-shipped at the end; stages that are done there are skipped, an interrupted one goes on. Shipped files hold matrices in
-float16 and vectors in float32; later stages use the rounded identity network, so that features are those of the file.
+its features, with numbers of appearance behind them, condition a small Vec2Face, their true yaw trains the yaw network.
+All is made below ``runs/assets`` and shipped at the end; stages that are done there are skipped, an interrupted one
+goes on. Shipped files hold matrices in float16 and vectors in float32; later stages use the rounded identity network,
+so that features are those of the file.
 
 | stage | makes | by |
 |---|---|---|
-| faces, identity | faces, identity.safetensors | stages of the benchmark ``assets`` in generate/assets.yaml |
+| faces, identity | faces, identity.safetensors | stages of the benchmark ``assets``, generate/appearance.py |
 | yaw | yaw.safetensors | generate/yaw_network.py |
 | features | the training set, centers.npy, deviations.npy | generate/prepare.py |
 | generator | generator.safetensors | generate/train.py, recipe ``rendered`` of generators.yaml |
@@ -36,6 +37,7 @@ from bench.progress import progress
 from bench.records import open_faces
 from bench.runtime import Stopwatch, environment, git_state
 from bench.stages import Stages, plan_stages
+from generate.appearance import add_appearance
 from generate.prepare import CENTERS_NAME, DEVIATIONS_NAME, LMDB_NAME, PREPARED_NAME, Preparation, prepare
 from generate.recipes import RECIPES_PATH
 from generate.render import IDENTITIES_PER_SEED, PROTOCOL_IDENTITIES
@@ -51,6 +53,8 @@ NAMES = (IDENTITY, YAW, CENTERS_NAME, DEVIATIONS_NAME, GENERATOR_NAME)
 MAX_BYTES = 12_000_000
 TRAINED_ON = f"rendered heads of people who do not exist (seed {SEED}), which no benchmark and no protocol holds"
 _HELD_OUT_SHARE = 0.1
+_NUMBERS, _STRENGTH = 40, 0.5
+"""Of appearance: how many, and their norm by that of the features."""
 
 
 @dataclass(frozen=True)
@@ -162,12 +166,17 @@ def _make_identity(workshop: Workshop) -> None:
         if not stage.is_finished:
             _call(package, flags)
     if not workshop.has(IDENTITY):
-        directory = workshop.stages.train.directory
+        directory, joined = workshop.stages.train.directory, workshop.folder / IDENTITY
+        faces = open_faces(workshop.stages.generate.directory / "faces.lmdb")
+        model = directory / "model.safetensors"
+        appearance = add_appearance(model, faces, joined, num_numbers=_NUMBERS, strength=_STRENGTH)
+        store_rounded(joined, workshop.made / IDENTITY)
         card = read_card(directory, ModelCard)
-        store_rounded(directory / "model.safetensors", workshop.made / IDENTITY)
         figures = {"num_parameters": card.num_parameters, "final_loss": card.final_loss, **card.dataset}
+        figures |= {"appearance_explained": round(appearance.explained, 4)}
+        settings = card.inputs["recipe"] | {"appearance": {"numbers": _NUMBERS, "strength": _STRENGTH}}
         role = "identity and quality estimator"
-        workshop.describe(IDENTITY, role=role, settings=card.inputs["recipe"], figures=figures, cost=card.cost)
+        workshop.describe(IDENTITY, role=role, settings=settings, figures=figures, cost=card.cost)
 
 
 def _make_yaw(workshop: Workshop) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 
 from bench.errors import InputError
 from generate.attrop import Estimator
-from generate.identity_network import load_features, load_onnx
+from generate.identity_network import WithAppearance, load_features, load_onnx
 from generate.weights import load_checked, read_weights
 from generate.yaw_network import load_yaw_network
 
@@ -100,10 +100,13 @@ def identity_estimator(path: str | Path, device: str | torch.device = "cpu") -> 
 def quality_estimator(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:
     """Images -> quality (B,), by the weights of a MagFace IResNet, or another network whose norm tells quality.
 
+    Numbers of appearance behind the features of a ``.safetensors`` tell nothing of quality and are left out.
+
     Raises:
         InputError: If the file is missing or neither an IResNet nor an ONNX file.
     """
-    return _ready(FeatureNorm(load_features(path)), device)
+    features = load_features(path)
+    return _ready(FeatureNorm(features.network if isinstance(features, WithAppearance) else features), device)
 
 
 def yaw_estimator(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:

@@ -1,7 +1,7 @@
 """Weights -> the identity network that conditions and judges the generator, with its activations on the way.
 
 In: images (B, 3, 112, 112) RGB in [-1, 1]. Out: un-normalised features (B, D). An IResNet (``.pth``, ``.safetensors``)
-or an ONNX file, made differentiable by onnx2torch.
+or an ONNX file, made differentiable by onnx2torch; either may have numbers of appearance (generate/appearance.py).
 """
 
 from collections.abc import Callable
@@ -13,9 +13,32 @@ from torch import Tensor, nn
 
 from bench.errors import InputError
 from bench.pixel_range import takes_bytes
-from fr_train.checkpoint import load_backbone
+from fr_train.backbone import build_backbone
+from fr_train.checkpoint import load_backbone, load_weights, read_safetensors
 
+COARSENESS = 4
+"""Pixels of a side that appearance averages: 28 x 28 colours are described."""
 _SMALLEST_MAP = 7
+_COARSE_SIZE = 3 * (112 // COARSENESS) ** 2
+
+
+class WithAppearance(nn.Module):
+    """A network with numbers of appearance behind its features: one linear layer on the coarse image.
+
+    Args:
+        network: Images (B, 3, 112, 112) in [-1, 1] to features (B, D).
+        num_numbers: How many numbers; the whole gives (B, D + num_numbers).
+    """
+
+    def __init__(self, network: nn.Module, num_numbers: int) -> None:
+        super().__init__()
+        self.network = network
+        self.appearance = nn.Linear(_COARSE_SIZE, num_numbers)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features, then numbers (B, D + num_numbers)."""
+        coarse = F.avg_pool2d(images, COARSENESS).flatten(1)
+        return torch.cat([self.network(images), self.appearance(coarse)], dim=1)
 
 
 class _TakesBytes(nn.Module):
@@ -120,7 +143,15 @@ def load_features(path: str | Path) -> nn.Module:
         InputError: See ``load_identity_network``.
     """
     path = Path(path)
-    return load_onnx(path) if path.suffix == ".onnx" and path.exists() else load_backbone(path)
+    if path.suffix == ".onnx" and path.exists():
+        return load_onnx(path)
+    if path.suffix == ".safetensors" and path.exists():
+        settings, weights = read_safetensors(path)
+        if "appearance.bias" in weights:
+            network = WithAppearance(build_backbone(settings), len(weights["appearance.bias"]))
+            load_weights(network, weights, str(path))
+            return network.eval()
+    return load_backbone(path)
 
 
 def load_onnx(path: Path) -> nn.Module:

@@ -43,10 +43,10 @@ def _add_training_faces(parser: argparse.ArgumentParser) -> None:
 
 def _add_appearance(parser: argparse.ArgumentParser) -> None:
     _add_training_faces(parser)
-    parser.add_argument("--identity-model", type=Path, required=True, help="an ONNX file")
+    parser.add_argument("--identity-model", type=Path, required=True, help=".onnx, or .safetensors of this suite")
     parser.add_argument("--numbers", type=int, default=64, help="how many (default: 64)")
     parser.add_argument("--strength", type=float, default=0.5, help="their norm by that of the features (default: 0.5)")
-    parser.add_argument("--out", type=Path, required=True, help="the ONNX file that shall appear")
+    parser.add_argument("--out", type=Path, required=True, help="the file of the same kind that shall appear")
     parser.set_defaults(run=_appearance)
 
 

@@ -1,14 +1,16 @@
-"""Numbers of appearance: principal components as numpy's SVD gives them, and an ONNX file that gives the same."""
+"""Numbers of appearance: principal components as numpy's SVD gives them, and files that give the same."""
 
 import numpy as np
 import pytest
 import torch
 from bench_faces import make_faces
+from generator_training import save_network
 
 from bench.errors import InputError
 from bench.records import open_faces
 from generate.appearance import add_appearance, coarse_faces, measure_appearance
-from generate.identity_network import load_onnx
+from generate.estimators import quality_estimator
+from generate.identity_network import load_features
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnx2torch")
@@ -20,15 +22,21 @@ def faces(tmp_path_factory):
     return make_faces(tmp_path_factory.mktemp("faces"), num_identities=6, images_per_identity=4)
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["bytes", "scaled"])
+@pytest.fixture(scope="module", params=["bytes.onnx", "scaled.onnx", "iresnet.safetensors"])
 def network(request, tmp_path_factory):
-    """Mean colour of the image as features, (B, 3); one that takes 0..255 normalises first."""
-    path = tmp_path_factory.mktemp("network") / "colour.onnx"
+    """Mean colour of the image as features, (B, 3), one that takes 0..255 normalises first; and an IResNet."""
+    path = tmp_path_factory.mktemp("network") / request.param
+    if path.suffix == ".safetensors":
+        return save_network(path)
+    return save_colour_network(path, takes_bytes=path.stem == "bytes")
+
+
+def save_colour_network(path, *, takes_bytes=False):
     helper, shape = onnx.helper, ["batch", 3, 112, 112]
     images = helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, shape)
     features = helper.make_tensor_value_info("features", onnx.TensorProto.FLOAT, ["batch", 3])
     nodes, given, constants = [], "images", []
-    if request.param:
+    if takes_bytes:
         constants = [onnx.numpy_helper.from_array(np.float32(value), name) for name, value in (("s", 127.5),)]
         nodes, given = [helper.make_node("Sub", ["images", "s"], ["centred"])], "centred"
     nodes += [
@@ -61,13 +69,13 @@ def test_a_coarse_face_averages_places_channel_by_channel():
 
 
 def test_the_network_gives_its_features_and_then_the_numbers(faces, network, tmp_path):
-    made = add_appearance(network, faces, tmp_path / "both.onnx", num_numbers=4, strength=0.5)
+    path = tmp_path / f"both{network.suffix}"
+    made = add_appearance(network, faces, path, num_numbers=4, strength=0.5)
     images = np.stack([faces.image(i) for i in range(len(faces))])
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
-    both = load_onnx(tmp_path / "both.onnx")(pixels)
-    own = load_onnx(network)(pixels)
-    torch.testing.assert_close(both[:, :3], own)
-    numbers, expected = both[:, 3:].detach().numpy(), made.numbers(coarse_faces(images))
+    both, own = load_features(path)(pixels), load_features(network)(pixels)
+    torch.testing.assert_close(both[:, :-4], own)
+    numbers, expected = both[:, -4:].detach().numpy(), made.numbers(coarse_faces(images))
     scale = np.linalg.norm(numbers, axis=1).mean() / np.linalg.norm(expected, axis=1).mean()
     np.testing.assert_allclose(numbers, expected * scale, atol=1e-3 * np.abs(numbers).max())
     ratio = np.linalg.norm(numbers, axis=1).mean() / np.linalg.norm(own.detach().numpy(), axis=1).mean()
@@ -75,20 +83,39 @@ def test_the_network_gives_its_features_and_then_the_numbers(faces, network, tmp
 
 
 def test_gradients_reach_the_image_through_the_numbers(faces, network, tmp_path):
-    add_appearance(network, faces, tmp_path / "both.onnx", num_numbers=4, strength=1)
+    path = tmp_path / f"both{network.suffix}"
+    add_appearance(network, faces, path, num_numbers=4, strength=1)
     images = torch.zeros(2, 3, 112, 112, requires_grad=True)
-    load_onnx(tmp_path / "both.onnx")(images)[:, 3:].square().sum().backward()
+    load_features(path)(images)[:, -4:].square().sum().backward()
     assert images.grad is not None and images.grad.abs().max() > 0
+
+
+def test_quality_is_the_norm_without_the_numbers(faces, tmp_path):
+    network = save_network(tmp_path / "identity.safetensors")
+    add_appearance(network, faces, tmp_path / "both.safetensors", num_numbers=4, strength=1)
+    images = torch.rand(2, 3, 112, 112) * 2 - 1
+    torch.testing.assert_close(
+        quality_estimator(tmp_path / "both.safetensors")(images), quality_estimator(network)(images)
+    )
+
+
+def test_files_of_two_kinds_and_numbers_twice_are_refused(faces, tmp_path):
+    network, both = save_network(tmp_path / "identity.safetensors"), tmp_path / "both.safetensors"
+    with pytest.raises(InputError, match=r"give two \.onnx, or two \.safetensors"):
+        add_appearance(network, faces, tmp_path / "both.onnx", num_numbers=4, strength=1)
+    add_appearance(network, faces, both, num_numbers=4, strength=1)
+    with pytest.raises(InputError, match=r"both\.safetensors has numbers of appearance already"):
+        add_appearance(both, faces, tmp_path / "more.safetensors", num_numbers=4, strength=1)
 
 
 def test_more_numbers_than_faces_are_refused(faces, network, tmp_path):
     with pytest.raises(InputError, match="24 faces cannot give 24 numbers"):
-        add_appearance(network, faces, tmp_path / "both.onnx", num_numbers=24, strength=1)
+        add_appearance(network, faces, tmp_path / f"both{network.suffix}", num_numbers=24, strength=1)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_network_of_two_outputs_is_refused(faces, network, tmp_path):
-    model = onnx.load(network)
+def test_a_network_of_two_outputs_is_refused(faces, tmp_path):
+    model = onnx.load(save_colour_network(tmp_path / "one.onnx"))
     model.graph.output.append(onnx.helper.make_tensor_value_info("pooled", onnx.TensorProto.FLOAT, None))
     onnx.save(model, tmp_path / "two.onnx")
     with pytest.raises(InputError, match=r"two\.onnx has 2 outputs"):

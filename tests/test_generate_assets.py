@@ -66,7 +66,7 @@ def workshop(tmp_path_factory):
     config["benchmarks"]["assets"]["generator"] |= {"num_identities": 20, "images_per_identity": 4}
     (directory / "config.yaml").write_text(yaml.safe_dump(config))
     recipe = tiny_recipe(epochs=1).model_dump(mode="json", exclude={"name"})
-    recipe["sizes"]["multipliers"] = [1, 1, 1, 1]
+    recipe["sizes"] |= {"multipliers": [1, 1, 1, 1], "feature_dim": 16 + 40}
     (directory / "recipes.yaml").write_text(yaml.safe_dump({assets.RECIPE: recipe}))
     return Workshop(directory, directory / "config.yaml", directory / "recipes.yaml")
 
@@ -116,4 +116,4 @@ def test_from_nothing_to_a_dataset_of_the_shipped_networks(workshop, tmp_path, m
     assert set(described) == {f"assets/{name}" for name in NAMES}
     assert all(entry["licence"] == "MIT" for entry in described.values())
     centers = np.load(tmp_path / "assets" / "centers.npy")
-    assert centers.dtype == np.float16 and centers.shape == (20, 16)
+    assert centers.dtype == np.float16 and centers.shape == (20, 16 + 40)
