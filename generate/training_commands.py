@@ -1,4 +1,4 @@
-"""The sub-commands appearance, prepare, train, assets, ship and leakage of ``python -m generate``.
+"""The sub-commands appearance, prepare, widen, train, assets, ship and leakage of ``python -m generate``.
 
 Heavy imports wait until one runs. Every command returns the line that tells what it did, or None where another process
 tells it.
@@ -16,6 +16,7 @@ def add_training_commands(commands: Any) -> None:
     text = "an identity network, with numbers of appearance behind its features"
     _add_appearance(commands.add_parser("appearance", help=text))
     _add_prepare(commands.add_parser("prepare", help="faces and an identity network -> a generator's training set"))
+    _add_widen(commands.add_parser("widen", help="directions of noise, wider where heads turn"))
     _add_train(commands.add_parser("train", help="train a Vec2Face generator on a prepared set"))
     _add_assets(commands.add_parser("assets", help="make the shipped networks anew, from nothing, on two cores"))
     _add_ship(commands.add_parser("ship", help="a trained generator in half its size, with a card"))
@@ -58,6 +59,16 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mean-norm", type=float, help="scale the features to this mean norm (default: keep them)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the training set")
     parser.set_defaults(run=_prepare)
+
+
+def _add_widen(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--prepared", type=Path, required=True, help="folder of generate prepare")
+    parser.add_argument(
+        "--yaw-model", type=Path, required=True, help="6DRepNet's weights, or generate/assets/yaw.safetensors"
+    )
+    parser.add_argument("--degrees", type=float, required=True, help="yaw to add at strength 1 (standard deviation)")
+    parser.add_argument("--out", type=Path, required=True, help="the deviations.npy that shall appear")
+    parser.set_defaults(run=_widen)
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
@@ -114,6 +125,16 @@ def _prepare(args: argparse.Namespace) -> str:
     settings = Preparation(args.identity_model, args.features, args.mirror, args.mean_norm)
     prepared = prepare(faces, settings, args.out, device=choose_device(args.device))
     return f"prepare: {prepared['num_images']} faces of {prepared['num_identities']} identities in {args.out}"
+
+
+def _widen(args: argparse.Namespace) -> str:
+    from generate.prepare import DEVIATIONS_NAME, LMDB_NAME
+    from generate.train_data import open_training_set
+    from generate.turning import widen_file
+
+    faces = open_training_set(args.prepared / LMDB_NAME)
+    yaw = widen_file(args.prepared / DEVIATIONS_NAME, faces, args.yaw_model, args.out, degrees=args.degrees)
+    return f"widen: faces turn by {yaw:.1f} degrees (standard deviation), noise by {args.degrees:g} more; {args.out}"
 
 
 def _train(args: argparse.Namespace) -> str | None:
