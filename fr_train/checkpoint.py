@@ -53,10 +53,22 @@ def read_backbone(path: str | Path) -> tuple[nn.Module, Backbone]:
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path} does not exist; give a .safetensors or .pth file")
-    settings, weights = read_safetensors(path) if path.suffix == ".safetensors" else _read_pth(path)
+    settings, weights = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pth(path)
     backbone = build_backbone(settings)
     load_weights(backbone, weights, str(path))
     return backbone.eval(), settings
+
+
+def backbone_and_weights(path: Path) -> tuple[nn.Module, dict[str, Tensor]]:
+    """The backbone of a ``.safetensors``' settings, untrained, and all weights that the file holds.
+
+    For files that hold more than a backbone's weights.
+
+    Raises:
+        InputError: As ``load_backbone``.
+    """
+    settings, weights = _read_safetensors(path)
+    return build_backbone(settings), weights
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
@@ -100,12 +112,7 @@ def read_torch_file(path: str | Path, *, mapped: bool = False) -> Any:
         raise InputError(f"{path} is not a whole file of tensors ({reason}); fetch it again") from None
 
 
-def read_safetensors(path: Path) -> tuple[Backbone, dict[str, Tensor]]:
-    """Settings and weights of a file that ``save_backbone`` wrote.
-
-    Raises:
-        InputError: If it is broken, or says nothing of its settings.
-    """
+def _read_safetensors(path: Path) -> tuple[Backbone, dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

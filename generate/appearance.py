@@ -20,7 +20,7 @@ from bench.faces import FACE_SIZE, Faces, aligned_image
 from bench.files import atomic_path
 from bench.pixel_range import takes_bytes
 from bench.progress import progress
-from fr_train.checkpoint import read_safetensors, save_backbone
+from fr_train.checkpoint import read_backbone, save_backbone
 from generate.identity_network import COARSENESS, WithAppearance, load_features
 
 _SIDE = FACE_SIZE // COARSENESS
@@ -110,14 +110,14 @@ def add_appearance(
     with torch.inference_mode():
         norm = np.mean([own(part).norm(dim=1).mean().item() for part in pixels.split(32)])
     scale = float(strength * norm / np.linalg.norm(appearance.numbers(coarse_faces(images)), axis=1).mean())
-    offset = -scale * appearance.components @ appearance.mean
+    offset = (-scale * appearance.components @ appearance.mean).astype(np.float32)
     _WRITERS[out.suffix](network, appearance.components * scale, offset, out)
     return appearance
 
 
 def _write_safetensors(network: Path, matrix: NDArray[np.float32], offset: NDArray[np.float32], out: Path) -> None:
-    settings, _ = read_safetensors(network)
-    joined = WithAppearance(load_features(network), len(offset))
+    backbone, settings = read_backbone(network)
+    joined = WithAppearance(backbone, len(offset))
     joined.appearance.load_state_dict({"weight": torch.from_numpy(matrix), "bias": torch.from_numpy(offset)})
     save_backbone(out, joined, settings)
 

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from bench.errors import InputError
 from bench.pixel_range import takes_bytes
-from fr_train.backbone import build_backbone
-from fr_train.checkpoint import load_backbone, load_weights, read_safetensors
+from fr_train.checkpoint import backbone_and_weights, load_backbone, load_weights
 
 COARSENESS = 4
 """Pixels of a side that appearance averages: 28 x 28 colours are described."""
@@ -146,9 +145,9 @@ def load_features(path: str | Path) -> nn.Module:
     if path.suffix == ".onnx" and path.exists():
         return load_onnx(path)
     if path.suffix == ".safetensors" and path.exists():
-        settings, weights = read_safetensors(path)
+        backbone, weights = backbone_and_weights(path)
         if "appearance.bias" in weights:
-            network = WithAppearance(build_backbone(settings), len(weights["appearance.bias"]))
+            network = WithAppearance(backbone, len(weights["appearance.bias"]))
             load_weights(network, weights, str(path))
             return network.eval()
     return load_backbone(path)
