@@ -145,11 +145,11 @@ def load_features(path: str | Path) -> nn.Module:
     if path.suffix == ".onnx" and path.exists():
         return load_onnx(path)
     if path.suffix == ".safetensors" and path.exists():
-        backbone, weights = backbone_and_weights(path)
+        network, weights = backbone_and_weights(path)
         if "appearance.bias" in weights:
-            network = WithAppearance(backbone, len(weights["appearance.bias"]))
-            load_weights(network, weights, str(path))
-            return network.eval()
+            network = WithAppearance(network, len(weights["appearance.bias"]))
+        load_weights(network, weights, str(path))
+        return network.eval()
     return load_backbone(path)
 
 

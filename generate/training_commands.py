@@ -66,7 +66,9 @@ def _add_widen(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--yaw-model", type=Path, required=True, help="6DRepNet's weights, or generate/assets/yaw.safetensors"
     )
-    parser.add_argument("--degrees", type=float, required=True, help="yaw to add at strength 1 (standard deviation)")
+    parser.add_argument(
+        "--degrees", type=float, required=True, help="turn of noise of strength 1 (standard deviation); faces turn less"
+    )
     parser.add_argument("--out", type=Path, required=True, help="the deviations.npy that shall appear")
     parser.set_defaults(run=_widen)
 
@@ -134,7 +136,7 @@ def _widen(args: argparse.Namespace) -> str:
 
     faces = open_training_set(args.prepared / LMDB_NAME)
     yaw = widen_file(args.prepared / DEVIATIONS_NAME, faces, args.yaw_model, args.out, degrees=args.degrees)
-    return f"widen: faces turn by {yaw:.1f} degrees (standard deviation), noise by {args.degrees:g} more; {args.out}"
+    return f"widen: faces turn by {yaw:.1f} degrees (standard deviation), noise as by {args.degrees:g} more; {args.out}"
 
 
 def _train(args: argparse.Namespace) -> str | None:
