@@ -34,6 +34,11 @@ class Perturbation(Settings):
         exclude_if=lambda name: name is None,
         description=".npy: noise lies as images of one identity differ; null: isotropic, as published",
     )
+    differences: str | None = Field(
+        None,
+        exclude_if=lambda name: name is None,
+        description=".npy: x = f + sigma * difference, one of those of real faces and their identity's centre",
+    )
 
     @model_validator(mode="after")
     def _shares_fit(self) -> "Perturbation":
@@ -41,6 +46,8 @@ class Perturbation(Settings):
             raise ValueError(
                 f"needs one share per sigma, adding up to 1; got {len(self.sigmas)} sigmas and shares {self.shares}"
             )
+        if self.directions and self.differences:
+            raise ValueError(f"directions={self.directions} and differences={self.differences}: give one of them")
         return self
 
 
@@ -125,7 +132,8 @@ class Vec2FaceGenerator(GeneratorSettings):
         if self.attributes.pose_share > 0:
             files.append(self.pose_weights)
         files = list(dict.fromkeys(files))  # one network may play two parts
-        arrays = (self.centers, self.perturbation.directions, self.filters.known_centers)
+        noise = self.perturbation
+        arrays = (self.centers, noise.directions, noise.differences, self.filters.known_centers)
         return files + list(dict.fromkeys(name for name in arrays if name))
 
 

@@ -17,6 +17,8 @@ TEST_SETS_ON_THE_HUB = {
 
 _PREPARED = ("centers.npy", "deviations.npy")
 """What ``python -m generate prepare`` writes beside a training set."""
+_VARIATION = ("seen_often.npy", "differences.npy")
+"""What ``python -m generate variation`` writes there."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,8 @@ def _source_of_weights(file: str) -> str:
         return "the repository, or make assets"
     if Path(file).name in _PREPARED:
         return f"python -m generate prepare --out WEIGHTS/{Path(file).parent}, of the faces that it was trained on"
-    if Path(file).name == "turned.npy":
-        return f"python -m generate widen --out WEIGHTS/{file}, of that training set and a yaw network"
+    if Path(file).name in _VARIATION:
+        return f"python -m generate variation --prepared WEIGHTS/{Path(file).parent}, of that training set"
     if Path(file).name == "identity.onnx":
         return f"python -m generate appearance --out WEIGHTS/{file}, of an identity network and those faces"
     if Path(file).name == "generator.safetensors":

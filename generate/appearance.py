@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 from bench.errors import InputError
-from bench.faces import FACE_SIZE, Faces, aligned_image
+from bench.faces import Faces, aligned_image
 from bench.files import atomic_path
 from bench.pixel_range import takes_bytes
 from bench.progress import progress
 from fr_train.checkpoint import read_backbone, save_backbone
-from generate.identity_network import COARSENESS, WithAppearance, load_features
+from generate.identity_network import COARSE_SIDE, COARSENESS, WithAppearance, load_features
 
-_SIDE = FACE_SIZE // COARSENESS
 _BATCH, _NORM_FACES = 256, 512
 
 
@@ -47,7 +46,9 @@ class Appearance:
 
 def coarse_faces(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Faces (N, 112, 112, 3) -> channels, rows, columns of their averages over 4 x 4 pixels, in [-1, 1], (N, P)."""
-    blocks = images.reshape(len(images), _SIDE, COARSENESS, _SIDE, COARSENESS, 3).mean(axis=(2, 4), dtype=np.float32)
+    blocks = images.reshape(len(images), COARSE_SIDE, COARSENESS, COARSE_SIDE, COARSENESS, 3).mean(
+        axis=(2, 4), dtype=np.float32
+    )
     return (blocks / 127.5 - 1).transpose(0, 3, 1, 2).reshape(len(images), -1)
 
 
@@ -59,7 +60,7 @@ def measure_appearance(faces: Faces, num_numbers: int) -> Appearance:
     """
     if len(faces) <= num_numbers:
         raise InputError(f"{len(faces)} faces cannot give {num_numbers} numbers of appearance; give more faces")
-    size = 3 * _SIDE**2
+    size = 3 * COARSE_SIDE**2
     total, squares = np.zeros(size), np.zeros((size, size))
     with progress(desc="look at faces", total=len(faces)) as bar:
         for start in range(0, len(faces), _BATCH):

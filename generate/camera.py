@@ -36,9 +36,9 @@ class Hits(NamedTuple):
         return Hits(self.pixel.take(kept), self.triangle.take(kept), self.depth.take(kept))
 
 
-def rotation(factors: Factors) -> Floats:
+def rotation(yaw_degrees: float, pitch_degrees: float = 0.0) -> Floats:
     """(3, 3) matrix from head to camera axes: yaw first, then pitch. Roll is left to the alignment."""
-    yaw, pitch = np.radians([factors.yaw_degrees, factors.pitch_degrees])
+    yaw, pitch = np.radians([yaw_degrees, pitch_degrees])
     turn = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
     nod = np.array([[1, 0, 0], [0, np.cos(pitch), np.sin(pitch)], [0, -np.sin(pitch), np.cos(pitch)]])
     return (nod @ turn).astype(np.float32)
@@ -59,10 +59,15 @@ def align(landmarks: Floats, factors: Factors, rng: np.random.Generator) -> tupl
     pose: in profile the height between eyes and mouth sets the scale, so it stays near one.
     """
     found = landmarks[0] + 1j * landmarks[1] + factors.landmark_jitter * (rng.normal(size=5) + 1j * rng.normal(size=5))
+    return to_template(found, np.exp(1j * np.radians(factors.roll_degrees)))
+
+
+def to_template(found: NDArray[np.complexfloating], roll: complex = 1.0) -> tuple[complex, complex]:
+    """The similarity of landmarks x + iy, shape (5,), onto the ArcFace template, turned by ``roll`` thereafter."""
     target = TEMPLATE[:, 0] + 1j * TEMPLATE[:, 1]
     centred = found - found.mean()
     a = np.vdot(centred, target - target.mean()) / np.vdot(centred, centred)
-    a *= np.clip(abs(a), 0.85, 1.12) / abs(a) * np.exp(1j * np.radians(factors.roll_degrees))
+    a *= np.clip(abs(a), 0.85, 1.12) / abs(a) * roll
     return complex(a), complex(target.mean() - a * found.mean())
 
 

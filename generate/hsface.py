@@ -47,6 +47,7 @@ def make_plan(settings: Vec2FaceGenerator, *, seed: int, weights: Path, digests:
         sigmas=settings.perturbation.sigmas,
         shares=settings.perturbation.shares,
         directions=place(settings.perturbation.directions),
+        differences=place(settings.perturbation.differences),
         preset=targets.preset,
         quality=targets.quality,
         max_steps=targets.max_steps,

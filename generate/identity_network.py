@@ -17,8 +17,8 @@ from fr_train.checkpoint import backbone_and_weights, load_backbone, load_weight
 
 COARSENESS = 4
 """Pixels of a side that appearance averages: 28 x 28 colours are described."""
+COARSE_SIDE = 112 // COARSENESS
 _SMALLEST_MAP = 7
-_COARSE_SIZE = 3 * (112 // COARSENESS) ** 2
 
 
 class WithAppearance(nn.Module):
@@ -32,7 +32,7 @@ class WithAppearance(nn.Module):
     def __init__(self, network: nn.Module, num_numbers: int) -> None:
         super().__init__()
         self.network = network
-        self.appearance = nn.Linear(_COARSE_SIZE, num_numbers)
+        self.appearance = nn.Linear(3 * COARSE_SIDE**2, num_numbers)
 
     def forward(self, images: Tensor) -> Tensor:
         """Features, then numbers (B, D + num_numbers)."""

@@ -1,9 +1,9 @@
 """One identity vector -> the vectors of its images: noise of a few strengths, norm restored.
 
 ``x = f + sigma * noise``, rescaled to the norm of ``f`` (Vec2Face, image_generation.py). The noise is isotropic there;
-here it can also lie as the faces of one identity really differ. It comes from (seed, identity, image), so that the
-vectors do not depend on how the work is sliced. Unlike the reference, which shuffles
-strengths over all identities, every identity has the exact shares.
+here it can also lie as the faces of one identity really differ, or be such differences, drawn at random. It comes
+from (seed, identity, image), so that the vectors do not depend on how the work is sliced. Unlike the reference, which
+shuffles strengths over all identities, every identity has the exact shares.
 """
 
 from collections.abc import Sequence
@@ -72,6 +72,7 @@ def perturb(
     identity_id: int,
     first_image: int = 0,
     directions: NDArray[np.floating] | None = None,
+    differences: NDArray[np.floating] | None = None,
 ) -> NDArray[np.float32]:
     """The vectors of consecutive images of one identity.
 
@@ -83,11 +84,17 @@ def perturb(
         first_image: Number of the first image.
         directions: What standard normal noise is multiplied by, shape (D, D); None for isotropic noise. See
             ``prepare.deviation_directions``.
+        differences: Of faces and their identity's centre, shape (M, D): one of them, drawn at random, is the noise of
+            an image. See ``variation.variation``.
 
     Returns:
-        Vectors of the norm of ``vector``, shape (num_images, D).
+        Vectors, shape (num_images, D), of the norm of ``vector`` unless they are made of differences: real features
+        are shorter where a face is hard to recognise.
     """
     images = range(first_image, first_image + len(sigma))
+    if differences is not None:
+        drawn = [int(_rng(seed, _NOISE, identity_id, i).integers(len(differences))) for i in images]
+        return vector + sigma[:, None] * differences[drawn].astype(np.float32)
     noise = np.stack(
         [_rng(seed, _NOISE, identity_id, i).standard_normal(len(vector), dtype=np.float32) for i in images]
     )

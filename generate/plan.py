@@ -44,6 +44,8 @@ class Plan:
     shares: tuple[float, ...] = (0.4, 0.4, 0.2)
     directions: str | None = None
     """``.npy`` of ``prepare.deviation_directions``: how the noise lies; None for isotropic."""
+    differences: str | None = None
+    """``.npy`` of ``generate variation``: what is the noise, in place of normal numbers."""
     mask_ratio: MaskRatio = field(default_factory=MaskRatio)
     preset: Literal["v1", "v2"] = "v1"
     quality: float = 27.0
@@ -65,8 +67,9 @@ class Plan:
     @property
     def fingerprint(self) -> str:
         """Hash of the plan. Folders of arrays are left out: what the files hold is among the weights' digests."""
-        arrays = {"centers": self.centers, "directions": self.directions, "known_centers": self.known_centers}
-        values = asdict(self) | {name: Path(path).name if path else None for name, path in arrays.items()}
+        values = asdict(self)
+        for name in ("centers", "directions", "differences", "known_centers"):
+            values[name] = Path(values[name]).name if values[name] else None
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -92,13 +95,16 @@ def identity_rows(plan: Plan, identity_id: int, candidate: int, vector: NDArray[
         yaw[num_plain + index] = plan.yaw_degrees[(candidate + index) % len(plan.yaw_degrees)]
     noise, ratio = draw_masks(plan.seed, candidate, range(num), NUM_GRID_TOKENS, plan.mask_ratio)
     directions = _read_directions(plan.directions, len(vector)) if plan.directions else None
+    differences = _read_differences(plan.differences, len(vector)) if plan.differences else None
     return {
         "identity_id": np.full(num, identity_id),
         "candidate": np.full(num, candidate),
         "image": np.arange(num, dtype=np.int32),
         "sigma": sigma,
         "target_yaw": yaw,
-        "vector": perturb(vector, sigma, seed=plan.seed, identity_id=candidate, directions=directions),
+        "vector": perturb(
+            vector, sigma, seed=plan.seed, identity_id=candidate, directions=directions, differences=differences
+        ),
         "identity": np.broadcast_to(vector, (num, len(vector))),
         "noise": noise,
         "mask_ratio": ratio,
@@ -107,16 +113,27 @@ def identity_rows(plan: Plan, identity_id: int, candidate: int, vector: NDArray[
 
 @lru_cache(maxsize=1)
 def _read_directions(path: str, width: int) -> NDArray[np.float32]:
+    return _read_array(path, (width, width), "the deviations.npy of generate prepare")
+
+
+@lru_cache(maxsize=1)
+def _read_differences(path: str, width: int) -> NDArray[np.float32]:
+    return _read_array(path, (None, width), "the differences.npy of generate variation")
+
+
+def _read_array(path: str, shape: tuple[int | None, int], what: str) -> NDArray[np.float32]:
     try:
-        directions = np.load(path, allow_pickle=False).astype(np.float32)
+        array = np.load(path, allow_pickle=False).astype(np.float32)
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} cannot be read ({error}); give the deviations.npy of generate prepare") from None
-    if directions.shape != (width, width) or not np.isfinite(directions).all():
+        raise InputError(f"{path} cannot be read ({error}); give {what}") from None
+    fits = array.ndim == 2 and len(array) == (shape[0] or len(array)) > 0 and array.shape[1] == shape[1]
+    if not fits or not np.isfinite(array).all():
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
         raise InputError(
-            f"{path} has shape {directions.shape}, the identity vectors {width} dimensions; give a finite array of "
-            f"({width}, {width}), the deviations.npy of generate prepare"
+            f"{path} has shape {array.shape}, the identity vectors {shape[1]} dimensions; give a finite array of "
+            f"({wanted}), {what}"
         )
-    return directions
+    return array
 
 
 def image_jobs(plan: Plan, rows: dict[str, NDArray], chosen: NDArray[np.int64], *, with_yaw: bool) -> Jobs:

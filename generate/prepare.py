@@ -83,8 +83,8 @@ def prepare(faces: Faces, settings: Preparation, directory: str | Path, *, devic
         for index in progress(range(len(source)), desc="write", total=len(source)):
             writer.write(source.encoded(index), int(source.identity_ids[index]), features[index])
     centers = identity_centers(features, source.identity_ids)
-    _write_array(directory / CENTERS_NAME, centers)
-    _write_array(directory / DEVIATIONS_NAME, deviation_directions(features, source.identity_ids, centers))
+    write_array(directory / CENTERS_NAME, centers)
+    write_array(directory / DEVIATIONS_NAME, deviation_directions(features, source.identity_ids, centers))
     prepared = claimed | {
         "num_images": len(source),
         "num_identities": faces.num_identities,
@@ -170,7 +170,7 @@ def _extract(source: Faces, weights: Path, parts: Path, device: str) -> NDArray[
                 with torch.inference_mode():
                     rows.append(network(pixels).float().cpu().numpy())  # type: ignore[misc]
                 bar.update(len(images))
-            _write_array(parts / f"features-{start:09d}.npy", np.concatenate(rows))
+            write_array(parts / f"features-{start:09d}.npy", np.concatenate(rows))
     return np.concatenate([np.load(path) for path in paths])
 
 
@@ -199,7 +199,8 @@ def deviation_directions(
     return (directions * scales @ directions.T).astype(np.float32)
 
 
-def _write_array(path: Path, array: NDArray) -> None:
+def write_array(path: Path, array: NDArray) -> None:
+    """Write a ``.npy``, whole or not at all."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.save(file, array)
 

@@ -48,6 +48,7 @@ def weight_provenance(
         settings.pose_weights: "yaw estimator",
         settings.centers: "identity centres",
         settings.perturbation.directions: "directions of noise",
+        settings.perturbation.differences: "differences within a person",
     }
     if settings.filters.known_centers is not None:
         roles.setdefault(settings.filters.known_centers, "people trained on")

@@ -86,6 +86,9 @@ class Sizes(Settings):
     own_tokens: bool = Field(
         False, exclude_if=lambda on: not on, description="every grid token has a projection of its own"
     )
+    coarse: bool = Field(
+        False, exclude_if=lambda on: not on, description="the image is added to a coarse one by linear regression"
+    )
     dropout: float = Field(0.1, ge=0, lt=1)
     discriminator_widths: tuple[Count, ...] = Field((64, 128, 256, 512), min_length=2)
 

@@ -43,7 +43,7 @@ def render_face(identity_seed: int, image_seed: int, factors: Factors) -> NDArra
     person = draw_identity(identity_seed)
     rng = np.random.default_rng([4, identity_seed, image_seed])
     surface = _pose(person, factors)
-    turn = camera.rotation(factors)
+    turn = camera.rotation(factors.yaw_degrees, factors.pitch_degrees)
     projected = camera.project(surface, turn, factors.distance)
     similarity = camera.align(projected[:2, head.template().landmarks], factors, rng)
     fine = shading.shade(surface, turn, camera.to_pixels(projected, similarity), person, factors)

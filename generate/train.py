@@ -22,6 +22,7 @@ from bench.progress import progress
 from bench.records import LmdbFaces
 from bench.resume import CHECKPOINT_NAME
 from bench.runtime import process_rank
+from generate.coarse import fit_coarse
 from generate.held_out import HeldOut, make_held_out, write_figures_grid
 from generate.identity_network import IdentityNetwork
 from generate.losses import Terms
@@ -109,7 +110,9 @@ def train_generator(
     with process_group(options.device) as device, torch.random.fork_rng():
         terms = _loss_terms(judges, recipe, device)
         torch.manual_seed(seed)
-        state = TrainState(recipe, terms, seed=seed, device=device)
+        begins = not (directory / CHECKPOINT_NAME).exists()
+        coarse = fit_coarse(faces, trained) if recipe.sizes.coarse and begins else None
+        state = TrainState(recipe, terms, seed=seed, device=device, coarse=coarse)
         run = _Run(state, batches, judges, make_held_out(faces, held_out, trained, seed), directory, options)
         figures = run.loop(is_writing=rank == 0)
         if rank == 0:

@@ -42,7 +42,7 @@ class _Painter(nn.Module):
             tokens = generator.expand(features)
             latent, kept = generator.encode(tokens, dropped, masked)
             restored = generator.decode(latent, kept, masked)
-        return generator.paint(restored).float(), restored[:, 1:], tokens[:, 1:].detach()
+        return generator.paint(restored, features).float(), restored[:, 1:], tokens[:, 1:].detach()
 
 
 def build_generator(recipe: GeneratorRecipe) -> Vec2Face:
@@ -58,6 +58,9 @@ def build_generator(recipe: GeneratorRecipe) -> Vec2Face:
     nn.init.normal_(generator.decoder_pos_embed_learned, std=recipe.initial_positions)
     nn.init.normal_(generator.token_emb.position_embeddings.weight, std=recipe.initial_positions)
     _level_pixels(generator.im_decoder)
+    if recipe.sizes.coarse:  # whose image is the start, see generate/coarse.py
+        nn.init.zeros_(generator.im_decoder.conv_out.weight)
+        nn.init.zeros_(generator.im_decoder.conv_out.bias)
     for unused in (generator.center_token, generator.patch_embed):  # in the released state dict, without a use
         unused.requires_grad_(False)
     return generator
@@ -81,11 +84,30 @@ def lr_at(step: int, *, steps_per_epoch: int, recipe: GeneratorRecipe) -> float:
 
 
 class TrainState:
-    """Networks, optimisers and the number of the step."""
+    """Networks, optimisers and the number of the step.
 
-    def __init__(self, recipe: GeneratorRecipe, terms: Terms, *, seed: int, device: torch.device) -> None:
+    Args:
+        recipe: How to train.
+        terms: Of the loss.
+        seed: Of what is drawn in a step.
+        device: Where the networks run.
+        coarse: Weight and bias of the generator's linear map to begin with, where it has one.
+    """
+
+    def __init__(
+        self,
+        recipe: GeneratorRecipe,
+        terms: Terms,
+        *,
+        seed: int,
+        device: torch.device,
+        coarse: dict[str, Tensor] | None = None,
+    ) -> None:
         self.recipe, self.terms, self.seed, self.device, self.step = recipe, terms, seed, device, 0
-        self.generator = build_generator(recipe).to(device)
+        generator = build_generator(recipe)
+        if coarse is not None:
+            generator.coarse.load_state_dict(coarse)
+        self.generator = generator.to(device)
         self.discriminator = Discriminator(recipe.sizes.discriminator_widths).to(device)
         settings = recipe.optimizer
         options: dict[str, Any] = {"lr": settings.lr, "betas": settings.betas, "weight_decay": settings.weight_decay}

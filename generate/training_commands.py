@@ -1,4 +1,4 @@
-"""The sub-commands appearance, prepare, widen, train, assets, ship and leakage of ``python -m generate``.
+"""The sub-commands turn, appearance, prepare, variation, train, assets, ship and leakage of ``python -m generate``.
 
 Heavy imports wait until one runs. Every command returns the line that tells what it did, or None where another process
 tells it.
@@ -13,10 +13,11 @@ RECIPES = "generators.yaml"
 
 def add_training_commands(commands: Any) -> None:
     """Add the parsers; each sets ``run``, the function that does it."""
+    _add_turn(commands.add_parser("turn", help="photographs, and turned views of each"))
     text = "an identity network, with numbers of appearance behind its features"
     _add_appearance(commands.add_parser("appearance", help=text))
     _add_prepare(commands.add_parser("prepare", help="faces and an identity network -> a generator's training set"))
-    _add_widen(commands.add_parser("widen", help="directions of noise, wider where heads turn"))
+    _add_variation(commands.add_parser("variation", help="what differs between people, and between faces of one"))
     _add_train(commands.add_parser("train", help="train a Vec2Face generator on a prepared set"))
     _add_assets(commands.add_parser("assets", help="make the shipped networks anew, from nothing, on two cores"))
     _add_ship(commands.add_parser("ship", help="a trained generator in half its size, with a card"))
@@ -42,6 +43,25 @@ def _add_training_faces(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--leave-out", type=Path, help="text file of identity names to leave out, one a line")
 
 
+def _add_turn(parser: argparse.ArgumentParser) -> None:
+    _add_training_faces(parser)
+    parser.add_argument(
+        "--yaw-model", type=Path, required=True, help="6DRepNet's weights, or generate/assets/yaw.safetensors"
+    )
+    parser.add_argument("--views", type=int, default=1, help="turned views of each photograph (default: 1)")
+    parser.add_argument(
+        "--degrees",
+        type=float,
+        nargs=2,
+        default=(20.0, 80.0),
+        metavar=("LEAST", "MOST"),
+        help="yaw of the views (default: 20 80)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the yaws (default: 0)")
+    parser.add_argument("--out", type=Path, required=True, help="the LMDB that shall appear")
+    parser.set_defaults(run=_turn)
+
+
 def _add_appearance(parser: argparse.ArgumentParser) -> None:
     _add_training_faces(parser)
     parser.add_argument("--identity-model", type=Path, required=True, help=".onnx, or .safetensors of this suite")
@@ -61,16 +81,10 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_prepare)
 
 
-def _add_widen(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--prepared", type=Path, required=True, help="folder of generate prepare")
-    parser.add_argument(
-        "--yaw-model", type=Path, required=True, help="6DRepNet's weights, or generate/assets/yaw.safetensors"
-    )
-    parser.add_argument(
-        "--degrees", type=float, required=True, help="turn of noise of strength 1 (standard deviation); faces turn less"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="the deviations.npy that shall appear")
-    parser.set_defaults(run=_widen)
+def _add_variation(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--prepared", type=Path, required=True, help="folder of generate prepare, which gets the files")
+    parser.add_argument("--min-faces", type=int, required=True, help="people of so many faces or more are looked at")
+    parser.set_defaults(run=_variation)
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
@@ -111,6 +125,16 @@ def _training_faces(args: argparse.Namespace) -> Any:
     return open_faces(args.faces, args.mask, set(args.leave_out.read_text().split()) if args.leave_out else None)
 
 
+def _turn(args: argparse.Namespace) -> str:
+    from bench.runtime import choose_device
+    from generate.turned import measure_yaw, write_with_views
+
+    faces = _training_faces(args)
+    yaw = measure_yaw(faces, args.yaw_model, device=choose_device(args.device))
+    write_with_views(faces, yaw, args.out, num_views=args.views, degrees=tuple(args.degrees), seed=args.seed)
+    return f"turn: {len(faces)} photographs and {args.views * len(faces)} turned views of them in {args.out}"
+
+
 def _appearance(args: argparse.Namespace) -> str:
     from generate.appearance import add_appearance
 
@@ -129,14 +153,11 @@ def _prepare(args: argparse.Namespace) -> str:
     return f"prepare: {prepared['num_images']} faces of {prepared['num_identities']} identities in {args.out}"
 
 
-def _widen(args: argparse.Namespace) -> str:
-    from generate.prepare import DEVIATIONS_NAME, LMDB_NAME
-    from generate.train_data import open_training_set
-    from generate.turning import widen_file
+def _variation(args: argparse.Namespace) -> str:
+    from generate.variation import write_variation
 
-    faces = open_training_set(args.prepared / LMDB_NAME)
-    yaw = widen_file(args.prepared / DEVIATIONS_NAME, faces, args.yaw_model, args.out, degrees=args.degrees)
-    return f"widen: faces turn by {yaw:.1f} degrees (standard deviation), noise as by {args.degrees:g} more; {args.out}"
+    people, differences = write_variation(args.prepared, min_faces=args.min_faces)
+    return f"variation: {people} people, {differences} differences; {args.prepared}"
 
 
 def _train(args: argparse.Namespace) -> str | None:

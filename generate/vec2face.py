@@ -21,6 +21,7 @@ from torch import nn
 
 from bench.errors import InputError
 from bench.files import atomic_path
+from generate.identity_network import COARSE_SIDE
 from generate.vec2face_decoder import ImageDecoder
 from generate.weights import load_checked, read_weights
 
@@ -50,6 +51,10 @@ class Architecture:
     own_tokens: bool = False
     """Every grid token is a projection of the feature of its own; as published, all are scaled copies of one, and what
     belongs where is left to the transformer, which a small one learns slowly."""
+    coarse: bool = False
+    """The image is added to the coarse one (28 x 28 colours) that a linear map makes of the feature, so that the
+    rest need not learn what linear regression knows: on photographs that has a pixel error of 0.018, where a small
+    network without it came to 0.033 in an epoch."""
 
 
 VARIANTS = {
@@ -129,6 +134,8 @@ class Vec2Face(nn.Module):
             self.grid_tokens = nn.Linear(size.feature_dim, NUM_GRID_TOKENS * size.width)
         else:
             self.feature_token = nn.Linear(1, NUM_GRID_TOKENS)
+        if size.coarse:
+            self.coarse = nn.Linear(size.feature_dim, 3 * COARSE_SIDE**2)
         self.center_token = nn.Linear(size.width, NUM_GRID_TOKENS)  # unused; in the released state dict
         self.im_decoder = ImageDecoder(size.channels, size.multipliers, size.latent_channels, smooth=size.smooth)
         self.im_decoder_proj = nn.Linear(size.width, size.latent_channels)
@@ -168,10 +175,14 @@ class Vec2Face(nn.Module):
         tokens = torch.where(_with_identity(masked)[..., None], identity, tokens)
         return self.decoder_norm(self.decoder_blocks(tokens + self.decoder_pos_embed_learned))
 
-    def paint(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Restored tokens (B, 50, D) -> images (B, 3, 112, 112), unclipped."""
+    def paint(self, tokens: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """Restored tokens (B, 50, D) and their features (B, feature_dim) -> images (B, 3, 112, 112), unclipped."""
         grid = self.im_decoder_proj(tokens[:, 1:]).transpose(1, 2)  # (B, latent_channels, 49)
-        return self.im_decoder(grid.unflatten(2, (GRID, GRID)))
+        images = self.im_decoder(grid.unflatten(2, (GRID, GRID)))
+        if not self.architecture.coarse:
+            return images
+        coarse = self.coarse(features.to(self.coarse.weight.dtype)).unflatten(1, (3, COARSE_SIDE, COARSE_SIDE))
+        return images + torch.nn.functional.interpolate(coarse, size=images.shape[2:], mode="bilinear")
 
     def forward(self, features: torch.Tensor, noise: torch.Tensor, mask_ratio: float | torch.Tensor) -> torch.Tensor:
         """Images for identity features. A pure function of its arguments (in eval mode, or without dropout).
@@ -187,7 +198,7 @@ class Vec2Face(nn.Module):
         """
         dropped, masked = token_masks(noise, mask_ratio)
         latent, kept = self.encode(self.expand(features), dropped, masked)
-        return self.paint(self.decode(latent, kept, masked)).to(features.dtype)
+        return self.paint(self.decode(latent, kept, masked), features).to(features.dtype)
 
 
 def vec2face(variant: str = "base") -> Vec2Face:

@@ -81,7 +81,9 @@ def test_frontal_landmarks_lie_on_the_arcface_template():
     for seed in range(8):
         factors = replace(draw_factors(seed, 0), **PLAIN)
         points = head.template().points[:, head.template().landmarks]
-        projected = camera.project(points, camera.rotation(factors), factors.distance)
+        projected = camera.project(
+            points, camera.rotation(factors.yaw_degrees, factors.pitch_degrees), factors.distance
+        )
         pixels = camera.to_pixels(projected, camera.align(projected[:2], factors, np.random.default_rng(0)))
         assert np.abs(pixels[:2].T / camera.SUPERSAMPLING - camera.TEMPLATE).max() < 2
 
@@ -90,7 +92,9 @@ def test_profile_does_not_blow_up():
     points = head.template().points[:, head.template().landmarks]
     for yaw in (-90.0, 90.0):
         factors = replace(draw_factors(0, 0), **(PLAIN | {"yaw_degrees": yaw}))
-        projected = camera.project(points, camera.rotation(factors), factors.distance)
+        projected = camera.project(
+            points, camera.rotation(factors.yaw_degrees, factors.pitch_degrees), factors.distance
+        )
         scale, _ = camera.align(projected[:2], factors, np.random.default_rng(0))
         assert 0.85 <= abs(scale) <= 1.12
 
