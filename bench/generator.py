@@ -58,7 +58,24 @@ class AttributeTargets(Settings):
     pose_share: Share = Field(0.2, description="share of an identity's images that get a target yaw")
     yaw_degrees: tuple[Annotated[float, Field(ge=-90, le=90)], ...] = Field((60.0, 85.0), description="target yaws")
     quality: float = Field(27.0, gt=0, description="target MagFace feature norm")
-    max_steps: Count = Field(30, description="optimiser steps per image before the best so far is taken")
+    max_steps: int = Field(
+        30, ge=0, description="optimiser steps per image before the best so far is taken; 0 leaves all as drawn"
+    )
+
+
+class TurnedViews(Settings):
+    """Images that are turned by the mean head after they are drawn, see generate/turned.py."""
+
+    share: Share = Field(description="of an identity's images without a target yaw")
+    degrees: tuple[Annotated[float, Field(gt=0, le=90)], Annotated[float, Field(gt=0, le=90)]] = Field(
+        (20.0, 80.0), description="least and largest yaw, drawn evenly to either side"
+    )
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> "TurnedViews":
+        if self.degrees[0] > self.degrees[1]:
+            raise ValueError(f"degrees={self.degrees}: the least comes first")
+        return self
 
 
 class ImageFilters(Settings):
@@ -111,6 +128,7 @@ class Vec2FaceGenerator(GeneratorSettings):
     )
     perturbation: Perturbation = Perturbation()
     attributes: AttributeTargets = AttributeTargets()
+    turned: TurnedViews | None = Field(None, exclude_if=lambda turned: turned is None)
     filters: ImageFilters = ImageFilters()
     precision: Literal["float32", "bf16"] = Field("float32", description="type of the generator's weights")
     generator_weights: str = Field(
@@ -129,7 +147,7 @@ class Vec2FaceGenerator(GeneratorSettings):
         if self.source == "hub":
             return []
         files = [self.generator_weights, self.identity_weights, self.quality_weights]
-        if self.attributes.pose_share > 0:
+        if self.attributes.pose_share > 0 or self.turned:
             files.append(self.pose_weights)
         files = list(dict.fromkeys(files))  # one network may play two parts
         noise = self.perturbation

@@ -25,6 +25,7 @@ _WORDS = {
     "images_per_identity.max": "images per identity, most",
     "bytes_per_image.faces": "bytes per image of faces.lmdb",
     "bytes_per_image.most": "bytes per image at most, while the shards were still there",
+    "turned_images": "images turned by the mean head after they were drawn",
     "attribute_images": "images with a target yaw",
     "attribute_images_accepted": "of these met all targets within the cap of steps",
     "attribute_steps_mean": "optimiser steps per such image, mean",

@@ -36,6 +36,7 @@ from generate.filters import drop_reasons
 from generate.identities import first_separated, read_vectors, sample_identities, separated
 from generate.plan import Plan, center_jobs, identity_rows, image_jobs
 from generate.vec2face import Vec2Face
+from generate.views import turn_outcomes
 
 _ENCODERS = 2
 _SEPARATION_SAMPLE = 10_000
@@ -107,6 +108,8 @@ class _Run:
     def __init__(self, plan: Plan, networks: Networks, parts: Path, rank: int, world: int) -> None:
         if plan.pose_share > 0 and (networks.yaw is None or not plan.yaw_degrees):
             raise InputError(f"pose_share={plan.pose_share:g} needs a yaw estimator and yaw_degrees; set pose_share=0")
+        if plan.turned_share > 0 and networks.yaw is None:
+            raise InputError(f"turned.share={plan.turned_share:g} needs a yaw estimator; leave out turned")
         torch.backends.cudnn.benchmark = False  # would choose kernels by timing, and so the last bits by chance
         torch.backends.cudnn.deterministic = True
         keep_freed_memory()
@@ -228,6 +231,8 @@ class _Run:
                 if len(chosen):
                     jobs = image_jobs(plan, rows, chosen, with_yaw=self._networks.yaw is not None)
                     out = self._optimise(jobs, batch_size=batch_size, max_steps=max_steps)
+                    if plan.turned_share > 0:
+                        self._turn(out, jobs, rows["turned_yaw"][chosen])
                     if known is not None:
                         cosines, _ = nearest_centers(out.features, known, device=self._networks.device)
                         made.records["known_cosine"][chosen] = cosines
@@ -245,13 +250,29 @@ class _Run:
             encoded = [future.result() for future in made.encoded]
         shards.write_images(self.image_shards[index], made.records, dropped, encoded)
 
+    def _turn(self, out: Outcomes, jobs: Jobs, degrees: NDArray[np.float32]) -> None:
+        networks = self._networks
+        attributes = {name: goal.estimator for name, goal in self._goals(jobs).items()}
+        turn_outcomes(
+            out,
+            jobs,
+            degrees,
+            networks.identity,
+            attributes,
+            batch_size=self._plan.batch_size,
+            device=networks.device,
+        )
+
+    def _goals(self, jobs: Jobs) -> dict[str, Goal]:
+        networks = self._networks
+        return self._preset.goals(networks.quality, networks.yaw if "yaw" in jobs.targets else None)
+
     def _optimise(self, jobs: Jobs, *, batch_size: int, max_steps: int) -> Outcomes:
         networks = self._networks
-        goals: dict[str, Goal] = self._preset.goals(networks.quality, networks.yaw if "yaw" in jobs.targets else None)
         return optimise(
             networks.generator,
             networks.identity,
-            goals,
+            self._goals(jobs),
             jobs,
             preset=self._preset,
             batch_size=batch_size,
@@ -296,7 +317,7 @@ class _Made:
 
     def __init__(self, rows: dict[str, NDArray]) -> None:
         num = len(rows["identity_id"])
-        names = ("identity_id", "candidate", "image", "sigma", "target_yaw")
+        names = ("identity_id", "candidate", "image", "sigma", "target_yaw", "turned_yaw")
         self.records: dict[str, NDArray] = {name: rows[name] for name in names}
         seen = ("identity_cosine", "quality", "yaw", "known_cosine")
         self.records |= {name: np.full(num, np.nan, np.float32) for name in seen}

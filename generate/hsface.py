@@ -53,6 +53,8 @@ def make_plan(settings: Vec2FaceGenerator, *, seed: int, weights: Path, digests:
         max_steps=targets.max_steps,
         pose_share=targets.pose_share,
         yaw_degrees=targets.yaw_degrees,
+        turned_share=settings.turned.share if settings.turned else 0.0,
+        turned_degrees=settings.turned.degrees if settings.turned else (20.0, 80.0),
         filters=Filters(**filters.model_dump(exclude={"known_centers"})),
         known_centers=place(filters.known_centers),
         identities_per_shard=settings.identities_per_shard,
@@ -89,7 +91,7 @@ def load_networks(settings: Vec2FaceGenerator, weights: Path, *, device: str = "
     Raises:
         InputError: If a file is missing or holds other weights.
     """
-    with_yaw = settings.attributes.pose_share > 0
+    with_yaw = settings.attributes.pose_share > 0 or settings.turned is not None
     place = lambda name: weight_path(name, weights)  # noqa: E731
     return Networks(
         generator=load_generator(place(settings.generator_weights), device=device, dtype=_TYPES[settings.precision]),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bench.errors import InputError
 
-_STRENGTHS, _NOISE, _MASK = 1, 2, 3
+_STRENGTHS, _NOISE, _MASK, _VIEW = 1, 2, 3, 4
 """Separate streams of random numbers below one seed; 0 draws the identity vectors."""
 
 
@@ -102,6 +102,25 @@ def perturb(
         noise = noise @ directions.astype(np.float32)
     moved = vector + sigma[:, None] * noise
     return moved * (np.linalg.norm(vector) / np.linalg.norm(moved, axis=1, keepdims=True))
+
+
+def draw_views(
+    seed: int, identity_id: int, num_images: int, share: float, degrees: tuple[float, float]
+) -> NDArray[np.float32]:
+    """Yaw of the views of one identity's images, shape (num_images,): evenly drawn, to either side; NaN for none.
+
+    Args:
+        seed: Seed of the dataset.
+        identity_id: Number of the identity.
+        num_images: Of its images.
+        share: Of them that are turned, in exact number.
+        degrees: Least and largest yaw.
+    """
+    rng = np.random.default_rng([seed, _VIEW, identity_id])
+    (num_turned, _) = apportion(num_images, (share, 1 - share))
+    yaw = rng.choice([-1, 1], num_images) * rng.uniform(*degrees, num_images)
+    yaw[rng.permutation(num_images)[num_turned:]] = np.nan
+    return yaw.astype(np.float32)
 
 
 def draw_masks(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bench.errors import InputError
 from generate.attrop import Jobs
 from generate.filters import Filters
-from generate.perturbation import MaskRatio, apportion, draw_masks, perturb, strengths
+from generate.perturbation import MaskRatio, apportion, draw_masks, draw_views, perturb, strengths
 from generate.vec2face import NUM_GRID_TOKENS
 
 _CENTER_IMAGE = 2**31
@@ -55,6 +55,9 @@ class Plan:
     pose_share: float = 0.2
     pose_sigma: float = 0.7
     yaw_degrees: tuple[float, ...] = (60.0, 85.0)
+    turned_share: float = 0.0
+    """Of the images without a target yaw: those that are turned afterwards, see generate/views.py."""
+    turned_degrees: tuple[float, float] = (20.0, 80.0)
     filters: Filters = field(default_factory=Filters)
     known_centers: str | None = None
     """``.npy`` of the centres of identities that the generator was trained on, for ``filters.max_known_cosine``."""
@@ -93,6 +96,8 @@ def identity_rows(plan: Plan, identity_id: int, candidate: int, vector: NDArray[
     yaw = np.full(num, np.nan, np.float32)
     for index in range(num_posed):
         yaw[num_plain + index] = plan.yaw_degrees[(candidate + index) % len(plan.yaw_degrees)]
+    turned = np.full(num, np.nan, np.float32)
+    turned[:num_plain] = draw_views(plan.seed, candidate, num_plain, plan.turned_share, plan.turned_degrees)
     noise, ratio = draw_masks(plan.seed, candidate, range(num), NUM_GRID_TOKENS, plan.mask_ratio)
     directions = _read_directions(plan.directions, len(vector)) if plan.directions else None
     differences = _read_differences(plan.differences, len(vector)) if plan.differences else None
@@ -102,6 +107,7 @@ def identity_rows(plan: Plan, identity_id: int, candidate: int, vector: NDArray[
         "image": np.arange(num, dtype=np.int32),
         "sigma": sigma,
         "target_yaw": yaw,
+        "turned_yaw": turned,
         "vector": perturb(
             vector, sigma, seed=plan.seed, identity_id=candidate, directions=directions, differences=differences
         ),

@@ -33,6 +33,7 @@ RECORD = pa.schema(
         ("image", pa.int32()),
         ("sigma", pa.float32()),
         ("target_yaw", pa.float32()),
+        ("turned_yaw", pa.float32()),
         ("steps", pa.int32()),
         ("identity_cosine", pa.float32()),
         ("quality", pa.float32()),
@@ -186,6 +187,7 @@ class _Totals:
     def add(self, records: pa.Table) -> None:
         posed = np.isfinite(records["target_yaw"].to_numpy())
         self._counts["posed"] += int(posed.sum())
+        self._counts["turned"] += int(np.isfinite(records["turned_yaw"].to_numpy()).sum())
         self._sums["posed_accepted"] += int(records["accepted"].to_numpy()[posed].sum())
         self._sums["posed_steps"] += int(records["steps"].to_numpy()[posed].sum())
         measured = {name: records[name].to_numpy() for name in ("identity_cosine", "quality", "known_cosine")}
@@ -199,6 +201,7 @@ class _Totals:
     def summary(self) -> dict[str, Any]:
         posed, judged = self._counts["posed"], self._counts["identity_cosine"]
         return {
+            "turned_images": self._counts["turned"],
             "attribute_images": posed,
             "attribute_images_accepted": int(self._sums["posed_accepted"]),
             "attribute_steps_mean": self._sums["posed_steps"] / posed if posed else None,

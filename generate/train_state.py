@@ -59,8 +59,8 @@ def build_generator(recipe: GeneratorRecipe) -> Vec2Face:
     nn.init.normal_(generator.token_emb.position_embeddings.weight, std=recipe.initial_positions)
     _level_pixels(generator.im_decoder)
     if recipe.sizes.coarse:  # whose image is the start, see generate/coarse.py
-        nn.init.zeros_(generator.im_decoder.conv_out.weight)
-        nn.init.zeros_(generator.im_decoder.conv_out.bias)
+        for parameter in generator.im_decoder.conv_out.parameters():
+            nn.init.zeros_(parameter)
     for unused in (generator.center_token, generator.patch_embed):  # in the released state dict, without a use
         unused.requires_grad_(False)
     return generator

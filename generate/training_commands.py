@@ -84,6 +84,9 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
 def _add_variation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prepared", type=Path, required=True, help="folder of generate prepare, which gets the files")
     parser.add_argument("--min-faces", type=int, required=True, help="people of so many faces or more are looked at")
+    parser.add_argument(
+        "--views", type=int, default=0, help="turned views behind each photograph, left out (default: 0)"
+    )
     parser.set_defaults(run=_variation)
 
 
@@ -156,7 +159,7 @@ def _prepare(args: argparse.Namespace) -> str:
 def _variation(args: argparse.Namespace) -> str:
     from generate.variation import write_variation
 
-    people, differences = write_variation(args.prepared, min_faces=args.min_faces)
+    people, differences = write_variation(args.prepared, min_faces=args.min_faces, views=args.views)
     return f"variation: {people} people, {differences} differences; {args.prepared}"
 
 

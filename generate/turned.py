@@ -59,6 +59,12 @@ def turn_face(face: NDArray[np.uint8], seen_degrees: float, to_degrees: float) -
     return np.ascontiguousarray((small + 0.5).clip(0, 255).astype(np.uint8).transpose(1, 2, 0))
 
 
+def view_yaw(seen_degrees: NDArray[np.floating], drawn_degrees: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The yaw of views: as drawn, but to the side that a photograph shows, unless it is taken from the front."""
+    is_straight = np.abs(seen_degrees) < _STRAIGHT_DEGREES
+    return np.where(is_straight, drawn_degrees, np.copysign(drawn_degrees, seen_degrees))
+
+
 def measure_yaw(faces: Faces, yaw_model: str | Path, *, device: str = "cpu") -> NDArray[np.float64]:
     """Yaw of aligned faces in degrees, shape (N,), by the weights of a yaw network.
 
@@ -102,8 +108,8 @@ def write_with_views(
             f"{num_views} views of {degrees[0]:g} to {degrees[1]:g} degrees: give one or more, of 0 to 90 degrees"
         )
     rng = np.random.default_rng(seed)
-    sides = np.where(np.abs(yaw) < _STRAIGHT_DEGREES, rng.choice([-1, 1], len(yaw)), np.sign(yaw))
-    targets = sides[:, None] * rng.uniform(*degrees, (len(yaw), num_views))
+    drawn = rng.choice([-1, 1], len(yaw))[:, None] * rng.uniform(*degrees, (len(yaw), num_views))
+    targets = view_yaw(yaw[:, None], drawn)
     with FaceWriter(out) as writer:
         views = _views(faces, yaw, targets)
         for index in progress(range(len(faces)), desc="turn"):

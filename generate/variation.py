@@ -55,12 +55,14 @@ def variation(
     return centers, ((features[chosen] - centers[labels]) * scale).astype(np.float32)
 
 
-def write_variation(prepared: str | Path, *, min_faces: int) -> tuple[int, int]:
+def write_variation(prepared: str | Path, *, min_faces: int, views: int = 0) -> tuple[int, int]:
     """Write seen_often.npy and differences.npy into the folder of a training set.
 
     Args:
         prepared: Folder of ``generate prepare``.
-        min_faces: See ``variation``.
+        min_faces: See ``variation``; views do not count.
+        views: How many turned views follow every photograph (``generate turn``). They are left out: a person added to
+            a pose is not that person in that pose, and images are better turned when they are drawn.
 
     Returns:
         Number of identities and of differences.
@@ -69,9 +71,11 @@ def write_variation(prepared: str | Path, *, min_faces: int) -> tuple[int, int]:
         InputError: If the folder holds no training set, or too few identities have so many faces.
     """
     faces = open_training_set(Path(prepared) / LMDB_NAME)
-    rows = progress(range(len(faces)), desc="read features", total=len(faces))
-    features = np.stack([faces.features(index).astype(np.float32).reshape(-1) for index in rows])
-    centers, differences = variation(features, faces.identity_ids, min_faces)
+    if views < 0 or len(faces) % (views + 1):
+        raise InputError(f"--views {views}: {len(faces)} faces are no photographs with so many views each")
+    rows = range(0, len(faces), views + 1)
+    features = np.stack([faces.features(index).reshape(-1) for index in progress(rows, desc="read features")])
+    centers, differences = variation(features.astype(np.float32), faces.identity_ids[rows], min_faces)
     write_array(Path(prepared) / SEEN_OFTEN_NAME, centers)
     write_array(Path(prepared) / DIFFERENCES_NAME, differences)
     return len(centers), len(differences)

@@ -60,6 +60,16 @@ def test_files_of_a_prepared_set_make_images(tmp_path):
     assert len(set(distance.argmin(axis=1))) > 6  # not one and the same
 
 
+def test_turned_views_are_left_out(tmp_path):
+    folder, _ = make_prepared(tmp_path, make_faces(tmp_path / "faces", num_identities=2, images_per_identity=6))
+    assert write_variation(folder, min_faces=2, views=1) == (2, 6)
+    training = open_training_set(folder / "faces.lmdb")
+    features = np.stack([training.features(row) for row in range(0, 12, 2)])
+    np.testing.assert_allclose(np.load(folder / "seen_often.npy")[1], features[3:].mean(axis=0), atol=1e-5)
+    with pytest.raises(InputError, match="--views 4: 12 faces are no photographs with so many views each"):
+        write_variation(folder, min_faces=2, views=4)
+
+
 def test_differences_do_not_depend_on_slicing_and_keep_their_length():
     differences = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
     vector, sigma = np.ones(6, np.float32), np.full(5, 2.0, np.float32)
