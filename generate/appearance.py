@@ -74,13 +74,23 @@ def measure_appearance(faces: Faces, num_numbers: int) -> Appearance:
     covariance = squares / (2 * len(faces)) - np.outer(mean, mean)
     variances, directions = eigh(covariance, subset_by_index=[size - num_numbers, size - 1])
     components = directions.T[::-1].copy()
-    components *= np.sign(components[np.arange(num_numbers), np.abs(components).argmax(axis=1)])[:, None]
+    components *= _signs(components)
     return Appearance(
         mean=mean.astype(np.float32),
         components=components.astype(np.float32),
         variances=variances[::-1].astype(np.float32),
         explained=float(variances.sum() / covariance.trace()),
     )
+
+
+def _signs(components: NDArray[np.floating]) -> NDArray[np.floating]:
+    """1 or -1 for each of K components, shape (K, 1): its largest value in the left half of the face shall be positive.
+
+    Faces and their mirror images have components that are their own mirror image or its negative. Over the whole face
+    the largest value of the latter stands there twice, once with each sign, and rounding would choose.
+    """
+    left = components.reshape(-1, COARSE_SIDE, COARSE_SIDE)[:, :, : COARSE_SIDE // 2].reshape(len(components), -1)
+    return np.sign(np.take_along_axis(left, np.abs(left).argmax(axis=1)[:, None], axis=1))
 
 
 def add_appearance(

@@ -61,6 +61,16 @@ def test_components_are_those_of_the_faces_and_their_mirror_images(faces):
     assert made.explained == pytest.approx((singular[:5] ** 2).sum() / (singular**2).sum(), rel=1e-5)
 
 
+def test_the_left_half_of_the_face_tells_a_components_sign(faces):
+    """Over the whole face the largest values of an antisymmetric component tie, and rounding would choose."""
+    columns = measure_appearance(faces, 20).components.reshape(20, -1, 28)
+    parities = np.sum(columns * columns[..., ::-1], axis=(1, 2))
+    np.testing.assert_allclose(np.abs(parities), 1, atol=1e-4)
+    assert (parities < 0).sum() > 3 and (parities > 0).sum() > 3
+    left = columns[..., :14].reshape(20, -1)
+    assert (left.max(axis=1) == np.abs(left).max(axis=1)).all()
+
+
 def test_a_coarse_face_averages_places_channel_by_channel():
     image = np.zeros((1, 112, 112, 3), dtype=np.uint8)
     image[0, 4:8, 8:12, 1] = 255
