@@ -176,11 +176,15 @@ def _load_pairs(path: Path) -> Protocol:
 
 
 def _name(path: Path) -> str:
-    """``lfw/pairs.txt`` -> ``lfw``, ``cfp/pairs_FP.txt`` -> ``cfp_fp``, ``rfw/txts/Asian/...`` -> ``rfw_asian``."""
+    """The name: ``lfw/pairs.txt`` is ``lfw``, ``cfp/pairs_FP.txt`` and ``cfp_fp/pairs_FP.txt`` are ``cfp_fp``.
+
+    ``rfw/txts/Asian/...`` is ``rfw_asian``.
+    """
     folder = path.resolve().parent
     if folder.parent.name == "txts":
         return f"{folder.parent.parent.name}_{folder.name}".lower()
-    return (folder.name + path.stem.partition("pairs")[2]).lower()
+    name, part = folder.name.lower(), path.stem.partition("pairs")[2].lower()
+    return name if name.endswith(part) else name + part
 
 
 def _identities(

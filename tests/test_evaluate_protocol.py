@@ -202,8 +202,9 @@ def test_lfw_layout(lfw):
     assert load_protocol(lfw / "pairs.txt").sha256 == protocol.sha256
 
 
-def test_generic_layout_with_images_beside_or_below(tmp_path):
-    folder = write_folder(tmp_path / "cfp", ["images/001/a.png", "images/001/b.png", "images/002/a.png"])
+@pytest.mark.parametrize("name", ["cfp", "cfp_fp"])
+def test_generic_layout_with_images_beside_or_below(tmp_path, name):
+    folder = write_folder(tmp_path / name, ["images/001/a.png", "images/001/b.png", "images/002/a.png"])
     (folder / "pairs_FP.txt").write_text("001/a.png 001/b.png 1\n001/a 002/a 0\n")
     protocol = load_protocol(folder / "pairs_FP.txt")
     assert protocol.name == "cfp_fp"
