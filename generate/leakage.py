@@ -135,7 +135,7 @@ def draw(path: Path, cosines: NDArray[np.float32], natural: NDArray[np.float32],
     axes.hist(cosines, bins=bins, density=True, histtype="step", label="generated face to nearest trained identity")
     axes.axvline(threshold, color="black", linestyle=":", label=f"dropped above {threshold:.3f}")
     axes.set(xlabel="cosine", ylabel="density", yticks=[])
-    axes.legend(loc="upper left", frameon=False)
+    figure.legend(loc="outside upper left", ncols=2, frameon=False)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
 
