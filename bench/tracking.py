@@ -9,6 +9,7 @@ import fcntl
 import logging
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -235,7 +236,8 @@ def _register(client: "MlflowClient", run_id: str, card: ModelCard, weights: Pat
         inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, 112, 112, 3), "images")]),
         outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, embedding_dim))]),
     )
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*An input example was not provided")  # the signature is explicit
         mlflow.pyfunc.save_model(
             f"{folder}/model",
             loader_module="evaluate.pyfunc",  # named, not imported: a user of the model has the project installed

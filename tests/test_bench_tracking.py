@@ -190,7 +190,7 @@ def test_settings_division_and_parents_stand_on_the_run_that_is_compared(runs):
 
 
 @pytest.mark.slow
-def test_the_network_is_registered_with_its_signature_and_embeds(runs):
+def test_the_network_is_registered_with_its_signature_and_embeds(runs, recwarn):
     import mlflow
 
     from bench.config import load_benchmark
@@ -202,6 +202,7 @@ def test_the_network_is_registered_with_its_signature_and_embeds(runs):
     weights = runs / "smoke" / "models" / "model0" / "model.safetensors"
     save_backbone(weights, build_backbone(settings), settings)
     assert sync(runs) == (1, None)
+    assert not [str(one.message) for one in recwarn if "input example" in str(one.message)]
     client, _ = all_runs(runs)
     (version,) = client.search_model_versions("name='smoke'")
     assert version.tags["mean/accuracy"] == "0.8750"
