@@ -184,7 +184,7 @@ def _name(path: Path) -> str:
     if folder.parent.name == "txts":
         return f"{folder.parent.parent.name}_{folder.name}".lower()
     name, part = folder.name.lower(), path.stem.partition("pairs")[2].lower()
-    return name if name.endswith(part) else name + part
+    return name.removesuffix(part) + part
 
 
 def _identities(
