@@ -5,14 +5,14 @@ import subprocess
 import sys
 import time
 
-from bench import tracking
-from bench.cards import ResultCard, read_card
 from bench.cli import add_stage_flags, run
-from bench.config import load_benchmark
-from bench.inputs import missing_inputs
-from bench.launch import stage_command
-from bench.plan import describe_missing, describe_plan
-from bench.stages import Stages, check_weights, plan_stages, read_latest, write_latest
+from bench.config.benchmarks import load_benchmark
+from bench.runs import tracking
+from bench.runs.cards import ResultCard, read_card
+from bench.runs.inputs import missing_inputs
+from bench.runs.launch import stage_command
+from bench.runs.plan import describe_missing, describe_plan
+from bench.runs.stage import Stages, check_weights, plan_stages, read_latest, write_latest
 
 
 def main() -> int:
@@ -57,8 +57,8 @@ def main() -> int:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    from bench.convert import convert
-    from bench.records import open_faces
+    from bench.faces.convert import convert
+    from bench.faces.lmdb_file import open_faces
 
     faces = open_faces(args.source, args.mask)
     convert(faces, args.target, args.to, shift_right=args.shift_right)
@@ -94,7 +94,7 @@ def _sync(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace, stages: Stages, seconds: float) -> None:
-    from evaluate.leaderboard import format_row, write_leaderboard
+    from evaluate.leaderboard.write import format_row, write_leaderboard
 
     leaderboard = write_leaderboard(args.runs)
     result = read_card(stages.evaluate.directory, ResultCard)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.config import BENCHMARKS_PATH
+from bench.config.benchmarks import BENCHMARKS_PATH
 from bench.errors import InputError
 
 _DISK_ERRORS = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up", errno.EROFS: "it is read-only"}

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.cli import run, stage_parser
-from bench.config import Benchmark, load_benchmark, protocol_names
+from bench.config.benchmarks import Benchmark, load_benchmark, protocol_names
 from bench.errors import InputError
-from bench.inputs import find_protocol, is_rendered
-from bench.runtime import choose_device
-from bench.stages import Stage, floor_stages, model_stage, plan_stages
+from bench.machine.device import choose_device
+from bench.runs.inputs import find_protocol, is_rendered
+from bench.runs.stage import Stage, floor_stages, model_stage, plan_stages
 from evaluate.commands import COMMANDS, add_commands
 
 
@@ -34,7 +34,7 @@ def main() -> int:
 
 def _load_estimator(kind: str, path: Path, device: str) -> Any:
     """Quality or yaw of faces: the released weights, or any TorchScript or ONNX file."""
-    from generate.estimators import load_estimator, quality_estimator, yaw_estimator
+    from generate.networks.estimators import load_estimator, quality_estimator, yaw_estimator
 
     released = {"quality": quality_estimator, "yaw": yaw_estimator}
     return (released[kind] if path.suffix == ".pth" else load_estimator)(path, device)
@@ -46,8 +46,8 @@ def _evaluate_scale(args: argparse.Namespace) -> int:
     stages = plan_stages(benchmark, seed=args.seed, **where)
     if not stages.train.is_finished:
         raise InputError(f"{stages.train.directory} holds no trained network; run make train SCALE={args.scale} first")
-    from evaluate.embed import load_network, raw_pixels
-    from evaluate.result import dataset_row, floor_row
+    from evaluate.measure.embed import load_network, raw_pixels
+    from evaluate.measure.result import dataset_row, floor_row
 
     device = choose_device(args.device)
     floors = {
@@ -75,8 +75,8 @@ def _untrained(benchmark: Benchmark) -> Any:
 def _evaluate_model(args: argparse.Namespace) -> int:
     if not args.model.exists():
         raise InputError(f"--model {args.model} does not exist; give a .safetensors, .pth or .onnx file")
-    from evaluate.embed import load_network
-    from evaluate.result import model_row
+    from evaluate.measure.embed import load_network
+    from evaluate.measure.result import model_row
 
     protocols = protocol_names(args.protocols, args.config)
     stage = model_stage(args.model, protocols, runs=args.runs, test_sets=args.test_sets)
@@ -96,7 +96,7 @@ def _evaluate(
     if stage.is_finished:
         print(f"evaluate: skip {row['name']}, unchanged ({stage.directory})")
         return
-    from evaluate.result import describe_result, evaluate_network
+    from evaluate.measure.result import describe_result, evaluate_network
 
     paths = [_protocol_path(name, args) for name in protocols]
     device = choose_device(args.device)
@@ -106,7 +106,7 @@ def _evaluate(
 
 def _protocol_path(name: str, args: argparse.Namespace) -> Path:
     if is_rendered(name):
-        from generate.render_protocols import rendered_protocol
+        from generate.render.protocols import rendered_protocol
 
         return rendered_protocol(name, args.runs)
     path = find_protocol(name, args.test_sets)

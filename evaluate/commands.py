@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli import add_stage_flags
-from bench.config import load_benchmark
+from bench.config.benchmarks import load_benchmark
 from bench.errors import InputError
-from bench.runtime import choose_device
-from bench.stages import plan_stages
+from bench.machine.device import choose_device
+from bench.runs.stage import plan_stages
 
 if TYPE_CHECKING:
-    from evaluate.audit_source import Source
+    from evaluate.audit.source import Source
 
 
 def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -55,13 +55,13 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _fetch(args: argparse.Namespace) -> str:
-    from evaluate.fetch import fetch_test_sets
+    from evaluate.test_sets.fetch import fetch_test_sets
 
     return fetch_test_sets(args.names, args.test_sets, revision=args.revision)
 
 
 def _pack(args: argparse.Namespace) -> str:
-    from evaluate.pack import pack
+    from evaluate.test_sets.pack import pack
 
     protocol = pack(args.folder, args.pairs, args.out, args.landmarks)
     return f"{args.out}: {protocol.num_pairs:,} pairs of {len(protocol.faces):,} images, SHA-256 {protocol.sha256}"
@@ -69,15 +69,15 @@ def _pack(args: argparse.Namespace) -> str:
 
 def _audit(args: argparse.Namespace) -> str:
     """Find the faces, load the networks, audit unless that is done; the path of the page."""
-    from bench.cards import AuditCard, read_card
     from bench.files import sha256
-    from bench.stages import audit_stage
-    from bench.tracking import sync
-    from evaluate.audit import audit
-    from evaluate.audit_embeddings import Embedder
-    from evaluate.audit_report import at_a_glance
-    from evaluate.audit_source import find_source, open_source
-    from evaluate.embed import load_network
+    from bench.runs.cards import AuditCard, read_card
+    from bench.runs.stage import audit_stage
+    from bench.runs.tracking import sync
+    from evaluate.audit.embeddings import Embedder
+    from evaluate.audit.page import at_a_glance
+    from evaluate.audit.run import audit
+    from evaluate.audit.source import find_source, open_source
+    from evaluate.measure.embed import load_network
 
     source = open_source(args.path, mask=args.mask) if args.path else _faces_of_scale(args)
     references = [find_source(name, args.test_sets) for name in args.against]
@@ -110,8 +110,8 @@ def _audit(args: argparse.Namespace) -> str:
 
 def _faces_of_scale(args: argparse.Namespace) -> "Source":
     """The finished dataset of a benchmark."""
-    from bench.datasets import open_dataset
-    from evaluate.audit_source import dataset_source
+    from bench.faces.grid import open_dataset
+    from evaluate.audit.source import dataset_source
 
     benchmark = load_benchmark(args.scale, args.config)
     stage = plan_stages(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets).generate
@@ -121,19 +121,19 @@ def _faces_of_scale(args: argparse.Namespace) -> "Source":
 
 
 def _leaderboard(args: argparse.Namespace) -> str:
-    from evaluate.leaderboard import write_committed_leaderboard, write_leaderboard
+    from evaluate.leaderboard.write import write_committed_leaderboard, write_leaderboard
 
     return str(write_committed_leaderboard(args.committed) if args.committed else write_leaderboard(args.runs))
 
 
 def _compare(args: argparse.Namespace) -> str:
-    from evaluate.compare import describe_comparison
+    from evaluate.measure.compare import describe_comparison
 
     return describe_comparison(*args.results)
 
 
 def _publish(args: argparse.Namespace) -> str:
-    from evaluate.publish import publish
+    from evaluate.leaderboard.publish import publish
 
     return "\n".join(map(str, publish(args.results, args.reports)))
 

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from bench.errors import InputError
 from bench.files import sha256
-from bench.hub import fetched_from
-from evaluate.arrow import arrow_files, read_table
-from evaluate.images import LazyImages, check_faces, decode_face, listed
-from evaluate.memfile import memfile_paths, read_memfile, to_face
-from evaluate.packed import read_bin, read_npy
-from evaluate.pairs import find_images, read_pairs
+from bench.runs.hub import fetched_from
+from evaluate.layouts.arrow import arrow_files, read_table
+from evaluate.layouts.images import LazyImages, check_faces, decode_face, listed
+from evaluate.layouts.memfile import memfile_paths, read_memfile, to_face
+from evaluate.layouts.packed import read_bin, read_npy
+from evaluate.layouts.pairs import find_images, read_pairs
 
 _LAYOUTS = (
     "a .bin, .xz or .parquet, NAME/NAME.npy with issame.txt, NAME/memfile, NAME/data-*.arrow, or a folder of images "

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluate.embed import FaceNetwork, embed, load_network
+from evaluate.measure.embed import FaceNetwork, embed, load_network
 
 
 class Embedder:

@@ -16,11 +16,11 @@ import psutil
 import torch
 from numpy.typing import NDArray
 
-from bench.faces import FACE_SIZE, decode_image, encode_jpeg
-from bench.runtime import peak_memory_mb
-from evaluate.embed import embed
+from bench.faces.face import FACE_SIZE, decode_image, encode_jpeg
+from bench.machine.device import peak_memory_mb
+from evaluate.layouts.packed import read_bin, write_bin
+from evaluate.measure.embed import embed
 from evaluate.metrics import GRID, fold_accuracies, fold_ids
-from evaluate.packed import read_bin, write_bin
 from evaluate.protocol import load_protocol
 
 NUM_SETS, NUM_PAIRS, EMBEDDING_DIM, NUM_FOLDS = 5, 6000, 512, 10

@@ -8,19 +8,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bench.cards import DatasetCard, ModelCard, card_sha256, read_card, write_card
 from bench.cli import run, stage_parser
-from bench.config import Benchmark, load_benchmark
+from bench.config.benchmarks import Benchmark, load_benchmark
 from bench.errors import InputError
 from bench.files import sha256
-from bench.inputs import find_protocol, is_rendered
-from bench.runtime import Stopwatch, choose_device, process_rank
-from bench.stages import Stages, plan_stages, recipe_sha256, stage_lock
+from bench.machine.device import Stopwatch, choose_device, process_rank
+from bench.runs.cards import DatasetCard, ModelCard, card_sha256, read_card, write_card
+from bench.runs.inputs import find_protocol, is_rendered
+from bench.runs.stage import Stages, plan_stages, recipe_sha256, stage_lock
 from fr_train.commands import COMMANDS, add_commands
-from fr_train.options import RunOptions, add_run_flags, run_options
+from fr_train.trainer.options import RunOptions, add_run_flags, run_options
 
 if TYPE_CHECKING:
-    from evaluate.validate import Validation
+    from evaluate.measure.validate import Validation
 
 
 def main() -> int:
@@ -48,8 +48,8 @@ def main() -> int:
 def _train(
     benchmark: Benchmark, stages: Stages, seed: int, options: RunOptions, validation: "Validation | None"
 ) -> None:
-    from bench.datasets import open_dataset
-    from fr_train.train import train
+    from bench.faces.grid import open_dataset
+    from fr_train.trainer.train import train
 
     stopwatch, directory = Stopwatch(), stages.train.directory
     with stopwatch.phase("read dataset"):
@@ -86,14 +86,14 @@ def _train(
 
 def _validation(benchmark: Benchmark, args: argparse.Namespace, device: str) -> "Validation | None":
     """Measures networks on those of the benchmark's protocols that are there or can be rendered."""
-    from evaluate.validate import Validation
+    from evaluate.measure.validate import Validation
 
     there = [name for name in benchmark.protocols if is_rendered(name) or find_protocol(name, args.test_sets)]
     if not there:
         return None
 
     def find() -> list[Path]:
-        from generate.render_protocols import rendered_protocol
+        from generate.render.protocols import rendered_protocol
 
         found = [rendered_protocol(n, args.runs) if is_rendered(n) else find_protocol(n, args.test_sets) for n in there]
         return [path for path in found if path is not None]

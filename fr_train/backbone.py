@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.config.recipe import Backbone
 from bench.errors import InputError
-from bench.recipe import Backbone
-from fr_train.checkpointing import run_blocks
-from fr_train.mobilefacenet import MobileFaceNet
-from fr_train.timm_backbone import TimmBackbone
+from fr_train.networks.mobilefacenet import MobileFaceNet
+from fr_train.networks.recompute import run_blocks
+from fr_train.networks.timm_model import TimmBackbone
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 14, 3), 100: (3, 13, 30, 3), 200: (6, 26, 60, 6)}
 """Residual blocks per stage. 200 has its true depth; the reference trainer builds R100 under this name."""

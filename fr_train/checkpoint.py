@@ -15,9 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from bench.config.recipe import Backbone
 from bench.errors import InputError
 from bench.files import atomic_path
-from bench.recipe import Backbone
 from fr_train.backbone import BLOCKS, build_backbone
 
 _SETTINGS_KEY = "backbone"

@@ -23,8 +23,8 @@ def _export(args: argparse.Namespace) -> str:
     if args.out.exists():
         raise InputError(f"{args.out} exists already; delete it or name another")
     weights = args.model / "model.safetensors" if args.model.is_dir() else args.model
-    from fr_train.export import export
-    from fr_train.model_card import README_NAME, find_origin, render_model_card
+    from fr_train.export.files import export
+    from fr_train.export.model_card import README_NAME, find_origin, render_model_card
 
     with atomic_path(args.out) as folder:
         distances = export(weights, folder, args.formats)

@@ -2,17 +2,17 @@
 
 import argparse
 
-from bench.cards import DatasetCard, write_card
 from bench.cli import run, stage_parser
-from bench.config import Benchmark, load_benchmark
+from bench.config.benchmarks import Benchmark, load_benchmark
+from bench.config.generator import Vec2FaceGenerator
 from bench.files import write_text
-from bench.generator import Vec2FaceGenerator
-from bench.runtime import Stopwatch
-from bench.stages import Stage, check_weights, plan_stages, stage_lock
-from generate.commands import add_commands
-from generate.dataset_card import README_NAME, render_readme
+from bench.machine.device import Stopwatch
+from bench.runs.cards import DatasetCard, write_card
+from bench.runs.stage import Stage, check_weights, plan_stages, stage_lock
+from generate.commands.faces import add_commands
+from generate.commands.training import add_training_commands
+from generate.hub.card import README_NAME, render_readme
 from generate.stage import make_faces
-from generate.training_commands import add_training_commands
 
 
 def main() -> int:
@@ -49,7 +49,7 @@ def _generate(benchmark: Benchmark, stage: Stage, args: argparse.Namespace) -> N
         write_text(stage.directory / README_NAME, render_readme(card))
     print(f"generate: {write_card(stage.directory, card)}")
     if isinstance(benchmark.generator, Vec2FaceGenerator):
-        from generate.engine import remove_parts
+        from generate.draw.engine import remove_parts
 
         remove_parts(stage.directory)
 

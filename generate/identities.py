@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.separation import separated as separated
+from bench.vectors.separation import separated as separated
 
 FEATURE_DIM = 512
 _NORM_RANGE = (8.0, 60.0)

@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from bench.config import Benchmark
-from bench.generator import FilesGenerator, RenderGenerator
-from bench.runtime import choose_device, num_cores, process_rank
+from bench.config.benchmarks import Benchmark
+from bench.config.generator import FilesGenerator, RenderGenerator
+from bench.machine.device import choose_device, num_cores, process_rank
 
 
 def make_faces(
@@ -33,7 +33,7 @@ def make_faces(
         return _render(generator, directory, seed)
     if isinstance(generator, FilesGenerator):
         return _describe_files(generator, directory)
-    from generate.hsface import make_dataset
+    from generate.draw.dataset import make_dataset
 
     rank, world, device = process_rank(choose_device(device))
     if device == "cpu":
@@ -55,7 +55,7 @@ def use_every_core(num_processes: int) -> None:
 
 
 def _describe_files(generator: FilesGenerator, directory: Path) -> dict[str, Any]:
-    from bench.datasets import open_files, sample_grid, write_grid
+    from bench.faces.grid import open_files, sample_grid, write_grid
 
     faces = open_files(generator.path, generator.mask, generator.leave_out)
     write_grid(directory / "grid.png", sample_grid(faces))
@@ -65,7 +65,7 @@ def _describe_files(generator: FilesGenerator, directory: Path) -> dict[str, Any
 
 def _render(generator: RenderGenerator, directory: Path, seed: int) -> dict[str, Any]:
     from bench.files import sha256
-    from generate.render_dataset import render_dataset
+    from generate.render.dataset import render_dataset
 
     statistics = render_dataset(
         directory,

@@ -21,9 +21,9 @@ from torch import nn
 
 from bench.errors import InputError
 from bench.files import atomic_path
-from generate.identity_network import COARSE_SIDE
-from generate.vec2face_decoder import ImageDecoder
-from generate.weights import load_checked, read_weights
+from generate.networks.identity import COARSE_SIDE
+from generate.networks.vec2face_decoder import ImageDecoder
+from generate.networks.weights import load_checked, read_weights
 
 _layer_norm: Any = partial(nn.LayerNorm, eps=1e-6)
 
@@ -220,7 +220,7 @@ def load_generator(
     Args:
         path: The released ``.pth`` (entry ``model_vec2face``) or a file of ``save_generator``.
         device: Where it shall run.
-        dtype: ``torch.bfloat16`` is about twice as fast; the images are then off by some 1e-2, see ``generate.speed``.
+        dtype: ``torch.bfloat16`` is about twice as fast; the images are then off by some 1e-2, see ``generate/speed``.
 
     Raises:
         InputError: If the file is missing, cut short, or holds other weights (says which entries differ).

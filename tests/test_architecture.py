@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 import evaluate
 
-ROOT = Path(__file__).parent.parent
 MAY_IMPORT = {
     "bench": set(),
     "generate": {"bench", "fr_train"},
@@ -41,7 +41,9 @@ def test_imports_point_one_way(path):
         assert ours <= {"fr_train.checkpoint"}, f"{package} may use fr_train.checkpoint alone, but imports {ours}"
 
 
-@pytest.mark.parametrize(("library", "home"), [("lmdb", "bench/records.py"), ("mlflow", "bench/tracking.py")])
+@pytest.mark.parametrize(
+    ("library", "home"), [("lmdb", "bench/faces/lmdb_file.py"), ("mlflow", "bench/runs/tracking.py")]
+)
 def test_one_module_per_heavy_library(library, home):
     homes = {str(p.relative_to(ROOT)) for p in MODULES if library in {n.split(".")[0] for n in imports_of(p)}}
     assert homes == {home}

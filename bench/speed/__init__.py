@@ -1,6 +1,6 @@
 """Measured tables -> reports/speed/<name>.{md,json}: how fast and how large, on which machine, with which versions.
 
-What is measured lives beside what it measures (``generate/speed.py``, ...); ``python -m bench.speed NAME`` runs it.
+What is measured lives beside what it measures (``generate/speed``, ...); ``python -m bench.speed NAME`` runs it.
 A figure holds for one machine; a ratio between two rows of one table, which one run measured, is what carries over.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.files import write_json, write_text
-from bench.runtime import environment, git_state
+from bench.machine.device import environment, git_state
 
 SPEED_DIR = Path(__file__).parent.parent.parent / "reports" / "speed"
 

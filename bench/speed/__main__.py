@@ -23,8 +23,8 @@ def main() -> int:
 
 
 def _generate(args: argparse.Namespace) -> Path:
-    from bench.runtime import choose_device
-    from generate.speed import BATCH_SIZE, NOTES, generator_rows
+    from bench.machine.device import choose_device
+    from generate.speed.network import BATCH_SIZE, NOTES, generator_rows
 
     rows = generator_rows(choose_device(args.device))
     tables = {f"Images of the base generator, in batches of {BATCH_SIZE}": rows}
@@ -32,7 +32,7 @@ def _generate(args: argparse.Namespace) -> Path:
 
 
 def _attrop(args: argparse.Namespace) -> Path:
-    from generate.attrop_speed import NOTES, attrop_rows
+    from generate.speed.attrop import NOTES, attrop_rows
 
     title = "AttrOP: as published against ours"
     tables = {"What an accepted image costs": attrop_rows()}
@@ -50,12 +50,12 @@ def _evaluate(args: argparse.Namespace) -> Path:
 def _train(args: argparse.Namespace) -> Path:
     import numpy as np
 
-    from bench.config import load_benchmark
+    from bench.config.benchmarks import load_benchmark
     from evaluate.speed import memory_rows
-    from fr_train.speed import NOTES, head_rows, step_rows, wait_rows
-    from fr_train.speed_faces import face_rows
-    from generate.people import draw_factors
-    from generate.render import render_face
+    from fr_train.speed.faces import face_rows
+    from fr_train.speed.step import NOTES, head_rows, step_rows, wait_rows
+    from generate.render.face import render_face
+    from generate.render.people import draw_factors
 
     images = np.stack([render_face(i, j, draw_factors(i, j)) for i in range(64) for j in range(4)])
     hsface, smoke = load_benchmark("10k").recipe, load_benchmark("smoke").recipe

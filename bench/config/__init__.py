@@ -1,0 +1,1 @@
+"""What a YAML file may say: schemas of benchmarks.yaml and generators.yaml, read and checked."""

@@ -1,0 +1,304 @@
+"""The face dataset on disk: every layout opened, ours read and written. The only module that imports lmdb.
+
+Ours is the single-file LMDB that HSFace ships (keys ``b"0"``, ``b"1"``, ...; values msgpack ``[image file, identity]``
+or, for training the generator, ``[image file, .npy of the feature, identity]``; ``__len__``, ``__keys__``,
+``__classnum__``). The other layouts live in ``folders``, ``recordio`` and ``webdataset``.
+"""
+
+import errno
+import io
+import os
+import shutil
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import InputError
+from bench.faces.face import FACE_SIZE, IMAGE_SUFFIXES, Faces, SelectedFaces, decode_image, encode_jpeg
+from bench.faces.folders import FolderFaces
+from bench.faces.recordio import RecordFaces
+from bench.faces.webdataset import ShardFaces
+from bench.files import atomic_path
+from bench.machine.progress import progress
+
+__all__ = [
+    "FACE_SIZE",
+    "IMAGE_SUFFIXES",
+    "FaceWriter",
+    "Faces",
+    "LmdbFaces",
+    "decode_image",
+    "encode_jpeg",
+    "open_faces",
+]
+
+_INITIAL_MAP_BYTES = 1 << 26
+
+
+def open_faces(path: str | Path, mask: str | Path | None = None, leave_out: set[str] | None = None) -> Faces:
+    """Open a face dataset in any layout.
+
+    Args:
+        path: LMDB; insightface's ``.rec`` or its folder; WebDataset ``.tar`` or a folder of them; or a folder with one
+            sub-folder of images per identity.
+        mask: ``.npy`` file of integer positions; only these faces are used, in this order.
+        leave_out: Identity names to leave out.
+
+    Raises:
+        InputError: If the path or mask does not fit, a key is missing, or fewer than two identities are left.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(
+            f"{path} does not exist; give an LMDB file, a .rec, WebDataset shards, "
+            "or a folder with one sub-folder per identity"
+        )
+    faces = _open(path)
+    positions = np.arange(len(faces)) if mask is None else _read_mask(Path(mask), len(faces))
+    if leave_out:
+        out = np.array([name in leave_out for name in faces.identity_names])
+        positions = positions[~out[faces.identity_ids[positions]]]
+    faces.select(positions)
+    if faces.num_identities < 2:
+        raise InputError(f"{path} holds {faces.num_identities} identity; recognition needs at least 2; add identities")
+    return faces
+
+
+def _open(path: Path) -> SelectedFaces:
+    """The reader that fits what lies at ``path``."""
+    if path.is_dir():
+        if (path / "data.mdb").exists():
+            return LmdbFaces(path)
+        if (path / "train.rec").exists():
+            return RecordFaces(path / "train.rec")
+        return ShardFaces(path) if any(path.glob("*.tar")) else FolderFaces(path)
+    if path.suffix == ".rec":
+        return RecordFaces(path)
+    return ShardFaces(path) if path.suffix == ".tar" else LmdbFaces(path)
+
+
+def _read_mask(path: Path, num_faces: int) -> NDArray[np.int64]:
+    try:
+        positions = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"mask {path} is not an integer .npy ({error}); give a file of positions") from None
+    if positions.ndim != 1 or not np.issubdtype(positions.dtype, np.integer):
+        raise InputError(f"mask {path} has shape {positions.shape} and type {positions.dtype}; needs 1-D integers")
+    if positions.size and not 0 <= positions.min() <= positions.max() < num_faces:
+        raise InputError(
+            f"mask {path} spans {positions.min()}..{positions.max()}, but the positions are 0..{num_faces - 1}; "
+            "is it the mask of another dataset?"
+        )
+    return positions.astype(np.int64)
+
+
+class _Handle:
+    """An LMDB opened for reading in this process; closed when the last dataset that uses it is gone."""
+
+    def __init__(self, path: Path) -> None:
+        self.pid = os.getpid()
+        file = path / "data.mdb" if path.is_dir() else path
+        size = file.stat().st_size
+        try:
+            self.environment = lmdb.open(
+                str(path), subdir=path.is_dir(), readonly=True, lock=False, readahead=False, meminit=False
+            )
+        except lmdb.Error as error:
+            raise InputError(f"{path} ({size} bytes) is not a whole LMDB: {error}; fetch it again") from None
+        # Reading past the end of a file cut short would kill the process (SIGBUS): compare sizes first.
+        needed = (self.environment.info()["last_pgno"] + 1) * self.environment.stat()["psize"]
+        if size < needed:
+            self.environment.close()
+            raise InputError(f"{file} is cut short: {size} bytes of at least {needed}; fetch or write it again")
+
+
+_handles: weakref.WeakValueDictionary[Path, _Handle] = weakref.WeakValueDictionary()
+
+
+def _open_handle(path: Path) -> _Handle:
+    """The handle of this process: LMDB lets a process open a file once, and two datasets may share one file."""
+    key = path.resolve()
+    handle = _handles.get(key)
+    if handle is None:
+        handle = _handles[key] = _Handle(path)
+    return handle
+
+
+def _close_inherited() -> None:
+    for handle in list(_handles.values()):
+        handle.environment.close()
+    _handles.clear()
+
+
+os.register_at_fork(after_in_child=_close_inherited)  # LMDB forbids the use of a handle from before a fork
+
+
+class LmdbFaces(SelectedFaces):
+    """An LMDB in the field's layout. Opens lazily, so that each worker process has its own handle."""
+
+    def __init__(self, path: Path, labels: NDArray[np.int64] | None = None) -> None:
+        """Open the file; ``labels``, shape (N,), where they are known: else every record is looked at."""
+        self.path = path
+        self._handle: _Handle | None = None
+        num_faces = self._meta(b"__len__")
+        if not isinstance(num_faces, int) or num_faces < 1:
+            raise InputError(f"{path}: __len__ is {num_faces!r}, not a positive number; write the dataset again")
+        self._set_labels(self._read_labels(num_faces) if labels is None else labels)
+
+    def encoded(self, index: int) -> bytes:
+        """The image file of one face."""
+        return self._record(self._positions[index])[0]
+
+    def features(self, index: int) -> NDArray[np.float32]:
+        """The un-normalised identity feature of one face, shape (embedding_dim,); 3-array layout only.
+
+        Raises:
+            InputError: If the records hold no features.
+        """
+        record = self._record(self._positions[index])
+        if len(record) != 3:
+            raise InputError(f"{self.path} holds no features (2-array layout); make them with generate prepare")
+        return np.load(io.BytesIO(record[1]), allow_pickle=False)
+
+    def name(self, index: int) -> str:
+        """File and key of the image."""
+        return f"{self.path} key {self._positions[index]}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_handle": None}
+
+    def _transaction(self) -> Any:
+        if self._handle is None or self._handle.pid != os.getpid():
+            self._handle = _open_handle(self.path)
+        return self._handle.environment.begin(buffers=True)
+
+    def _meta(self, key: bytes) -> Any:
+        with self._transaction() as transaction:
+            value = transaction.get(key)
+            if value is None:
+                raise InputError(f"{self.path} has no key {key.decode()}; it is not a face LMDB, or is cut short")
+            return msgpack.unpackb(value)
+
+    def _record(self, position: int) -> list:
+        with self._transaction() as transaction:
+            value = transaction.get(str(position).encode())
+            if value is None:
+                raise InputError(f"{self.path} has no key {position}; write or fetch it again, or mask it out")
+            try:
+                return msgpack.unpackb(value)
+            except (ValueError, msgpack.UnpackException) as error:
+                raise InputError(f"{self.path} key {position} is not msgpack ({error}); fetch it again") from None
+
+    def _read_labels(self, num_faces: int) -> NDArray[np.int64]:
+        """Identity of every record. The label is the last element: only the end of each value is looked at."""
+        labels = np.empty(num_faces, dtype=np.int64)
+        with self._transaction() as transaction:
+            for position in progress(range(num_faces), desc="read labels", total=num_faces):
+                value = transaction.get(str(position).encode())
+                label = None if value is None else _last_int(value)
+                labels[position] = self._record(position)[-1] if label is None else label
+        return labels
+
+
+def _last_int(value: memoryview) -> int | None:
+    """The label at the end of a msgpack record, without unpacking the image; None where it must be unpacked."""
+    try:
+        unpacker_start = 1 + _skip_bin(value, 1)
+        if value[0] == 0x93:
+            unpacker_start += _skip_bin(value, unpacker_start)
+        return msgpack.unpackb(value[unpacker_start:])
+    except (ValueError, IndexError, KeyError, msgpack.UnpackException):
+        return None
+
+
+def _skip_bin(value: memoryview, start: int) -> int:
+    """Length of the msgpack bin at ``start``, header included."""
+    width = {0xC4: 1, 0xC5: 2, 0xC6: 4}[value[start]]
+    return 1 + width + int.from_bytes(value[start + 1 : start + 1 + width], "big")
+
+
+class FaceWriter:
+    """Writes an LMDB in the field's layout; it appears whole when the block ends, and not at all on an error.
+
+    Usage: ``with FaceWriter(path) as writer: writer.write(jpeg, identity_id)``. The map grows by itself.
+    """
+
+    def __init__(self, path: str | Path, batch: int = 1000) -> None:
+        self.path = Path(path)
+        self._batch = batch
+        self._pending: list[tuple[bytes, bytes]] = []
+        self._num_faces = 0
+        self._identities: set[int] = set()
+
+    def __enter__(self) -> "FaceWriter":
+        self._atomic = atomic_path(self.path)
+        self._temporary = self._atomic.__enter__()
+        self._environment = lmdb.open(
+            str(self._temporary), subdir=False, lock=False, map_size=_INITIAL_MAP_BYTES, sync=False
+        )
+        return self
+
+    def write(self, encoded: bytes, identity_id: int, feature: NDArray[np.float32] | None = None) -> None:
+        """Append one face.
+
+        Args:
+            encoded: Image file (JPEG, PNG, ...).
+            identity_id: Identity, 0 or more.
+            feature: Un-normalised identity feature, shape (embedding_dim,), for the 3-array layout.
+        """
+        record: list[Any] = [encoded, int(identity_id)]
+        if feature is not None:
+            buffer = io.BytesIO()
+            np.save(buffer, feature)
+            record.insert(1, buffer.getvalue())
+        self._pending.append((str(self._num_faces).encode(), msgpack.packb(record)))
+        self._num_faces += 1
+        self._identities.add(int(identity_id))
+        if len(self._pending) >= self._batch:
+            self._flush()
+
+    def __exit__(self, *error: Any) -> None:
+        try:
+            if error[0] is None:
+                keys = (str(index).encode() for index in range(self._num_faces))
+                self._pending.append((b"__keys__", _pack_array(keys, self._num_faces)))
+                self._pending.append((b"__len__", msgpack.packb(self._num_faces)))
+                self._pending.append((b"__classnum__", msgpack.packb(max(self._identities, default=-1) + 1)))
+                self._flush()
+                self._environment.sync(True)
+        except BaseException as failure:
+            self._environment.close()
+            self._atomic.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        self._environment.close()
+        self._atomic.__exit__(*error)
+
+    def _flush(self) -> None:
+        while True:
+            try:
+                with self._environment.begin(write=True) as transaction:
+                    for key, value in self._pending:
+                        transaction.put(key, value)
+                break
+            except lmdb.MapFullError:
+                self._environment.set_mapsize(2 * self._environment.info()["map_size"])
+            except lmdb.Error as error:
+                # LMDB reports a short write, which is what a full disk gives, as an I/O error.
+                if shutil.disk_usage(self._temporary.parent).free > 2 * sum(len(value) for _, value in self._pending):
+                    raise InputError(f"{self.path} cannot be written: {error}; look at the disk") from None
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path)) from None
+        self._pending.clear()
+
+
+def _pack_array(items: Iterator[bytes], length: int) -> bytes:
+    packer = msgpack.Packer(autoreset=False)
+    packer.pack_array_header(length)
+    for item in items:
+        packer.pack(item)
+    return packer.bytes()

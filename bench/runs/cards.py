@@ -1,0 +1,262 @@
+"""The cards of a run: dataset.json, model.json, result.json, audit.json, generator.json. Schema, write, read.
+
+A card says what was made, from which settings and parents (by SHA-256 of the parent's card), by which code, on which
+machine, at what cost. Accuracies and rates are fractions; a value that is not defined is null, never 0.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.errors import InputError
+from bench.files import read_json, sha256, write_json
+
+SCHEMA_VERSION = 3
+"""2 adds folds, intervals, the generator's hash and prices, 3 templates and groups; all optional: older cards load."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class Cost(_Section):
+    """What a stage, or for a result the whole benchmark, took."""
+
+    seconds: float = Field(ge=0, description="wall time")
+    phases: dict[str, float] = Field({}, description="wall seconds per named phase")
+    images: int | None = Field(None, description="images made, seen in training, or embedded")
+    images_per_second: float | None = None
+    peak_memory_mb: float | None = Field(None, description="largest resident size of any process, MiB")
+    device: str = "cpu"
+    num_processes: int = 1
+    price_per_hour: float | None = Field(None, ge=0, description="of one process's device, as PRICE_PER_HOUR said")
+
+    @property
+    def device_hours(self) -> float:
+        """Hours times processes: GPU hours on GPUs, process hours on a CPU."""
+        return self.seconds * self.num_processes / 3600
+
+    @property
+    def price(self) -> float | None:
+        """Device hours times the price of an hour; None where no price was given."""
+        return None if self.price_per_hour is None else self.device_hours * self.price_per_hour
+
+
+class Environment(_Section):
+    """Machine and versions."""
+
+    platform: str
+    cpu: str
+    num_cores: int
+    memory_gb: float
+    gpu: str | None = None
+    versions: dict[str, str]
+
+
+class Git(_Section):
+    """State of the code. Null outside a git checkout."""
+
+    commit: str | None
+    dirty: bool | None
+
+
+class Card(_Section):
+    """What every card says."""
+
+    schema_version: int = SCHEMA_VERSION
+    scale: str
+    seed: int
+    fingerprint: str = Field(description="hash of the declared inputs; names the folder")
+    inputs: dict[str, Any] = Field(description="the declared inputs of the stage")
+    command: str
+    cost: Cost
+    environment: Environment
+    git: Git
+    created_utc: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+class DatasetCard(Card):
+    """dataset.json: a face dataset."""
+
+    kind: Literal["dataset"] = "dataset"
+    name: str
+    path: str = Field(description="LMDB or folder, relative to the card's folder where it lies inside it")
+    num_images: int
+    num_identities: int
+    content_sha256: str | None = Field(None, description="of faces.lmdb; null for a folder")
+    statistics: dict[str, Any] = Field({}, description="counts and figures of the generator: filters, factors, ...")
+
+
+class ModelCard(Card):
+    """model.json: a trained recognition network."""
+
+    kind: Literal["model"] = "model"
+    recipe: str
+    recipe_sha256: str = Field(description="of the recipe's settings; equal hashes mean the same way of training")
+    dataset: dict[str, Any] = Field(description="name, counts, sha256 of dataset.json, what was met in it")
+    weights_sha256: str
+    num_parameters: int
+    num_images_seen: int
+    final_loss: float | None
+    final: dict[str, Any] = Field({}, description="last line of train.jsonl; data_wait_share of the whole run")
+    best: dict[str, Any] | None = Field(
+        None, description="epoch and accuracies of best.safetensors, chosen on the test sets: never in a leaderboard"
+    )
+    options: dict[str, Any] = Field({}, description="how the run was carried out; changes speed and memory only")
+
+
+class GeneratorCard(Card):
+    """generator.json: a trained face generator."""
+
+    kind: Literal["generator"] = "generator"
+    recipe: str
+    recipe_sha256: str
+    dataset: dict[str, Any] = Field(description="name, num_images, num_identities (trained on), sha256")
+    networks: dict[str, dict[str, str]] = Field(description="identity, judge: name and sha256 of the weights")
+    perceptual_network: str = Field(description="what the perceptual term of the loss looks at")
+    weights_sha256: str
+    num_parameters: int
+    num_images_seen: int
+    figures: dict[str, float] = Field(description="last terms of the loss, and figures on held-out identities")
+
+
+class ProtocolResult(_Section):
+    """One verification protocol."""
+
+    accuracy: float = Field(ge=0, le=1, description="mean of the folds, published 10-fold protocol")
+    fold_std: float = Field(ge=0, description="population standard deviation of the folds")
+    standard_error: float = Field(ge=0, description="binomial: sqrt(accuracy (1 - accuracy) / num_pairs)")
+    num_pairs: int
+    auc: float | None
+    eer: float | None
+    tar_at_far: dict[str, float | None] = Field(description="null where the impostor pairs cannot resolve the rate")
+    exact_accuracy: float | None = Field(None, description="folds with exact thresholds in place of the grid")
+    d_prime: float | None = None
+    sha256: str | None = Field(None, description="of the test set as evaluated")
+    copy_known_as: str | None = Field(
+        None, description="what the registry or the record of fetching says of these bytes"
+    )
+    num_impostors: int | None = None
+    folds: tuple[float, ...] = Field((), description="accuracy of each fold")
+    interval: tuple[float, float] | None = Field(None, description="95 % bootstrap interval of the accuracy")
+    interval_over: Literal["pairs", "identities"] | None = Field(
+        None, description="what the bootstrap drew anew: identities where the layout tells them, else pairs"
+    )
+
+
+class TemplateResult(_Section):
+    """One protocol that compares templates one to one (IJB-B, IJB-C); a template pools many faces of a person."""
+
+    tar_at_far: dict[str, float | None] = Field(description="null where the impostor pairs cannot resolve the rate")
+    auc: float
+    eer: float
+    num_pairs: int
+    num_impostors: int
+    num_templates: int
+    num_images: int
+    sha256: str = Field(description="of the lists and images as evaluated")
+    copy_known_as: str | None = Field(None, description="what the registry says of these bytes")
+
+
+class GroupSummary(_Section):
+    """Accuracies over groups of people: how good on average, and how unequal."""
+
+    protocols: tuple[str, ...] = Field(description="one per group")
+    mean_accuracy: float
+    std: float = Field(ge=0, description="sample standard deviation over the groups, as papers on RFW print it")
+
+
+class ResultCard(Card):
+    """result.json: accuracies of one network, with all that a leaderboard row prints."""
+
+    kind: Literal["result"] = "result"
+    row: Literal["dataset", "floor", "model"] = Field(
+        "dataset", description="dataset: trained here; floor: no training; model: given weights, own recipe"
+    )
+    name: str
+    dataset: dict[str, Any] | None
+    model: dict[str, Any]
+    recipe: dict[str, Any] | None
+    protocols: dict[str, ProtocolResult]
+    templates: dict[str, TemplateResult] = Field({}, description="template protocols; never in the mean")
+    groups: dict[str, GroupSummary] = Field({}, description="protocols that are groups of one set: rfw")
+    mean_accuracy: float | None = Field(description="plain mean over the protocols; null without one")
+    mean_standard_error: float | None = Field(description="of the mean, protocols taken as independent")
+    stage_costs: dict[str, Cost] = {}
+
+
+class AuditCard(Card):
+    """audit.json: what a face dataset is like; sections as in evaluate/audit/sections.py, null without a network."""
+
+    kind: Literal["audit"] = "audit"
+    name: str
+    num_images: int
+    num_identities: int
+    images: dict[str, Any] = Field(description="images per identity, broken files, sizes, brightness, sharpness")
+    duplicates: dict[str, Any] = Field(description="equal pixels, near perceptual hashes")
+    separation: dict[str, Any] | None = Field(None, description="unique identities by threshold and rule; nearest")
+    consistency: dict[str, Any] | None = Field(None, description="cosine of images to their own identity")
+    diversity: dict[str, Any] | None = Field(None, description="cosine within identities; magnitude, estimators")
+    pairs: dict[str, Any] | None = Field(None, description="all genuine against all impostor pairs; Fisher ratio")
+    colour_order: dict[str, Any] | None = Field(None, description="as stored against red and blue exchanged")
+    leakage: list[dict[str, Any]] = Field([], description="one entry per reference")
+
+
+AnyCard = TypeVar("AnyCard", bound=Card)
+CARD_NAMES: dict[type, str] = {
+    DatasetCard: "dataset.json",
+    ModelCard: "model.json",
+    GeneratorCard: "generator.json",
+    ResultCard: "result.json",
+    AuditCard: "audit.json",
+}
+
+
+def write_card(directory: str | Path, card: Card) -> Path:
+    """Write a card into its folder, as the stage's last act: a folder with a card is finished."""
+    path = Path(directory) / CARD_NAMES[type(card)]
+    write_json(path, card.model_dump(mode="json"))
+    return path
+
+
+def read_card(path: str | Path, kind: type[AnyCard]) -> AnyCard:
+    """Read a card.
+
+    Args:
+        path: The card, or its folder.
+        kind: DatasetCard, ModelCard or ResultCard.
+
+    Raises:
+        InputError: If the file is missing, or does not fit the schema.
+    """
+    path = Path(path)
+    path = path / CARD_NAMES[kind] if path.is_dir() else path
+    if not path.exists():
+        raise InputError(f"{path} does not exist; run the stage that makes it")
+    content = read_json(path)
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise InputError(f"{path} has schema {version}, this code reads up to {SCHEMA_VERSION}; update the code")
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"{path}: {field}: {first['msg']} ({error.error_count()} mistakes); run the stage again"
+        ) from None
+
+
+def card_sha256(directory: str | Path, kind: type[Card]) -> str:
+    """SHA-256 of the card in a folder, by which its children name it."""
+    return sha256(Path(directory) / CARD_NAMES[kind])
+
+
+def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one, keys joined by dots: ``{"a": {"b": 1}}`` becomes ``{"a.b": 1}``."""
+    flat: dict[str, Any] = {}
+    for key, part in value.items():
+        flat |= flatten(part, f"{prefix}{key}.") if isinstance(part, dict) else {f"{prefix}{key}": part}
+    return flat

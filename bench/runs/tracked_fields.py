@@ -1,0 +1,110 @@
+"""What MLflow shows of a card: tags, metrics, flat settings. Plain values; ``bench.runs.tracking`` sends them."""
+
+import re
+from typing import Any
+
+from bench.runs.cards import AuditCard, Card, DatasetCard, GeneratorCard, ModelCard, ResultCard, flatten
+from bench.config.benchmarks import load_benchmarks
+from bench.runs.stage import closed_recipes
+
+
+def tags_of(card: Card) -> dict[str, str]:
+    """What runs are found by: scale, seed, division, code, machine, and the cards and recipe behind a card."""
+    tags = {
+        "suite.scale": card.scale,
+        "suite.seed": str(card.seed),
+        "suite.fingerprint": card.fingerprint,
+        "git.commit": card.git.commit or "unknown",
+        "git.dirty": str(card.git.dirty),
+        "torch": card.environment.versions.get("torch", "unknown"),
+        "gpu": card.environment.gpu or "none",
+        "mlflow.source.name": card.command,
+    }
+    more: dict[str, str | None] = {}
+    if isinstance(card, ModelCard | GeneratorCard):
+        more["suite.recipe_sha256"] = card.recipe_sha256
+    if isinstance(card, ModelCard):
+        more["suite.dataset_sha256"] = card.dataset.get("sha256")
+    if isinstance(card, ResultCard):
+        recipe = card.recipe or {}
+        closed = (recipe.get("name"), recipe.get("sha256")) in closed_recipes(load_benchmarks().values())
+        more["suite.division"] = {"floor": "floor", "model": "given"}.get(card.row, "closed" if closed else "open")
+        more["suite.recipe_sha256"] = recipe.get("sha256")
+        more["suite.model_sha256"] = card.model.get("sha256")
+        more["suite.dataset_sha256"] = (card.dataset or {}).get("sha256")
+    return tags | {key: value for key, value in more.items() if value}
+
+
+def result_metrics(result: ResultCard) -> dict[str, float]:
+    """Numbers of a result: ``lfw/accuracy``, ``mean/accuracy``, ``cost/gpu_hours``; what is undefined is left out."""
+    mean = {"mean/accuracy": result.mean_accuracy, "mean/standard_error": result.mean_standard_error}
+    metrics = {key: value for key, value in mean.items() if value is not None}
+    for name, protocol in result.protocols.items():
+        values = protocol.model_dump(exclude={"tar_at_far", "folds", "interval"})
+        if protocol.interval:
+            values |= {"interval_low": protocol.interval[0], "interval_high": protocol.interval[1]}
+        values |= {f"tar_at_far_{far}": tar for far, tar in protocol.tar_at_far.items()}
+        metrics |= {f"{name}/{key}": value for key, value in values.items() if is_number(value)}
+    for name, templates in result.templates.items():
+        values = templates.model_dump(exclude={"tar_at_far"})
+        values |= {f"tar_at_far_{far}": tar for far, tar in templates.tar_at_far.items()}
+        metrics |= {f"{name}/{key}": value for key, value in values.items() if is_number(value)}
+    for name, group in result.groups.items():
+        metrics |= {f"{name}/mean_accuracy": group.mean_accuracy, f"{name}/accuracy_std": group.std}
+    for stage, cost in result.stage_costs.items():
+        metrics[f"cost/{stage}_seconds"] = cost.seconds
+        if cost.images_per_second:
+            metrics[f"cost/{stage}_images_per_second"] = cost.images_per_second
+    prices = [cost.price for cost in result.stage_costs.values()]
+    if prices and None not in prices:
+        metrics["cost/price"] = sum(price for price in prices if price is not None)
+    on_gpu = [cost.device_hours for cost in result.stage_costs.values() if cost.device.startswith("cuda")]
+    metrics["cost/gpu_hours"] = sum(on_gpu)
+    metrics["cost/hours"] = sum(cost.seconds for cost in result.stage_costs.values()) / 3600
+    return metrics
+
+
+def settings_of(result: ResultCard, cards: list[Card]) -> dict[str, Any]:
+    """What was set behind a result, flat, so that MLflow's compare view shows what differs: generator and recipe."""
+    settings: dict[str, Any] = {"test sets": ", ".join((*result.protocols, *result.templates))}
+    for card in cards:
+        if isinstance(card, DatasetCard):
+            settings |= flatten({"generator": card.inputs.get("generator", {})})
+        if isinstance(card, ModelCard):
+            settings |= flatten({"recipe": card.inputs.get("recipe", {})})
+    dataset = {key: (result.dataset or {}).get(key) for key in ("name", "num_images", "num_identities")}
+    return settings | {f"dataset.{key}": value for key, value in dataset.items() if value is not None}
+
+
+def audit_metrics(card: AuditCard) -> dict[str, float]:
+    """Numbers of an audit as ``audit/...``; distributions by their mean, sections that were not measured left out."""
+    exact, near = card.duplicates["exact"], card.duplicates["near"]
+    found = {
+        "num_images": card.num_images,
+        "num_identities": card.num_identities,
+        "num_broken": card.images["num_broken"],
+        "exact_duplicates": exact["num_images"],
+        "exact_duplicates_across_identities": exact["num_images_across_identities"],
+        "near_duplicate_pairs": near["num_pairs"],
+        "near_duplicate_pairs_across_identities": near["num_pairs_across_identities"],
+    }
+    for threshold, rules in (card.separation or {}).get("unique", {}).items():
+        found |= {f"unique_at_{threshold}/{rule}": number for rule, number in rules.items()}
+    if card.consistency:
+        found["consistency"] = card.consistency["to_others"].get("mean")
+        found |= {f"consistency_below_{t}": share for t, share in card.consistency["share_below"].items()}
+    found |= {f"diversity/{name}": one.get("mean") for name, one in (card.diversity or {}).items()}
+    if card.pairs:
+        found |= {name: card.pairs[name] for name in ("fisher_ratio", "d_prime")}
+        found |= {f"{kind}_mean": card.pairs[kind]["mean"] for kind in ("genuine", "impostor")}
+    for one in card.leakage:
+        where = f"leakage/{re.sub(r'[^a-zA-Z0-9_.-]+', '_', one['reference'])}"  # what MLflow takes in a name
+        found[f"{where}/identities_shared"] = one["num_identities_above"]
+        found[f"{where}/images_with_same_pixels"] = one["num_images_with_same_pixels"]
+        found |= {f"{where}/images_above_{t}": share for t, share in one["share_of_images_above"].items()}
+    return {f"audit/{name}": value for name, value in found.items() if is_number(value)}
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value can be a metric."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,321 @@
+"""Finished cards -> MLflow: one parent run per benchmark, a child per stage, one run per audit. Alone imports mlflow.
+
+Cards come first: MLflow mirrors them and may be down, away or wiped without a number being lost. What has been sent is
+remembered beside the result in mlflow.json, and found again by its tag where that file is lost.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.runs.cards import (
+    CARD_NAMES,
+    AuditCard,
+    Card,
+    DatasetCard,
+    GeneratorCard,
+    ModelCard,
+    ResultCard,
+    card_sha256,
+    flatten,
+    read_card,
+)
+from bench.files import read_json, read_json_lines, write_json
+from bench.runs.tracked_fields import audit_metrics, is_number, result_metrics, settings_of, tags_of
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "face training data"
+SENT_NAME = "mlflow.json"
+_TAGS: dict[type[Card], str] = {ResultCard: "suite.result_sha256", AuditCard: "suite.audit_sha256"}
+"""What is sent by itself, and the tag by which it is found again."""
+
+
+def tracking_uri(runs: Path) -> str:
+    """Where runs are tracked: MLFLOW_TRACKING_URI, or a sqlite file in ``runs``."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(runs / 'mlflow.db').resolve()}"
+
+
+def sync(runs: Path) -> tuple[int, str | None]:
+    """Send every finished result and audit that MLflow does not have yet, once and only once.
+
+    Returns:
+        How many were sent, and what went wrong (one line) or None. Cards are kept whatever happens.
+    """
+    waiting, num_sent = _waiting(runs), 0
+    if not waiting:
+        return 0, None
+    try:
+        with (runs / ".mlflow.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # two benchmarks that end together must not both send a third one's result
+            waiting = _waiting(runs)
+            client, experiment_id = _connect(runs)
+            for directory, kind in waiting:
+                _send(client, experiment_id, directory, kind, runs)
+                num_sent += 1
+    except Exception as error:  # whatever the tracker, its database or the network raise: it must not end a run
+        reason = " ".join(str(error).split())[:200]
+        return num_sent, f"MLflow at {tracking_uri(runs)} did not take {len(waiting) - num_sent} results ({reason})"
+    return num_sent, None
+
+
+def sync_generator(directory: Path, runs: Path, name: str) -> str | None:
+    """Send what a generator's training has written since the last time: lines of train.jsonl, grids, the card.
+
+    Call it after every epoch, and when the card is written, which ends the run in MLflow.
+
+    Args:
+        directory: Folder of the training.
+        runs: Folder of all runs.
+        name: Name of the recipe.
+
+    Returns:
+        What went wrong (one line), or None. The files are kept whatever happens, and sent the next time.
+    """
+    path = directory / SENT_NAME
+    sent = read_json(path) if path.exists() else {}
+    if sent.get("tracking_uri") != tracking_uri(runs):
+        sent = {"tracking_uri": tracking_uri(runs), "run_id": None, "step": -1, "files": []}
+    try:
+        client, experiment_id = _connect(runs)
+        if sent["run_id"] is None:
+            sent["run_id"] = client.create_run(experiment_id, run_name=f"generator {name}").info.run_id
+            write_json(path, sent)
+        _log_history(client, sent["run_id"], directory / "train.jsonl", after_step=sent["step"])
+        sent["step"] = max((row["step"] for row in read_json_lines(directory / "train.jsonl")), default=-1)
+        for file in sorted((directory / "grids").glob("*.png")):
+            if file.name not in sent["files"]:
+                client.log_artifact(sent["run_id"], str(file), "grids")
+                sent["files"].append(file.name)
+        if (directory / CARD_NAMES[GeneratorCard]).exists():
+            card = read_card(directory, GeneratorCard)
+            _log(client, sent["run_id"], card, {"num_parameters": card.num_parameters})
+            for key, value in tags_of(card).items():
+                client.set_tag(sent["run_id"], key, value)
+            client.log_artifact(sent["run_id"], str(directory / CARD_NAMES[GeneratorCard]))
+            client.set_terminated(sent["run_id"], end_time=_end_ms(card))
+        write_json(path, sent)
+    except Exception as error:  # as in sync: the tracker must not end a training
+        return f"MLflow at {tracking_uri(runs)} did not take the training ({' '.join(str(error).split())[:200]})"
+    return None
+
+
+def _waiting(runs: Path) -> list[tuple[Path, type[Card]]]:
+    """Folders of results and audits that MLflow does not have, as far as the notes beside them say."""
+    found: list[tuple[Path, type[Card]]] = [(path.parent, ResultCard) for path in runs.glob("*/results/*/result.json")]
+    found += [(path.parent, AuditCard) for path in runs.glob("*/audits/*/audit.json")]
+    return sorted((one for one in found if not _is_sent(*one, runs)), key=lambda one: one[0])
+
+
+def _is_sent(directory: Path, kind: type[Card], runs: Path) -> bool:
+    path = directory / SENT_NAME
+    sent = read_json(path) if path.exists() else {}
+    return sent.get("tracking_uri") == tracking_uri(runs) and sent.get("card_sha256") == card_sha256(directory, kind)
+
+
+def _connect(runs: Path) -> tuple["MlflowClient", str]:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    import mlflow
+
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+    uri = tracking_uri(runs)
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is not None:
+        return client, experiment.experiment_id
+    location = (runs / "mlartifacts").resolve().as_uri() if uri.startswith("sqlite:") else None
+    return client, client.create_experiment(EXPERIMENT, artifact_location=location)
+
+
+def _send(client: "MlflowClient", experiment_id: str, directory: Path, kind: type[Card], runs: Path) -> None:
+    digest = card_sha256(directory, kind)
+    run_id = _find_finished(client, experiment_id, f"tags.`{_TAGS[kind]}` = '{digest}'")
+    if run_id is None:
+        send = _send_audit if kind is AuditCard else _send_result
+        run_id = send(client, experiment_id, directory, {_TAGS[kind]: digest})
+    note = {"tracking_uri": tracking_uri(runs), "run_id": run_id, "card_sha256": digest}
+    write_json(directory / SENT_NAME, note)
+
+
+def _find_finished(client: "MlflowClient", experiment_id: str, condition: str) -> str | None:
+    """The run that holds a card already; one that was cut off is deleted."""
+    for run in client.search_runs([experiment_id], filter_string=condition):
+        if run.info.status == "FINISHED":
+            return run.info.run_id
+        _delete_with_children(client, experiment_id, run.info.run_id)
+    return None
+
+
+def _send_audit(client: "MlflowClient", experiment_id: str, directory: Path, tags: dict[str, str]) -> str:
+    """One run: metrics, declared inputs, card, page and tables."""
+    card = read_card(directory, AuditCard)
+    tags = tags_of(card) | tags | {"suite.stage": "audit"}
+    name = f"audit {card.name}"
+    run_id = client.create_run(experiment_id, start_time=_start_ms(card), run_name=name, tags=tags).info.run_id
+    _log(client, run_id, card, audit_metrics(card))
+    for file in sorted(directory.iterdir()):
+        if file.suffix in {".json", ".html", ".tsv"} and file.name != SENT_NAME:
+            client.log_artifact(run_id, str(file))
+    client.set_terminated(run_id, end_time=_end_ms(card))
+    return run_id
+
+
+def _send_result(client: "MlflowClient", experiment_id: str, directory: Path, tags: dict[str, str]) -> str:
+    """A parent run with what is compared, a child per stage, the network registered."""
+    result = read_card(directory, ResultCard)
+    stages = list(_stage_cards(result, directory))
+    start = min(_start_ms(card) for _, card, _ in stages)
+    parent = client.create_run(
+        experiment_id,
+        start_time=start,
+        run_name=f"{result.name} seed {result.seed}",
+        tags=tags_of(result) | tags | {"suite.row": result.row},
+    ).info.run_id
+    _log(client, parent, result, result_metrics(result), settings_of(result, [card for _, card, _ in stages]))
+    client.log_artifact(parent, str(directory / "result.json"))
+    for stage, card, folder in stages:
+        _send_stage(client, experiment_id, parent, stage, card, folder)
+    for _, card, folder in stages:
+        if isinstance(card, ModelCard) and (folder / "model.safetensors").exists():
+            _register(client, parent, card, folder / "model.safetensors", result)
+    client.set_terminated(parent, end_time=_end_ms(result))
+    return parent
+
+
+def _send_stage(client: "MlflowClient", experiment_id: str, parent: str, stage: str, card: Card, folder: Path) -> None:
+    tags = tags_of(card) | {"mlflow.parentRunId": parent, "suite.stage": stage}
+    run_id = client.create_run(experiment_id, start_time=_start_ms(card), run_name=stage, tags=tags).info.run_id
+    metrics = result_metrics(card) if isinstance(card, ResultCard) else {}
+    if isinstance(card, DatasetCard):
+        metrics = {"num_images": card.num_images, "num_identities": card.num_identities}
+        metrics |= {f"statistics/{key}": value for key, value in flatten(card.statistics).items() if is_number(value)}
+    if isinstance(card, ModelCard) and card.final_loss is not None:
+        metrics = {"num_parameters": card.num_parameters, "final_loss": card.final_loss}
+        _log_history(client, run_id, folder / "train.jsonl")
+    _log(client, run_id, card, metrics)
+    _log_dataset(client, run_id, stage, card)
+    for file in sorted(folder.iterdir()):
+        if file.suffix in {".json", ".png", ".npz", ".jsonl", ".svg"} and file.name != SENT_NAME:
+            client.log_artifact(run_id, str(file))
+    client.set_terminated(run_id, end_time=_end_ms(card))
+
+
+def _stage_cards(result: ResultCard, directory: Path) -> Iterator[tuple[str, Card, Path]]:
+    """The cards behind a result, in order; those that are gone are left out."""
+    root = directory.parent.parent
+    model_dir = root / "models" / str(result.inputs.get("model"))
+    if (model_dir / "model.json").exists():
+        model = read_card(model_dir, ModelCard)
+        dataset_dir = root / "faces" / str(model.inputs.get("dataset"))
+        if (dataset_dir / "dataset.json").exists():
+            yield "generate", read_card(dataset_dir, DatasetCard), dataset_dir
+        yield "train", model, model_dir
+    yield "evaluate", result, directory
+
+
+def _register(client: "MlflowClient", run_id: str, card: ModelCard, weights: Path, result: ResultCard) -> None:
+    """The network as an MLflow model with its signature, a new version of the registered model of its benchmark."""
+    import mlflow
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    embedding_dim = card.inputs.get("recipe", {}).get("backbone", {}).get("embedding_dim", -1)
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, 112, 112, 3), "images")]),
+        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, embedding_dim))]),
+    )
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*An input example was not provided")  # the signature is explicit
+        mlflow.pyfunc.save_model(
+            f"{folder}/model",
+            loader_module="evaluate.pyfunc",  # named, not imported: a user of the model has the project installed
+            data_path=str(weights),
+            signature=signature,
+            pip_requirements=["torch"],
+        )
+        client.log_artifacts(run_id, f"{folder}/model", "model")
+    with contextlib.suppress(mlflow.MlflowException):  # it is there from an earlier seed
+        client.create_registered_model(card.scale)
+    tags = {"suite.recipe_sha256": card.recipe_sha256, "suite.weights_sha256": card.weights_sha256}
+    tags |= {"suite.seed": str(card.seed)}
+    tags |= {} if result.mean_accuracy is None else {"mean/accuracy": f"{result.mean_accuracy:.4f}"}
+    source = f"{client.get_run(run_id).info.artifact_uri}/model"
+    client.create_model_version(card.scale, source, run_id, tags=tags)
+
+
+def _log(
+    client: "MlflowClient", run_id: str, card: Card, metrics: dict[str, float], settings: dict[str, Any] | None = None
+) -> None:
+    """Settings as flat parameters; metrics; cost of the card itself."""
+    from mlflow.entities import Metric, Param
+
+    own = card.cost.model_dump(include={"seconds", "images_per_second", "peak_memory_mb"}, exclude_none=True)
+    metrics = {f"cost/{key}": value for key, value in own.items()} | metrics
+    parameters = {"seed": card.seed} | (flatten(card.inputs) if settings is None else settings)
+    now = _end_ms(card)
+    client.log_batch(
+        run_id,
+        metrics=[Metric(key, float(value), now, 0) for key, value in metrics.items()],
+        params=[Param(key, str(value)[:6000]) for key, value in list(parameters.items())[:100]],
+    )
+
+
+def _log_history(client: "MlflowClient", run_id: str, path: Path, *, after_step: int = -1) -> None:
+    """The training curve: one point per line of train.jsonl, of the steps after ``after_step``."""
+    from mlflow.entities import Metric
+
+    if not path.exists():
+        return
+    points = [
+        Metric(
+            key if key.startswith("system/") else f"train/{key}",
+            float(value),
+            int(row.get("time", 0) * 1000),
+            int(row["step"]),
+        )
+        for row in read_json_lines(path)
+        for key, value in row.items()
+        if row["step"] > after_step and key not in {"step", "time"} and is_number(value)
+    ]
+    for start in range(0, len(points), 1000):
+        client.log_batch(run_id, metrics=points[start : start + 1000])
+
+
+def _log_dataset(client: "MlflowClient", run_id: str, stage: str, card: Card) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    if isinstance(card, DatasetCard):
+        name, digest, source = card.name, card.content_sha256 or card.fingerprint, card.path
+    elif isinstance(card, ModelCard):
+        name, digest, source = card.dataset["name"], card.dataset["sha256"], card.dataset["name"]
+    else:
+        return
+    dataset = Dataset(name=name, digest=digest[:36], source_type="local", source=source)  # MLflow's limit is 36
+    context = "training" if stage == "train" else "generation"
+    client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
+
+
+def _delete_with_children(client: "MlflowClient", experiment_id: str, run_id: str) -> None:
+    for child in client.search_runs([experiment_id], filter_string=f"tags.`mlflow.parentRunId` = '{run_id}'"):
+        client.delete_run(child.info.run_id)
+    client.delete_run(run_id)
+
+
+def _end_ms(card: Card) -> int:
+    return int(datetime.fromisoformat(card.created_utc).timestamp() * 1000)
+
+
+def _start_ms(card: Card) -> int:
+    return _end_ms(card) - int(card.cost.seconds * 1000)

@@ -1,0 +1,1 @@
+"""Many vectors against many others: nearest centres, and which vectors stay apart."""

@@ -1,0 +1,95 @@
+"""What is audited, or audited against: a face dataset or a verification set, as numbered images with identities.
+
+In: any dataset that ``bench.faces.grid.open_files`` opens, or any layout of ``evaluate.protocol``. Out: a ``Source``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import InputError
+from bench.faces.grid import open_files
+from bench.faces.lmdb_file import Faces, decode_image
+from bench.runs.inputs import find_protocol
+from bench.runs.stage import file_state
+from evaluate.layouts.arrow import arrow_files
+from evaluate.protocol import Protocol, load_protocol
+
+
+@dataclass(frozen=True)
+class Source:
+    """N images, each with an identity."""
+
+    name: str
+    path: Path
+    state: str
+    """Changes when the images change."""
+    load: Callable[[int], bytes | NDArray[np.uint8]]
+    """Position -> image file, or pixels where the layout holds them."""
+    label: Callable[[int], str]
+    """Position -> what to call the image."""
+    identity_ids: NDArray[np.int64]
+    """Shape (N,), without gaps."""
+    identity_names: list[str]
+
+    def __len__(self) -> int:
+        return len(self.identity_ids)
+
+    def pixels(self, index: int) -> NDArray[np.uint8]:
+        """One image, uint8, shape (H, W, 3), RGB.
+
+        Raises:
+            InputError: If it is broken.
+        """
+        loaded = self.load(index)
+        return decode_image(loaded, self.label(index)) if isinstance(loaded, bytes) else loaded
+
+
+def open_source(path: str | Path, *, mask: str | None = None, leave_out: str | None = None) -> Source:
+    """A dataset (LMDB, ``.rec``, folder by identity) or a verification set (``.bin``, ``.xz``, ``.npy``, pairs file).
+
+    Raises:
+        InputError: If nothing readable is there.
+    """
+    path = Path(path)
+    if _is_protocol(path):
+        return protocol_source(load_protocol(path), path)
+    faces = open_files(str(path), mask, leave_out)
+    name = path.resolve().parent.name if path.stem == "images" else path.stem
+    return dataset_source(faces, name, file_state(path) + f", mask {mask}, without {leave_out}")
+
+
+def find_source(name: str, test_sets: Path) -> Source:
+    """A path as ``open_source`` takes it, or the name of a verification set in the folder of test sets.
+
+    Raises:
+        InputError: If neither is there.
+    """
+    found = Path(name) if Path(name).exists() else find_protocol(name, test_sets)
+    if found is None:
+        raise InputError(f"{name} is neither a path nor a set in {test_sets}; give a dataset, or a name like lfw")
+    return open_source(found)
+
+
+def dataset_source(faces: Faces, name: str, state: str) -> Source:
+    """A face dataset."""
+    return Source(name, faces.path, state, faces.encoded, faces.name, faces.identity_ids, faces.identity_names)
+
+
+def protocol_source(protocol: Protocol, path: Path) -> Source:
+    """The distinct images of a verification set; each is its own identity where the layout does not tell."""
+    ids, names = protocol.identity_ids, protocol.identity_names
+    if ids is None or names is None:
+        ids = np.arange(len(protocol.faces))
+        names = [f"image {place}" for place in ids]
+    return Source(protocol.name, path, protocol.sha256, protocol.faces.read, lambda i: f"{path} face {i}", ids, names)
+
+
+def _is_protocol(path: Path) -> bool:
+    if path.is_dir():
+        is_packed = (path / f"{path.name}.npy").exists() or (path / "memfile").is_dir() or arrow_files(path)
+        return bool(is_packed) or any(path.glob("*pairs*.txt"))
+    return path.suffix in {".bin", ".xz", ".npy", ".txt", ".parquet"}

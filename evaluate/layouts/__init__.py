@@ -1,0 +1,1 @@
+"""Files of the field in, faces, pairs and landmarks out."""

@@ -1,0 +1,1 @@
+"""Result cards in, tables, page and CSV out."""

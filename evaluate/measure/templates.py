@@ -1,0 +1,87 @@
+"""(network, template set) -> TAR at FAR: how the field evaluates IJB-B and IJB-C one to one.
+
+insightface's protocol: features of a face and of its mirror image are added and *not* normalised, so that their
+length, which falls with quality, weighs; each face is weighted by its detector score; the faces of one media are
+averaged, the media of a template added, the sum normalised; a pair's score is the cosine. What differs: a rate is
+exact, at the loosest threshold that keeps FAR; the reference takes the nearest point of its curve, be it above FAR.
+Legend: B batch, D feature dimension, K faces, T templates, P pairs.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench.errors import InputError
+from bench.runs.cards import TemplateResult
+from evaluate import metrics
+from evaluate.layouts.ijb import TemplateSet
+from evaluate.layouts.images import listed
+from evaluate.test_sets.registry import describe_copy
+
+_PAIRS_PER_BLOCK = 8192  # whose features stay in the processor's cache
+
+
+def verify_templates(batches: Iterable[tuple[slice, torch.Tensor]], templates: TemplateSet) -> TemplateResult:
+    """Measure a network on a template protocol.
+
+    Args:
+        batches: As ``evaluate.measure.embed.feature_batches`` gives them for ``templates.faces``: flip included, before
+            normalising.
+        templates: Faces, templates and pairs.
+
+    Raises:
+        InputError: If features are not finite (names the faces), or all pairs are genuine or all impostors.
+    """
+    features = pool_templates(batches, templates)
+    scores = pair_scores(features, templates.pairs)
+    is_genuine = templates.is_genuine
+    return TemplateResult(
+        tar_at_far=metrics.tar_at_fars(scores, is_genuine),
+        auc=metrics.auc(scores, is_genuine),
+        eer=metrics.eer(scores, is_genuine),
+        num_pairs=len(is_genuine),
+        num_impostors=int(np.count_nonzero(~is_genuine)),
+        num_templates=templates.num_templates,
+        num_images=len(templates.faces),
+        sha256=templates.sha256,
+        copy_known_as=describe_copy(templates.name, templates.sha256),
+    )
+
+
+def pool_templates(batches: Iterable[tuple[slice, torch.Tensor]], templates: TemplateSet) -> NDArray[np.float32]:
+    """Unit features of all templates, shape (T, D), in one pass over the faces: memory grows with T alone.
+
+    The mean over a media's faces, summed over media, is a weighted sum over faces: each weighs its detector score over
+    the number of faces that its template has of its media.
+    """
+    weights = templates.detector_scores / _faces_of_same_media(templates)
+    sums = np.empty((0, 0))
+    for batch, features in batches:
+        rows = features.double().cpu().numpy()  # (B, D)
+        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        if bad.size:
+            names = listed([templates.face_names[batch.start + row] for row in bad])
+            raise InputError(f"{templates.name}: features of {names} are not finite; look at them, or use float32")
+        if not sums.size:
+            sums = np.zeros((templates.num_templates, rows.shape[1]))
+        np.add.at(sums, templates.template_ids[batch], rows * weights[batch, None])
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    return (sums / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+
+
+def _faces_of_same_media(templates: TemplateSet) -> NDArray[np.int64]:
+    """For each face, how many its template has of its media, shape (K,)."""
+    media = templates.template_ids * (templates.media_ids.max() + 1) + templates.media_ids
+    _, places, counts = np.unique(media, return_inverse=True, return_counts=True)
+    return counts[places]
+
+
+def pair_scores(features: NDArray[np.float32], pairs: NDArray[np.integer]) -> NDArray[np.float32]:
+    """Cosine of each pair of unit features, shape (P,); besides the answer, memory does not grow with P."""
+    scores = np.empty(len(pairs), dtype=np.float32)
+    for start in range(0, len(pairs), _PAIRS_PER_BLOCK):
+        block = pairs[start : start + _PAIRS_PER_BLOCK]
+        np.einsum("pd,pd->p", features[block[:, 0]], features[block[:, 1]], out=scores[start : start + len(block)])
+    return scores

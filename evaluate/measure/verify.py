@@ -1,0 +1,120 @@
+"""(embed function, protocol) -> result: the one place where a verification number is made and checked."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import InputError
+from bench.runs.cards import ProtocolResult
+from evaluate import metrics
+from evaluate.layouts.images import ImageArray
+from evaluate.measure.bootstrap import interval, resampled_means
+from evaluate.measure.checks import protocol_contradictions
+from evaluate.measure.scores import IDENTITIES
+from evaluate.protocol import Protocol
+from evaluate.test_sets.registry import describe_copy
+
+NUM_FOLDS = 10
+
+EmbedFunction = Callable[[ImageArray], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What one network did on one protocol: the numbers of the card, and the scores to redraw every figure from."""
+
+    name: str
+    result: ProtocolResult
+    scores: NDArray[np.float32]
+    """Cosine per pair, shape (P,)."""
+    is_genuine: NDArray[np.bool_]
+    """Shape (P,)."""
+    is_correct: NDArray[np.bool_]
+    """Whether each pair was decided rightly at its fold's published threshold, shape (P,)."""
+    seconds: float
+    """Wall time of embedding and scoring."""
+    identities: NDArray[np.integer] | None = None
+    """Who is on the two images of each pair, shape (P, 2), where the test set tells."""
+
+    @property
+    def arrays(self) -> dict[str, NDArray]:
+        """What scores.npz keeps, each of shape (P,), and the identities."""
+        known = {} if self.identities is None else {IDENTITIES: self.identities.astype(np.int32)}
+        fields = {"scores": self.scores, "is_genuine": self.is_genuine, "fold": self.fold}
+        return fields | {"is_correct": self.is_correct} | known
+
+    @property
+    def fold(self) -> NDArray[np.int64]:
+        """Fold of each pair, shape (P,)."""
+        return metrics.fold_ids(self.scores.size, NUM_FOLDS)
+
+
+def verify(embed_function: EmbedFunction, protocol: Protocol) -> Verification:
+    """Measure a network on a verification protocol.
+
+    Args:
+        embed_function: uint8 images (K, 112, 112, 3) RGB -> unit embeddings (K, D), flip included.
+        protocol: The pairs. Each distinct image is embedded once.
+
+    Raises:
+        InputError: If an embedding is not finite (names the images), or there are fewer pairs than folds.
+    """
+    start = perf_counter()
+    metrics.fold_ids(protocol.num_pairs, NUM_FOLDS)  # before hours of embedding
+    faces = embed_function(protocol.faces)
+    try:
+        metrics.check_finite(faces)
+    except InputError as error:
+        raise InputError(f"{protocol.name}: {error}") from None
+    return score(faces[protocol.pairs.ravel()], protocol, start=start)
+
+
+def score(embeddings: NDArray, protocol: Protocol, *, start: float | None = None) -> Verification:
+    """Measure unit embeddings in pair order, shape (2P, D); see ``verify``."""
+    start = perf_counter() if start is None else start
+    is_genuine = protocol.is_genuine
+    distances = metrics.pair_distances(embeddings)
+    scores = metrics.cosines(distances)
+    is_correct = metrics.grid_decisions(distances, is_genuine, NUM_FOLDS)
+    folds = metrics.fold_means(is_correct, NUM_FOLDS)
+    has_both = 0 < is_genuine.sum() < len(is_genuine)
+    accuracy = float(folds.mean())
+    identities = None if protocol.identity_ids is None else protocol.identity_ids[protocol.pairs]
+    result = ProtocolResult(
+        accuracy=accuracy,
+        fold_std=float(folds.std()),
+        standard_error=float(np.sqrt(accuracy * (1 - accuracy) / len(is_genuine))),
+        num_pairs=len(is_genuine),
+        num_impostors=int((~is_genuine).sum()),
+        auc=metrics.auc(scores, is_genuine) if has_both else None,
+        eer=metrics.eer(scores, is_genuine) if has_both else None,
+        tar_at_far=metrics.tar_at_fars(scores, is_genuine) if has_both else dict.fromkeys(metrics.FARS),
+        exact_accuracy=float(metrics.fold_means(metrics.exact_decisions(scores, is_genuine, NUM_FOLDS)).mean()),
+        d_prime=_finite(metrics.d_prime(scores, is_genuine)) if has_both else None,
+        sha256=protocol.sha256,
+        copy_known_as=describe_copy(protocol.name, protocol.sha256) or protocol.fetched_from,
+        folds=tuple(folds.tolist()),
+        interval=interval(resampled_means(is_correct, identities=identities)),
+        interval_over="pairs" if identities is None else "identities",
+    )
+    check_result(protocol.name, result)
+    seconds = perf_counter() - start
+    return Verification(protocol.name, result, scores.astype(np.float32), is_genuine, is_correct, seconds, identities)
+
+
+def check_result(name: str, result: ProtocolResult) -> None:
+    """Refuse a result that contradicts itself; it would be a bug of ours.
+
+    Raises:
+        RuntimeError: With what cannot be true, as when the folds do not average to the accuracy.
+    """
+    wrong = list(protocol_contradictions(result))
+    if wrong:
+        raise RuntimeError(f"{name}: {'; '.join(wrong)}")
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""A trained network in, files for others out: ONNX, safetensors, model card."""

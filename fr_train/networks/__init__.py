@@ -1,0 +1,1 @@
+"""Recognition networks other than IResNet, and what the networks share."""

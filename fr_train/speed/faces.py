@@ -1,0 +1,168 @@
+"""How fast are faces made ready? Our batches against PIL and torchvision's transforms, one image at a time.
+
+Both start from the same LMDB and end with the same thing: a float32 batch, normalised and erased, by one core.
+"""
+
+import io
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import default_collate
+from torchvision import transforms
+from torchvision.transforms import functional as TF
+
+from bench.config.recipe import Augmentation, Recipe
+from bench.faces.lmdb_file import FACE_SIZE, Faces, FaceWriter, open_faces
+from bench.machine.device import keep_freed_memory
+from fr_train.trainer.data import FaceBatches, decode_faces
+
+BATCH_SIZE = 64
+NUM_PASSES = 5
+QUALITIES = {"JPEG 75, 4:2:0": (75, 2), "JPEG 95, 4:4:4": (95, 0)}
+"""Quality and Pillow's chroma subsampling: Pillow's and OpenCV's default, as HSFace's files have; and ours."""
+_RESAMPLING = [Image.Resampling.NEAREST, Image.Resampling.BILINEAR, Image.Resampling.BOX]
+_RESAMPLING += [Image.Resampling.BICUBIC, Image.Resampling.LANCZOS]
+_ADJUST = (TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation)
+
+Row = dict[str, str | float | None]
+"""Of a table of ``bench.speed``."""
+
+
+def face_rows(images: NDArray[np.uint8], recipe: Recipe) -> list[Row]:
+    """Images per second and core: decoding alone, with flip and erasing, with all that a recipe does.
+
+    Args:
+        images: Faces, uint8, shape (N, 112, 112, 3).
+        recipe: Its augmentation is the whole one.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    keep_freed_memory()  # as the trainer does; helps both ways
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            return [row for name in QUALITIES for row in _rows_of(name, images, recipe, Path(folder))]
+    finally:
+        torch.set_num_threads(before)
+
+
+def _rows_of(name: str, images: NDArray[np.uint8], recipe: Recipe, folder: Path) -> list[Row]:
+    quality, subsampling = QUALITIES[name]
+    files = [_jpeg(image, quality, subsampling) for image in images]
+    path = folder / f"{quality}.lmdb"
+    with FaceWriter(path) as writer:
+        for index, file in enumerate(files):
+            writer.write(file, index % 2)
+    faces, rows = open_faces(path), list[Row]()
+    for label, augmentation in (
+        ("nothing (decoding alone)", None),
+        ("flip + erasing", Augmentation(flip=0.5, erasing=recipe.augmentation.erasing)),
+        ("all of HSFace's recipe", recipe.augmentation),
+    ):
+        ways = _ways(faces, recipe, augmentation)
+        plain, ours = (len(images) / seconds for seconds in fastest(ways))
+        rows.append(
+            {
+                "files": f"{name}, {np.mean([len(file) for file in files]):,.0f} bytes",
+                "augmentation": label,
+                "PIL + torchvision images/s": plain,
+                "ours images/s": ours,
+                "times": ours / plain,
+            }
+        )
+    return rows
+
+
+def _ways(faces: Faces, recipe: Recipe, augmentation: Augmentation | None) -> list[Callable[[], object]]:
+    """The plain way and ours, each over all faces once."""
+    starts = range(0, len(faces), BATCH_SIZE)
+    if augmentation is None:
+        indices = np.arange(len(faces))
+        return [
+            lambda: [np.asarray(Image.open(io.BytesIO(faces.encoded(i))).convert("RGB")) for i in range(len(faces))],
+            lambda: [decode_faces(faces, indices[start : start + BATCH_SIZE]) for start in starts],
+        ]
+    load = PlainLoader(faces, augmentation)
+    settings = {"batch_size": BATCH_SIZE, "augmentation": augmentation}
+    batches, device = FaceBatches(faces, recipe.model_copy(update=settings), seed=0), torch.device("cpu")
+    return [
+        lambda: [default_collate([load(i) for i in range(start, start + BATCH_SIZE)]) for start in starts],
+        lambda: [
+            batches[step].on(device, augmentation, 0, channels_last=True) for step in range(batches.steps_per_epoch)
+        ],
+    ]
+
+
+def fastest(ways: Sequence[Callable[[], object]], num_passes: int = NUM_PASSES) -> list[float]:
+    """Seconds of the fastest pass of each way, all in turn: other programs on the machine only ever slow one down."""
+    seconds: list[list[float]] = [[] for _ in ways]
+    for _ in range(num_passes):
+        for way, times in zip(ways, seconds, strict=True):
+            start = time.perf_counter()
+            way()
+            times.append(time.perf_counter() - start)
+    return [min(times) for times in seconds]
+
+
+class PlainLoader:
+    """One face at a time, as the field's loaders do it: Pillow, AdaFace's three augmentations, torchvision."""
+
+    def __init__(self, faces: Faces, settings: Augmentation) -> None:
+        self._faces, self._settings = faces, settings
+        erasing = settings.erasing
+        self._finish = transforms.Compose(
+            [
+                transforms.Resize((FACE_SIZE, FACE_SIZE)),
+                transforms.RandomHorizontalFlip(settings.flip),
+                transforms.ToTensor(),
+                transforms.Normalize([0.5] * 3, [0.5] * 3),
+                transforms.RandomErasing(
+                    erasing.probability, (erasing.min_area, erasing.max_area), (erasing.min_aspect, 3.3)
+                ),
+            ]
+        )
+
+    def __call__(self, index: int) -> tuple[Tensor, int]:
+        """A face, float32 (3, 112, 112), and its identity."""
+        face = Image.open(io.BytesIO(self._faces.encoded(index))).convert("RGB")
+        for probability, apply_ in (
+            (self._settings.crop, _crop),
+            (self._settings.low_resolution, _low_resolution),
+            (self._settings.photometric, _photometric),
+        ):
+            if probability and np.random.random() < probability:  # noqa: NPY002 (as the field does)
+                face = apply_(face)
+        return self._finish(face), int(self._faces.identity_ids[index])
+
+
+def _crop(face: Image.Image) -> Image.Image:
+    top, left, height, width = transforms.RandomResizedCrop.get_params(face, [0.2, 1.0], [3 / 4, 4 / 3])
+    kept = np.zeros_like(np.asarray(face))
+    kept[top : top + height, left : left + width] = np.asarray(TF.crop(face, top, left, height, width))
+    return Image.fromarray(kept)
+
+
+def _low_resolution(face: Image.Image) -> Image.Image:
+    side = int(FACE_SIZE * np.random.uniform(0.2, 1.0))  # noqa: NPY002
+    down, up = np.random.choice(_RESAMPLING, 2)  # noqa: NPY002
+    return face.resize((side, side), down).resize((FACE_SIZE, FACE_SIZE), up)
+
+
+def _photometric(face: Image.Image) -> Image.Image:
+    order, *factors, _ = transforms.ColorJitter.get_params([0.5, 1.5], [0.5, 1.5], [0.5, 1.5], None)
+    for step in order.tolist():
+        if step < len(_ADJUST):
+            face = _ADJUST[step](face, factors[step])
+    return face
+
+
+def _jpeg(image: NDArray[np.uint8], quality: int, subsampling: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="JPEG", quality=quality, subsampling=subsampling)
+    return buffer.getvalue()

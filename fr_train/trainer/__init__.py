@@ -1,0 +1,1 @@
+"""A face dataset and a recipe in, a trained recognition network out."""

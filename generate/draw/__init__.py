@@ -1,0 +1,1 @@
+"""Identity vectors in, a face dataset drawn by Vec2Face out."""

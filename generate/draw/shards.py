@@ -1,0 +1,213 @@
+"""Shards: files of whole identities, each of which appears whole, and their join into one dataset.
+
+A shard of images is a Parquet file with one row per image: its record (identity, how it was made, what became of it)
+and the encoded image. A shard of centres is an ``.npz``. Both are checked before they are trusted: one that was cut
+short is made again. Joining reads one row group at a time, so memory does not grow with the dataset.
+"""
+
+import time
+import zipfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from bench.errors import InputError
+from bench.faces.lmdb_file import FaceWriter
+from bench.files import atomic_path
+from bench.machine.progress import progress
+from generate.draw.filters import KEPT, REASONS
+
+_POLL_SECONDS = 0.2
+_CONSISTENT_COSINE = 0.7
+"""An image that is at least as near to its identity vector shows that person by AttrOP's rule (preset v1)."""
+RECORD = pa.schema(
+    [
+        ("identity_id", pa.int64()),
+        ("candidate", pa.int64()),
+        ("image", pa.int32()),
+        ("sigma", pa.float32()),
+        ("target_yaw", pa.float32()),
+        ("turned_yaw", pa.float32()),
+        ("steps", pa.int32()),
+        ("identity_cosine", pa.float32()),
+        ("quality", pa.float32()),
+        ("yaw", pa.float32()),
+        ("known_cosine", pa.float32()),
+        ("accepted", pa.bool_()),
+    ]
+)
+"""Columns of faces.parquet; row i is record i of the LMDB. NaN: no target, or not measured."""
+_SHARD = RECORD.append(pa.field("dropped", pa.string())).append(pa.field("encoded", pa.binary()))
+
+
+def write_images(path: Path, records: Mapping[str, Any], dropped: Sequence[str], encoded: Sequence[bytes]) -> None:
+    """Write a shard of images; a dropped image leaves its record and its reason, but no bytes."""
+    kept = [content if reason == KEPT else b"" for content, reason in zip(encoded, dropped, strict=True)]
+    table = pa.table({**records, "dropped": list(dropped), "encoded": kept}, schema=_SHARD)
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="none", use_dictionary=False, write_page_checksum=True)
+
+
+def has_images(path: Path) -> bool:
+    """Whether a shard of images is there and whole."""
+    try:
+        return pq.read_schema(path).equals(_SHARD)
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def write_arrays(path: Path, **arrays: NDArray) -> None:
+    """Write a shard of centres."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def has_arrays(path: Path) -> bool:
+    """Whether a shard of centres is there and whole."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def write_array(path: Path, array: NDArray) -> None:
+    """Write one ``.npy``; it appears whole."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def gather(paths: Sequence[Path], name: str) -> NDArray:
+    """One array of every shard of centres, joined along the rows; takes the memory of the result alone."""
+    counts = [len(np.load(path)["steps"]) for path in paths]
+    ends = np.cumsum(counts)
+    first = np.load(paths[0])[name]
+    joined = np.empty((ends[-1], *first.shape[1:]), first.dtype)
+    for path, end, count in zip(paths, ends, counts, strict=True):
+        joined[end - count : end] = np.load(path)[name]
+    return joined
+
+
+def wait_for(paths: Sequence[Path], is_over: Callable[[], bool] = lambda: False) -> None:
+    """Return when all files are there; another process writes them, and each appears whole.
+
+    Raises:
+        FileNotFoundError: If ``is_over`` says that they will not come any more.
+    """
+    for path in paths:
+        while not path.exists():
+            if is_over():
+                raise FileNotFoundError(path)
+            time.sleep(_POLL_SECONDS)
+
+
+def join_shards(shards: Sequence[Path], directory: Path, num_images: int) -> dict[str, Any]:
+    """Join shards of images, in their order, into ``faces.lmdb`` and ``faces.parquet``.
+
+    Identities are numbered anew without gaps, in case that all images of one were dropped.
+
+    Args:
+        shards: The shards.
+        directory: Where the dataset appears.
+        num_images: Number of images before filtering, for the progress bar.
+
+    Returns:
+        Statistics: counts, and means of what was measured.
+
+    Raises:
+        InputError: If a shard was damaged after it was written; it is deleted, so that the next run makes it again.
+    """
+    dropped: Counter[str] = Counter()
+    images_of: Counter[int] = Counter()
+    totals = _Totals()
+    with (
+        progress(desc="write dataset", total=num_images) as bar,
+        atomic_path(directory / "faces.parquet") as records_path,
+        FaceWriter(directory / "faces.lmdb") as faces,
+        pq.ParquetWriter(records_path, RECORD) as writer,
+    ):
+        labels: dict[int, int] = {}
+        for shard in shards:
+            table = _read_images(shard)
+            reasons = table["dropped"].to_pylist()
+            dropped.update(reason for reason in reasons if reason != KEPT)
+            kept = table.filter(pa.array([reason == KEPT for reason in reasons]))
+            identities = [labels.setdefault(old, len(labels)) for old in kept["identity_id"].to_pylist()]
+            images_of.update(identities)
+            for content, identity_id in zip(kept["encoded"], identities, strict=True):
+                faces.write(content.as_py(), identity_id)
+            records = kept.select(RECORD.names).set_column(0, RECORD.field(0), pa.array(identities, pa.int64()))
+            writer.write_table(records)
+            totals.add(records)
+            bar.update(len(table))
+    counts = np.array(list(images_of.values()))
+    return {
+        "num_images": int(counts.sum()),
+        "num_identities": len(counts),
+        "images_per_identity": {"min": int(counts.min()), "mean": float(counts.mean()), "max": int(counts.max())},
+        "dropped": {reason: dropped[reason] for reason in REASONS},
+        "bytes_per_image": _bytes_per_image(shards, directory, int(counts.sum())),
+        **totals.summary(),
+    }
+
+
+def _read_images(shard: Path) -> pa.Table:
+    try:
+        return pq.read_table(shard, page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as error:
+        shard.unlink(missing_ok=True)
+        raise InputError(f"{shard} was damaged ({error}) and is deleted; the same command makes it again") from None
+
+
+def read_labels(path: Path) -> NDArray[np.int64]:
+    """Identity per image of ``faces.parquet``, shape (N,)."""
+    return pq.read_table(path, columns=["identity_id"])["identity_id"].to_numpy()
+
+
+def _bytes_per_image(shards: Sequence[Path], directory: Path, num_images: int) -> dict[str, float]:
+    """Room on disk per image: of the LMDB, and of everything while the shards are still there, the most there is."""
+    faces, records = ((directory / name).stat().st_size for name in ("faces.lmdb", "faces.parquet"))
+    most = faces + records + sum(shard.stat().st_size for shard in shards)
+    return {"faces": faces / num_images, "most": most / num_images}
+
+
+class _Totals:
+    """Running sums over the records."""
+
+    def __init__(self) -> None:
+        self._sums: defaultdict[str, float] = defaultdict(float)
+        self._counts: Counter[str] = Counter()
+
+    def add(self, records: pa.Table) -> None:
+        posed = np.isfinite(records["target_yaw"].to_numpy())
+        self._counts["posed"] += int(posed.sum())
+        self._counts["turned"] += int(np.isfinite(records["turned_yaw"].to_numpy()).sum())
+        self._sums["posed_accepted"] += int(records["accepted"].to_numpy()[posed].sum())
+        self._sums["posed_steps"] += int(records["steps"].to_numpy()[posed].sum())
+        measured = {name: records[name].to_numpy() for name in ("identity_cosine", "quality", "known_cosine")}
+        measured["attribute_yaw_miss"] = np.abs(records["yaw"].to_numpy() - records["target_yaw"].to_numpy())
+        for name, values in measured.items():
+            values = values[np.isfinite(values)]
+            self._counts[name] += len(values)
+            self._sums[name] += float(values.sum(dtype=np.float64))
+        self._sums["consistent"] += int((records["identity_cosine"].to_numpy() >= _CONSISTENT_COSINE).sum())
+
+    def summary(self) -> dict[str, Any]:
+        posed, judged = self._counts["posed"], self._counts["identity_cosine"]
+        return {
+            "turned_images": self._counts["turned"],
+            "attribute_images": posed,
+            "attribute_images_accepted": int(self._sums["posed_accepted"]),
+            "attribute_steps_mean": self._sums["posed_steps"] / posed if posed else None,
+            "consistent_share": self._sums["consistent"] / judged if judged else None,
+            **{
+                f"{name}_mean": self._sums[name] / self._counts[name] if self._counts[name] else None
+                for name in ("attribute_yaw_miss", "identity_cosine", "quality", "known_cosine")
+            },
+        }

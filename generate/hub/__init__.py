@@ -1,0 +1,1 @@
+"""What comes from the Hugging Face Hub and what goes there: weights, provenance, dataset cards."""

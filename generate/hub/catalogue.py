@@ -1,0 +1,36 @@
+"""What ``python -m generate fetch`` knows by name: weights, identity vectors and published datasets on the Hub.
+
+Files come from the Vec2Face authors' repositories, under the names of their README; ``bench.runs.hub`` fetches them.
+"""
+
+from functools import partial
+
+from bench.names import look_up
+from bench.runs.hub import HubFile
+
+_weights = partial(HubFile, repo_id="BooBooWu/Vec2Face")
+_faces = partial(HubFile, repo_id="BooBooWu/Vec2Face", repo_type="dataset")
+
+CATALOGUE = {
+    "generator": _weights("weights/vec2face_generator.pth"),
+    "arcface-r100": _weights("weights/arcface-r100-glint360k.pth"),
+    "magface-r100": _weights("weights/magface-r100-glint360k.pth"),
+    "6drepnet": _weights("weights/6DRepNet_300W_LP_AFLW2000.pth"),
+    "center-features": _weights("weights/center_feature_examples.npy"),
+    **{f"fr-{size}": _weights(f"fr_weights/{size}.pth") for size in ("hsface10k", "hsface20k", "hsface100k")},
+    **{f"fr-{size}": _weights(f"fr_weights/{size}.pth") for size in ("hsface200k", "hsface300k")},
+    **{f"faces-{size}": _faces(f"HSFaces/{size}.lmdb") for size in ("hsface10k", "hsface20k")},
+    "faces-webface4m": _faces("lmdb_dataset/WebFace4M/WebFace4M.lmdb"),
+    "mask-webface4m": _faces("lmdb_dataset/WebFace4M/50000_ids_1022444_ims.npy"),
+}
+"""What ``python -m generate fetch`` knows by name."""
+GENERATION = ("generator", "arcface-r100", "magface-r100", "6drepnet")
+
+
+def find_file(name: str) -> HubFile:
+    """The catalogue's entry.
+
+    Raises:
+        InputError: If the name is unknown (says the nearest).
+    """
+    return look_up("file", name, CATALOGUE)

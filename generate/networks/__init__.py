@@ -1,0 +1,1 @@
+"""Networks that look at faces, and the parts of the generator."""

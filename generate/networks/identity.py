@@ -1,0 +1,175 @@
+"""Weights -> the identity network that conditions and judges the generator, with its activations on the way.
+
+In: images (B, 3, 112, 112) RGB in [-1, 1]. Out: un-normalised features (B, D). An IResNet (``.pth``, ``.safetensors``)
+or an ONNX file, made differentiable by onnx2torch; either may have numbers of appearance (``appearance.py``).
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.errors import InputError
+from bench.onnx_input import takes_bytes
+from fr_train.checkpoint import backbone_and_weights, load_backbone, load_weights
+
+COARSENESS = 4
+"""Pixels of a side that appearance averages: 28 x 28 colours are described."""
+COARSE_SIDE = 112 // COARSENESS
+_SMALLEST_MAP = 7
+
+
+class WithAppearance(nn.Module):
+    """A network with numbers of appearance behind its features: one linear layer on the coarse image.
+
+    Args:
+        network: Images (B, 3, 112, 112) in [-1, 1] to features (B, D).
+        num_numbers: How many numbers; the whole gives (B, D + num_numbers).
+    """
+
+    def __init__(self, network: nn.Module, num_numbers: int) -> None:
+        super().__init__()
+        self.network = network
+        self.appearance = nn.Linear(3 * COARSE_SIDE**2, num_numbers)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features, then numbers (B, D + num_numbers)."""
+        coarse = F.avg_pool2d(images, COARSENESS).flatten(1)
+        return torch.cat([self.network(images), self.appearance(coarse)], dim=1)
+
+
+class _TakesBytes(nn.Module):
+    """A network whose first operation normalises pixels of 0..255 by itself."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images * 127.5 + 127.5)
+
+
+class IdentityNetwork(nn.Module):
+    """A frozen identity network that can also give its last activations at every resolution."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.eval().requires_grad_(False)
+        self._maps: dict[str, Tensor] | None = None
+        names = self._last_maps()
+        for name, module in self.network.named_modules():
+            if name in names:
+                module.register_forward_hook(self._keep(name))
+
+    @property
+    def feature_dim(self) -> int:
+        """Width of the features."""
+        weight = next(self.network.parameters())
+        with torch.no_grad():
+            return self(torch.zeros(1, 3, 112, 112, device=weight.device)).shape[1]
+
+    def train(self, mode: bool = True) -> "IdentityNetwork":
+        """Stays in eval mode: it is never trained."""
+        return super().train(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (B, D)."""
+        return self.network(images)
+
+    def with_maps(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Features (B, D), and the last activations (B, C, H, W) at every resolution down to 7 x 7."""
+        self._maps = {}
+        try:
+            features = self.network(images)
+            return features, list(self._maps.values())
+        finally:
+            self._maps = None
+
+    def _last_maps(self) -> set[str]:
+        """Names of the modules whose outputs are the last of their resolution, from one run on a grey image."""
+        last: dict[int, str] = {}
+        handles = []
+        for name, module in self.network.named_modules():
+            if not list(module.children()):
+
+                def look(_: nn.Module, __: object, output: object, name: str = name) -> None:
+                    if isinstance(output, Tensor) and output.dim() == 4 and output.shape[-1] >= _SMALLEST_MAP:
+                        last[output.shape[-1]] = name
+
+                handles.append(module.register_forward_hook(look))
+        with torch.no_grad():
+            self.network(torch.zeros(1, 3, 112, 112))
+        for handle in handles:
+            handle.remove()
+        return set(last.values())
+
+    def _keep(self, name: str) -> Callable[[nn.Module, object, Tensor], None]:
+        def keep(_: nn.Module, __: object, output: Tensor) -> None:
+            if self._maps is not None:
+                self._maps[name] = output
+
+        return keep
+
+
+def map_distance(first: list[Tensor], second: list[Tensor]) -> Tensor:
+    """How far two images' activations are apart, one number: LPIPS' form with equal weights.
+
+    Per resolution, activations get length 1 over channels at every place; squared differences are summed over channels
+    and averaged over places, faces and resolutions (arXiv 1801.03924, eq. 1, with w = 1).
+    """
+    distances = []
+    for one, other in zip(first, second, strict=True):
+        difference = F.normalize(one.float(), dim=1, eps=1e-6) - F.normalize(other.float(), dim=1, eps=1e-6)
+        distances.append(difference.square().sum(dim=1).mean())
+    return torch.stack(distances).mean()
+
+
+def load_identity_network(path: str | Path, device: str | torch.device = "cpu") -> IdentityNetwork:
+    """An identity network from its weights, frozen, on its device.
+
+    Raises:
+        InputError: If the file is missing or broken, or onnx2torch is not installed for an ONNX file.
+    """
+    return IdentityNetwork(load_features(path)).to(device)
+
+
+def load_features(path: str | Path) -> nn.Module:
+    """The network alone, images in [-1, 1] to un-normalised features: an IResNet, or an ONNX file.
+
+    Raises:
+        InputError: See ``load_identity_network``.
+    """
+    path = Path(path)
+    if path.suffix == ".onnx" and path.exists():
+        return load_onnx(path)
+    if path.suffix == ".safetensors" and path.exists():
+        network, weights = backbone_and_weights(path)
+        if "appearance.bias" in weights:
+            network = WithAppearance(network, len(weights["appearance.bias"]))
+        load_weights(network, weights, str(path))
+        return network.eval()
+    return load_backbone(path)
+
+
+def load_onnx(path: Path) -> nn.Module:
+    """A differentiable module of an ONNX file that takes images in [-1, 1] (or scales them to 0..255 for it).
+
+    Raises:
+        InputError: If a package is not installed, or the file cannot be read or has several outputs.
+    """
+    try:
+        import onnx
+        from onnx2torch import convert
+    except ImportError as error:
+        raise InputError(f"{path} needs {error.name}; run .venv/bin/pip install -e '.[generator]'") from None
+    try:
+        model = onnx.load(path)
+        network = convert(model)
+    except Exception as error:  # protobuf's and onnx2torch's errors share no base class
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"{path} is not an ONNX model that onnx2torch can read ({reason}); fetch it again") from None
+    if (num_outputs := len(model.graph.output)) != 1:
+        raise InputError(f"{path} has {num_outputs} outputs; a network that judges faces has one")
+    return _TakesBytes(network) if takes_bytes(model.graph) else network

@@ -1,0 +1,1 @@
+"""Seeds in, rendered faces out; no torch."""

@@ -1,0 +1,135 @@
+"""Five rendered verification protocols, one for each factor that the five real test sets stress.
+
+600 pairs each in ten folds of 30 genuine and 30 impostor pairs, from people that no dataset can hold. The protocols are
+fixed: they depend on RENDER_VERSION alone, not on a benchmark's seed.
+
+| protocol | the two faces differ in | impostors |
+|---|---|---|
+| render_lfw | everything, moderately | anybody |
+| render_cfp_fp | frontal against profile (60 to 90 degrees) | anybody |
+| render_agedb_30 | 30 years of age | anybody |
+| render_calfw | 20 to 45 years of age | alike in skin, hair and beard |
+| render_cplfw | 30 to 80 degrees of yaw | alike in skin, hair and beard |
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from bench.errors import InputError
+from bench.faces.lmdb_file import decode_image
+from bench.files import atomic_path
+from bench.machine.progress import progress
+from bench.names import nearest
+from generate.render.dataset import Job, render_jpegs
+from generate.render.face import PROTOCOL_IDENTITIES, RENDER_VERSION
+from generate.render.people import Factors, coarse_look, draw_factors, draw_identity
+
+NUM_FOLDS = 10
+PAIRS_PER_KIND_AND_FOLD = 30
+_IDENTITIES_PER_PROTOCOL = 100_000
+_DIFFERENCES = ("render_lfw", "render_cfp_fp", "render_agedb_30", "render_calfw", "render_cplfw")
+_ALIKE = ("render_calfw", "render_cplfw")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two faces to render, and whether they show one person."""
+
+    first: Job
+    second: Job
+    is_genuine: bool
+
+
+def write_protocol(name: str, directory: str | Path) -> Path:
+    """Render a protocol into ``directory/name``: ``name.npy``, uint8 (2P, 3, 112, 112) RGB, and ``issame.txt``.
+
+    The faces go through JPEG, as those of a dataset do. The folder appears whole.
+
+    Raises:
+        InputError: If there is no such protocol.
+    """
+    pairs = draw_pairs(name)
+    jobs = [job for pair in pairs for job in (pair.first, pair.second)]
+    faces = np.empty((len(jobs), 3, 112, 112), np.uint8)
+    for index, encoded in enumerate(progress(render_jpegs(jobs), desc=name, total=len(jobs))):
+        faces[index] = decode_image(encoded).transpose(2, 0, 1)
+    target = Path(directory) / name
+    with atomic_path(target) as temporary:
+        temporary.mkdir()
+        np.save(temporary / f"{name}.npy", faces)
+        (temporary / "issame.txt").write_text("".join(f"{int(pair.is_genuine)}\n" for pair in pairs))
+    return target
+
+
+def rendered_protocol(name: str, runs: Path) -> Path:
+    """The folder of a protocol below ``runs``; rendered if it is not there."""
+    directory = runs / "protocols" / f"render_v{RENDER_VERSION}"
+    return directory / name if (directory / name).exists() else write_protocol(name, directory)
+
+
+def draw_pairs(name: str) -> list[Pair]:
+    """The 600 pairs of a protocol, in fold order: 30 genuine, then 30 impostor pairs per fold; nobody is in two folds.
+
+    Raises:
+        InputError: If there is no such protocol.
+    """
+    if name not in _DIFFERENCES:
+        raise InputError(f"protocol {name} is not rendered here; {nearest(name, _DIFFERENCES)}")
+    number = _DIFFERENCES.index(name)
+    rng = np.random.default_rng([3, number])
+    first = PROTOCOL_IDENTITIES + number * _IDENTITIES_PER_PROTOCOL
+    people = iter(range(first, first + _IDENTITIES_PER_PROTOCOL))
+    pairs = []
+    for _ in range(NUM_FOLDS):
+        for _ in range(PAIRS_PER_KIND_AND_FOLD):
+            person = next(people)
+            pairs.append(_pair(name, (person, person), rng))
+        for partners in _impostors(people, alike=name in _ALIKE):
+            pairs.append(_pair(name, partners, rng))
+    return pairs
+
+
+def _impostors(people: Iterator[int], *, alike: bool) -> list[tuple[int, int]]:
+    """Pairs of different people; with ``alike`` a glance does not tell them apart."""
+    waiting: dict[object, list[int]] = defaultdict(list)
+    pairs: list[tuple[int, int]] = []
+    while len(pairs) < PAIRS_PER_KIND_AND_FOLD:
+        person = next(people)
+        look = coarse_look(draw_identity(person)) if alike else None
+        waiting[look].append(person)
+        if len(waiting[look]) == 2:
+            first, second = waiting.pop(look)
+            pairs.append((first, second))
+    return pairs
+
+
+def _pair(name: str, people: tuple[int, int], rng: np.random.Generator) -> Pair:
+    factors = _differ(name, draw_factors(people[0], 0), draw_factors(people[1], 1), rng)
+    order = rng.permutation(2)  # neither place may tell frontal from profile, or young from old
+    jobs = [(people[place], place, factors[place]) for place in order]
+    return Pair(jobs[0], jobs[1], people[0] == people[1])
+
+
+def _differ(name: str, first: Factors, second: Factors, rng: np.random.Generator) -> tuple[Factors, Factors]:
+    """Make two draws differ in what the protocol stresses, and less in what it does not."""
+    side = rng.choice([-1, 1])
+    frontal, turned = rng.uniform(-10, 10), side * rng.uniform(60, 90)
+    if name == "render_cfp_fp":
+        return replace(first, yaw_degrees=float(frontal)), replace(second, yaw_degrees=float(turned))
+    if name == "render_cplfw":
+        start = rng.uniform(-40, 40)
+        end = np.clip(start + side * rng.uniform(30, 80), -80, 80)
+        if abs(end - start) < 30:
+            end = start - side * 40
+        return replace(first, yaw_degrees=float(start)), replace(second, yaw_degrees=float(end))
+    yaws = rng.uniform(-45, 45, 2)
+    first, second = replace(first, yaw_degrees=float(yaws[0])), replace(second, yaw_degrees=float(yaws[1]))
+    if name == "render_lfw":
+        return first, second
+    gap = 30.0 if name == "render_agedb_30" else rng.uniform(20, 45)
+    young = rng.uniform(20, 80 - gap)
+    return replace(first, age_years=float(young)), replace(second, age_years=float(young + gap))

@@ -1,0 +1,1 @@
+"""How fast the generator and AttrOP are."""

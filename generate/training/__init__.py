@@ -1,0 +1,1 @@
+"""Photographs or rendered faces in, a trained generator out."""

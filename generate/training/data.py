@@ -1,0 +1,153 @@
+"""Faces with features in, batches out, in an order that only the seed and the epoch decide.
+
+Step s of a run is the same batch on any machine: ``FeatureBatches[s]`` needs no state, so workers, ranks and a resumed
+run see the same faces under the same masks. Legend: B batch, D width of the features.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from bench.errors import InputError
+from bench.faces.lmdb_file import FACE_SIZE, Faces, LmdbFaces, open_faces
+from bench.machine.loading import made_ahead
+from generate.draw.perturbation import MaskRatio
+from generate.vec2face import NUM_GRID_TOKENS
+
+_ORDER, _MASKS, _HELD_OUT = 0, 1, 2
+"""Separate streams of random numbers below one seed."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Faces of one step, or one rank's share of them."""
+
+    faces: Tensor
+    """uint8, (B, 112, 112, 3)."""
+    features: Tensor
+    """Un-normalised identity features, float32, (B, D)."""
+    noise: Tensor
+    """Decides which grid tokens are masked, (B, 49)."""
+    mask_ratio: Tensor
+    """Share of masked tokens per face, float64, (B,)."""
+
+    def to(self, device: torch.device) -> "tuple[Tensor, Tensor, Tensor, Tensor]":
+        """Faces as float32 (B, 3, 112, 112) in [-1, 1], features, noise and ratios on a device."""
+        faces = self.faces.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 127.5 - 1
+        rest = (part.to(device, non_blocking=True) for part in (self.features, self.noise, self.mask_ratio))
+        return (faces.contiguous(), *rest)  # type: ignore[return-value]
+
+
+def open_training_set(path: str | Path, mask: str | Path | None = None) -> LmdbFaces:
+    """Faces with features: the LMDB of ``generate prepare``, or WebFace4M's as its authors ship it, and its mask.
+
+    Raises:
+        InputError: If the path is no LMDB, holds no features, or holds fewer than two identities.
+    """
+    faces = open_faces(path, mask)
+    if not isinstance(faces, LmdbFaces):
+        raise InputError(f"{path} is a folder of images without features; make an LMDB with python -m generate prepare")
+    faces.features(0)  # refuses the layout without features
+    return faces
+
+
+def split_held_out(faces: Faces, num_held_out: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions of the faces to train on, and of those of ``num_held_out`` identities drawn by the seed.
+
+    Raises:
+        InputError: If fewer than two identities would be left to train on.
+    """
+    if num_held_out > faces.num_identities - 2:
+        raise InputError(
+            f"held_out_identities={num_held_out} leaves {max(0, faces.num_identities - num_held_out)} of "
+            f"{faces.num_identities} identities to train on; at least 2 are needed"
+        )
+    rng = np.random.default_rng([seed, _HELD_OUT])
+    is_held_out = np.zeros(faces.num_identities, dtype=bool)
+    is_held_out[rng.choice(faces.num_identities, num_held_out, replace=False)] = True
+    of_face = is_held_out[faces.identity_ids]
+    return np.flatnonzero(~of_face), np.flatnonzero(of_face)
+
+
+def load_faces(faces: LmdbFaces, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Faces, uint8 (B, 112, 112, 3), and their features, float32 (B, D).
+
+    Raises:
+        InputError: If a face does not decode or has another size; names it.
+    """
+    images = np.empty((len(positions), FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8)
+    features = []
+    for row, position in enumerate(positions):
+        image = faces.image(int(position))
+        if image.shape != images.shape[1:]:
+            raise InputError(
+                f"{faces.name(int(position))} is {image.shape[1]} x {image.shape[0]} pixels; faces are aligned to "
+                f"{FACE_SIZE} x {FACE_SIZE}"
+            )
+        images[row] = image
+        features.append(faces.features(int(position)).astype(np.float32, copy=False).reshape(-1))
+    return torch.from_numpy(images), torch.from_numpy(np.stack(features))
+
+
+class FeatureBatches(Dataset[Batch]):
+    """All steps of a run: item s is the batch of step s, or this rank's share of it.
+
+    Every epoch is a permutation of the faces to train on; the last, incomplete batch of an epoch is dropped.
+    """
+
+    def __init__(
+        self, faces: LmdbFaces, positions: NDArray[np.int64], masks: MaskRatio, *, batch_size: int, seed: int
+    ) -> None:
+        """Take ``positions`` of the faces as the training set; ``batch_size`` is global.
+
+        Raises:
+            InputError: If the batch is larger than the set.
+        """
+        if batch_size > len(positions):
+            raise InputError(
+                f"batch_size={batch_size} exceeds the {len(positions)} faces to train on; set a smaller one"
+            )
+        self.steps_per_epoch = len(positions) // batch_size
+        self.batch_size = batch_size
+        self._faces, self._positions, self._masks, self._seed = faces, positions, masks, seed
+        self._rank, self._world_size = 0, 1
+        self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
+
+    def share(self, rank: int, world_size: int) -> None:
+        """Give only the share of one process from now on.
+
+        Raises:
+            InputError: If the batch does not divide by the processes.
+        """
+        if self.batch_size % world_size:
+            raise InputError(
+                f"batch_size={self.batch_size} is global and does not divide by {world_size} processes; change NPROC"
+            )
+        self._rank, self._world_size = rank, world_size
+
+    def __getitem__(self, step: int) -> Batch:
+        epoch, position = divmod(step, self.steps_per_epoch)
+        if self._order[0] != epoch:
+            rng = np.random.default_rng([self._seed, _ORDER, epoch])
+            self._order = epoch, self._positions[rng.permutation(len(self._positions))]
+        start = position * self.batch_size
+        mine = slice(self._rank, None, self._world_size)
+        faces, features = load_faces(self._faces, self._order[1][start : start + self.batch_size][mine])
+        rng = np.random.default_rng([self._seed, _MASKS, step])
+        noise = rng.random((self.batch_size, NUM_GRID_TOKENS), dtype=np.float32)
+        ratios = np.array([self._masks.draw(rng) for _ in range(self.batch_size)])
+        return Batch(faces, features, torch.from_numpy(noise[mine]), torch.from_numpy(ratios[mine]))
+
+    def stream(self, start_step: int, stop_step: int, *, num_workers: int | None) -> Iterator[Batch]:
+        """The batches of some steps; see ``made_ahead``.
+
+        Raises:
+            InputError: If a face does not decode or has another size.
+        """
+        return made_ahead(self, range(start_step, stop_step), num_workers=num_workers)

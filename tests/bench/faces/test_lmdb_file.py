@@ -1,0 +1,225 @@
+"""Faces on disk: the field's layout read and written, and every broken file answered with a line."""
+
+import os
+import pickle
+import platform
+import shutil
+import subprocess
+import sys
+
+import lmdb
+import msgpack
+import numpy as np
+import pytest
+from paths import FORMATS
+
+from bench.errors import InputError
+from bench.faces import lmdb_file as records
+from bench.faces.lmdb_file import FaceWriter, decode_image, encode_jpeg, open_faces
+
+
+def make_images(num, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (num, 112, 112, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Three identities, called 5, 7 and 9, with two faces each."""
+    path = tmp_path / "faces.lmdb"
+    with FaceWriter(path) as writer:
+        for index, image in enumerate(make_images(6)):
+            writer.write(encode_jpeg(image), [5, 5, 7, 7, 9, 9][index])
+    return path
+
+
+def change(path, key, value):
+    """Overwrite, or with None delete, one record."""
+    environment = lmdb.open(str(path), subdir=False, lock=False, map_size=1 << 26)
+    with environment.begin(write=True) as transaction:
+        transaction.put(key, value) if value is not None else transaction.delete(key)
+    environment.close()
+
+
+def test_reads_the_official_layouts():
+    faces = open_faces(FORMATS / "hsface_layout.lmdb")
+    assert (len(faces), faces.num_identities) == (20, 5)
+    assert faces.identity_ids.tolist() == np.repeat(range(5), 4).tolist()
+    assert faces.image(0).shape == (112, 112, 3)
+    with_features = open_faces(FORMATS / "vec2face_training_layout.lmdb")
+    assert with_features.features(3).shape == (512,)
+    assert with_features.encoded(3) == faces.encoded(3)
+
+
+def test_a_mask_relabels_so_that_no_identity_is_empty(dataset, tmp_path):
+    np.save(tmp_path / "mask.npy", np.array([4, 0, 1]))
+    faces = open_faces(dataset, mask=tmp_path / "mask.npy")
+    assert faces.identity_ids.tolist() == [1, 0, 0]
+    assert faces.identity_names == ["5", "9"]
+    assert faces.num_identities == 2
+    assert faces.encoded(0) == open_faces(dataset).encoded(4)
+    official = open_faces(FORMATS / "hsface_layout.lmdb", mask=FORMATS / "mask.npy")
+    assert sorted(set(official.identity_ids.tolist())) == list(range(official.num_identities))
+
+
+def test_round_trip_and_layout(dataset):
+    faces = open_faces(dataset)
+    assert faces.identity_names == ["5", "7", "9"]
+    for index, image in enumerate(make_images(6)):
+        assert faces.encoded(index) == encode_jpeg(image)
+    encoded = faces.encoded(3)
+    del faces  # LMDB lets a process open a file once
+    environment = lmdb.open(str(dataset), subdir=False, readonly=True, lock=False)
+    with environment.begin() as transaction:
+        assert msgpack.unpackb(transaction.get(b"__len__")) == 6
+        assert msgpack.unpackb(transaction.get(b"__keys__")) == [b"0", b"1", b"2", b"3", b"4", b"5"]
+        assert msgpack.unpackb(transaction.get(b"__classnum__")) == 10
+        assert msgpack.unpackb(transaction.get(b"3")) == [encoded, 7]
+
+
+def test_features_round_trip(tmp_path):
+    feature = np.arange(512, dtype=np.float32)
+    with FaceWriter(tmp_path / "f.lmdb") as writer:
+        writer.write(b"x" * 300, 0, feature)
+        writer.write(b"y" * 70_000, 300, feature + 1)
+    faces = open_faces(tmp_path / "f.lmdb")
+    assert faces.identity_names == ["0", "300"]
+    np.testing.assert_array_equal(faces.features(1), feature + 1)
+
+
+def test_label_at_the_end_equals_unpacking():
+    for label in (0, 127, 128, 255, 256, 65_535, 65_536, 2**31):
+        for size in (1, 255, 256, 65_536):
+            for record in ([b"i" * size, label], [b"i" * size, b"f" * 2176, label]):
+                assert records._last_int(memoryview(msgpack.packb(record))) == label
+
+
+def test_the_map_grows_by_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "_INITIAL_MAP_BYTES", 1 << 17)
+    with FaceWriter(tmp_path / "big.lmdb", batch=10) as writer:
+        for index in range(200):
+            writer.write(bytes([index]) * 20_000, index)
+    faces = open_faces(tmp_path / "big.lmdb")
+    assert all(faces.encoded(index) == bytes([index]) * 20_000 for index in range(200))
+
+
+def test_equal_input_gives_equal_bytes(tmp_path):
+    for name in ("a", "b"):
+        with FaceWriter(tmp_path / name) as writer:
+            for index, image in enumerate(make_images(20)):
+                writer.write(encode_jpeg(image), index // 4)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_nothing_is_left_after_an_error(tmp_path):
+    with pytest.raises(RuntimeError, match="stop"), FaceWriter(tmp_path / "faces.lmdb") as writer:
+        writer.write(b"x", 0)
+        raise RuntimeError("stop")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed_when_the_path_is_written_again(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    host = platform.node()
+    names = [f".faces.lmdb.{host}.{gone.pid}.tmp", f".faces.lmdb.{host}.{os.getppid()}.tmp", ".faces.lmdb.far.1.tmp"]
+    for name in names:
+        (tmp_path / name).touch()
+    with FaceWriter(tmp_path / "faces.lmdb") as writer:
+        writer.write(b"x", 0)
+    assert {path.name for path in tmp_path.iterdir()} == {"faces.lmdb", *names[1:]}
+
+
+def test_survives_pickling_into_a_worker(dataset):
+    faces = open_faces(dataset)
+    assert pickle.loads(pickle.dumps(faces)).encoded(2) == faces.encoded(2)
+
+
+def test_survives_a_fork_and_a_second_dataset_on_one_file(dataset):
+    faces, again = open_faces(dataset), open_faces(dataset)
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if faces.encoded(2) == again.encoded(2) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert faces.encoded(2) == again.encoded(2)
+
+
+def test_a_folder_by_identity(tmp_path):
+    for name in ("ann", "bob", "cyd"):
+        (tmp_path / name / "profile").mkdir(parents=True)
+        (tmp_path / name / "2.jpg").write_bytes(encode_jpeg(make_images(1)[0]))
+        (tmp_path / name / "profile" / "1.JPEG").write_bytes(encode_jpeg(make_images(1)[0]))
+        (tmp_path / name / "notes.txt").write_text("no image")
+    faces = open_faces(tmp_path)
+    assert (len(faces), faces.identity_names) == (6, ["ann", "bob", "cyd"])
+    fewer = open_faces(tmp_path, leave_out={"bob"})
+    assert (len(fewer), fewer.identity_names, fewer.identity_ids.max()) == (4, ["ann", "cyd"], 1)
+
+
+def test_one_identity_is_refused(tmp_path):
+    (tmp_path / "ann").mkdir()
+    (tmp_path / "ann" / "1.jpg").write_bytes(encode_jpeg(make_images(1)[0]))
+    with pytest.raises(InputError, match=r"holds 1 identity; recognition needs at least 2"):
+        open_faces(tmp_path)
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"holds no image in any sub-folder"):
+        open_faces(tmp_path)
+
+
+def test_a_missing_path_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"gone\.lmdb does not exist; give an LMDB file"):
+        open_faces(tmp_path / "gone.lmdb")
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
+def test_an_lmdb_cut_short_is_refused_before_it_kills_the_process(dataset, share):
+    whole = dataset.read_bytes()
+    dataset.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(InputError, match=r"faces\.lmdb.*(is cut short|is not a whole LMDB).*again"):
+        open_faces(dataset)
+
+
+def test_a_missing_key_is_named(dataset):
+    change(dataset, b"3", None)
+    with pytest.raises(InputError, match=r"has no key 3; write or fetch it again, or mask it out"):
+        open_faces(dataset)
+
+
+def test_a_missing_length_is_named(dataset):
+    change(dataset, b"__len__", None)
+    with pytest.raises(InputError, match=r"has no key __len__"):
+        open_faces(dataset)
+
+
+def test_a_record_that_does_not_decode_is_named(dataset):
+    change(dataset, b"3", msgpack.packb([open_faces(dataset).encoded(3)[:500], 7]))
+    with pytest.raises(InputError, match=r"faces\.lmdb key 3 does not decode \(500 bytes starting ffd8"):
+        open_faces(dataset).image(3)
+    with pytest.raises(InputError, match=r"face 9 does not decode \(7 bytes"):
+        decode_image(b"nothing", "face 9")
+
+
+def test_a_file_that_is_no_lmdb_is_refused(tmp_path):
+    (tmp_path / "x.lmdb").write_bytes(b"hello" * 5000)
+    with pytest.raises(InputError, match=r"x\.lmdb \(25000 bytes\) is not a whole LMDB"):
+        open_faces(tmp_path / "x.lmdb")
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (np.array([0, 6]), r"spans 0\.\.6, but the positions are 0\.\.5"),
+        (np.array([0.5]), r"needs 1-D integers"),
+    ],
+)
+def test_a_mask_that_does_not_fit(dataset, tmp_path, mask, message):
+    np.save(tmp_path / "m.npy", mask)
+    with pytest.raises(InputError, match=message):
+        open_faces(dataset, mask=tmp_path / "m.npy")
+
+
+def test_reads_a_folder_lmdb(dataset, tmp_path):
+    (tmp_path / "d").mkdir()
+    shutil.copy(dataset, tmp_path / "d" / "data.mdb")
+    assert len(open_faces(tmp_path / "d")) == 6

@@ -1,0 +1,40 @@
+"""The command of a stage: only flags that are not the usual ones, and the launcher that NPROC or LAUNCH name."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.cli import stage_parser
+from bench.config.benchmarks import load_benchmark
+from bench.runs.launch import stage_command
+from bench.runs.stage import plan_stages
+
+
+@pytest.fixture
+def stages(tmp_path, monkeypatch):
+    for name in ("NPROC", "LAUNCH", "TRAIN_FLAGS"):
+        monkeypatch.delenv(name, raising=False)
+    return plan_stages(load_benchmark("smoke"), seed=0, runs=tmp_path, test_sets=tmp_path)
+
+
+def flags(*given):
+    return stage_parser("bench", "").parse_args(["--scale", "smoke", *given])
+
+
+def test_what_goes_without_saying_is_left_out(stages):
+    python = [sys.executable, "-m"]
+    assert stage_command(stages.train, flags()) == [*python, "fr_train", "--scale", "smoke", "--seed", "0"]
+    command = stage_command(stages.evaluate, flags("--seed", "3", "--runs", "elsewhere"))
+    assert command == [*python, "evaluate", "--scale", "smoke", "--seed", "3", "--runs", str(Path("elsewhere"))]
+
+
+def test_launchers_and_flags_of_the_training(stages, monkeypatch):
+    monkeypatch.setenv("NPROC", "2")
+    monkeypatch.setenv("TRAIN_FLAGS", "--micro-batch 8")
+    command = stage_command(stages.train, flags())
+    assert command[1:6] == ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    assert command[-2:] == ["--micro-batch", "8"]
+    assert "--micro-batch" not in stage_command(stages.generate, flags())
+    monkeypatch.setenv("LAUNCH", "srun -n 4 python")
+    assert stage_command(stages.train, flags())[:6] == ["srun", "-n", "4", "python", "-m", "fr_train"]

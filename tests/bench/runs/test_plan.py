@@ -1,0 +1,89 @@
+"""What a plan says of disk and memory, against runs."""
+
+import multiprocessing
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from small_generation import SIZE, Read, make
+
+from bench.config.benchmarks import load_benchmark
+from bench.runs.plan import describe_plan, faces_bytes, generation_memory_bytes
+from bench.faces.lmdb_file import open_faces
+from bench.machine.device import peak_memory_mb
+from bench.runs.stage import plan_stages
+from generate.draw.engine import Networks, generate_dataset
+from generate.draw.filters import Filters
+from generate.draw.plan import Plan
+from generate.render.dataset import render_dataset
+
+SCALE = load_benchmark("300k").generator
+
+
+def test_disk_by_hand():
+    images = 15_000_000
+    assert faces_bytes(SCALE) == {"faces": images * 8_520, "shards": images * 6_140}
+    assert faces_bytes(load_benchmark("smoke_reference").generator) == {"faces": 4480 * 8_520}
+    published = load_benchmark("10k_published").generator
+    assert faces_bytes(published) == {"published faces, in WEIGHTS": pytest.approx(1.85e9)}
+    for quality in (1, 75, 76, 95, 96, 100):  # the next higher quality that was measured counts
+        assert sum(faces_bytes(SCALE.model_copy(update={"jpeg_quality": quality})).values()) >= images * 7_610
+
+
+def test_memory_grows_with_the_batch_and_little_with_the_identities():
+    small = SCALE.model_copy(update={"num_identities": 64})
+    assert generation_memory_bytes(SCALE) - generation_memory_bytes(small) == pytest.approx(4.2e9, rel=0.01)
+    assert generation_memory_bytes(small.model_copy(update={"batch_size": 32})) < 0.7 * generation_memory_bytes(small)
+
+
+def test_too_small_a_disk_is_named(tmp_path, monkeypatch):
+    benchmark = load_benchmark("300k")
+    stages = plan_stages(benchmark, seed=0, runs=tmp_path, test_sets=tmp_path)
+
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=100_000_000_000))
+    assert f"too small: 120.5 GB are missing in {tmp_path}; free them" in describe_plan(benchmark, stages, [], tmp_path)
+
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=300_000_000_000))
+    assert "too small" not in describe_plan(benchmark, stages, [], tmp_path)
+
+
+class Painted(torch.nn.Module):
+    """Stands in for the generator: a rendered face for every mask."""
+
+    architecture = SIZE
+
+    def __init__(self, faces):
+        super().__init__()
+        self.images = torch.from_numpy(np.stack([faces.image(i) for i in range(len(faces))])).permute(0, 3, 1, 2)
+
+    def forward(self, features, noise, mask_ratio):
+        numbers = (noise[:, 0] * 1e6).long() % len(self.images)
+        return self.images[numbers].to(features) / 127.5 - 1
+
+
+@pytest.mark.slow
+def test_64_identities_scaled_confirm_the_disk(tmp_path):
+    render_dataset(tmp_path / "rendered", num_identities=64, images_per_identity=2, seed=0)
+    networks = Networks(Painted(open_faces(tmp_path / "rendered" / "faces.lmdb")), Read(16, 1), Read(1, 2))
+    plan = Plan(64, 4, max_cosine=2, spare_share=0, max_steps=0, pose_share=0, filters=Filters(exact_duplicates=False))
+    measured = generate_dataset(tmp_path / "made", plan, networks)["bytes_per_image"]
+    num_images = SCALE.num_identities * SCALE.images_per_identity
+    planned = faces_bytes(SCALE)
+    assert measured["faces"] * num_images == pytest.approx(planned["faces"], rel=0.2)
+    assert measured["most"] * num_images == pytest.approx(sum(planned.values()), rel=0.2)
+
+
+def peak_of_a_run(directory, num_identities):
+    sizes = {"identities_per_shard": 8, "batch_size": 16}
+    make(directory, Plan(num_identities, 1, max_cosine=2, spare_share=0, max_steps=1, pose_share=0, **sizes))
+    return peak_memory_mb()
+
+
+@pytest.mark.slow
+def test_memory_is_flat_in_the_number_of_identities(tmp_path):
+    peaks = []
+    for num_identities in (32, 256):
+        with multiprocessing.get_context("spawn").Pool(1) as pool:  # a process each: a peak never goes down
+            peaks.append(pool.apply(peak_of_a_run, (tmp_path / str(num_identities), num_identities)))
+    assert peaks[1] < 1.05 * peaks[0]

@@ -1,0 +1,148 @@
+"""Fingerprints change with declared inputs alone, reasons are told, locks hold, cards round-trip."""
+
+import hashlib
+import subprocess
+import sys
+
+import pytest
+from results import make_result, write_run
+
+from bench.runs.cards import DatasetCard, ModelCard, ResultCard, flatten, read_card, write_card
+from bench.config.benchmarks import load_benchmark
+from bench.errors import InputError
+from bench.runs.inputs import find_protocol, missing_inputs
+from bench.runs.plan import describe_plan
+from bench.runs.stage import check_weights, plan_stages, read_latest, stage_lock, write_latest
+
+
+def plan(tmp_path, seed=0, **recipe):
+    benchmark = load_benchmark("smoke")
+    optimizer = benchmark.recipe.optimizer.model_copy(update=recipe)
+    changed = benchmark.model_copy(update={"recipe": benchmark.recipe.model_copy(update={"optimizer": optimizer})})
+    return plan_stages(changed, seed=seed, runs=tmp_path, test_sets=tmp_path)
+
+
+def test_a_fingerprint_depends_on_the_inputs_alone(tmp_path):
+    first, again = plan(tmp_path), plan(tmp_path)
+    assert [stage.fingerprint for stage in first] == [stage.fingerprint for stage in again]
+    other_seed = plan(tmp_path, seed=1)
+    assert all(a.fingerprint != b.fingerprint for a, b in zip(first, other_seed, strict=True))
+    other_rate = plan(tmp_path, lr=0.05)
+    assert other_rate.generate.fingerprint == first.generate.fingerprint
+    assert other_rate.train.fingerprint != first.train.fingerprint
+    assert other_rate.evaluate.fingerprint != first.evaluate.fingerprint
+
+
+def test_a_changed_test_set_changes_the_result_alone(tmp_path):
+    benchmark = load_benchmark("20k")
+    before = plan_stages(benchmark, seed=0, runs=tmp_path, test_sets=tmp_path)
+    (tmp_path / "lfw.bin").write_bytes(b"pairs")
+    after = plan_stages(benchmark, seed=0, runs=tmp_path, test_sets=tmp_path)
+    assert after.train.fingerprint == before.train.fingerprint
+    assert after.evaluate.fingerprint != before.evaluate.fingerprint
+
+
+def test_the_reason_names_what_changed(tmp_path):
+    before, after = plan(tmp_path), plan(tmp_path, lr=0.05)
+    assert after.train.reason(None) == "no result yet"
+    directory = write_run(tmp_path).parent.parent / "models" / "model0"
+    path = directory / "model.json"
+    lr = before.train.inputs["recipe"]["optimizer"]["lr"]
+    card = read_card(path, ModelCard)
+    write_card(directory, card.model_copy(update={"inputs": before.train.inputs}))
+    assert after.train.reason(directory) == f"recipe.optimizer.lr {lr} -> 0.05"
+    after.train.directory.mkdir(parents=True)
+    (after.train.directory / "checkpoint.pt").write_bytes(b"")
+    assert after.train.reason(directory) == "was interrupted, goes on"
+
+
+def test_a_stage_is_finished_when_its_card_is_there(tmp_path):
+    stage = plan(tmp_path).evaluate
+    assert not stage.is_finished
+    write_card(stage.directory, make_result())
+    assert stage.is_finished
+    assert stage.reason(None) == "unchanged"
+
+
+def test_latest_round_trip(tmp_path):
+    assert read_latest(tmp_path, "smoke") == {}
+    stages = plan(tmp_path)
+    write_latest(tmp_path, "smoke", stages)
+    assert read_latest(tmp_path, "smoke")["train"] == stages.train.directory
+
+
+def test_a_second_run_on_one_folder_is_refused(tmp_path):
+    code = (
+        f"from bench.runs.stage import stage_lock; from pathlib import Path\nwith stage_lock(Path({str(tmp_path)!r})): pass"
+    )
+    with stage_lock(tmp_path):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert "is in use by another run" in done.stderr
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_cards_round_trip_and_broken_ones_are_named(tmp_path):
+    card = make_result()
+    path = write_card(tmp_path, card)
+    assert read_card(tmp_path, ResultCard) == card
+    path.write_text(path.read_text().replace('"mean_accuracy": 0.875', '"mean_accuracy": "high"'))
+    with pytest.raises(InputError, match=r"result\.json: mean_accuracy: .*run the stage again"):
+        read_card(path, ResultCard)
+    path.write_text("{")
+    with pytest.raises(InputError, match=r"result\.json is not JSON"):
+        read_card(path, ResultCard)
+    with pytest.raises(InputError, match=r"dataset\.json does not exist"):
+        read_card(tmp_path, DatasetCard)
+
+
+def test_flatten():
+    assert flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": None}) == {"a.b": 1, "a.c.d": [2], "e": None}
+
+
+def test_missing_inputs_name_path_and_source(tmp_path):
+    missing = missing_inputs(load_benchmark("20k"), test_sets=tmp_path, weights=tmp_path)
+    assert len(missing) == 9
+    lines = [str(item) for item in missing]
+    assert (
+        f"lfw: put {tmp_path / 'lfw.bin'} there; from https://huggingface.co/datasets/gaunernst/face-recognition-eval, "
+        "file lfw.bin: python -m evaluate fetch lfw" in lines
+    )
+    assert any("from Hub model BooBooWu/Vec2Face, file weights/vec2face_generator.pth" in line for line in lines)
+    assert missing_inputs(load_benchmark("smoke"), test_sets=tmp_path, weights=tmp_path) == []
+
+
+@pytest.mark.parametrize("layout", ["cfp_fp.bin", "cfp_fp.xz", "cfp_fp/cfp_fp.npy", "cfp/pairs_FP.txt"])
+def test_a_test_set_is_found_in_any_layout(tmp_path, layout):
+    assert find_protocol("cfp_fp", tmp_path) is None
+    file = tmp_path / layout
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"")
+    assert find_protocol("cfp_fp", tmp_path) in (file, file.parent)
+
+
+def test_a_plan_tells_images_disk_memory_hours(tmp_path):
+    benchmark = load_benchmark("20k")
+    stages = plan_stages(benchmark, seed=0, runs=tmp_path, test_sets=tmp_path)
+    text = describe_plan(benchmark, stages, [], tmp_path)
+    assert "1,000,000 (20,000 identities x 50); 26,000,000 pass in training (26 epochs)" in text
+    assert f"disk       15.3 GB in {tmp_path}" in text
+    assert "faces 8.5, shards 6.1, network 0.6" in text
+    assert "generating: 16.4 GB per process on a CPU" in text
+    assert "memory     32 GB, 24 GB on the GPU" in text
+    assert "train 6.15" in text
+    assert not list(tmp_path.iterdir()), "a plan starts nothing"
+
+
+def test_a_dataset_of_exchanged_weights_is_not_taken_for_that_of_the_new_ones(tmp_path):
+    faces = plan(tmp_path).generate
+    check_weights(faces, tmp_path)  # nothing made yet
+    card = read_card(write_run(tmp_path).parent.parent / "faces" / "faces0", DatasetCard)
+    made = {"mini/generator.safetensors": {"sha256": hashlib.sha256(b"old").hexdigest()}}
+    write_card(faces.directory, card.model_copy(update={"statistics": {"weights": made}}))
+    check_weights(faces, tmp_path)  # a machine without the weights
+    (tmp_path / "mini").mkdir()
+    (tmp_path / "mini" / "generator.safetensors").write_bytes(b"old")
+    check_weights(faces, tmp_path)
+    (tmp_path / "mini" / "generator.safetensors").write_bytes(b"new")
+    with pytest.raises(InputError, match=r"made with another .*generator.safetensors .*delete that folder"):
+        check_weights(faces, tmp_path)

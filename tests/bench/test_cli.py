@@ -1,0 +1,132 @@
+"""Bad input at the commands: one line that says what to do, status 2, and nothing half-written."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+from paths import ROOT
+
+from bench.config.benchmarks import BENCHMARKS_PATH, load_benchmark
+from bench.faces.face import encode_jpeg
+from evaluate.layouts.packed import write_bin
+
+
+def call(program, *arguments, cwd=ROOT, **environment):
+    command = [sys.executable, "-m", *program.split(), *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=os.environ | environment)
+
+
+def assert_one_line(done, *words):
+    lines = done.stderr.strip().splitlines()
+    assert done.returncode == 2, done.stderr
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    for word in words:
+        assert word in lines[0]
+
+
+def add_benchmark(tmp_path, **generator):
+    """A benchmarks.yaml in which ``mine`` is smoke with another generator."""
+    document = yaml.safe_load(BENCHMARKS_PATH.read_text())
+    document["benchmarks"]["mine"] = document["benchmarks"]["smoke"] | {"generator": generator}
+    path = tmp_path / "benchmarks.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+@pytest.mark.parametrize("program", ["generate", "fr_train", "evaluate", "bench run", "bench plan"])
+def test_an_unknown_scale(tmp_path, program):
+    done = call(program, "--scale", "20kk", "--runs", tmp_path / "runs")
+    assert_one_line(done, "SCALE=20kk", "did you mean 20k?")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_missing_inputs_are_listed_before_anything_starts(tmp_path):
+    here = {"--runs": tmp_path / "runs", "--test-sets": tmp_path, "--weights": tmp_path}
+    done = call("bench run", "--scale", "20k", *(part for flag in here.items() for part in flag))
+    assert done.returncode == 2
+    assert "9 inputs are missing" in done.stderr
+    assert "vec2face_generator.pth" in done.stderr
+    assert "cplfw.bin" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_runs_that_cannot_be_written(tmp_path):
+    (tmp_path / "runs").write_text("a file where the folder should be")
+    done = call("generate", "--scale", "smoke", "--runs", tmp_path / "runs")
+    assert_one_line(done, str(tmp_path / "runs"), "cannot be written", "set RUNS")
+
+
+def test_one_identity(tmp_path):
+    (tmp_path / "faces" / "ann").mkdir(parents=True)
+    (tmp_path / "faces" / "ann" / "1.png").write_bytes(b"")
+    config = add_benchmark(tmp_path, kind="files", path=str(tmp_path / "faces"))
+    done = call("generate", "--scale", "mine", "--config", config, "--runs", tmp_path / "runs")
+    assert_one_line(done, "holds 1 identity", "at least 2")
+    assert not list((tmp_path / "runs").rglob("*.json"))
+
+
+def test_training_before_there_are_faces(tmp_path):
+    done = call("fr_train", "--scale", "smoke", "--runs", tmp_path / "runs")
+    assert_one_line(done, "holds no face dataset", "make generate SCALE=smoke")
+
+
+def test_evaluating_before_there_is_a_network(tmp_path):
+    done = call("evaluate", "--scale", "smoke", "--runs", tmp_path / "runs")
+    assert_one_line(done, "holds no trained network", "make train SCALE=smoke")
+
+
+def test_a_model_that_is_not_there(tmp_path):
+    done = call("evaluate", "--model", tmp_path / "gone.pth", "--runs", tmp_path / "runs")
+    assert_one_line(done, "gone.pth does not exist")
+
+
+def test_a_test_set_that_is_not_there(tmp_path):
+    (tmp_path / "m.pth").write_bytes(b"x")
+    done = call("evaluate", "--model", tmp_path / "m.pth", "--protocols", "lfw", "--test-sets", tmp_path, cwd=ROOT)
+    assert_one_line(done, "no lfw in", "python -m evaluate fetch lfw")
+
+
+def test_a_price_that_is_none(tmp_path):
+    done = call("bench run", "--scale", "smoke", "--runs", tmp_path / "runs", PRICE_PER_HOUR="-2.5")
+    assert_one_line(done, "PRICE_PER_HOUR=-2.5 is no price", "as in PRICE_PER_HOUR=2.5")
+    assert not list((tmp_path / "runs").rglob("*.json"))
+
+
+@pytest.mark.slow
+def test_a_protocol_with_fewer_pairs_than_folds(tmp_path):
+    faces = [encode_jpeg(np.full((112, 112, 3), 40 * i, np.uint8)) for i in range(4)]
+    write_bin(tmp_path / "few.bin", faces, [True, False])
+    from fr_train.backbone import build_backbone
+    from fr_train.checkpoint import save_backbone
+
+    settings = load_benchmark("smoke").recipe.backbone
+    save_backbone(tmp_path / "net.safetensors", build_backbone(settings), settings)
+    flags = ("--protocols", "few", "--test-sets", tmp_path, "--runs", tmp_path / "runs", "--device", "cpu")
+    done = call("evaluate", "--model", tmp_path / "net.safetensors", *flags)
+    assert_one_line(done, "2 pairs cannot make 10 folds")
+    assert not list((tmp_path / "runs").rglob("*.json"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_full_disk_leaves_nothing_half_written(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("no tmpfs can be mounted here")
+    try:
+        config = add_benchmark(tmp_path, kind="render", num_identities=24, images_per_identity=6, jpeg_quality=100)
+        done = call("generate", "--scale", "mine", "--config", config, "--runs", disk / "runs")
+        assert_one_line(done_without_bars(done), "disk is full", "set RUNS to another folder")
+        assert not [path for path in disk.rglob("*") if path.is_file() and path.name != ".lock"]
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+def done_without_bars(done):
+    """The same, without what progress bars drew before the error."""
+    lines = [line for line in done.stderr.replace("\r", "\n").splitlines() if line.startswith("error: ")]
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout, "\n".join(lines))

@@ -1,0 +1,60 @@
+"""Published results: named, whole, without photographs; all or nothing."""
+
+import numpy as np
+import pytest
+from leaderboard_rows import floor, made_up_scores
+from PIL import Image
+from results import PROTOCOLS, make_result, write_run
+
+from bench.errors import InputError
+from bench.runs.cards import ResultCard, read_card, write_card
+from evaluate.leaderboard.publish import publish, published_name
+from evaluate.measure.scores import write_scores
+
+
+@pytest.fixture
+def result(tmp_path):
+    """A finished smoke run with scores and a sample grid."""
+    folder = write_run(tmp_path / "runs", accuracy=0.9, seed=1)
+    write_scores(folder / "scores.npz", {name: made_up_scores(20, 0, 0.9) for name in PROTOCOLS})
+    Image.fromarray(np.zeros((300, 900, 3), np.uint8)).save(
+        tmp_path / "runs" / "smoke" / "faces" / "faces1" / "grid.png"
+    )
+    return folder
+
+
+def test_card_scores_and_generated_faces_are_copied_and_the_leaderboard_rendered(result, tmp_path):
+    written = publish([result], tmp_path / "reports")
+    assert [path.name for path in written] == ["smoke_seed1.json", "leaderboard.html"]
+    names = {path.name for path in (tmp_path / "reports" / "results").iterdir()}
+    assert names == {"smoke_seed1.json", "smoke_seed1.npz", "smoke_seed1.jpg"}
+    assert (tmp_path / "reports" / "results" / "smoke_seed1.json").read_bytes() == (result / "result.json").read_bytes()
+    assert "data:image/jpeg" in written[-1].read_text()
+
+
+def test_photographs_are_never_published(result, tmp_path):
+    card = tmp_path / "runs" / "smoke" / "faces" / "faces1" / "dataset.json"
+    card.write_text(card.read_text().replace('"kind": "render"', '"kind": "files"'))
+    publish([result], tmp_path / "reports")
+    assert not list((tmp_path / "reports").rglob("*.jpg"))
+
+
+def test_names():
+    assert published_name(make_result("smoke")) == "smoke"
+    assert published_name(make_result("smoke", seed=2)) == "smoke_seed2"
+    assert published_name(make_result("smoke", **floor("raw pixels"))) == "smoke_raw_pixels"
+    assert published_name(make_result("models", row="model", name="../my net")) == "_my_net"
+
+
+def test_nothing_is_copied_where_something_is_wrong(result, tmp_path):
+    with pytest.raises(InputError, match='no result to publish; give folders, as in make publish RESULTS="runs/'):
+        publish([], tmp_path / "reports")
+    with pytest.raises(InputError, match=r"nowhere does not exist|result.json does not exist"):
+        publish([result, tmp_path / "nowhere"], tmp_path / "reports")
+    with pytest.raises(InputError, match="two of the results are smoke_seed1; publish one of each"):
+        publish([result, result], tmp_path / "reports")
+    card = read_card(result, ResultCard)
+    write_card(result, card.model_copy(update={"mean_accuracy": 0.99}))
+    with pytest.raises(InputError, match=r"mean_accuracy is 0\.99"):
+        publish([result], tmp_path / "reports")
+    assert not (tmp_path / "reports").exists()

@@ -1,0 +1,91 @@
+"""Every contradiction is found and said in numbers; a sound result has none; the committed results are sound."""
+
+import numpy as np
+import pytest
+from paths import REPORTS
+from results import make_protocol_result, make_result, make_template_result
+
+from evaluate.leaderboard.rows import read_committed
+from evaluate.measure.checks import contradictions, grid_misleads, protocol_contradictions
+from evaluate.measure.result import summarise_groups
+from evaluate.test_sets.registry import RFW
+
+FOLDS = (0.9, 0.8) * 5
+SOUND = make_protocol_result(0.85).model_copy(
+    update={
+        "folds": FOLDS,
+        "fold_std": float(np.std(FOLDS)),
+        "interval": (0.8, 0.9),
+        "tar_at_far": {"1e-1": 0.9, "1e-2": 0.6},
+    }
+)
+
+
+def test_a_sound_result_has_none():
+    assert list(protocol_contradictions(SOUND)) == []
+    assert contradictions(make_result()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"folds": (0.9,) * 10}, "folds average 0.900000, but the accuracy is 0.85"),
+        ({"fold_std": 0.06}, "folds spread by 0.050000, but fold_std is 0.06"),
+        ({"standard_error": 0.02}, "standard_error is 0.02, but 600 pairs at 0.85 give another"),
+        ({"tar_at_far": {"1e-2": 0.5, "1e-1": 0.4}}, "TAR falls as FAR rises"),
+        ({"tar_at_far": {"1e-3": 0.5}}, "TAR is given at FAR 0.001; 300 impostor pairs resolve 0.00333 and above"),
+        ({"interval": (0.9, 0.8)}, r"interval \(0.9, 0.8\) is none of fractions"),
+        ({"num_impostors": 601}, "num_impostors is 601 of 600 pairs"),
+    ],
+)
+def test_each_contradiction_is_said(change, text):
+    with pytest.raises(AssertionError, match=text):
+        wrong = list(protocol_contradictions(SOUND.model_copy(update=change)))
+        assert not wrong, "; ".join(wrong)
+
+
+def test_means_and_scores_are_counted_again():
+    card = make_result(accuracy=0.85)
+    assert contradictions(card.model_copy(update={"mean_accuracy": 0.86})) == [
+        "mean_accuracy is 0.86, but its protocols average 0.850000"
+    ]
+    is_correct = np.arange(600) % 20 < 17
+    arrays = {"is_correct": is_correct, "fold": np.repeat(np.arange(10), 60)}
+    assert contradictions(card, {"render_lfw": arrays}) == []
+    wrong = contradictions(
+        card, {"render_lfw": arrays | {"is_correct": is_correct[:500], "fold": arrays["fold"][:500]}}
+    )
+    assert "render_lfw: num_pairs is 600, but scores.npz holds 500" in wrong
+    wrong = contradictions(card, {"render_lfw": arrays | {"is_correct": ~is_correct}})
+    assert wrong == ["render_lfw: accuracy is 0.85, but its scores give 0.150000"]
+
+
+def test_groups_and_templates_are_counted_again():
+    results = {name: make_protocol_result(0.8 + 0.02 * i) for i, name in enumerate(RFW)}
+    groups = summarise_groups(results)
+    assert groups["rfw"].mean_accuracy == pytest.approx(0.83)
+    assert groups["rfw"].std == pytest.approx(np.std([0.8, 0.82, 0.84, 0.86], ddof=1))
+    assert summarise_groups({name: results[name] for name in RFW[:3]}) == {}
+    card = make_result(accuracy=0.83).model_copy(update={"protocols": results, "groups": groups})
+    assert contradictions(card) == []
+    wrong = {"rfw": groups["rfw"].model_copy(update={"std": 0.01})}
+    (text,) = contradictions(card.model_copy(update={"groups": wrong}))
+    assert text == "rfw: mean 0.830000 and std 0.010000, but its groups give 0.830000 and 0.025820"
+    (text,) = contradictions(make_result(accuracy=0.83).model_copy(update={"groups": groups}))
+    assert text.startswith("rfw: of its groups rfw_african, rfw_asian, rfw_caucasian, rfw_indian only 0 are there")
+    falls = make_template_result(0.5).model_copy(update={"tar_at_far": {"1e-1": 0.5, "1e-2": 0.9}})
+    (text,) = contradictions(make_result().model_copy(update={"templates": {"ijbc": falls}}))
+    assert text.startswith("ijbc: TAR falls as FAR rises")
+
+
+def test_where_the_grid_misleads():
+    assert not grid_misleads(SOUND)
+    assert grid_misleads(SOUND.model_copy(update={"exact_accuracy": 0.87}))
+    assert not grid_misleads(SOUND.model_copy(update={"exact_accuracy": None}))
+
+
+def test_committed_results_are_sound():
+    results = read_committed(REPORTS)
+    assert results
+    for result in results:
+        assert contradictions(result.card) == []

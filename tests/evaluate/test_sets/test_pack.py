@@ -1,0 +1,151 @@
+"""Packing: every layout reads back as the same set; unaligned images are aligned; what is wrong is refused whole."""
+
+import lzma
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench.errors import InputError
+from evaluate.layouts.align import TEMPLATE, align
+from evaluate.layouts.landmarks import image_key, read_landmarks
+from evaluate.test_sets.pack import pack
+
+NAMES = ["Ann/Ann_0001", "Ann/Ann_0002", "Bob/Bob_0001", "m.0x1/m.0x1_0001"]
+
+
+@pytest.fixture
+def aligned(tmp_path):
+    """Four aligned faces and three pairs."""
+    folder = tmp_path / "faces"
+    for place, name in enumerate(NAMES):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        small = np.random.default_rng(place).integers(0, 255, (7, 7, 3), dtype=np.uint8)
+        Image.fromarray(small).resize((112, 112)).save(folder / f"{name}.png")
+    (tmp_path / "pairs.txt").write_text(
+        f"{NAMES[0]} {NAMES[1]} 1\n{NAMES[0]} {NAMES[2]} 0\n{NAMES[2]}.png {NAMES[3]} 0\n"
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def unaligned(aligned):
+    """The same faces, each twice as large in a larger picture, with landmarks."""
+    lines = []
+    for name in NAMES:
+        path = aligned / "faces" / f"{name}.png"
+        canvas = Image.new("RGB", (300, 280))
+        canvas.paste(Image.open(path).resize((224, 224)), (40, 30))
+        canvas.save(path)
+        points = 2 * TEMPLATE + (40.5, 30.5)
+        lines.append(" ".join([f"{name}.png", *(f"{value:.4f}" for value in points.ravel())]))
+    (aligned / "landmarks.txt").write_text("\n".join(lines))
+    return aligned
+
+
+def pack_as(folder, out, **more):
+    return pack(folder / "faces", folder / "pairs.txt", folder / out, **more)
+
+
+@pytest.mark.parametrize("out", ["set.bin", "set.xz", "set.npy", "set"])
+def test_every_layout_reads_back(aligned, out):
+    protocol = pack_as(aligned, out)
+    assert protocol.name == "set"
+    np.testing.assert_array_equal(protocol.is_genuine, [True, False, False])
+    order = [0, 1, 0, 2, 2, 3]
+    for image, place in zip(protocol.images, order, strict=True):
+        np.testing.assert_array_equal(image, np.asarray(Image.open(aligned / "faces" / f"{NAMES[place]}.png")))
+    assert len(protocol.faces) == 4
+
+
+def test_the_bytes_are_those_of_the_field(aligned):
+    pack_as(aligned, "set.bin")
+    pack_as(aligned, "set.xz")
+    with (aligned / "set.bin").open("rb") as file, lzma.open(aligned / "set.xz") as compressed:
+        images, labels = pickle.load(file)
+        assert pickle.load(compressed) == (images, labels)
+    assert images[0] == (aligned / "faces" / f"{NAMES[0]}.png").read_bytes()
+    assert labels == [True, False, False]
+    pack_as(aligned, "other.npy")
+    header = (aligned / "other" / "other.npy").read_bytes()[:128]
+    assert header[:8] == b"\x93NUMPY\x01\x00"
+    assert b"'|u1'" in header
+    assert b"(6, 3, 112, 112)" in header
+    assert (aligned / "other" / "issame.txt").read_text() == "1\n0\n0\n"
+
+
+@pytest.mark.parametrize("out", ["set.bin", "set.npy", "set"])
+def test_unaligned_images_are_aligned(unaligned, out):
+    protocol = pack_as(unaligned, out, landmarks=unaligned / "landmarks.txt")
+    picture = np.asarray(Image.open(unaligned / "faces" / f"{NAMES[2]}.png"))
+    expected = align(picture, 2 * TEMPLATE + (40.5, 30.5)).astype(int)
+    assert np.abs(protocol.images[3] - expected).max() <= 1  # landmarks are written to four places
+    small = np.random.default_rng(2).integers(0, 255, (7, 7, 3), dtype=np.uint8)
+    original = np.asarray(Image.fromarray(small).resize((112, 112)))
+    assert np.abs(protocol.images[3].astype(int) - original).mean() < 4
+
+
+def test_unaligned_images_without_landmarks_are_refused(unaligned):
+    with pytest.raises(InputError, match=r"5 of 5 images are no aligned .* is 300 x 280.*evaluate pack"):
+        pack_as(unaligned, "set.bin")
+    lines = (unaligned / "landmarks.txt").read_text().splitlines()
+    (unaligned / "landmarks.txt").write_text("\n".join(lines[1:]))
+    with pytest.raises(InputError, match=r"has no landmarks of 1 of 5 images: Ann/Ann_0001; add"):
+        pack_as(unaligned, "set.bin", landmarks=unaligned / "landmarks.txt")
+    assert not (unaligned / "set.bin").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (f"{NAMES[0]} {NAMES[1]} 1", "line 4: the pair of line 1 again"),
+        (f"{NAMES[0]} {NAMES[0]} 1", f"line 4: {NAMES[0]} is its own partner"),
+        ("Ann/Ann_0009 Bob/Bob_0001 0", r"names 1 missing images \(of 6\): Ann/Ann_0009"),
+    ],
+)
+def test_wrong_pairs_leave_nothing_behind(aligned, line, message):
+    with (aligned / "pairs.txt").open("a") as file:
+        file.write(line)
+    for out in ("set.bin", "set.npy", "set"):
+        with pytest.raises(InputError, match=message):
+            pack_as(aligned, out)
+    assert sorted(entry.name for entry in aligned.iterdir()) == ["faces", "pairs.txt"]
+
+
+def test_what_is_there_is_not_overwritten(aligned):
+    pack_as(aligned, "set.npy")
+    with pytest.raises(InputError, match=r"is there already; delete it, or give another --out"):
+        pack_as(aligned, "set.npy")
+
+
+def test_rfw_pairs_have_no_first_line(aligned):
+    (aligned / "pairs.txt").write_text("Ann\t1\t2\nAnn\t1\tBob\t1\nBob\t1\tm.0x1\t1\n")
+    np.testing.assert_array_equal(pack_as(aligned, "rfw_asian.bin").is_genuine, [True, False, False])
+
+
+def test_landmark_dialects(tmp_path):
+    numbers = " ".join(str(float(value)) for value in range(10, 20))
+    file = tmp_path / "landmarks.txt"
+    file.write_text(f"1.jpg {numbers} 0.998\n")  # IJB: the detector's score
+    assert read_landmarks(file)["1.jpg"].score == 0.998
+    file.write_text("/data/m.0x1/m.0x1_0001.jpg\t0\t" + numbers.replace(" ", "\t"))  # RFW: a label first
+    ((name, known),) = read_landmarks(file).items()
+    assert known.points[0].tolist() == [10, 11]
+    assert known.score == 1
+    assert image_key(name) == image_key("m.0x1/m.0x1_0001") == ("m.0x1", "m.0x1_0001")
+    for content, message in (
+        ("1.jpg 3 4", "line 1 is '1.jpg 3 4'; needs"),
+        ("", "is empty"),
+        (f"a {numbers}\na {numbers}", "line 2 names a again"),
+    ):
+        file.write_text(content)
+        with pytest.raises(InputError, match=message):
+            read_landmarks(file)
+
+
+def test_paths_that_leave_the_folder(aligned):
+    (aligned / "pairs.txt").write_text(f"{NAMES[0]} ../faces/{NAMES[1]} 1\n")
+    with pytest.raises(InputError, match="lies outside its folder"):
+        pack_as(aligned, "set")
+    assert not (aligned / "set").exists()

@@ -1,0 +1,63 @@
+"""The command, from faces in any layout to a network: what lies on disk in which form changes no bit."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+from paths import ROOT
+from training import tiny_recipe, weights_of
+
+from bench.config.benchmarks import BENCHMARKS_PATH
+from bench.files import read_json_lines
+from bench.runs.cards import DatasetCard, ModelCard, read_card
+from generate.render.dataset import render_dataset
+
+
+def call(program, *arguments):
+    command = [sys.executable, "-m", *program.split(), *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Rendered faces as LMDB and as .rec, and a benchmark of each."""
+    render_dataset(tmp_path / "rendered", num_identities=4, images_per_identity=6, seed=0)
+    lmdb, rec = tmp_path / "rendered" / "faces.lmdb", tmp_path / "rec"
+    said = call("bench convert", lmdb, rec, "--to", "rec")
+    assert said == f"{rec}: 24 faces of 4 identities\n"
+    document = yaml.safe_load(BENCHMARKS_PATH.read_text())
+    document["recipes"]["tiny"] = tiny_recipe().model_dump(mode="json")
+    for name, path in (("of_lmdb", lmdb), ("of_rec", rec)):
+        generator = {"kind": "files", "path": str(path)}
+        document["benchmarks"][name] = document["benchmarks"]["smoke"] | {"generator": generator, "recipe": "tiny"}
+    (tmp_path / "benchmarks.yaml").write_text(yaml.safe_dump(document))
+    return tmp_path / "benchmarks.yaml"
+
+
+@pytest.mark.slow
+def test_a_rec_trains_to_the_bits_of_its_lmdb(config, tmp_path):
+    models = []
+    for scale in ("of_lmdb", "of_rec"):
+        where = ("--scale", scale, "--config", config, "--runs", tmp_path / "runs", "--device", "cpu")
+        for program in ("generate", "fr_train"):
+            call(program, *where)
+        (dataset,) = (tmp_path / "runs" / scale / "faces").iterdir()
+        assert read_card(dataset, DatasetCard).num_images == 24
+        (model,) = (tmp_path / "runs" / scale / "models").iterdir()
+        models.append(model)
+    cards = [read_card(model, ModelCard) for model in models]
+    assert cards[0].weights_sha256 == cards[1].weights_sha256
+    assert cards[0].fingerprint != cards[1].fingerprint
+    first, second = (weights_of(model) for model in models)
+    assert all((first[name] == second[name]).all() for name in first)
+    losses = [
+        {row["step"]: row["loss"] for row in read_json_lines(model / "train.jsonl") if row["step"] in (3, 6)}
+        for model in models
+    ]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 2
+    assert all((model / "samples.png").exists() for model in models)

@@ -1,0 +1,139 @@
+"""Images of a range of identities by one command: slices, targets, people in given photos, and what is refused."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from bench.config.benchmarks import BENCHMARKS_PATH
+from bench.config.recipe import Backbone
+from bench.errors import InputError
+from bench.faces.lmdb_file import LmdbFaces
+from fr_train.backbone import build_backbone
+from fr_train.checkpoint import save_backbone
+from generate.__main__ import main
+from generate.draw.faces import parse_range
+from generate.vec2face import Architecture, Vec2Face, save_generator
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A folder with small networks, and a file of benchmarks whose 10k entry names them."""
+    folder = tmp_path_factory.mktemp("small")
+    torch.manual_seed(0)
+    save_generator(Vec2Face(Architecture(16, 32, 1, 2, 1, 2, 32, (1, 1, 1, 1, 1), 8)), folder / "generator.safetensors")
+    settings = Backbone(depth=18, width=8, embedding_dim=16)
+    for name in ("identity", "quality"):
+        save_backbone(folder / f"{name}.safetensors", build_backbone(settings), settings)
+    document = yaml.safe_load(BENCHMARKS_PATH.read_text())
+    document["benchmarks"] = {"10k": document["benchmarks"]["10k"]}
+    document["benchmarks"]["10k"]["generator"] |= {
+        "generator_weights": "generator.safetensors",
+        "identity_weights": "identity.safetensors",
+        "quality_weights": "quality.safetensors",
+        "batch_size": 4,
+        "attributes": {"max_steps": 1},
+    }
+    (folder / "benchmarks.yaml").write_text(yaml.safe_dump(document))
+    vectors = np.random.default_rng(0).standard_normal((6, 16)).astype(np.float32)
+    np.save(folder / "centers.npy", vectors)
+    return folder
+
+
+@pytest.fixture
+def command(small, monkeypatch):
+    def run(name, *flags):
+        shared = ["--weights", str(small), "--config", str(small / "benchmarks.yaml"), "--device", "cpu"]
+        monkeypatch.setattr("sys.argv", ["generate", name, *map(str, flags), *shared])
+        return main()
+
+    return run
+
+
+def images(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*.jpg"))}
+
+
+def test_a_slice_is_that_part_of_the_whole_under_the_same_names(command, small, tmp_path):
+    given = ("--centers", small / "centers.npy", "--images", 3)
+    command("faces", *given, "--range", "0:4", "--out", tmp_path / "all")
+    command("faces", *given, "--range", "2:4", "--out", tmp_path / "part")
+    every, part = images(tmp_path / "all" / "images"), images(tmp_path / "part" / "images")
+    assert sorted({name.split("/")[0] for name in every}) == ["000000", "000001", "000002", "000003"]
+    assert len(every) == 12
+    by_folder = lambda found, folder: [v for k, v in found.items() if k.startswith(folder)]  # noqa: E731
+    for folder in ("000002", "000003"):
+        assert by_folder(part, folder) == by_folder(every, folder)
+    assert sorted(p.name for p in (tmp_path / "part").iterdir()) == ["faces.parquet", "grid.png", "images"]
+    table = pd.read_parquet(tmp_path / "part" / "faces.parquet")
+    assert table["candidate"].tolist() == [2, 2, 2, 3, 3, 3]
+
+
+def test_an_lmdb_of_drawn_identities(command, tmp_path, capsys):
+    command("faces", "--range", "5:6", "--images", 2, "--lmdb", "--out", tmp_path / "out")
+    assert "2 images of 1 identities" in capsys.readouterr().out
+    assert len(LmdbFaces(tmp_path / "out" / "faces.lmdb")) == 2
+    assert not (tmp_path / "out" / "images").exists()
+
+
+def test_every_image_gets_a_target_yaw_and_the_vectors_stay(command, monkeypatch, small, tmp_path, capsys):
+    read = lambda path, device="cpu": lambda images: 90 * images.mean((1, 2, 3))  # noqa: E731
+    monkeypatch.setattr("generate.draw.dataset.yaw_estimator", read)
+    (small / "6DRepNet_300W_LP_AFLW2000.pth").write_bytes(b"stands in")
+    flags = ("--centers", small / "centers.npy", "--images", 2, "--yaw", 60, -60, "--quality", 5)
+    command("faces", *flags, "--range", "1:3", "--out", tmp_path / "out")
+    (small / "6DRepNet_300W_LP_AFLW2000.pth").unlink()
+    table = pd.read_parquet(tmp_path / "out" / "faces.parquet")
+    assert sorted(table["target_yaw"].tolist()) == [-60, -60, 60, 60]
+    assert table["sigma"].tolist() == pytest.approx([0.7] * 4)
+    assert "met their targets" in capsys.readouterr().out
+
+
+@pytest.fixture
+def photos(tmp_path):
+    rng = np.random.default_rng(1)
+    for name in ("ada", "ben", "cyd"):
+        Image.fromarray(rng.integers(0, 255, (112, 112, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    return tmp_path
+
+
+def test_images_of_people_are_named_as_they_are_and_need_consent(command, photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("generate.identities._NORM_RANGE", (0, 1000))  # an untrained network has no scale
+    out = tmp_path / "made"
+    command("faces", "--from-images", photos, "--images", 2, "--out", out)
+    assert "only with their consent" in capsys.readouterr().err
+    assert sorted(p.name for p in (out / "images").iterdir()) == ["ada", "ben", "cyd"]
+    assert pd.read_parquet(out / "faces.parquet")["sigma"].tolist() == pytest.approx([0.2] * 6)
+
+
+def test_centres_of_a_folder_are_mean_features(command, photos, tmp_path, small):
+    for person, files in (("x", ("ada", "ben")), ("y", ("cyd",))):
+        (tmp_path / "people" / person).mkdir(parents=True)
+        for file in files:
+            (photos / f"{file}.png").rename(tmp_path / "people" / person / f"{file}.png")
+    command("centers", tmp_path / "people", "--out", tmp_path / "centers.npy")
+    command("centers", tmp_path / "people" / "x", "--out", tmp_path / "single.npy")
+    centers, single = np.load(tmp_path / "centers.npy"), np.load(tmp_path / "single.npy")
+    assert centers.shape == (2, 16)
+    np.testing.assert_allclose(centers[0], single.mean(0), rtol=1e-4, atol=1e-4)
+
+
+def test_what_cannot_be_made_is_said(command, photos, small, tmp_path):
+    with pytest.raises(InputError, match="give --range FIRST:END"):
+        command("faces", "--out", tmp_path / "out")
+    for text in ("5", "5:5", "a:b", "-1:3"):
+        with pytest.raises(InputError, match="is not FIRST:END"):
+            parse_range(text)
+    with pytest.raises(InputError, match="range 4:9 ends beyond the 6 identities"):
+        command("faces", "--centers", small / "centers.npy", "--range", "4:9", "--out", tmp_path / "out")
+    with pytest.raises(InputError, match="holds other files"):
+        command("faces", "--range", "0:1", "--out", photos)
+    Image.new("RGB", (250, 250)).save(photos / "dot.png")
+    with pytest.raises(InputError, match=r"dot\.png is 250 x 250; give faces aligned"):
+        command("centers", photos, "--out", tmp_path / "c.npy")
+    with pytest.raises(InputError, match="does not exist; give an LMDB or a folder"):
+        command("centers", tmp_path / "none", "--out", tmp_path / "c.npy")

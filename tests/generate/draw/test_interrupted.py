@@ -1,0 +1,29 @@
+"""The real command, killed with kill -9 and by another number of processes: the same bytes."""
+
+import pytest
+import torch
+from interrupted_generation import check_equal, make_four
+
+from bench.machine.device import num_cores
+from generate.stage import use_every_core
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize(
+    ("given", "num_processes", "every"),
+    [(None, 1, True), (None, 2, True), ("1", 1, False), ("1", 2, True), ("3", 2, False)],
+)
+def test_threads_do_not_depend_on_the_number_of_processes(monkeypatch, given, num_processes, every):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    use_every_core(num_processes)
+    assert torch.get_num_threads() == (num_cores() if every else 1)
+
+
+@pytest.mark.slow
+def test_killed_or_by_two_processes_the_command_makes_the_same_bytes(tmp_path):
+    counts = {"num_identities": 12, "images_per_identity": 3, "identities_per_shard": 2}
+    made = make_four(tmp_path, kills=2, size="tiny", **counts)
+    check_equal(made)
+    assert sum(hits for _, hits in made.values()) >= 1

@@ -1,0 +1,51 @@
+import pytest
+
+from bench.config.benchmarks import load_benchmark
+from bench.errors import InputError
+from generate.__main__ import main
+from generate.hub.catalogue import CATALOGUE, GENERATION, find_file
+
+
+def test_names():
+    assert [find_file(name).local_name for name in GENERATION] == [
+        "vec2face_generator.pth",
+        "arcface-r100-glint360k.pth",
+        "magface-r100-glint360k.pth",
+        "6DRepNet_300W_LP_AFLW2000.pth",
+    ]
+    assert len({file.local_name for file in CATALOGUE.values()}) == len(CATALOGUE)
+    with pytest.raises(InputError, match="did you mean generator"):
+        find_file("generater")
+
+
+def run_fetch(monkeypatch, weights, *more):
+    monkeypatch.setattr("sys.argv", ["generate", "fetch", "generator", "--weights", str(weights), *more])
+    return main()
+
+
+def test_the_command_fetches_once_resumes_and_refuses_what_changed(hub, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 100_000)  # instead of 10 MB
+    address = "/BooBooWu/Vec2Face/resolve/main/weights/vec2face_generator.pth"
+    content = hub.files[address] = bytes(range(256)) * 4000
+    hub.breaks = [300_000]
+    assert run_fetch(monkeypatch, tmp_path) == 0
+    path = tmp_path / "vec2face_generator.pth"
+    assert capsys.readouterr().out.strip() == str(path)
+    assert path.read_bytes() == content
+    assert [start for command, _, start in hub.log if command == "GET"] == [0, 300_000]
+    hub.log.clear()
+    assert run_fetch(monkeypatch, tmp_path) == 0
+    assert hub.log == []
+    path.write_bytes(b"changed")
+    with pytest.raises(InputError, match="was changed: its SHA-256"):
+        run_fetch(monkeypatch, tmp_path)
+
+
+def test_the_command_takes_the_revision_of_the_benchmark_or_the_given_one(hub, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="the Hub refuses it"):
+        run_fetch(monkeypatch, tmp_path)
+    assert {path.split("/")[4] for _, path, _ in hub.log} == {load_benchmark("10k").generator.revision}
+    hub.log.clear()
+    with pytest.raises(InputError, match="the Hub refuses it"):
+        run_fetch(monkeypatch, tmp_path, "--revision", "v7")
+    assert {path.split("/")[4] for _, path, _ in hub.log} == {"v7"}

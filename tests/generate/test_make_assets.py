@@ -1,0 +1,119 @@
+"""The shipped networks: made from nothing by one command, skipped where they are made, small, with cards."""
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from generator_training import tiny_recipe
+from safetensors.torch import load_file, save_file
+
+from bench.config.benchmarks import BENCHMARKS_PATH
+from bench.config.generator import Vec2FaceGenerator
+from bench.errors import InputError
+from bench.files import read_json, sha256
+from generate import make_assets as assets
+from generate.draw.dataset import make_dataset
+from generate.make_assets import NAMES, SEED, Workshop, card_path, make_assets, ship_generator, store_rounded
+from generate.render.face import IDENTITIES_PER_SEED, PROTOCOL_IDENTITIES
+
+
+def test_rounding_leaves_vectors_counts_and_metadata(tmp_path):
+    weights = {"filter": torch.randn(4, 3), "norm": torch.randn(4), "count": torch.tensor(7)}
+    save_file(weights, tmp_path / "in.safetensors", {"note": "kept"})
+    store_rounded(tmp_path / "in.safetensors", tmp_path / "out.safetensors")
+    rounded = load_file(tmp_path / "out.safetensors")
+    assert rounded["filter"].dtype == torch.float16
+    assert torch.allclose(rounded["filter"].float(), weights["filter"], rtol=1e-3)
+    assert torch.equal(rounded["norm"], weights["norm"]) and torch.equal(rounded["count"], weights["count"])
+    assert b"kept" in (tmp_path / "out.safetensors").read_bytes()[:300]
+
+
+def test_the_people_are_those_of_the_last_seed_before_the_protocols():
+    assert (SEED + 1) * IDENTITIES_PER_SEED <= PROTOCOL_IDENTITIES < (SEED + 2) * IDENTITIES_PER_SEED
+
+
+def test_too_much_to_ship_is_refused(tmp_path, monkeypatch):
+    workshop = Workshop(tmp_path)
+    workshop.made.mkdir(parents=True)
+    for name in NAMES:
+        (workshop.made / name).write_bytes(b"12345")
+    for step in ("_make_identity", "_make_yaw", "_make_features", "_make_generator"):
+        monkeypatch.setattr(assets, step, lambda _: None)
+    monkeypatch.setattr(assets, "MAX_BYTES", 24)
+    with pytest.raises(InputError, match="holds 25 bytes, 24 are shipped; choose smaller networks"):
+        make_assets(workshop, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unfinished_training_is_not_shipped(tmp_path):
+    with pytest.raises(InputError, match=r"holds no .*; give a finished folder of generate train"):
+        ship_generator(tmp_path, tmp_path / "out", trained_on="people", licence="none")
+
+
+@pytest.mark.slow
+def test_a_command_that_fails_is_named(tmp_path):
+    with pytest.raises(InputError, match="python -m generate ended with status 2; see above"):
+        assets._call("generate", ["prepare", "--faces", str(tmp_path / "none"), "--out", str(tmp_path)])
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory):
+    """The same stages at the smallest size."""
+    directory = tmp_path_factory.mktemp("assets")
+    config = yaml.safe_load(assets.CONFIG.read_text())
+    config["recipes"]["identity"]["backbone"] |= {"width": 4, "embedding_dim": 16}
+    config["recipes"]["identity"] |= {"batch_size": 8}
+    config["benchmarks"]["assets"]["generator"] |= {"num_identities": 20, "images_per_identity": 4}
+    (directory / "config.yaml").write_text(yaml.safe_dump(config))
+    recipe = tiny_recipe(epochs=1).model_dump(mode="json", exclude={"name"})
+    recipe["sizes"] |= {"multipliers": [1, 1, 1, 1], "feature_dim": 16 + 40}
+    (directory / "recipes.yaml").write_text(yaml.safe_dump({assets.RECIPE: recipe}))
+    return Workshop(directory, directory / "config.yaml", directory / "recipes.yaml")
+
+
+@pytest.mark.slow
+def test_from_nothing_to_a_dataset_of_the_shipped_networks(workshop, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    monkeypatch.chdir(BENCHMARKS_PATH.parent)
+    real, calls = assets._call, []
+    monkeypatch.setattr(assets, "_call", lambda package, flags: calls.append(package) or real(package, flags))
+    files = make_assets(workshop, tmp_path / "assets")
+    assert calls == ["generate", "fr_train", "generate"]
+    for path in files:
+        card = read_json(card_path(path))
+        assert card["sha256"] == sha256(path) and card["bytes"] == path.stat().st_size
+        assert str(SEED) in card["trained_on"] and card["cost"]["seconds"] > 0
+    assert read_json(card_path(tmp_path / "assets" / "yaw.safetensors"))["figures"]["held_out_faces"] == 8
+    make_assets(workshop, tmp_path / "assets")
+    assert len(calls) == 3  # everything was there
+    shipped = ship_generator(workshop.folder / "generator", tmp_path / "other", trained_on="people", licence="none")
+    assert sha256(shipped) == sha256(workshop.made / "generator.safetensors")
+    assert read_json(card_path(shipped))["trained_on"] == "people"
+    (workshop.made / "generator.json").unlink()  # killed before the last card
+    before = sha256(workshop.made / "generator.safetensors")
+    make_assets(workshop, tmp_path / "assets")
+    assert len(calls) == 3 and sha256(workshop.made / "generator.safetensors") == before
+
+    settings = Vec2FaceGenerator(
+        kind="vec2face",
+        num_identities=3,
+        images_per_identity=4,
+        identities="pca",
+        centers="assets/centers.npy",
+        max_cosine=0.9999,
+        perturbation={"sigmas": [0.5], "shares": [1], "directions": "assets/deviations.npy"},
+        attributes={"pose_share": 0.25, "yaw_degrees": [30], "max_steps": 1, "quality": 1},
+        generator_weights="assets/generator.safetensors",
+        identity_weights="assets/identity.safetensors",
+        quality_weights="assets/identity.safetensors",
+        pose_weights="assets/yaw.safetensors",
+        batch_size=4,
+    )
+    monkeypatch.setattr("bench.config.generator.ASSETS_PATH", tmp_path / "assets")
+    made = make_dataset(tmp_path / "faces", settings, seed=0, weights=tmp_path / "none", device="cpu")
+    assert made["num_images"] == 12
+    described = made["statistics"]["weights"]
+    assert set(described) == {f"assets/{name}" for name in NAMES}
+    assert all(entry["licence"] == "MIT" for entry in described.values())
+    centers = np.load(tmp_path / "assets" / "centers.npy")
+    assert centers.dtype == np.float16 and centers.shape == (20, 16 + 40)
