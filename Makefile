@@ -15,7 +15,7 @@ PYTHON    ?= python3
 VENV  := .venv
 RUN   := $(VENV)/bin/python
 FLAGS  = --scale $(SCALE) --seed $(SEED) --device $(DEVICE) --runs $(RUNS) --test-sets $(TEST_SETS) --weights $(WEIGHTS)
-STAGE  = $(if $(LAUNCH),$(LAUNCH) -m,$(if $(filter-out 1,$(NPROC)),$(RUN) -m torch.distributed.run --standalone --nproc-per-node=$(NPROC) -m,$(RUN) -m))
+STAGE  = $(if $(LAUNCH),$(LAUNCH) -m,$(if $(filter-out 1,$(NPROC)),$(RUN) -m bench.runs.torchrun --standalone --nproc-per-node=$(NPROC) -m,$(RUN) -m))
 export NPROC LAUNCH PRICE_PER_HOUR TRAIN_FLAGS
 export MLFLOW_DISABLE_TELEMETRY = true
 

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, their digests, and JSON."""
+"""Write files so that they appear whole or not at all; compute digests; read and write JSON."""
 
 import glob
 import hashlib
@@ -16,22 +16,22 @@ from bench.errors import InputError
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that becomes ``path`` when the block ends well.
+    """A temporary path beside ``path``, renamed to ``path`` when the block ends without an error.
 
-    On an error nothing is left: neither the target nor the temporary file or folder. What a killed process left is
-    removed when the same path is written again. A file gets the permissions of the umask, whatever the library that
-    wrote it gave it (safetensors makes its files private).
+    After an error neither the target nor the temporary file or folder is left. A temporary file of a process that was
+    killed is removed the next time the same path is written. The file gets the permissions that the umask allows, since
+    some libraries set others (safetensors makes its files private).
 
     Args:
-        path: The file or folder that shall appear; its folder is made if it is missing.
+        path: The file or folder to write; its parent folder is created if it is missing.
 
     Yields:
-        A path that does not exist yet, in the same folder (so that the rename is atomic).
+        A path that does not exist yet, in the same folder, so that the rename is atomic.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
-    _remove_left_behind(path)
+    _remove_abandoned(path)
     _remove(temporary)
     try:
         yield temporary
@@ -42,8 +42,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         _remove(temporary)
 
 
-def _remove_left_behind(path: Path) -> None:
-    """Remove the temporaries of ``path`` whose process, of this machine, is gone: a dataset's can be of any size."""
+def _remove_abandoned(path: Path) -> None:
+    """Remove temporary files of ``path`` left by processes of this machine that no longer run; they can be large."""
     for old in path.parent.glob(f".{glob.escape(f'{path.name}.{platform.node()}')}.*.tmp"):
         number = old.name.split(".")[-2]
         if number.isdecimal() and not _is_running(int(number)):
@@ -52,16 +52,16 @@ def _remove_left_behind(path: Path) -> None:
 
 def _is_running(process_id: int) -> bool:
     try:
-        os.kill(process_id, 0)  # sends nothing, only asks
+        os.kill(process_id, 0)  # signal 0 is not delivered; it only tests whether the process exists
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True  # somebody else's
+        return True  # it runs as another user
     return True
 
 
 def _umask() -> int:
-    """The umask of this process, which can only be read by setting it."""
+    """The umask of this process. It can only be read by setting it."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
@@ -81,13 +81,13 @@ def sha256(path: str | Path) -> str:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write UTF-8 text; the file appears whole."""
+    """Write UTF-8 text; the file appears whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write indented JSON with a final newline; the file appears whole. NaN is refused."""
+    """Write indented JSON with a final newline; the file appears whole or not at all. NaN raises ValueError."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
@@ -104,7 +104,7 @@ def read_json(path: str | Path) -> Any:
 
 
 def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
-    """Rows of a file with one JSON object per line; an unfinished last line is left out."""
+    """The objects of a JSON Lines file; a last line that was cut short by an interruption is left out."""
     rows = []
     for line in Path(path).read_text(encoding="utf-8").splitlines():
         try:

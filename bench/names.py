@@ -1,4 +1,4 @@
-"""Names that people type, looked up among the known ones."""
+"""Names that users type: look them up, and suggest the nearest when they are unknown."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -10,15 +10,15 @@ EntryT = TypeVar("EntryT")
 
 
 def look_up(what: str, name: str, known: Mapping[str, EntryT]) -> EntryT:
-    """The entry of a name.
+    """The entry that is called ``name``.
 
     Args:
-        what: What the names stand for, for the message.
-        name: The name given.
-        known: Entries by name.
+        what: What the names stand for, such as "recipe"; for the message.
+        name: The name that was given.
+        known: All entries by name.
 
     Raises:
-        InputError: If the name is unknown (says the nearest).
+        InputError: If the name is unknown; the message gives the nearest one.
     """
     if name not in known:
         raise InputError(f"{what} {name!r} is unknown; {nearest(name, known)}")
@@ -26,7 +26,7 @@ def look_up(what: str, name: str, known: Mapping[str, EntryT]) -> EntryT:
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """Half a sentence that helps with a mistyped name: the nearest choice, if any is near, and all of them."""
+    """The end of a message about an unknown name: the nearest choice, if one is similar, and all choices."""
     choices = list(choices)
     near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
     return (f"did you mean {near[0]}? " if near else "") + f"choose from {', '.join(choices)}"

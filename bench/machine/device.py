@@ -1,4 +1,4 @@
-"""The process that runs: device, machine, versions, git state, memory, and a timer of named phases."""
+"""The device, the rank and the cores of this process."""
 
 import ctypes
 import os
@@ -19,20 +19,20 @@ from bench.runs.cards import Cost, Environment, Git
 
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "lmdb", "scikit-learn", "mlflow", "onnxruntime")
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # constants of glibc's malloc.h
 
 
 class Stopwatch:
-    """Wall time of a stage and of its named phases, and what an hour costs."""
+    """Wall time of a stage and of its named phases, and the price of an hour."""
 
     def __init__(self) -> None:
-        self._price = _price_per_hour()  # now: a mistake in it must not end a stage after hours
+        self._price = _price_per_hour()  # read at the start, so that a typing error does not end a stage after hours
         self._start = time.perf_counter()
         self.phases: dict[str, float] = {}
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Add the time of the block to ``phases[name]``."""
+        """Add the wall time of the block to ``phases[name]``."""
         start = time.perf_counter()
         try:
             yield
@@ -40,12 +40,12 @@ class Stopwatch:
             self.phases[name] = self.phases.get(name, 0.0) + time.perf_counter() - start
 
     def carry(self, name: str, seconds: float) -> None:
-        """Add what an earlier, interrupted run of the stage took to ``phases[name]`` and to the whole."""
+        """Add the seconds of an earlier, interrupted run of the stage to ``phases[name]`` and to the total."""
         self._start -= seconds
         self.phases[name] = self.phases.get(name, 0.0) + seconds
 
     def cost(self, *, images: int | None = None, phase: str | None = None, device: str = "cpu") -> Cost:
-        """The cost so far; the rate is of ``phase`` alone, or of the whole time without one."""
+        """The cost so far. Images per second are those of ``phase``, or of the whole time if None."""
         seconds = time.perf_counter() - self._start
         rate_seconds = self.phases.get(phase, seconds) if phase else seconds
         return Cost(
@@ -61,7 +61,7 @@ class Stopwatch:
 
 
 def _price_per_hour() -> float | None:
-    """What an hour of one process's device costs, as PRICE_PER_HOUR says; None where it says nothing."""
+    """Price of one hour of one process's device, from the environment variable PRICE_PER_HOUR; None if it is not set."""
     text = os.environ.get("PRICE_PER_HOUR") or None
     try:
         price = None if text is None else float(text)
@@ -73,15 +73,15 @@ def _price_per_hour() -> float | None:
 
 
 def peak_memory_mb() -> float:
-    """Largest resident size of this process or of any child that has ended, MiB."""
+    """Largest resident size in MiB of this process and of any child process that has ended."""
     largest = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return largest / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, Linux KiB
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep freed blocks, from now on and in child processes: each batch needs the same ones.
+    """Make the C library keep freed memory, from now on and in child processes, because each batch needs as much again.
 
-    Asking the system for them again takes a tenth of the time of generating, and a seventh of a training step on a CPU.
+    Returning it and asking again takes a tenth of the time of generating and a seventh of a training step on a CPU.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's; absent in others
@@ -91,10 +91,10 @@ def keep_freed_memory() -> None:
 
 
 def choose_device(name: str) -> str:
-    """The torch device to use: ``auto`` takes a GPU where there is one.
+    """The torch device that a user named; ``auto`` is a GPU if there is one, else the CPU.
 
     Raises:
-        InputError: If the device is not there.
+        InputError: If the device does not exist.
     """
     import torch
 
@@ -106,9 +106,9 @@ def choose_device(name: str) -> str:
 
 
 def process_rank(device: str = "cpu") -> tuple[int, int, str]:
-    """Rank, number of processes and device of this process, as torchrun tells them; (0, 1, device) without it.
+    """Rank of this process, number of processes, and its device; (0, 1, device) without torchrun.
 
-    Under torchrun on GPUs each process of a machine takes the GPU of its local rank.
+    Under torchrun with device ``cuda``, each process of a machine uses the GPU of its local rank.
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size > 1 and device == "cuda":
@@ -117,12 +117,12 @@ def process_rank(device: str = "cpu") -> tuple[int, int, str]:
 
 
 def num_cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def environment() -> Environment:
-    """Machine and versions as they are now."""
+    """The machine, and the versions of Python and of the packages that matter."""
     return Environment(
         platform=platform.platform(),
         cpu=_cpu_name(),
@@ -134,7 +134,7 @@ def environment() -> Environment:
 
 
 def git_state(root: Path = Path(__file__).parent.parent.parent) -> Git:
-    """Commit of the code and whether tracked files were changed; nulls outside a checkout."""
+    """Commit of the code, and whether tracked files were changed; both None outside a git checkout."""
     commit = _git(root, "rev-parse", "HEAD")
     changes = _git(root, "status", "--porcelain", "--untracked-files=no")
     return Git(commit=commit or None, dirty=None if changes is None or not commit else bool(changes))
@@ -164,7 +164,7 @@ def _cpu_name() -> str:
 
 
 def _gpu_name() -> str | None:
-    torch = sys.modules.get("torch")  # not worth an import: a stage that uses a GPU has imported it
+    torch = sys.modules.get("torch")  # a stage that uses a GPU has imported torch; no other stage needs the import
     if torch is None or not torch.cuda.is_available():
         return None
     return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"

@@ -1,7 +1,7 @@
-"""The cards of a run: dataset.json, model.json, result.json, audit.json, generator.json. Schema, write, read.
+"""The cards of a run: schema of dataset.json, model.json, result.json, audit.json and generator.json; write and read.
 
-A card says what was made, from which settings and parents (by SHA-256 of the parent's card), by which code, on which
-machine, at what cost. Accuracies and rates are fractions; a value that is not defined is null, never 0.
+A card states what was made, from which settings and parents (by the SHA-256 of the parent's card), by which code, on
+which machine and at what cost. Accuracies and rates are fractions. An undefined value is null, never 0.
 """
 
 from datetime import UTC, datetime
@@ -14,7 +14,8 @@ from bench.errors import InputError
 from bench.files import read_json, sha256, write_json
 
 SCHEMA_VERSION = 3
-"""2 adds folds, intervals, the generator's hash and prices, 3 templates and groups; all optional: older cards load."""
+"""2 adds folds, intervals, the generator's hash and prices; 3 adds templates and groups. All are optional, so that older
+cards load."""
 
 
 class _Section(BaseModel):
@@ -22,7 +23,7 @@ class _Section(BaseModel):
 
 
 class Cost(_Section):
-    """What a stage, or for a result the whole benchmark, took."""
+    """What a stage took: time, rate, memory, and price if known."""
 
     seconds: float = Field(ge=0, description="wall time")
     phases: dict[str, float] = Field({}, description="wall seconds per named phase")
@@ -31,21 +32,21 @@ class Cost(_Section):
     peak_memory_mb: float | None = Field(None, description="largest resident size of any process, MiB")
     device: str = "cpu"
     num_processes: int = 1
-    price_per_hour: float | None = Field(None, ge=0, description="of one process's device, as PRICE_PER_HOUR said")
+    price_per_hour: float | None = Field(None, ge=0, description="of one process's device, from PRICE_PER_HOUR")
 
     @property
     def device_hours(self) -> float:
-        """Hours times processes: GPU hours on GPUs, process hours on a CPU."""
+        """Hours times number of processes: GPU hours on GPUs, process hours on a CPU."""
         return self.seconds * self.num_processes / 3600
 
     @property
     def price(self) -> float | None:
-        """Device hours times the price of an hour; None where no price was given."""
+        """Device hours times the price per hour; None if no price was given."""
         return None if self.price_per_hour is None else self.device_hours * self.price_per_hour
 
 
 class Environment(_Section):
-    """Machine and versions."""
+    """The machine that ran, and versions of Python and packages."""
 
     platform: str
     cpu: str
@@ -56,19 +57,19 @@ class Environment(_Section):
 
 
 class Git(_Section):
-    """State of the code. Null outside a git checkout."""
+    """State of the code; null outside a git checkout."""
 
     commit: str | None
     dirty: bool | None
 
 
 class Card(_Section):
-    """What every card says."""
+    """The fields of every card."""
 
     schema_version: int = SCHEMA_VERSION
     scale: str
     seed: int
-    fingerprint: str = Field(description="hash of the declared inputs; names the folder")
+    fingerprint: str = Field(description="hash of the declared inputs; the name of the folder")
     inputs: dict[str, Any] = Field(description="the declared inputs of the stage")
     command: str
     cost: Cost
@@ -86,7 +87,7 @@ class DatasetCard(Card):
     num_images: int
     num_identities: int
     content_sha256: str | None = Field(None, description="of faces.lmdb; null for a folder")
-    statistics: dict[str, Any] = Field({}, description="counts and figures of the generator: filters, factors, ...")
+    statistics: dict[str, Any] = Field({}, description="counts and figures of the generator: dropped images, factors, weights, ...")
 
 
 class ModelCard(Card):
@@ -94,8 +95,8 @@ class ModelCard(Card):
 
     kind: Literal["model"] = "model"
     recipe: str
-    recipe_sha256: str = Field(description="of the recipe's settings; equal hashes mean the same way of training")
-    dataset: dict[str, Any] = Field(description="name, counts, sha256 of dataset.json, what was met in it")
+    recipe_sha256: str = Field(description="of the recipe's settings; equal hashes mean equal settings")
+    dataset: dict[str, Any] = Field(description="name, counts, sha256 of dataset.json, and warnings about the dataset")
     weights_sha256: str
     num_parameters: int
     num_images_seen: int
@@ -104,7 +105,7 @@ class ModelCard(Card):
     best: dict[str, Any] | None = Field(
         None, description="epoch and accuracies of best.safetensors, chosen on the test sets: never in a leaderboard"
     )
-    options: dict[str, Any] = Field({}, description="how the run was carried out; changes speed and memory only")
+    options: dict[str, Any] = Field({}, description="how the run was carried out: affects speed and memory, not what is learned")
 
 
 class GeneratorCard(Card):
@@ -115,11 +116,11 @@ class GeneratorCard(Card):
     recipe_sha256: str
     dataset: dict[str, Any] = Field(description="name, num_images, num_identities (trained on), sha256")
     networks: dict[str, dict[str, str]] = Field(description="identity, judge: name and sha256 of the weights")
-    perceptual_network: str = Field(description="what the perceptual term of the loss looks at")
+    perceptual_network: str = Field(description="network of the loss's perceptual term")
     weights_sha256: str
     num_parameters: int
     num_images_seen: int
-    figures: dict[str, float] = Field(description="last terms of the loss, and figures on held-out identities")
+    figures: dict[str, float] = Field(description="final terms of the loss, and figures on held-out identities")
 
 
 class ProtocolResult(_Section):
@@ -136,13 +137,13 @@ class ProtocolResult(_Section):
     d_prime: float | None = None
     sha256: str | None = Field(None, description="of the test set as evaluated")
     copy_known_as: str | None = Field(
-        None, description="what the registry or the record of fetching says of these bytes"
+        None, description="known version of the test set that has these bytes, by the registry or the record of its download"
     )
     num_impostors: int | None = None
     folds: tuple[float, ...] = Field((), description="accuracy of each fold")
     interval: tuple[float, float] | None = Field(None, description="95 % bootstrap interval of the accuracy")
     interval_over: Literal["pairs", "identities"] | None = Field(
-        None, description="what the bootstrap drew anew: identities where the layout tells them, else pairs"
+        None, description="units that the bootstrap resamples: identities if the test set names them, else pairs"
     )
 
 
@@ -157,11 +158,11 @@ class TemplateResult(_Section):
     num_templates: int
     num_images: int
     sha256: str = Field(description="of the lists and images as evaluated")
-    copy_known_as: str | None = Field(None, description="what the registry says of these bytes")
+    copy_known_as: str | None = Field(None, description="known version of the test set that has these bytes, by the registry")
 
 
 class GroupSummary(_Section):
-    """Accuracies over groups of people: how good on average, and how unequal."""
+    """Accuracies over groups of people: their mean and their spread."""
 
     protocols: tuple[str, ...] = Field(description="one per group")
     mean_accuracy: float
@@ -169,7 +170,7 @@ class GroupSummary(_Section):
 
 
 class ResultCard(Card):
-    """result.json: accuracies of one network, with all that a leaderboard row prints."""
+    """result.json: accuracies of one network, with everything that its leaderboard row shows."""
 
     kind: Literal["result"] = "result"
     row: Literal["dataset", "floor", "model"] = Field(
@@ -188,7 +189,8 @@ class ResultCard(Card):
 
 
 class AuditCard(Card):
-    """audit.json: what a face dataset is like; sections as in evaluate/audit/sections.py, null without a network."""
+    """audit.json: properties of a face dataset. evaluate/audit/sections.py defines the sections; those that need a network
+    are null without one."""
 
     kind: Literal["audit"] = "audit"
     name: str
@@ -215,7 +217,7 @@ CARD_NAMES: dict[type, str] = {
 
 
 def write_card(directory: str | Path, card: Card) -> Path:
-    """Write a card into its folder, as the stage's last act: a folder with a card is finished."""
+    """Write a card into its folder. Stages do it last: a folder with a card is a finished stage."""
     path = Path(directory) / CARD_NAMES[type(card)]
     write_json(path, card.model_dump(mode="json"))
     return path
@@ -250,12 +252,12 @@ def read_card(path: str | Path, kind: type[AnyCard]) -> AnyCard:
 
 
 def card_sha256(directory: str | Path, kind: type[Card]) -> str:
-    """SHA-256 of the card in a folder, by which its children name it."""
+    """SHA-256 of the card in a folder, which the cards of later stages record."""
     return sha256(Path(directory) / CARD_NAMES[kind])
 
 
 def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one, keys joined by dots: ``{"a": {"b": 1}}`` becomes ``{"a.b": 1}``."""
+    """A nested dictionary as a flat one whose keys are joined by dots: ``{"a": {"b": 1}}`` becomes ``{"a.b": 1}``."""
     flat: dict[str, Any] = {}
     for key, part in value.items():
         flat |= flatten(part, f"{prefix}{key}.") if isinstance(part, dict) else {f"{prefix}{key}": part}

@@ -1,9 +1,8 @@
-"""Files from the Hugging Face Hub into a folder, checked ever after.
+"""Download files from the Hugging Face Hub into a folder, and check their digests ever after.
 
-The first fetch of a file records its SHA-256 and commit in ``fetched.json`` beside the files; from then on the same
-bytes are demanded, of what lies there and of what the Hub sends. A transfer that breaks goes on where it stopped
-(huggingface_hub asks for the rest). ``HF_ENDPOINT``, ``HF_HUB_OFFLINE`` and the login of ``hf auth`` count as they do
-everywhere.
+The first fetch of a file records its SHA-256 and commit in ``fetched.json`` beside the files. Every later use demands
+the same bytes, from the file on disk and from the Hub. A download that breaks off resumes where it stopped
+(huggingface_hub does that). ``HF_ENDPOINT``, ``HF_HUB_OFFLINE`` and the login of ``hf auth`` work as usual.
 """
 
 import os
@@ -28,24 +27,24 @@ class HubFile:
 
     @property
     def local_name(self) -> str:
-        """Name in the folder: without the repository's folders."""
+        """Name in the local folder, without the repository's folders."""
         return Path(self.filename).name
 
     @property
     def page(self) -> str:
-        """Where a person finds it."""
+        """Address of the repository and name of the file, for messages."""
         kind = "datasets/" if self.repo_type == "dataset" else ""
         return f"https://huggingface.co/{kind}{self.repo_id}, file {self.filename}"
 
 
 def fetch(file: HubFile, folder: str | Path, *, revision: str = "main") -> Path:
-    """The file in ``folder``; downloaded if it is not there yet.
+    """The file in ``folder``, downloaded if it is not there yet.
 
-    A file that was put there by hand is taken as it is, and its SHA-256 recorded.
+    A file that was put there by hand is accepted, and its SHA-256 recorded.
 
     Args:
-        file: What to fetch.
-        folder: Where it lies or shall lie.
+        file: File of a Hub repository.
+        folder: Folder that holds it or will hold it.
         revision: Commit, tag or branch of the repository. A branch is followed only at the first fetch; a file that is
             fetched again must have the recorded SHA-256.
 
@@ -53,7 +52,8 @@ def fetch(file: HubFile, folder: str | Path, *, revision: str = "main") -> Path:
         Path of the file.
 
     Raises:
-        InputError: If it cannot be had (says how to place it by hand), or differs from what was recorded.
+        InputError: If it cannot be downloaded (the message says how to place it by hand), or if its SHA-256 is not the
+            recorded one.
     """
     folder = Path(folder)
     path = folder / file.local_name
@@ -77,7 +77,7 @@ def fetch(file: HubFile, folder: str | Path, *, revision: str = "main") -> Path:
 
 
 def fetched_from(path: Path, digest: str) -> str | None:
-    """Which repository and commit a file was fetched from; None if by other means, or if its bytes were changed since.
+    """Repository and commit that a file was fetched from; None if it came otherwise or was changed since.
 
     Args:
         path: The file.
@@ -90,7 +90,7 @@ def fetched_from(path: Path, digest: str) -> str | None:
 
 
 def check_fetched(path: Path, digest: str) -> None:
-    """Refuse a file whose bytes are not those that were recorded when it was fetched; others pass.
+    """Refuse a fetched file whose bytes were changed since. Files that were never fetched pass.
 
     Args:
         path: The file.
@@ -115,7 +115,7 @@ def _check(known: dict[str, Any] | None, digest: str, what: str) -> None:
 
 
 def _download(file: HubFile, folder: Path, revision: str, target: Path) -> tuple[Path, str]:
-    """Download into a folder; the path, and the commit that the revision stands for."""
+    """Download into a folder. Returns the path and the commit that the revision stands for."""
     from huggingface_hub import hf_hub_download, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
@@ -143,6 +143,6 @@ def _download(file: HubFile, folder: Path, revision: str, target: Path) -> tuple
 
 
 def _commit(folder: Path, filename: str) -> str:
-    """The commit that huggingface_hub notes beside a download: the first line of its metadata file."""
+    """The commit of a download: the first line of the metadata file that huggingface_hub writes beside it."""
     metadata = folder / ".cache" / "huggingface" / "download" / f"{filename}.metadata"
     return metadata.read_text().splitlines()[0] if metadata.exists() else "unknown"

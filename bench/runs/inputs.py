@@ -1,4 +1,4 @@
-"""What a benchmark needs that is not in the repository, test sets and weights, and where each comes from."""
+"""Files that a benchmark needs and the repository does not hold: test sets, weights, faces; and where to get each."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,36 +12,35 @@ TEST_SETS_ON_THE_HUB = {
     name: HubFile(f"{name}.bin", "gaunernst/face-recognition-eval", "dataset")
     for name in ("lfw", "cfp_fp", "cfp_ff", "agedb_30", "calfw", "cplfw")
 }
-"""Verification sets that ``python -m evaluate fetch`` downloads; where the others are, evaluate/test_sets/registry.py says."""
-
+"""Verification sets that ``python -m evaluate fetch`` downloads; evaluate/test_sets/registry.py tells of all others."""
 
 _PREPARED = ("centers.npy", "deviations.npy")
-"""What ``python -m generate prepare`` writes beside a training set."""
+"""Files that ``python -m generate prepare`` writes beside a training set."""
 _VARIATION = ("seen_often.npy", "differences.npy")
-"""What ``python -m generate variation`` writes there."""
+"""Files that ``python -m generate variation`` writes there."""
 
 
 @dataclass(frozen=True)
 class MissingInput:
-    """A file that must be there before a benchmark can start."""
+    """A file without which a benchmark cannot start, and how to get it."""
 
     name: str
     path: Path
     source: str
 
     def __str__(self) -> str:
-        return f"{self.name}: put {self.path} there; from {self.source}"
+        return f"{self.name} is missing: {self.source.format(path=self.path)}"
 
 
 def is_rendered(protocol: str) -> bool:
-    """Whether a protocol is rendered here and needs no file."""
+    """Whether the suite renders this protocol itself, so that no file is needed."""
     return protocol.startswith(RENDERED_PREFIX)
 
 
 def find_protocol(name: str, test_sets: Path) -> Path | None:
-    """The verification set called ``name``; None where absent.
+    """Path of the verification set called ``name``, or None if there is none.
 
-    A ``.bin``, ``.xz`` or ``.parquet``, a folder, or one of a folder's pairs files: ``cfp_fp`` is also
+    It is a ``.bin``, ``.xz`` or ``.parquet`` file, a folder, or a pairs file of a folder: ``cfp_fp`` is also
     ``cfp/pairs_FP.txt``, and ``rfw_asian`` is ``rfw/txts/Asian/Asian_pairs.txt``, as RFW's authors lay it out.
     """
     folder, _, list_name = name.rpartition("_")
@@ -57,11 +56,11 @@ def find_protocol(name: str, test_sets: Path) -> Path | None:
 
 
 def missing_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> list[MissingInput]:
-    """Every file that the benchmark needs and that is not there, with where to get it."""
+    """Every file that the benchmark needs and that does not exist, with where to get it."""
     missing = []
     generator = benchmark.generator
     if isinstance(generator, FilesGenerator) and not Path(generator.path).exists():
-        missing.append(MissingInput("face dataset", Path(generator.path), "its publisher; see generator.path"))
+        missing.append(MissingInput("face dataset", Path(generator.path), "get it from its publisher and save it as {path}"))
     for file in generator.weight_files:
         path = weight_path(file, weights)
         if not path.exists():
@@ -69,22 +68,24 @@ def missing_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> l
     for name in benchmark.protocols:
         if not is_rendered(name) and find_protocol(name, test_sets) is None:
             on_hub = TEST_SETS_ON_THE_HUB.get(name)
-            source = f"{on_hub.page}: python -m evaluate fetch {name}" if on_hub else "its publisher"
+            source = "get it from its publisher and save it as {path}"
+            if on_hub:
+                source = f"run python -m evaluate fetch {name}, or save {on_hub.page} as {{path}}"
             missing.append(MissingInput(name, test_sets / f"{name}.bin", source))
     return missing
 
 
 def _source_of_weights(file: str) -> str:
     if is_shipped(file):
-        return "the repository, or make assets"
+        return "restore {path} from the repository, or run make assets"
     if Path(file).name in _PREPARED:
-        return f"python -m generate prepare --out WEIGHTS/{Path(file).parent}, of the faces that it was trained on"
+        return f"run python -m generate prepare --out WEIGHTS/{Path(file).parent} on the generator's training faces"
     if Path(file).name in _VARIATION:
-        return f"python -m generate variation --prepared WEIGHTS/{Path(file).parent}, of that training set"
+        return f"run python -m generate variation --prepared WEIGHTS/{Path(file).parent}"
     if Path(file).name == "identity.onnx":
-        return f"python -m generate appearance --out WEIGHTS/{file}, of an identity network and those faces"
+        return f"run python -m generate appearance --out WEIGHTS/{file} on an identity network and the training faces"
     if Path(file).name == "generator.safetensors":
-        return f"python -m generate ship --out WEIGHTS/{Path(file).parent}, of a finished python -m generate train"
+        return f"run python -m generate ship --out WEIGHTS/{Path(file).parent} on a trained generator"
     if file == "mobilefacenet_y1.onnx":
-        return "insightface's model zoo (MobileFaceNet, MS1M, ArcFace), as ONNX"
-    return f"Hub model BooBooWu/Vec2Face, file weights/{file}: python -m generate fetch"
+        return "get MobileFaceNet (MS1M, ArcFace) from insightface's model zoo and save it as {path}, in ONNX"
+    return f"run python -m generate fetch, or save weights/{file} of the Hub model BooBooWu/Vec2Face as {{path}}"

@@ -1,4 +1,4 @@
-"""How a stage of a benchmark is started: as a command of its own, under the launcher that the user names."""
+"""The command that starts a stage of a benchmark, under the launcher that the user names."""
 
 import argparse
 import os
@@ -6,6 +6,7 @@ import shlex
 import sys
 
 from bench.cli import stage_parser
+from bench.errors import InputError
 from bench.runs.stage import Stage
 
 _PACKAGES = {"generate": "generate", "train": "fr_train", "evaluate": "evaluate"}
@@ -13,25 +14,40 @@ _FLAGS = ("scale", "seed", "device", "runs", "test_sets", "weights", "config")
 
 
 def stage_command(stage: Stage, args: argparse.Namespace) -> list[str]:
-    """The stage's own command; NPROC or LAUNCH put a launcher before it, TRAIN_FLAGS end that of the training.
+    """The command line of a stage, as a list of words.
+
+    The environment variables NPROC and LAUNCH put a launcher before it, and TRAIN_FLAGS are added to the training.
 
     Args:
-        stage: What to run.
-        args: The stage flags of the benchmark's command.
+        stage: The stage to run.
+        args: Values of the stage flags (``bench.cli.add_stage_flags``).
+
+    Raises:
+        InputError: If NPROC is not a number of processes.
     """
-    launcher = [sys.executable, "-m"]
+    flags = [_PACKAGES[stage.name], *_stage_flags(args)]
+    if stage.name == "train":
+        flags += shlex.split(os.environ.get("TRAIN_FLAGS", ""))
+    return [*_launcher(), *flags]
+
+
+def _launcher() -> list[str]:
     if os.environ.get("LAUNCH"):
-        launcher = [*shlex.split(os.environ["LAUNCH"]), "-m"]
-    elif int(os.environ.get("NPROC") or 1) > 1:
-        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        launcher += [f"--nproc-per-node={os.environ['NPROC']}", "-m"]
-    flags = {name: getattr(args, name) for name in _FLAGS}
-    usual = vars(stage_parser("", "").parse_args([]))  # a card records the command: without what goes without saying
-    flat = [
-        part
-        for name, value in flags.items()
-        if name in ("scale", "seed") or value != usual[name]
-        for part in (f"--{name.replace('_', '-')}", str(value))
-    ]
-    own = shlex.split(os.environ.get("TRAIN_FLAGS", "")) if stage.name == "train" else []
-    return [*launcher, _PACKAGES[stage.name], *flat, *own]
+        return [*shlex.split(os.environ["LAUNCH"]), "-m"]
+    num_processes = os.environ.get("NPROC") or "1"
+    if not num_processes.isdecimal() or int(num_processes) < 1:
+        raise InputError(f"NPROC={num_processes} is no number of processes; give 1 or more, as in NPROC=2")
+    if int(num_processes) == 1:
+        return [sys.executable, "-m"]
+    return [sys.executable, "-m", "bench.runs.torchrun", "--standalone", f"--nproc-per-node={num_processes}", "-m"]
+
+
+def _stage_flags(args: argparse.Namespace) -> list[str]:
+    """Scale, seed, and the flags that are not at their default, so that the recorded command stays short."""
+    defaults = vars(stage_parser("", "").parse_args([]))
+    words = []
+    for name in _FLAGS:
+        value = getattr(args, name)
+        if name in ("scale", "seed") or value != defaults[name]:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return words

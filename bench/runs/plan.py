@@ -1,4 +1,4 @@
-"""What a benchmark would do and need, as text: stages and why, missing inputs, images, disk, memory, hours."""
+"""The plan of a benchmark as text: which stages run and why, missing inputs, images, disk, memory, hours."""
 
 import shutil
 from pathlib import Path
@@ -10,24 +10,24 @@ from bench.runs.stage import Stages, read_latest
 
 _MODEL_BYTES = 600_000_000  # IResNet-50 with optimiser state and head checkpoint, rounded up
 _FACE_BYTES = {75: (3_160, 4_330), 85: (3_960, 5_680), 90: (4_710, 7_210), 95: (6_080, 8_460), 100: (11_700, 13_800)}
-"""JPEG quality -> bytes of an image file, and of its record in an LMDB, which fills whole pages of 4,096.
+"""JPEG quality -> bytes of an image file, and of its LMDB record, which fills whole pages of 4,096 bytes.
 
-Measured with the writers here on aligned photographs, 3,000 of LFW and 3,000 of CFP (they differ by a tenth from the
-mean): weights that are not trained draw noise, which says nothing. What a dataset took stands in its card."""
+Measured with the project's writers on 6,000 aligned photographs: 3,000 of LFW and 3,000 of CFP, each within a tenth of
+the mean. The card of a finished dataset states its true size."""
 _PUBLISHED_FACE_BYTES = 3_700
-"""Of the authors' hsface10k.lmdb: quality 75, colours at half resolution."""
+"""Bytes per image of the authors' hsface10k.lmdb (JPEG quality 75, chroma at half resolution)."""
 _RECORD_BYTES = 60
-"""Of faces.parquet and, again, of a shard, per image."""
+"""Bytes per image of faces.parquet; a shard needs as many again."""
 _NETWORKS_BYTES = 2_170_000_000
 _SLOT_BYTES = 875_000_000
-"""Generating in float32 on a CPU: base generator and both IResNet-100 with their libraries; and what one slot of
-AttrOP's batch adds with its graph. Measured as the largest resident size: 16.2 GB with 16 slots, as by default."""
+"""Memory in bytes of generating in float32 on a CPU: the base generator and two IResNet-100 with their libraries, and
+what each image of AttrOP's batch adds. Measured as the largest resident size: 16.2 GB with the default 16 images."""
 _IDENTITY_BYTES = 14_000
-"""Copies of an identity's 512 numbers while it is decided which stay apart. Measured between 5,000 and 40,000."""
+"""Bytes per identity while ``separated`` decides which vectors stay apart. Measured from 5,000 to 40,000 identities."""
 
 
 def describe_plan(benchmark: Benchmark, stages: Stages, missing: list[MissingInput], runs: Path) -> str:
-    """The plan of a benchmark for a person; starts nothing."""
+    """The plan of a benchmark as text for the user. Starts nothing."""
     latest = read_latest(runs, benchmark.name)
     lines = [f"{benchmark.name} (version {benchmark.version}): {benchmark.about}", "", "stages"]
     for stage in stages:
@@ -38,7 +38,7 @@ def describe_plan(benchmark: Benchmark, stages: Stages, missing: list[MissingInp
 
 
 def describe_missing(benchmark: Benchmark, missing: list[MissingInput]) -> str:
-    """The list of missing inputs as one message."""
+    """One message that lists all missing inputs."""
     return f"SCALE={benchmark.name} cannot start, {len(missing)} inputs are missing:\n" + "\n".join(
         f"  {item}" for item in missing
     )
@@ -79,19 +79,19 @@ def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
 
 
 def _has_released_sizes(generator: Vec2FaceGenerator) -> bool:
-    """Whether the released networks generate, which are .pth; those made by the suite are small, and .safetensors."""
+    """Whether the released networks generate, whose files end in .pth. The suite's small ones end in .safetensors."""
     return generator.source == "generate" and Path(generator.generator_weights).suffix == ".pth"
 
 
 def _warn_of_disk(missing_bytes: float, runs: Path) -> list[str]:
-    """A line if there is less room than is needed."""
+    """A warning if the disk has less room than is needed."""
     if missing_bytes <= 0:
         return []
     return [f"           too small: {missing_bytes / 1e9:.1f} GB are missing in {runs}; free them, or change RUNS"]
 
 
 def faces_bytes(generator: Vec2FaceGenerator | RenderGenerator) -> dict[str, float]:
-    """Room on disk of a dataset, in bytes: ``faces``, and ``shards`` that lie beside them until they are joined.
+    """Disk space of a dataset in bytes: ``faces``, and ``shards``, which exist until they are joined into the faces.
 
     Args:
         generator: Section ``generator`` of a benchmark.
@@ -109,7 +109,7 @@ def faces_bytes(generator: Vec2FaceGenerator | RenderGenerator) -> dict[str, flo
 
 
 def generation_memory_bytes(generator: Vec2FaceGenerator) -> float:
-    """Main memory of one process that generates on a CPU, at most, in bytes.
+    """Peak main memory, in bytes, of one process that generates on a CPU.
 
     Args:
         generator: Section ``generator`` of a benchmark, with the released sizes of networks.

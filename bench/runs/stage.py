@@ -1,10 +1,5 @@
-"""The three stages of a benchmark: their folders, fingerprints, and why one would run or be skipped.
+"""One stage of a benchmark: its folder, whether it is finished, why it would run, and the lock while it runs."""
 
-A fingerprint hashes the declared inputs of a stage (its settings, its parents' fingerprints, a stage version), never
-code: raise the version where a change of code changes the numbers.
-"""
-
-import fcntl
 import hashlib
 import json
 import shlex
@@ -14,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from bench.runs.cards import (
     CARD_NAMES,
@@ -40,7 +37,7 @@ _LATEST_KEYS = {"generate": "dataset", "train": "model", "evaluate": "result"}
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of one benchmark and seed."""
+    """One stage of one benchmark and seed: what it depends on, and where its result lies."""
 
     name: str
     directory: Path
@@ -54,11 +51,11 @@ class Stage:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the stage's card is there; a card is the last file that a stage writes."""
+        """Whether the stage's card exists. The card is the last file that a stage writes."""
         return (self.directory / CARD_NAMES[self.card]).exists()
 
     def card_header(self, *, scale: str, seed: int) -> dict[str, Any]:
-        """The fields that every card has, for this stage, process and machine; the cost is added by the stage."""
+        """The fields that every card has, as of this process and machine; the stage adds its cost and its results."""
         return {
             "scale": scale,
             "seed": seed,
@@ -70,10 +67,10 @@ class Stage:
         }
 
     def reason(self, previous: Path | None) -> str:
-        """Why the stage is skipped or runs, for a person.
+        """Why the stage is skipped or runs, as text for the user.
 
         Args:
-            previous: Folder of the last finished run of this stage, if any.
+            previous: Folder of the last finished run of this stage in any version, or None.
         """
         if self.is_finished:
             return "unchanged"
@@ -92,7 +89,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Stages:
-    """The stages of one benchmark and seed, in order."""
+    """The three stages of one benchmark and seed; iterates in the order in which they run."""
 
     generate: Stage
     train: Stage
@@ -103,13 +100,13 @@ class Stages:
 
 
 def plan_stages(benchmark: Benchmark, *, seed: int, runs: Path, test_sets: Path) -> Stages:
-    """Folders and fingerprints of a benchmark's stages; starts nothing and imports no torch.
+    """The stages of a benchmark, with their folders and fingerprints. Starts nothing and imports no torch.
 
     Args:
         benchmark: The entry of benchmarks.yaml.
         seed: Seed of generation and training.
         runs: Folder of all runs.
-        test_sets: Folder of verification sets; those that are there enter by their SHA-256.
+        test_sets: Folder of verification sets. The fingerprint of the evaluation holds the SHA-256 of each that exists.
     """
     root = runs / benchmark.name
     generator = benchmark.generator.model_dump(mode="json")
@@ -136,7 +133,7 @@ def plan_stages(benchmark: Benchmark, *, seed: int, runs: Path, test_sets: Path)
 
 
 def floor_stages(benchmark: Benchmark, *, runs: Path, test_sets: Path) -> dict[str, Stage]:
-    """The two floors of a benchmark's protocols: raw pixels, and the recipe's backbone with random weights."""
+    """The two floors of a benchmark: its protocols evaluated on raw pixels, and on the recipe's untrained backbone."""
     shared = {"version": STAGE_VERSIONS["evaluate"], "protocols": _protocol_states(benchmark.protocols, test_sets)}
     results = runs / benchmark.name / "results"
     backbone = benchmark.recipe.backbone.model_dump(mode="json")
@@ -147,14 +144,14 @@ def floor_stages(benchmark: Benchmark, *, runs: Path, test_sets: Path) -> dict[s
 
 
 def model_stage(model: Path, protocols: Sequence[str], *, runs: Path, test_sets: Path) -> Stage:
-    """The evaluation of given weights, which belong to no benchmark."""
+    """The evaluation of a weight file that belongs to no benchmark."""
     states = _protocol_states(protocols, test_sets)
     inputs = {"version": STAGE_VERSIONS["evaluate"], "protocols": states, "model": sha256(model)}
     return _stage("evaluate", runs / "models" / "results", ResultCard, inputs)
 
 
 def generator_stage(inputs: dict[str, Any], *, runs: Path) -> Stage:
-    """The training of a generator from its declared inputs, which belongs to no benchmark."""
+    """The training of a generator, which belongs to no benchmark."""
     versioned = {"version": STAGE_VERSIONS["train_generator"]} | inputs
     return _stage("train generator", runs / "generators", GeneratorCard, versioned)
 
@@ -165,10 +162,10 @@ def audit_stage(
     """The audit of a face dataset.
 
     Args:
-        scale: Entry of benchmarks.yaml, or another name for the folder of datasets that belong to none.
-        source: Name and state of what is audited.
-        references: Name -> state of each set that it is compared with.
-        network: Name -> SHA-256 of the recognition network and of each estimator; None where images alone count.
+        scale: Entry of benchmarks.yaml, or the name of a folder for datasets that belong to no entry.
+        source: Name and state (digest) of the dataset that is audited.
+        references: Name -> state of each dataset that it is compared with.
+        network: Name -> SHA-256 of the recognition network and of each estimator; None if only images are looked at.
         runs: Folder of all runs.
     """
     inputs = {
@@ -181,43 +178,44 @@ def audit_stage(
 
 
 def recipe_sha256(recipe: Settings) -> str:
-    """SHA-256 of a recipe's settings: equal hashes mean the same way of training."""
+    """SHA-256 of a recipe's settings. Two networks whose hashes are equal were trained in the same way."""
     return _digest(recipe.model_dump(mode="json"))
 
 
 def closed_recipes(benchmarks: Iterable[Benchmark]) -> set[tuple[str, str]]:
-    """Name and hash of the recipes of ``benchmarks``: a result trained by one of them is in the closed division."""
+    """Name and hash of each benchmark's recipe. A result trained by one of them is in the closed division."""
     return {(one.recipe_name, recipe_sha256(one.recipe)) for one in benchmarks}
 
 
 def generator_sha256(settings: dict[str, Any]) -> str:
-    """SHA-256 of a generator's settings, which hold no seed: equal hashes mean seeds of the same dataset."""
+    """SHA-256 of a generator's settings without the seed. Datasets whose hashes are equal differ in the seed only."""
     return _digest(settings)
 
 
 def read_latest(runs: Path, scale: str) -> dict[str, Path]:
-    """Folders of the last finished benchmark of a scale, by name of the stage; empty before the first."""
+    """Folders of the last finished benchmark of a scale, by stage name; empty if none has finished."""
     path = runs / scale / "latest.json"
     latest = read_json(path) if path.exists() else {}
     return {name: Path(latest[key]) for name, key in _LATEST_KEYS.items() if key in latest}
 
 
 def write_latest(runs: Path, scale: str, stages: Stages) -> None:
-    """Remember a finished benchmark as the last one of its scale."""
+    """Record a finished benchmark as the last one of its scale, in ``runs/<scale>/latest.json``."""
     write_json(runs / scale / "latest.json", {_LATEST_KEYS[stage.name]: str(stage.directory) for stage in stages})
 
 
 def check_weights(faces: Stage, weights: Path) -> None:
-    """Refuse a finished dataset where a weight file of its generator was exchanged since; absent files do not matter.
+    """Refuse a finished dataset if a weight file of its generator was replaced since the dataset was made.
 
-    Fingerprints hold names of files, so that machines without the weights can train on the faces.
+    A fingerprint holds the names of weight files, not their digests, so that a machine without the weights can train on
+    the faces. Files that are absent are therefore not checked.
 
     Args:
         faces: The stage that made the dataset.
         weights: Folder of downloaded weights.
 
     Raises:
-        InputError: If a file has another SHA-256 than in the dataset's card.
+        InputError: If the SHA-256 of a file is not the one in the dataset's card.
     """
     if not faces.is_finished:
         return
@@ -232,27 +230,26 @@ def check_weights(faces: Stage, weights: Path) -> None:
 
 @contextmanager
 def stage_lock(directory: Path) -> Iterator[None]:
-    """Hold a stage's folder; a second run that wants it is refused. The lock ends with the process.
+    """Lock a stage's folder for the block; the lock ends with the process, however it ends.
 
-    Of the processes of one run, the first holds it.
+    Under torchrun the process of rank 0 holds the lock for all.
 
     Raises:
-        InputError: If another process holds the folder, or it cannot be written.
+        InputError: If another run holds the folder, or the folder cannot be written.
     """
+    lock = FileLock(directory / ".lock", timeout=0)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        lock = (directory / ".lock").open("w")
+        if process_rank()[0] == 0:
+            lock.acquire()
+    except Timeout:
+        raise InputError(f"{directory} is in use by another run; wait for it or choose another RUNS") from None
     except OSError as error:
         raise InputError(f"{directory} cannot be written ({error.strerror}); set RUNS to a folder that can") from None
-    with lock:
-        if process_rank()[0] != 0:
-            yield
-            return
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{directory} is in use by another run; wait for it or choose another RUNS") from None
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _stage(name: str, parent: Path, card: type[Card], inputs: dict[str, Any]) -> Stage:
@@ -275,7 +272,7 @@ def _protocol_state(name: str, test_sets: Path) -> str:
 
 
 def file_state(path: Path) -> str:
-    """Size and time of a file, or number and newest time of a folder's entries: cheap, and changes with the content."""
+    """Size and time of a file, or number and newest time of a folder's entries. Cheap, and changes with the content."""
     if not path.exists():
         return "missing"
     if path.is_file():

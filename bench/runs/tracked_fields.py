@@ -1,4 +1,4 @@
-"""What MLflow shows of a card: tags, metrics, flat settings. Plain values; ``bench.runs.tracking`` sends them."""
+"""A card as MLflow shows it: tags, metrics and flat settings, as plain values that ``tracking.py`` sends."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ from bench.runs.stage import closed_recipes
 
 
 def tags_of(card: Card) -> dict[str, str]:
-    """What runs are found by: scale, seed, division, code, machine, and the cards and recipe behind a card."""
+    """Tags by which users find runs: scale, seed, division, code version, machine, and the digests of parents."""
     tags = {
         "suite.scale": card.scale,
         "suite.seed": str(card.seed),
@@ -36,7 +36,7 @@ def tags_of(card: Card) -> dict[str, str]:
 
 
 def result_metrics(result: ResultCard) -> dict[str, float]:
-    """Numbers of a result: ``lfw/accuracy``, ``mean/accuracy``, ``cost/gpu_hours``; what is undefined is left out."""
+    """Metrics of a result, such as ``lfw/accuracy``, ``mean/accuracy`` and ``cost/gpu_hours``; undefined ones are absent."""
     mean = {"mean/accuracy": result.mean_accuracy, "mean/standard_error": result.mean_standard_error}
     metrics = {key: value for key, value in mean.items() if value is not None}
     for name, protocol in result.protocols.items():
@@ -65,7 +65,7 @@ def result_metrics(result: ResultCard) -> dict[str, float]:
 
 
 def settings_of(result: ResultCard, cards: list[Card]) -> dict[str, Any]:
-    """What was set behind a result, flat, so that MLflow's compare view shows what differs: generator and recipe."""
+    """Generator and recipe settings behind a result, flat, so that MLflow's compare view shows what differs."""
     settings: dict[str, Any] = {"test sets": ", ".join((*result.protocols, *result.templates))}
     for card in cards:
         if isinstance(card, DatasetCard):
@@ -77,7 +77,7 @@ def settings_of(result: ResultCard, cards: list[Card]) -> dict[str, Any]:
 
 
 def audit_metrics(card: AuditCard) -> dict[str, float]:
-    """Numbers of an audit as ``audit/...``; distributions by their mean, sections that were not measured left out."""
+    """Metrics of an audit, named ``audit/...``: distributions by their mean; sections that were not measured are absent."""
     exact, near = card.duplicates["exact"], card.duplicates["near"]
     found = {
         "num_images": card.num_images,
@@ -98,7 +98,7 @@ def audit_metrics(card: AuditCard) -> dict[str, float]:
         found |= {name: card.pairs[name] for name in ("fisher_ratio", "d_prime")}
         found |= {f"{kind}_mean": card.pairs[kind]["mean"] for kind in ("genuine", "impostor")}
     for one in card.leakage:
-        where = f"leakage/{re.sub(r'[^a-zA-Z0-9_.-]+', '_', one['reference'])}"  # what MLflow takes in a name
+        where = f"leakage/{re.sub(r'[^a-zA-Z0-9_.-]+', '_', one['reference'])}"  # MLflow allows no other characters in a name
         found[f"{where}/identities_shared"] = one["num_identities_above"]
         found[f"{where}/images_with_same_pixels"] = one["num_images_with_same_pixels"]
         found |= {f"{where}/images_above_{t}": share for t, share in one["share_of_images_above"].items()}
@@ -106,5 +106,5 @@ def audit_metrics(card: AuditCard) -> dict[str, float]:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value can be a metric."""
+    """Whether MLflow can store a value as a metric."""
     return isinstance(value, int | float) and not isinstance(value, bool)

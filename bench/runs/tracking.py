@@ -1,11 +1,11 @@
-"""Finished cards -> MLflow: one parent run per benchmark, a child per stage, one run per audit. Alone imports mlflow.
+"""Send finished cards to MLflow: one parent run per benchmark, a child run per stage, one run per audit.
 
-Cards come first: MLflow mirrors them and may be down, away or wiped without a number being lost. What has been sent is
-remembered beside the result in mlflow.json, and found again by its tag where that file is lost.
+The only module that imports mlflow. The cards on disk are the record and MLflow mirrors them, so the tracking server may
+be down, unreachable or wiped without losing a number. ``mlflow.json`` beside a result says what has been sent; where
+that file is lost, the run is found again by its tag.
 """
 
 import contextlib
-import fcntl
 import logging
 import os
 import tempfile
@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
 
 from bench.runs.cards import (
     CARD_NAMES,
@@ -28,6 +30,7 @@ from bench.runs.cards import (
     read_card,
 )
 from bench.files import read_json, read_json_lines, write_json
+from bench.runs.parents import parents_of_result
 from bench.runs.tracked_fields import audit_metrics, is_number, result_metrics, settings_of, tags_of
 
 if TYPE_CHECKING:
@@ -36,41 +39,41 @@ if TYPE_CHECKING:
 EXPERIMENT = "face training data"
 SENT_NAME = "mlflow.json"
 _TAGS: dict[type[Card], str] = {ResultCard: "suite.result_sha256", AuditCard: "suite.audit_sha256"}
-"""What is sent by itself, and the tag by which it is found again."""
+"""Kinds of cards that get a run of their own, and the tag that holds the card's SHA-256."""
 
 
 def tracking_uri(runs: Path) -> str:
-    """Where runs are tracked: MLFLOW_TRACKING_URI, or a sqlite file in ``runs``."""
+    """Address of the tracking store: MLFLOW_TRACKING_URI, or else the SQLite file ``runs/mlflow.db``."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(runs / 'mlflow.db').resolve()}"
 
 
 def sync(runs: Path) -> tuple[int, str | None]:
-    """Send every finished result and audit that MLflow does not have yet, once and only once.
+    """Send every finished result and audit that MLflow does not have yet, each exactly once.
 
     Returns:
-        How many were sent, and what went wrong (one line) or None. Cards are kept whatever happens.
+        How many were sent, and the reason (one line) if one could not be sent, else None. The cards on disk are never
+        touched.
     """
     waiting, num_sent = _waiting(runs), 0
     if not waiting:
         return 0, None
     try:
-        with (runs / ".mlflow.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # two benchmarks that end together must not both send a third one's result
+        with FileLock(runs / ".mlflow.lock"):  # two benchmarks that end together must not send the same result
             waiting = _waiting(runs)
             client, experiment_id = _connect(runs)
             for directory, kind in waiting:
                 _send(client, experiment_id, directory, kind, runs)
                 num_sent += 1
-    except Exception as error:  # whatever the tracker, its database or the network raise: it must not end a run
+    except Exception as error:  # MLflow, its database and the network raise anything; none of it may end a run
         reason = " ".join(str(error).split())[:200]
         return num_sent, f"MLflow at {tracking_uri(runs)} did not take {len(waiting) - num_sent} results ({reason})"
     return num_sent, None
 
 
 def sync_generator(directory: Path, runs: Path, name: str) -> str | None:
-    """Send what a generator's training has written since the last time: lines of train.jsonl, grids, the card.
+    """Send what a generator's training wrote since the last call: new lines of train.jsonl, grids, and the card.
 
-    Call it after every epoch, and when the card is written, which ends the run in MLflow.
+    Call it after every epoch, and once more when the card is written, which ends the run in MLflow.
 
     Args:
         directory: Folder of the training.
@@ -78,7 +81,7 @@ def sync_generator(directory: Path, runs: Path, name: str) -> str | None:
         name: Name of the recipe.
 
     Returns:
-        What went wrong (one line), or None. The files are kept whatever happens, and sent the next time.
+        The reason (one line) if sending failed, else None. What was not sent is sent by the next call.
     """
     path = directory / SENT_NAME
     sent = read_json(path) if path.exists() else {}
@@ -103,13 +106,13 @@ def sync_generator(directory: Path, runs: Path, name: str) -> str | None:
             client.log_artifact(sent["run_id"], str(directory / CARD_NAMES[GeneratorCard]))
             client.set_terminated(sent["run_id"], end_time=_end_ms(card))
         write_json(path, sent)
-    except Exception as error:  # as in sync: the tracker must not end a training
+    except Exception as error:  # as in ``sync``: a failing tracking server must not end a training
         return f"MLflow at {tracking_uri(runs)} did not take the training ({' '.join(str(error).split())[:200]})"
     return None
 
 
 def _waiting(runs: Path) -> list[tuple[Path, type[Card]]]:
-    """Folders of results and audits that MLflow does not have, as far as the notes beside them say."""
+    """Folders of results and audits that MLflow does not have according to the ``mlflow.json`` beside them."""
     found: list[tuple[Path, type[Card]]] = [(path.parent, ResultCard) for path in runs.glob("*/results/*/result.json")]
     found += [(path.parent, AuditCard) for path in runs.glob("*/audits/*/audit.json")]
     return sorted((one for one in found if not _is_sent(*one, runs)), key=lambda one: one[0])
@@ -149,7 +152,7 @@ def _send(client: "MlflowClient", experiment_id: str, directory: Path, kind: typ
 
 
 def _find_finished(client: "MlflowClient", experiment_id: str, condition: str) -> str | None:
-    """The run that holds a card already; one that was cut off is deleted."""
+    """The finished run that holds a card; unfinished runs, which an interruption left, are deleted."""
     for run in client.search_runs([experiment_id], filter_string=condition):
         if run.info.status == "FINISHED":
             return run.info.run_id
@@ -158,7 +161,7 @@ def _find_finished(client: "MlflowClient", experiment_id: str, condition: str) -
 
 
 def _send_audit(client: "MlflowClient", experiment_id: str, directory: Path, tags: dict[str, str]) -> str:
-    """One run: metrics, declared inputs, card, page and tables."""
+    """Send an audit as one run: metrics, declared inputs, card, page and tables."""
     card = read_card(directory, AuditCard)
     tags = tags_of(card) | tags | {"suite.stage": "audit"}
     name = f"audit {card.name}"
@@ -172,7 +175,7 @@ def _send_audit(client: "MlflowClient", experiment_id: str, directory: Path, tag
 
 
 def _send_result(client: "MlflowClient", experiment_id: str, directory: Path, tags: dict[str, str]) -> str:
-    """A parent run with what is compared, a child per stage, the network registered."""
+    """Send a result: a parent run with what users compare, a child run per stage, and the registered network."""
     result = read_card(directory, ResultCard)
     stages = list(_stage_cards(result, directory))
     start = min(_start_ms(card) for _, card, _ in stages)
@@ -212,20 +215,17 @@ def _send_stage(client: "MlflowClient", experiment_id: str, parent: str, stage: 
 
 
 def _stage_cards(result: ResultCard, directory: Path) -> Iterator[tuple[str, Card, Path]]:
-    """The cards behind a result, in order; those that are gone are left out."""
-    root = directory.parent.parent
-    model_dir = root / "models" / str(result.inputs.get("model"))
-    if (model_dir / "model.json").exists():
-        model = read_card(model_dir, ModelCard)
-        dataset_dir = root / "faces" / str(model.inputs.get("dataset"))
-        if (dataset_dir / "dataset.json").exists():
-            yield "generate", read_card(dataset_dir, DatasetCard), dataset_dir
-        yield "train", model, model_dir
+    """The cards behind a result in the order of the stages, without those that no longer exist."""
+    parents = parents_of_result(directory, result)
+    if parents.dataset and parents.dataset_dir:
+        yield "generate", parents.dataset, parents.dataset_dir
+    if parents.model and parents.model_dir:
+        yield "train", parents.model, parents.model_dir
     yield "evaluate", result, directory
 
 
 def _register(client: "MlflowClient", run_id: str, card: ModelCard, weights: Path, result: ResultCard) -> None:
-    """The network as an MLflow model with its signature, a new version of the registered model of its benchmark."""
+    """Register the network as a new version of its benchmark's MLflow model, with its input and output signature."""
     import mlflow
     import numpy as np
     from mlflow.models import ModelSignature
@@ -240,13 +240,13 @@ def _register(client: "MlflowClient", run_id: str, card: ModelCard, weights: Pat
         warnings.filterwarnings("ignore", message=".*An input example was not provided")  # the signature is explicit
         mlflow.pyfunc.save_model(
             f"{folder}/model",
-            loader_module="evaluate.pyfunc",  # named, not imported: a user of the model has the project installed
+            loader_module="evaluate.pyfunc",  # MLflow imports it by this name wherever the model is loaded
             data_path=str(weights),
             signature=signature,
             pip_requirements=["torch"],
         )
         client.log_artifacts(run_id, f"{folder}/model", "model")
-    with contextlib.suppress(mlflow.MlflowException):  # it is there from an earlier seed
+    with contextlib.suppress(mlflow.MlflowException):  # an earlier seed registered it
         client.create_registered_model(card.scale)
     tags = {"suite.recipe_sha256": card.recipe_sha256, "suite.weights_sha256": card.weights_sha256}
     tags |= {"suite.seed": str(card.seed)}
@@ -258,7 +258,7 @@ def _register(client: "MlflowClient", run_id: str, card: ModelCard, weights: Pat
 def _log(
     client: "MlflowClient", run_id: str, card: Card, metrics: dict[str, float], settings: dict[str, Any] | None = None
 ) -> None:
-    """Settings as flat parameters; metrics; cost of the card itself."""
+    """Log the settings as flat parameters, the metrics, and the cost of the card itself."""
     from mlflow.entities import Metric, Param
 
     own = card.cost.model_dump(include={"seconds", "images_per_second", "peak_memory_mb"}, exclude_none=True)
@@ -273,7 +273,7 @@ def _log(
 
 
 def _log_history(client: "MlflowClient", run_id: str, path: Path, *, after_step: int = -1) -> None:
-    """The training curve: one point per line of train.jsonl, of the steps after ``after_step``."""
+    """Log the training curve: one point per line of train.jsonl whose step is after ``after_step``."""
     from mlflow.entities import Metric
 
     if not path.exists():

@@ -1,7 +1,7 @@
-"""Measured tables -> reports/speed/<name>.{md,json}: how fast and how large, on which machine, with which versions.
+"""Write measured speeds and sizes to reports/speed/NAME.md and NAME.json, with machine and versions.
 
-What is measured lives beside what it measures (``generate/speed``, ...); ``python -m bench.speed NAME`` runs it.
-A figure holds for one machine; a ratio between two rows of one table, which one run measured, is what carries over.
+Each package measures itself (``generate/speed``, ``fr_train/speed``, ``evaluate/speed.py``); ``python -m bench.speed NAME``
+runs that. A figure holds for one machine. What carries over to another is the ratio of two rows of one table.
 """
 
 import shlex
@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.files import write_json, write_text
 from bench.machine.device import environment, git_state
+from bench.markdown import markdown_table
 
 SPEED_DIR = Path(__file__).parent.parent.parent / "reports" / "speed"
 
@@ -26,10 +27,10 @@ def write_speed(
 
     Args:
         name: Name of the two files.
-        title: One line: what was compared.
-        tables: Caption -> rows; the keys of a table's first row are its columns. None is printed as a dash.
-        notes: What a reader must know to believe the figures; Markdown.
-        directory: Where the files appear, each whole.
+        title: What was compared, in one line.
+        tables: Caption -> rows. The keys of the first row are the columns; None is printed as a dash.
+        notes: How the figures were measured, as Markdown.
+        directory: Folder of the two files.
 
     Returns:
         Path of the Markdown file.
@@ -50,13 +51,13 @@ def write_speed(
 
 
 def render_speed(record: Mapping[str, Any]) -> str:
-    """The Markdown page of a record of ``write_speed``."""
+    """The Markdown page of a JSON record that ``write_speed`` made."""
     machine = record["environment"]
     git = record["git"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     parts = [f"# {record['title']}", ""]
     for caption, rows in record["tables"].items():
-        parts += [f"## {caption}", "", *_table(rows), ""]
+        parts += [f"## {caption}", "", _table(rows), ""]
     parts += [record["notes"], ""] if record["notes"] else []
     parts += [
         f"Measured {record['created_utc']} by `{record['command']}` at commit {(git['commit'] or 'none')[:12]}"
@@ -68,16 +69,13 @@ def render_speed(record: Mapping[str, Any]) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _table(rows: Sequence[Row]) -> list[str]:
+def _table(rows: Sequence[Row]) -> str:
     columns = list(rows[0])
-    lines = [" | ".join(columns), " | ".join("---" for _ in columns)]
-    lines += [" | ".join(_cell(row[column]) for column in columns) for row in rows]
-    return [f"| {line} |" for line in lines]
+    return markdown_table(columns, ([_three_digits(row[column]) for column in columns] for row in rows))
 
 
-def _cell(value: str | float | None) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, str):
+def _three_digits(value: str | float | None) -> str | None:
+    """A number to three significant digits, or to whole numbers from 100; text as it is."""
+    if value is None or isinstance(value, str):
         return value
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""Measure speed and memory on this machine, into reports/speed/: ``python -m bench.speed generate``."""
+"""Measure speed and memory on this machine and write reports/speed/: ``python -m bench.speed generate``."""
 
 import argparse
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ from bench.speed import SPEED_DIR, Row, write_speed
 
 
 def main() -> int:
-    """Parse, measure, write and print the table."""
+    """Measure what the command line names; write and print its page."""
     parser = argparse.ArgumentParser(prog="python -m bench.speed", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, (measure, text) in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-        command.add_argument("--out", type=Path, default=SPEED_DIR, help="folder of the tables (reports/speed)")
+        command.add_argument("--out", type=Path, default=SPEED_DIR, help="folder of the pages (default: reports/speed)")
         command.set_defaults(measure=measure)
     args = parser.parse_args()
     print(args.measure(args).read_text())
@@ -77,12 +77,12 @@ def _train(args: argparse.Namespace) -> Path:
 
 
 COMMANDS = {
-    "generate": (_generate, "the Vec2Face generator: as published, and ours"),
-    "attrop": (_attrop, "AttrOP, what an accepted image costs: by the published rule, and by ours"),
-    "train": (_train, "the recognition trainer: faces, a step, the wait for faces, memory of test sets and head"),
-    "evaluate": (_evaluate, "ten-fold accuracy of five sets: the field's grid loop, and ours"),
+    "generate": (_generate, "the Vec2Face generator: images per second and memory, as published and ours"),
+    "attrop": (_attrop, "AttrOP: generator calls per accepted image, by the published rule and by ours"),
+    "train": (_train, "training: decoding, one step, waiting for faces, memory of test sets and of the head"),
+    "evaluate": (_evaluate, "ten-fold accuracy of five test sets: the field's loop over thresholds, and ours"),
 }
-"""Name -> how to measure it, which returns the page; and what it is. Each stage measures itself in its own package."""
+"""Name -> function that measures and returns the path of the page, and its help text."""
 
 if __name__ == "__main__":
     run(main)

@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from paths import ROOT
 
+from bench.cli import add_stage_flags, parse_flags, stage_parser
 from bench.config.benchmarks import BENCHMARKS_PATH, load_benchmark
 from bench.faces.face import encode_jpeg
 from evaluate.layouts.packed import write_bin
@@ -130,3 +132,37 @@ def done_without_bars(done):
     """The same, without what progress bars drew before the error."""
     lines = [line for line in done.stderr.replace("\r", "\n").splitlines() if line.startswith("error: ")]
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout, "\n".join(lines))
+
+
+def parser_with_commands():
+    parser = stage_parser("evaluate", "")
+    commands = parser.add_subparsers(dest="command")
+    audit = commands.add_parser("audit")
+    add_stage_flags(audit)
+    audit.add_argument("path", nargs="?")
+    packing = commands.add_parser("pack")
+    packing.add_argument("--out")
+    return parser
+
+
+@pytest.mark.parametrize(
+    ("line", "scale", "seed"),
+    [
+        ("audit", "smoke", 0),
+        ("--scale mini audit", "mini", 0),
+        ("audit --scale mini", "mini", 0),
+        ("--scale mini --seed 2 audit faces --scale 10k", "10k", 2),
+        ("--scale mini", "mini", 0),
+    ],
+)
+def test_flags_before_a_sub_command_count(line, scale, seed):
+    args = parse_flags(parser_with_commands(), line.split())
+    assert (args.scale, args.seed) == (scale, seed)
+    assert args.runs == Path("runs")
+
+
+def test_flags_before_a_sub_command_that_does_not_know_them_are_refused(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        parse_flags(parser_with_commands(), ["--scale", "mini", "pack", "--out", "x"])
+    assert stopped.value.code == 2
+    assert "pack does not take --scale" in capsys.readouterr().err

@@ -104,10 +104,10 @@ def test_missing_inputs_name_path_and_source(tmp_path):
     assert len(missing) == 9
     lines = [str(item) for item in missing]
     assert (
-        f"lfw: put {tmp_path / 'lfw.bin'} there; from https://huggingface.co/datasets/gaunernst/face-recognition-eval, "
-        "file lfw.bin: python -m evaluate fetch lfw" in lines
+        "lfw is missing: run python -m evaluate fetch lfw, or save https://huggingface.co/datasets/gaunernst/"
+        f"face-recognition-eval, file lfw.bin as {tmp_path / 'lfw.bin'}" in lines
     )
-    assert any("from Hub model BooBooWu/Vec2Face, file weights/vec2face_generator.pth" in line for line in lines)
+    assert any("save weights/vec2face_generator.pth of the Hub model BooBooWu/Vec2Face as" in line for line in lines)
     assert missing_inputs(load_benchmark("smoke"), test_sets=tmp_path, weights=tmp_path) == []
 
 
