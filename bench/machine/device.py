@@ -61,7 +61,7 @@ class Stopwatch:
 
 
 def _price_per_hour() -> float | None:
-    """Price of one hour of one process's device, from the environment variable PRICE_PER_HOUR; None if it is not set."""
+    """Price of an hour of one process's device, from the variable PRICE_PER_HOUR; None if it is not set."""
     text = os.environ.get("PRICE_PER_HOUR") or None
     try:
         price = None if text is None else float(text)

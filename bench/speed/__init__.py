@@ -1,7 +1,7 @@
 """Write measured speeds and sizes to reports/speed/NAME.md and NAME.json, with machine and versions.
 
-Each package measures itself (``generate/speed``, ``fr_train/speed``, ``evaluate/speed.py``); ``python -m bench.speed NAME``
-runs that. A figure holds for one machine. What carries over to another is the ratio of two rows of one table.
+Each package measures itself (``generate/speed``, ``fr_train/speed``, ``evaluate/speed.py``) when it is called by
+``python -m bench.speed NAME``. A figure holds for one machine; the ratio of two rows of a table carries over to others.
 """
 
 import shlex

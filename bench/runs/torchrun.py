@@ -1,0 +1,26 @@
+"""Start the processes of a stage as torchrun does, without its banner when one fails: ``python -m bench.runs.torchrun``.
+
+Takes torchrun's arguments. A process that fails prints one line itself (``bench.cli.run``); torchrun would add forty lines
+about its own state. The exit status is that of the process that failed first.
+"""
+
+import logging
+import sys
+
+
+def main() -> None:
+    """Run torchrun; end with the status of the first process that failed."""
+    import torch.distributed.run
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    logging.disable(logging.ERROR)  # of this launcher only; the processes that it starts log as ever
+    try:
+        torch.distributed.run.main()
+    except ChildFailedError as error:
+        _, failure = error.get_first_failure()
+        status = failure.exitcode
+        sys.exit(status if status > 0 else 128 - status)  # a negative status is the signal that ended the process
+
+
+if __name__ == "__main__":
+    main()
