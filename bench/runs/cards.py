@@ -14,8 +14,8 @@ from bench.errors import InputError
 from bench.files import read_json, sha256, write_json
 
 SCHEMA_VERSION = 3
-"""2 adds folds, intervals, the generator's hash and prices; 3 adds templates and groups. All are optional, so that older
-cards load."""
+"""2 adds folds, intervals, the generator's hash and prices; 3 adds templates and groups. All are optional, so that
+older cards load."""
 
 
 class _Section(BaseModel):
@@ -87,7 +87,9 @@ class DatasetCard(Card):
     num_images: int
     num_identities: int
     content_sha256: str | None = Field(None, description="of faces.lmdb; null for a folder")
-    statistics: dict[str, Any] = Field({}, description="counts and figures of the generator: dropped images, factors, weights, ...")
+    statistics: dict[str, Any] = Field(
+        {}, description="counts and figures of the generator: dropped images, factors, weights, ..."
+    )
 
 
 class ModelCard(Card):
@@ -105,7 +107,9 @@ class ModelCard(Card):
     best: dict[str, Any] | None = Field(
         None, description="epoch and accuracies of best.safetensors, chosen on the test sets: never in a leaderboard"
     )
-    options: dict[str, Any] = Field({}, description="how the run was carried out: affects speed and memory, not what is learned")
+    options: dict[str, Any] = Field(
+        {}, description="how the run was carried out: affects speed and memory, not what is learned"
+    )
 
 
 class GeneratorCard(Card):
@@ -137,7 +141,8 @@ class ProtocolResult(_Section):
     d_prime: float | None = None
     sha256: str | None = Field(None, description="of the test set as evaluated")
     copy_known_as: str | None = Field(
-        None, description="known version of the test set that has these bytes, by the registry or the record of its download"
+        None,
+        description="known version of the test set that has these bytes, by the registry or the record of its download",
     )
     num_impostors: int | None = None
     folds: tuple[float, ...] = Field((), description="accuracy of each fold")
@@ -158,7 +163,9 @@ class TemplateResult(_Section):
     num_templates: int
     num_images: int
     sha256: str = Field(description="of the lists and images as evaluated")
-    copy_known_as: str | None = Field(None, description="known version of the test set that has these bytes, by the registry")
+    copy_known_as: str | None = Field(
+        None, description="known version of the test set that has these bytes, by the registry"
+    )
 
 
 class GroupSummary(_Section):
@@ -189,8 +196,7 @@ class ResultCard(Card):
 
 
 class AuditCard(Card):
-    """audit.json: properties of a face dataset. evaluate/audit/sections.py defines the sections; those that need a network
-    are null without one."""
+    """audit.json: properties of a face dataset, in the sections that evaluate/audit/sections.py computes."""
 
     kind: Literal["audit"] = "audit"
     name: str

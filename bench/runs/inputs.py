@@ -60,7 +60,9 @@ def missing_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> l
     missing = []
     generator = benchmark.generator
     if isinstance(generator, FilesGenerator) and not Path(generator.path).exists():
-        missing.append(MissingInput("face dataset", Path(generator.path), "get it from its publisher and save it as {path}"))
+        missing.append(
+            MissingInput("face dataset", Path(generator.path), "get it from its publisher and save it as {path}")
+        )
     for file in generator.weight_files:
         path = weight_path(file, weights)
         if not path.exists():

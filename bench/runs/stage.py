@@ -12,6 +12,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from bench.config.benchmarks import Benchmark
+from bench.config.generator import FilesGenerator, is_shipped, weight_path
+from bench.config.settings import Settings
+from bench.errors import InputError
+from bench.files import read_json, sha256, write_json
+from bench.machine.device import environment, git_state, process_rank
 from bench.runs.cards import (
     CARD_NAMES,
     AuditCard,
@@ -23,13 +29,7 @@ from bench.runs.cards import (
     flatten,
     read_card,
 )
-from bench.config.benchmarks import Benchmark
-from bench.errors import InputError
-from bench.files import read_json, sha256, write_json
-from bench.config.generator import FilesGenerator, is_shipped, weight_path
 from bench.runs.inputs import find_protocol, is_rendered
-from bench.machine.device import environment, git_state, process_rank
-from bench.config.settings import Settings
 
 STAGE_VERSIONS = {"generate": 1, "train": 1, "evaluate": 2, "train_generator": 2, "audit": 1}
 _LATEST_KEYS = {"generate": "dataset", "train": "model", "evaluate": "result"}

@@ -1,7 +1,8 @@
-"""Start the processes of a stage as torchrun does, without its banner when one fails: ``python -m bench.runs.torchrun``.
+"""Start the processes of a stage as torchrun does, but without its banner when one of them fails.
 
-Takes torchrun's arguments. A process that fails prints one line itself (``bench.cli.run``); torchrun would add forty lines
-about its own state. The exit status is that of the process that failed first.
+``python -m bench.runs.torchrun`` takes torchrun's arguments. A process that fails prints one line itself
+(``bench.cli.run``); torchrun would add forty lines about its own state. The exit status is that of the process that
+failed first.
 """
 
 import logging

@@ -3,8 +3,8 @@
 import re
 from typing import Any
 
-from bench.runs.cards import AuditCard, Card, DatasetCard, GeneratorCard, ModelCard, ResultCard, flatten
 from bench.config.benchmarks import load_benchmarks
+from bench.runs.cards import AuditCard, Card, DatasetCard, GeneratorCard, ModelCard, ResultCard, flatten
 from bench.runs.stage import closed_recipes
 
 
@@ -36,7 +36,7 @@ def tags_of(card: Card) -> dict[str, str]:
 
 
 def result_metrics(result: ResultCard) -> dict[str, float]:
-    """Metrics of a result, such as ``lfw/accuracy``, ``mean/accuracy`` and ``cost/gpu_hours``; undefined ones are absent."""
+    """Metrics of a result, such as ``lfw/accuracy``, ``mean/accuracy`` and ``cost/gpu_hours``; no undefined ones."""
     mean = {"mean/accuracy": result.mean_accuracy, "mean/standard_error": result.mean_standard_error}
     metrics = {key: value for key, value in mean.items() if value is not None}
     for name, protocol in result.protocols.items():
@@ -77,7 +77,7 @@ def settings_of(result: ResultCard, cards: list[Card]) -> dict[str, Any]:
 
 
 def audit_metrics(card: AuditCard) -> dict[str, float]:
-    """Metrics of an audit, named ``audit/...``: distributions by their mean; sections that were not measured are absent."""
+    """Metrics of an audit, named ``audit/...``: distributions by their mean, and no sections that were not measured."""
     exact, near = card.duplicates["exact"], card.duplicates["near"]
     found = {
         "num_images": card.num_images,
@@ -98,7 +98,7 @@ def audit_metrics(card: AuditCard) -> dict[str, float]:
         found |= {name: card.pairs[name] for name in ("fisher_ratio", "d_prime")}
         found |= {f"{kind}_mean": card.pairs[kind]["mean"] for kind in ("genuine", "impostor")}
     for one in card.leakage:
-        where = f"leakage/{re.sub(r'[^a-zA-Z0-9_.-]+', '_', one['reference'])}"  # MLflow allows no other characters in a name
+        where = f"leakage/{re.sub(r'[^a-zA-Z0-9_.-]+', '_', one['reference'])}"  # the characters that MLflow allows
         found[f"{where}/identities_shared"] = one["num_identities_above"]
         found[f"{where}/images_with_same_pixels"] = one["num_images_with_same_pixels"]
         found |= {f"{where}/images_above_{t}": share for t, share in one["share_of_images_above"].items()}

@@ -1,8 +1,8 @@
 """Send finished cards to MLflow: one parent run per benchmark, a child run per stage, one run per audit.
 
-The only module that imports mlflow. The cards on disk are the record and MLflow mirrors them, so the tracking server may
-be down, unreachable or wiped without losing a number. ``mlflow.json`` beside a result says what has been sent; where
-that file is lost, the run is found again by its tag.
+The only module that imports mlflow. The cards on disk are the record and MLflow mirrors them, so the tracking server
+may be down, unreachable or wiped without losing a number. ``mlflow.json`` beside a result says what has been sent;
+where that file is lost, the run is found again by its tag.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from bench.files import read_json, read_json_lines, write_json
 from bench.runs.cards import (
     CARD_NAMES,
     AuditCard,
@@ -29,7 +30,6 @@ from bench.runs.cards import (
     flatten,
     read_card,
 )
-from bench.files import read_json, read_json_lines, write_json
 from bench.runs.parents import parents_of_result
 from bench.runs.tracked_fields import audit_metrics, is_number, result_metrics, settings_of, tags_of
 

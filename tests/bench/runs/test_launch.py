@@ -66,6 +66,12 @@ run(main)
 def test_a_failing_process_shows_its_own_line_and_its_status(tmp_path):
     (tmp_path / "failing.py").write_text(FAILING)
     torchrun = [sys.executable, "-m", "bench.runs.torchrun", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run([*torchrun, str(tmp_path / "failing.py")], capture_output=True, text=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    done = subprocess.run(
+        [*torchrun, str(tmp_path / "failing.py")],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
     assert done.returncode == 2
     assert done.stderr.splitlines() == ["error (process 1): the value 7 is too large; give at most 5"]

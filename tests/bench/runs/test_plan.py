@@ -9,9 +9,9 @@ import torch
 from small_generation import SIZE, Read, make
 
 from bench.config.benchmarks import load_benchmark
-from bench.runs.plan import describe_plan, faces_bytes, generation_memory_bytes
 from bench.faces.lmdb_file import open_faces
 from bench.machine.device import peak_memory_mb
+from bench.runs.plan import describe_plan, faces_bytes, generation_memory_bytes
 from bench.runs.stage import plan_stages
 from generate.draw.engine import Networks, generate_dataset
 from generate.draw.filters import Filters

@@ -7,9 +7,9 @@ import sys
 import pytest
 from results import make_result, write_run
 
-from bench.runs.cards import DatasetCard, ModelCard, ResultCard, flatten, read_card, write_card
 from bench.config.benchmarks import load_benchmark
 from bench.errors import InputError
+from bench.runs.cards import DatasetCard, ModelCard, ResultCard, flatten, read_card, write_card
 from bench.runs.inputs import find_protocol, missing_inputs
 from bench.runs.plan import describe_plan
 from bench.runs.stage import check_weights, plan_stages, read_latest, stage_lock, write_latest
@@ -72,9 +72,8 @@ def test_latest_round_trip(tmp_path):
 
 
 def test_a_second_run_on_one_folder_is_refused(tmp_path):
-    code = (
-        f"from bench.runs.stage import stage_lock; from pathlib import Path\nwith stage_lock(Path({str(tmp_path)!r})): pass"
-    )
+    code = "from bench.runs.stage import stage_lock; from pathlib import Path"
+    code += f"\nwith stage_lock(Path({str(tmp_path)!r})): pass"
     with stage_lock(tmp_path):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert "is in use by another run" in done.stderr
