@@ -1,0 +1,61 @@
+"""Run the stages of a benchmark in order, each as a process of its own, and report the result."""
+
+import argparse
+import subprocess
+import sys
+import time
+
+from bench.config.benchmarks import Benchmark
+from bench.errors import InputError
+from bench.machine.progress import note
+from bench.runs import tracking
+from bench.runs.inputs import make_rendered_protocols
+from bench.runs.launch import stage_command
+from bench.runs.stage import Stage, Stages, read_latest, write_latest
+
+
+def run_benchmark(benchmark: Benchmark, stages: Stages, args: argparse.Namespace) -> None:
+    """Run every stage that is not finished, then update the leaderboard and MLflow.
+
+    Args:
+        benchmark: Entry of benchmarks.yaml.
+        stages: Its stages.
+        args: Values of the stage flags (``bench.cli.add_stage_flags``).
+
+    Raises:
+        SystemExit: With the status of a stage that failed.
+    """
+    start = time.perf_counter()
+    latest = read_latest(args.runs, benchmark.name)
+    for stage in stages:
+        reason = stage.reason(latest.get(stage.name))
+        if stage.is_finished:
+            print(f"{stage.name}: skip, {reason} ({stage.directory})", flush=True)
+            continue
+        print(f"{stage.name}: run, {reason}", flush=True)
+        if stage.name != "generate":
+            make_rendered_protocols(benchmark.protocols, args.runs)
+        _run_command(stage_command(stage, args))
+    write_latest(args.runs, benchmark.name, stages)
+    _, problem = tracking.sync(args.runs)
+    if problem:
+        note(f"warning: {problem}; the cards are kept, send them later with: make sync")
+    _report(stages.evaluate, stages.generate, args, time.perf_counter() - start)
+
+
+def _run_command(command: list[str]) -> None:
+    """Run a command; end with its status if it fails. The command has said why."""
+    try:
+        status = subprocess.run(command, check=False).returncode
+    except OSError as error:
+        raise InputError(f"{command[0]} cannot be started ({error.strerror}); correct LAUNCH") from None
+    if status:
+        sys.exit(status if status > 0 else 128 - status)
+
+
+def _report(evaluate: Stage, generate: Stage, args: argparse.Namespace, seconds: float) -> None:
+    command = [sys.executable, "-m", "evaluate", "leaderboard", "--runs", str(args.runs), "--result"]
+    _run_command([*command, str(evaluate.directory)])
+    print(f"faces        {generate.directory / 'grid.png'}")
+    print(f"MLflow       make ui   ({tracking.tracking_uri(args.runs)})")
+    print(f"wall time    {seconds:.0f} s")
