@@ -1,11 +1,15 @@
-"""What every command shares: its flags, how they are parsed, and user errors as one line instead of a traceback."""
+"""What all commands share: help, sub-commands, flags, and user errors as one line instead of a traceback."""
 
 import argparse
 import errno
 import os
+import shutil
 import sys
-from collections.abc import Callable, Collection, Sequence
+import textwrap
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.config.benchmarks import BENCHMARKS_PATH
 from bench.errors import InputError
@@ -17,28 +21,114 @@ _DISK_ERRORS = {
 }
 
 
-def stage_parser(program: str, description: str) -> argparse.ArgumentParser:
-    """A parser with the flags of every stage: what to run, where files are, on which device."""
-    parser = argparse.ArgumentParser(prog=f"python -m {program}", description=description)
+@dataclass(frozen=True)
+class Command:
+    """A sub-command: its help, its flags and the function that does its work."""
+
+    name: str
+    summary: str
+    """What it does, in half a line of the list of sub-commands."""
+    description: str
+    """Sentences: what it reads, what it writes, when one needs it."""
+    example: str
+    """A command line that works once its files are there."""
+    add_flags: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], str | Iterator[str] | None]
+    """Does the work and returns the text to print, at once or line by line; None if there is nothing to say."""
+
+
+def make_parser(program: str, description: str, *, example: str | None = None) -> argparse.ArgumentParser:
+    """A parser whose help shows the description in paragraphs and an example line at its end."""
+    return argparse.ArgumentParser(
+        prog=f"python -m {program}",
+        description=_fill(description),
+        epilog=f"example:\n  {example}" if example else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def stage_parser(program: str, description: str, *, example: str | None = None) -> argparse.ArgumentParser:
+    """As ``make_parser``, with the flags of every stage: what to run, where files are, on which device."""
+    parser = make_parser(program, description, example=example)
     add_stage_flags(parser)
     return parser
 
 
-def add_stage_flags(parser: argparse.ArgumentParser) -> None:
-    """Add --scale, --seed, --device, --runs, --test-sets, --weights and --config."""
-    parser.add_argument("--scale", default="smoke", help="entry of benchmarks.yaml to run (default: smoke)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of generation and training (default: 0)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all results (default: runs)")
-    parser.add_argument(
-        "--test-sets", type=Path, default=Path("test_sets"), help="folder of verification sets (default: test_sets)"
+def add_stage_flags(parser: argparse.ArgumentParser, *names: str, scale: str = "smoke") -> None:
+    """Add the flags that all stages share, or some of them.
+
+    Args:
+        parser: Parser that gets the flags.
+        names: Flags to add, such as ``--runs``; all of them by default.
+        scale: Default of ``--scale``.
+    """
+    flags: dict[str, tuple[Callable[[str], Any], Any, str]] = {
+        "--scale": (str, scale, f"entry of benchmarks.yaml (default: {scale})"),
+        "--seed": (int, 0, "seed of all random numbers (default: 0)"),
+        "--device": (str, "auto", "auto, cpu, cuda or cuda:N (default: auto)"),
+        "--runs": (Path, Path("runs"), "folder of all results (default: runs)"),
+        "--test-sets": (Path, Path("test_sets"), "folder of verification sets (default: test_sets)"),
+        "--weights": (Path, Path("weights"), "folder of downloaded weights (default: weights)"),
+        "--config": (Path, BENCHMARKS_PATH, "file of benchmarks (default: benchmarks.yaml)"),
+    }
+    for name in names or flags:
+        kind, default, text = flags[name]
+        parser.add_argument(name, type=kind, default=default, help=text)
+
+
+def add_commands(parser: argparse.ArgumentParser, groups: Mapping[str, Sequence[Command]]) -> None:
+    """Add sub-commands to a parser, and their list by groups to its help.
+
+    The parsed arguments get ``command``, the name (None without a sub-command), and ``run``, see ``Command.run``. The
+    list and the parsers are made from the same table, so that they cannot differ.
+
+    Args:
+        parser: Parser of the program.
+        groups: Heading -> the sub-commands that the help lists below it.
+    """
+    listing = _list_commands(groups)
+    parser.epilog = f"{parser.epilog}\n\n{listing}" if parser.epilog else listing
+    subparsers = parser.add_subparsers(
+        title="sub-commands",
+        dest="command",
+        metavar="COMMAND",
+        help="one of the list below; COMMAND --help explains it",
     )
-    parser.add_argument(
-        "--weights", type=Path, default=Path("weights"), help="folder of downloaded weights (default: weights)"
-    )
-    parser.add_argument(
-        "--config", type=Path, default=BENCHMARKS_PATH, help="file of benchmarks (default: benchmarks.yaml)"
-    )
+    for commands in groups.values():
+        for command in commands:
+            subparser = subparsers.add_parser(
+                command.name,
+                description=_fill(command.description),
+                epilog=f"example:\n  {command.example}",
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+            )
+            command.add_flags(subparser)
+            subparser.set_defaults(run=command.run)
+
+
+def run_command(args: argparse.Namespace) -> int:
+    """Run the sub-command that was parsed, and print what it returns, line by line as it comes. Returns status 0."""
+    outcome = args.run(args)
+    for line in [outcome] if isinstance(outcome, str) else outcome or ():
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+    return 0
+
+
+def _list_commands(groups: Mapping[str, Sequence[Command]]) -> str:
+    width = max(len(command.name) for commands in groups.values() for command in commands)
+    paragraphs = []
+    for heading, commands in groups.items():
+        lines = [f"  {command.name:{width}}  {command.summary}" for command in commands]
+        paragraphs.append("\n".join([f"{heading}:", *lines]))
+    return "\n\n".join(paragraphs)
+
+
+def _fill(text: str) -> str:
+    """Paragraphs in lines as wide as the terminal, at most 100 columns."""
+    columns = min(100, shutil.get_terminal_size().columns - 2)
+    paragraphs = (" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+    return "\n\n".join(textwrap.fill(paragraph, columns, break_on_hyphens=False) for paragraph in paragraphs)
 
 
 def parse_flags(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> argparse.Namespace:

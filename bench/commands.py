@@ -1,7 +1,7 @@
 """The sub-commands of ``python -m bench``: their flags, their help, and the call behind each."""
 
 import argparse
-import sys
+from collections.abc import Iterator
 
 from bench.cli import Command, add_stage_flags
 from bench.config.benchmarks import Benchmark, load_benchmark
@@ -10,7 +10,7 @@ from bench.runs.inputs import MissingInput, missing_inputs
 from bench.runs.stage import Stages, check_weights, plan_stages
 
 
-def _run(args: argparse.Namespace) -> None:
+def _run(args: argparse.Namespace) -> Iterator[str]:
     from bench.runs.benchmark import run_benchmark
     from bench.runs.plan import describe_missing
 
@@ -18,13 +18,13 @@ def _run(args: argparse.Namespace) -> None:
     if missing:
         raise InputError(describe_missing(benchmark, missing))
     check_weights(stages.generate, args.weights)
-    run_benchmark(benchmark, stages, args)
+    return run_benchmark(benchmark, stages, args)
 
 
-def _plan(args: argparse.Namespace) -> None:
+def _plan(args: argparse.Namespace) -> str:
     from bench.runs.plan import describe_plan
 
-    print(describe_plan(*_plan_of(args), args.runs))
+    return describe_plan(*_plan_of(args), args.runs)
 
 
 def _plan_of(args: argparse.Namespace) -> tuple[Benchmark, Stages, list[MissingInput]]:
@@ -34,13 +34,13 @@ def _plan_of(args: argparse.Namespace) -> tuple[Benchmark, Stages, list[MissingI
     return benchmark, stages, missing_inputs(benchmark, test_sets=args.test_sets, weights=args.weights)
 
 
-def _sync(args: argparse.Namespace) -> None:
+def _sync(args: argparse.Namespace) -> str:
     from bench.runs import tracking
 
     num_sent, problem = tracking.sync(args.runs)
     if problem:
         raise InputError(f"{problem}; the cards are kept: repair the connection and run this command again")
-    print(f"{num_sent} results sent to {tracking.tracking_uri(args.runs)}")
+    return f"{num_sent} results sent to {tracking.tracking_uri(args.runs)}"
 
 
 def _add_convert_flags(parser: argparse.ArgumentParser) -> None:
@@ -59,13 +59,13 @@ def _add_convert_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _convert(args: argparse.Namespace) -> None:
+def _convert(args: argparse.Namespace) -> str:
     from bench.faces.convert import convert
     from bench.faces.lmdb_file import open_faces
 
     faces = open_faces(args.source, args.mask)
     convert(faces, args.target, args.to, shift_right=args.shift_right)
-    sys.stdout.write(f"{args.target}: {len(faces)} faces of {faces.num_identities} identities\n")
+    return f"{args.target}: {len(faces)} faces of {faces.num_identities} identities"
 
 
 COMMANDS = {
@@ -73,9 +73,10 @@ COMMANDS = {
         Command(
             "run",
             "generate, train, evaluate, leaderboard",
-            "Run all stages of a benchmark. Reads the entry --scale of benchmarks.yaml, and the weights and test sets that "
-            "it names. Writes faces, networks and results below --runs, and the leaderboard. A finished stage is skipped, "
-            "an interrupted one goes on. NPROC, LAUNCH and TRAIN_FLAGS of the environment say how stages are started.",
+            "Run all stages of a benchmark. Reads the entry --scale of benchmarks.yaml, and the weights and test sets "
+            "that it names. Writes faces, networks and results below --runs, and the leaderboard. A finished stage is "
+            "skipped, an interrupted one goes on. The environment variables NPROC, LAUNCH and TRAIN_FLAGS say how "
+            "stages are started.",
             "python -m bench run --scale smoke",
             add_stage_flags,
             _run,
@@ -83,8 +84,8 @@ COMMANDS = {
         Command(
             "plan",
             "what would run and why, what is missing, what it costs",
-            "Print which stages of a benchmark would run and why, which inputs are missing and where to get them, and the "
-            "images, disk, memory and hours that it needs. Starts and writes nothing. Use it before a long run.",
+            "Print which stages of a benchmark would run and why, which inputs are missing and where to get them, and "
+            "the images, disk, memory and hours that it needs. Starts and writes nothing. Use it before a long run.",
             "python -m bench plan --scale 20k",
             add_stage_flags,
             _plan,
@@ -92,8 +93,8 @@ COMMANDS = {
         Command(
             "sync",
             "send results to MLflow that it does not have yet",
-            "Send every finished result and audit below --runs to MLflow, unless it was sent before. A benchmark does so at "
-            "its end; use this command after the tracking server could not be reached.",
+            "Send every finished result and audit below --runs to MLflow, unless it was sent before. A benchmark does "
+            "so at its end; use this command after the tracking server could not be reached.",
             "python -m bench sync",
             lambda parser: add_stage_flags(parser, "--runs"),
             _sync,
@@ -103,8 +104,8 @@ COMMANDS = {
         Command(
             "convert",
             "a face dataset in another layout",
-            "Read a face dataset in any layout and write it in another. Image files are copied unchanged, unless they are "
-            "shifted. Use it to bring a dataset into a trainer that reads one layout only.",
+            "Read a face dataset in any layout and write it in another. Image files are copied unchanged, unless they "
+            "are shifted. Use it to bring a dataset into a trainer that reads one layout only.",
             "python -m bench convert faces/train.rec faces.lmdb --to lmdb",
             _add_convert_flags,
             _convert,

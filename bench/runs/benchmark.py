@@ -4,6 +4,7 @@ import argparse
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 from bench.config.benchmarks import Benchmark
 from bench.errors import InputError
@@ -11,16 +12,19 @@ from bench.machine.progress import note
 from bench.runs import tracking
 from bench.runs.inputs import make_rendered_protocols
 from bench.runs.launch import stage_command
-from bench.runs.stage import Stage, Stages, read_latest, write_latest
+from bench.runs.stage import Stages, read_latest, write_latest
 
 
-def run_benchmark(benchmark: Benchmark, stages: Stages, args: argparse.Namespace) -> None:
+def run_benchmark(benchmark: Benchmark, stages: Stages, args: argparse.Namespace) -> Iterator[str]:
     """Run every stage that is not finished, then update the leaderboard and MLflow.
 
     Args:
         benchmark: Entry of benchmarks.yaml.
         stages: Its stages.
         args: Values of the stage flags (``bench.cli.add_stage_flags``).
+
+    Yields:
+        Lines for the terminal.
 
     Raises:
         SystemExit: With the status of a stage that failed.
@@ -30,9 +34,9 @@ def run_benchmark(benchmark: Benchmark, stages: Stages, args: argparse.Namespace
     for stage in stages:
         reason = stage.reason(latest.get(stage.name))
         if stage.is_finished:
-            print(f"{stage.name}: skip, {reason} ({stage.directory})", flush=True)
+            yield f"{stage.name}: skip, {reason} ({stage.directory})"
             continue
-        print(f"{stage.name}: run, {reason}", flush=True)
+        yield f"{stage.name}: run, {reason}"
         if stage.name != "generate":
             make_rendered_protocols(benchmark.protocols, args.runs)
         _run_command(stage_command(stage, args))
@@ -40,7 +44,11 @@ def run_benchmark(benchmark: Benchmark, stages: Stages, args: argparse.Namespace
     _, problem = tracking.sync(args.runs)
     if problem:
         note(f"warning: {problem}; the cards are kept, send them later with: make sync")
-    _report(stages.evaluate, stages.generate, args, time.perf_counter() - start)
+    command = [sys.executable, "-m", "evaluate", "leaderboard", "--runs", str(args.runs), "--result"]
+    _run_command([*command, str(stages.evaluate.directory)])
+    yield f"faces        {stages.generate.directory / 'grid.png'}"
+    yield f"MLflow       make ui   ({tracking.tracking_uri(args.runs)})"
+    yield f"wall time    {time.perf_counter() - start:.0f} s"
 
 
 def _run_command(command: list[str]) -> None:
@@ -51,11 +59,3 @@ def _run_command(command: list[str]) -> None:
         raise InputError(f"{command[0]} cannot be started ({error.strerror}); correct LAUNCH") from None
     if status:
         sys.exit(status if status > 0 else 128 - status)
-
-
-def _report(evaluate: Stage, generate: Stage, args: argparse.Namespace, seconds: float) -> None:
-    command = [sys.executable, "-m", "evaluate", "leaderboard", "--runs", str(args.runs), "--result"]
-    _run_command([*command, str(evaluate.directory)])
-    print(f"faces        {generate.directory / 'grid.png'}")
-    print(f"MLflow       make ui   ({tracking.tracking_uri(args.runs)})")
-    print(f"wall time    {seconds:.0f} s")

@@ -1,10 +1,14 @@
 """Files that a benchmark needs and the repository does not hold: test sets, weights, faces; and where to get each."""
 
+import subprocess
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.config.benchmarks import Benchmark
-from bench.config.generator import FilesGenerator, is_shipped, weight_path
+from bench.config.generator import RENDER_VERSION, FilesGenerator, is_shipped, weight_path
+from bench.errors import InputError
 from bench.runs.hub import HubFile
 
 RENDERED_PREFIX = "render_"
@@ -53,6 +57,45 @@ def find_protocol(name: str, test_sets: Path) -> Path | None:
         test_sets / folder / "txts" / list_name.title() / f"{list_name.title()}_pairs.txt",
     )
     return next((path for path in candidates if path.exists()), None)
+
+
+def rendered_protocol_path(name: str, runs: Path) -> Path:
+    """Folder of a rendered protocol, whether it exists or not."""
+    return runs / "protocols" / f"render_v{RENDER_VERSION}" / name
+
+
+def make_rendered_protocols(names: Iterable[str], runs: Path) -> None:
+    """Render those of the named protocols that are rendered and do not exist yet, by ``python -m generate protocols``.
+
+    Several processes may call this at once: the first one renders, the others wait.
+
+    Raises:
+        SystemExit: With the status of the command, which has said why it failed.
+    """
+    missing = [name for name in names if is_rendered(name) and not rendered_protocol_path(name, runs).exists()]
+    if missing:
+        command = [sys.executable, "-m", "generate", "protocols", *missing, "--runs", str(runs)]
+        status = subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode
+        if status:
+            sys.exit(status)
+
+
+def protocol_path(name: str, *, test_sets: Path, runs: Path) -> Path:
+    """File or folder of a protocol, rendered if need be.
+
+    Raises:
+        InputError: If it is a test set that does not exist.
+    """
+    if is_rendered(name):
+        make_rendered_protocols([name], runs)
+        return rendered_protocol_path(name, runs)
+    path = find_protocol(name, test_sets)
+    if path is None:
+        raise InputError(
+            f"no {name} in {test_sets}; run python -m evaluate fetch {name}, save it there as {name}.bin, "
+            "or set TEST_SETS to the folder that holds it"
+        )
+    return path
 
 
 def missing_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> list[MissingInput]:
