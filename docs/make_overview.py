@@ -117,8 +117,10 @@ def main() -> None:
         draw_block(axes, title, spread, bars)
     figure.canvas.draw()
     picture = Image.frombuffer("RGBA", figure.canvas.get_width_height(), figure.canvas.buffer_rgba()).convert("RGB")
-    palette = picture.quantize(NUM_COLOURS, method=Image.Quantize.MEDIANCUT, kmeans=0)
+    palette = picture.quantize(NUM_COLOURS, method=Image.Quantize.MEDIANCUT)
     small = picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
+    colours, background = small.getpalette(), 3 * small.getpixel((0, 0))
+    small.putpalette([*colours[:background], 255, 255, 255, *colours[background + 3 :]])
     small.save(REPORTS / "overview.png", optimize=True)
 
 
