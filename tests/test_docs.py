@@ -11,6 +11,7 @@ import json
 import re
 import shlex
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from functools import cache
 from statistics import mean, stdev
@@ -284,7 +285,7 @@ def card_values():
 
 
 def test_python_page_runs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     page = ROOT / "docs" / "python.md"
     examples = doctest.DocTestParser().get_doctest("\n".join(blocks(page, "python")), {}, page.name, str(page), 0)
     assert len(examples.examples) > 20
