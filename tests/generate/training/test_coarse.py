@@ -12,7 +12,7 @@ from generate.training import coarse as module
 from generate.training.coarse import fit_coarse
 from generate.training.data import load_faces, open_training_set, split_held_out
 from generate.training.state import build_generator
-from generate.training.train import GENERATOR_NAME, Judges, train_generator
+from generate.training.train import GENERATOR_NAME, FrozenNetworks, train_generator
 from generate.vec2face import load_generator, save_generator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -72,7 +72,7 @@ def test_training_begins_with_its_image_and_files_keep_it(prepared, tmp_path):
 
 def test_a_training_fits_it_once_and_goes_on_with_it(prepared, tmp_path, monkeypatch):
     faces, weights = prepared
-    judges = Judges(load_identity_network(weights), weights=tmp_path)
+    networks = FrozenNetworks(load_identity_network(weights), weights=tmp_path)
     fitted = []
 
     def fit(faces, positions):
@@ -81,8 +81,10 @@ def test_a_training_fits_it_once_and_goes_on_with_it(prepared, tmp_path, monkeyp
 
     monkeypatch.setattr("generate.training.train.fit_coarse", fit)
     kept = {"epochs": 1, "optimizer": {"lr": 1e-8}, "ema_decay": None}
-    train_generator(faces, judges, recipe(**kept), tmp_path / "run", seed=0)
-    train_generator(faces, judges, recipe(**kept), tmp_path / "run", seed=0)  # finished: goes on, and has nothing to do
+    train_generator(faces, networks, recipe(**kept), tmp_path / "run", seed=0)
+    train_generator(
+        faces, networks, recipe(**kept), tmp_path / "run", seed=0
+    )  # finished: goes on, and has nothing to do
     assert fitted == [6 * 5]  # the faces of two identities are held out
     made = load_generator(tmp_path / "run" / GENERATOR_NAME)
     again = fit_coarse(faces, np.flatnonzero(np.isin(faces.identity_ids, _trained(faces))))

@@ -11,7 +11,7 @@ from generator_training import save_network, tiny_recipe
 from bench.errors import InputError
 from generate.networks.identity import load_identity_network, map_distance
 from generate.training.discriminator import Discriminator, discriminator_loss
-from generate.training.losses import VGG_NAME, Reconstruction, Terms, load_lpips, same_view
+from generate.training.losses import VGG_NAME, LossTerms, Reconstruction, load_lpips, same_view
 from generate.training.recipes import RECIPES_PATH, GeneratorRecipe, Term, load_recipe
 
 CPU = torch.device("cpu")
@@ -33,7 +33,7 @@ def made():
 
 def test_terms_equal_their_formulas(identity, made, tmp_path):
     reconstruction, faces, features = made
-    terms = Terms(identity, weights=tmp_path, device=CPU, with_ssim=True)(reconstruction, faces, features, WEIGHTS)
+    terms = LossTerms(identity, weights=tmp_path, device=CPU, with_ssim=True)(reconstruction, faces, features, WEIGHTS)
     images = reconstruction.images
     assert terms["pixel"].item() == pytest.approx(((images - faces) ** 2).mean().item())
     difference = reconstruction.tokens - reconstruction.target_tokens
@@ -72,8 +72,8 @@ def test_views_shift_all_images_alike_and_blur_half_of_the_time():
 def test_views_reach_what_the_networks_see_and_not_the_pixels(identity, made, tmp_path):
     reconstruction, faces, features = made
     options = {"weights": tmp_path, "device": CPU, "with_ssim": False}
-    plain = Terms(identity, **options)(reconstruction, faces, features, WEIGHTS)
-    viewed = Terms(identity, **options, judged_views=True)(reconstruction, faces, features, WEIGHTS)
+    plain = LossTerms(identity, **options)(reconstruction, faces, features, WEIGHTS)
+    viewed = LossTerms(identity, **options, judged_views=True)(reconstruction, faces, features, WEIGHTS)
     assert viewed["pixel"] == plain["pixel"]
     assert viewed["perceptual"] != plain["perceptual"] and viewed["identity"] != plain["identity"]
 
@@ -102,7 +102,7 @@ def slow_ssim(first, second):
 
 
 def test_terms_of_weight_zero_are_not_computed(identity, made, tmp_path):
-    terms = Terms(identity, weights=tmp_path, device=CPU, with_ssim=True)
+    terms = LossTerms(identity, weights=tmp_path, device=CPU, with_ssim=True)
     assert terms(*made, dict.fromkeys(WEIGHTS, 0.0) | {"pixel": 1.0}).keys() == {"pixel"}
 
 
@@ -116,7 +116,7 @@ def test_the_identity_network_takes_no_gradient_and_stays_in_eval_mode(identity)
 def test_the_perceptual_network_is_named(identity, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     assert load_lpips(tmp_path, CPU) is None
-    assert Terms(identity, weights=tmp_path, device=CPU, with_ssim=False).perceptual_network == "identity network"
+    assert LossTerms(identity, weights=tmp_path, device=CPU, with_ssim=False).perceptual_network == "identity network"
 
 
 @pytest.mark.slow
@@ -126,7 +126,7 @@ def test_lpips_is_taken_where_vggs_weights_are_at_hand(identity, tmp_path):
     torch.manual_seed(0)
     vgg = torchvision.models.vgg16()
     torch.save(vgg.state_dict(), tmp_path / VGG_NAME)
-    terms = Terms(identity, weights=tmp_path, device=CPU, with_ssim=False)
+    terms = LossTerms(identity, weights=tmp_path, device=CPU, with_ssim=False)
     assert terms.perceptual_network == "LPIPS (VGG)"
     assert torch.equal(terms.lpips.net.slice1[0].weight, vgg.features[0].weight)
     assert torch.equal(terms.lpips.net.slice5[-2].weight, vgg.features[28].weight)
@@ -138,7 +138,7 @@ def test_lpips_is_taken_where_vggs_weights_are_at_hand(identity, tmp_path):
 def test_a_missing_package_is_named(identity, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pytorch_msssim", None)
     with pytest.raises(InputError, match=r"needs pytorch-msssim; run \.venv/bin/pip install -e '\.\[generator\]'"):
-        Terms(identity, weights=tmp_path, device=CPU, with_ssim=True)
+        LossTerms(identity, weights=tmp_path, device=CPU, with_ssim=True)
 
 
 def test_the_discriminator_is_the_references():

@@ -8,7 +8,7 @@ from torch import nn
 
 from generate.networks.identity import IdentityNetwork
 from generate.networks.vec2face_decoder import ImageDecoder
-from generate.training.losses import Reconstruction, Terms
+from generate.training.losses import LossTerms, Reconstruction
 from generate.training.recipes import load_recipe
 from generate.training.state import build_generator
 
@@ -36,7 +36,7 @@ def test_networks_see_the_judged_share_and_pixels_count_in_all_faces(tmp_path: P
     weights = dict.fromkeys(("pixel", "perceptual", "identity"), 1.0) | {"ssim": 0.0, "token": 0.0}
 
     def terms(number: int, share: float) -> dict[str, torch.Tensor]:
-        parts = Terms(network, weights=tmp_path, device=torch.device("cpu"), with_ssim=False, judged_share=share)
+        parts = LossTerms(network, weights=tmp_path, device=torch.device("cpu"), with_ssim=False, judged_share=share)
         reconstruction = Reconstruction(made[:number], tokens[:number], tokens[:number])
         return parts(reconstruction, faces[:number], features[:number], weights)
 
