@@ -87,8 +87,8 @@ def split_held_out(faces: Faces, num_held_out: int, seed: int) -> tuple[NDArray[
     rng = np.random.default_rng([seed, _HELD_OUT])
     is_held_out = np.zeros(faces.num_identities, dtype=bool)
     is_held_out[rng.choice(faces.num_identities, num_held_out, replace=False)] = True
-    of_face = is_held_out[faces.identity_ids]
-    return np.flatnonzero(~of_face), np.flatnonzero(of_face)
+    is_held_out_face = is_held_out[faces.identity_ids]
+    return np.flatnonzero(~is_held_out_face), np.flatnonzero(is_held_out_face)
 
 
 def load_faces(faces: LmdbFaces, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""A generator in training -> figures and a grid of images, on identities that it was not trained on.
+"""A generator in training -> metrics and a grid of images, on identities that it was not trained on.
 
 The faces are reconstructed from their features under the masks of generation. ``identity_cosine`` is measured by the
 network that the loss uses, which the generator was trained to please. ``judge_cosine`` is measured by a second network
@@ -47,7 +47,7 @@ class HeldOut:
     def measure(
         self, generator: Vec2Face, identity: FeatureFunction, judge: FeatureFunction | None
     ) -> tuple[dict[str, float], list[list]]:
-        """Figures of a generator, and the rows of its grid: faces, reconstructions, images of sampled identities.
+        """Metrics of a generator, and the rows of its grid: faces, reconstructions, images of sampled identities.
 
         Args:
             generator: The generator. It is in eval mode during the call.
@@ -61,20 +61,20 @@ class HeldOut:
         with torch.no_grad():
             reconstructed = self._draw(generator, self.features, device)
             sampled = self._draw(generator, self.sampled, device)
-            figures = {
+            metrics = {
                 "identity_cosine": _mean_cosine(_features(identity, reconstructed, device), self.features),
                 "sampled_identity_cosine": _mean_cosine(_features(identity, sampled, device), self.sampled),
                 "pixel": F.mse_loss(reconstructed, originals).item(),
             }
             if judge is not None:
                 features = _features(judge, originals, device)
-                figures["judge_cosine"] = _mean_cosine(_features(judge, reconstructed, device), features)
+                metrics["judge_cosine"] = _mean_cosine(_features(judge, reconstructed, device), features)
         generator.train(was_training)
         rows = []
         for start in range(0, min(len(originals), _BLOCKS * _COLUMNS), _COLUMNS):
             for images in (originals, reconstructed, sampled):
                 rows.append(list(to_pixels(images[start : start + _COLUMNS])))
-        return {f"held_out/{name}": value for name, value in figures.items()}, rows
+        return {f"held_out/{name}": value for name, value in metrics.items()}, rows
 
     def _draw(self, generator: Vec2Face, features: Tensor, device: torch.device) -> Tensor:
         """Images of features, (N, 3, 112, 112) in [-1, 1], on the CPU."""
@@ -106,7 +106,7 @@ def choose_held_out(faces: LmdbFaces, positions: NDArray[np.int64], trained: NDA
     return HeldOut(images, features, torch.from_numpy(sampled.astype(np.float32)), seed)
 
 
-def write_figures_grid(directory: Path, epoch: int, rows: list[list]) -> Path:
+def write_epoch_grid(directory: Path, epoch: int, rows: list[list]) -> Path:
     """Write the grid of an epoch, ``grids/epoch_<number>.png``; returns its path."""
     path = directory / "grids" / f"epoch_{epoch:04d}.png"
     write_grid(path, rows)

@@ -1,6 +1,6 @@
-"""Values of every step -> train.jsonl: their means over 50 steps, and the figures of every epoch.
+"""Values of every step -> train.jsonl: their means over 50 steps, and the metrics of every epoch.
 
-The figures are measured on held-out identities, see ``generate/training/held_out.py``.
+The metrics are measured on held-out identities, see ``generate/training/held_out.py``.
 """
 
 import time
@@ -99,5 +99,5 @@ class Journal:
         self._file.append(line)
 
     def restart_clock(self) -> None:
-        """Start the next rate now, so that it does not count the time of figures and checkpoints."""
+        """Start the next rate now, so that it does not count the time of metrics and checkpoints."""
         self._start, self._waited_seconds = time.perf_counter(), 0.0

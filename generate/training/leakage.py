@@ -91,7 +91,7 @@ def leakage_report(
     *,
     max_cosine: float | None = None,
 ) -> tuple[dict[str, Any], NDArray[np.int64]]:
-    """Counts, quantiles and the 50 worst faces; and the positions of the faces to keep, ascending.
+    """Counts, quantiles and the 50 worst faces for leakage.json; and the positions of the faces to keep, ascending.
 
     Args:
         cosines: Cosine of every generated face to the nearest training identity, shape (N,).

@@ -4,7 +4,7 @@
 |---|---|---|
 | faces.lmdb | every face with its feature | ``generate train`` |
 | centers.npy | mean feature of every identity, (C, D) | ``identities: pca`` of a generator, ``generate leakage`` |
-| deviations.npy | covariance root of faces around their centre, (D, D) | ``perturbation.directions`` of a generator |
+| deviations.npy | root of the covariance of faces around their centre, (D, D) | ``perturbation.directions`` |
 | prepared.json | settings, counts and statistics | |
 
 Features are un-normalised, as in Vec2Face's own training set (docs/field.md, section 1.1). They are computed in parts,
@@ -76,11 +76,7 @@ def prepare(faces: Faces, settings: Preparation, directory: str | Path, *, devic
     inputs = _write_or_check_inputs(directory, faces, settings)
     features = _features(faces, settings, directory / "parts", device)
     norms = np.linalg.norm(features, axis=1)
-    if not np.isfinite(norms).all() or not norms.all():
-        row = int(np.argmin(np.isfinite(norms) & (norms > 0)))
-        raise InputError(
-            f"feature of face {row} ({faces.name(row % len(faces))}) is zero or not finite; leave out that face"
-        )
+    _refuse_bad_norms(norms, faces)
     if settings.mean_norm is not None:
         features *= settings.mean_norm / norms.mean()
     source = _WithMirrored(faces) if settings.mirror else faces
@@ -142,6 +138,15 @@ def _features(faces: Faces, settings: Preparation, parts: Path, device: str) -> 
     raise InputError(f"{faces.path} holds no features; give --identity-model, or --features of these faces")
 
 
+def _refuse_bad_norms(norms: NDArray[np.floating], faces: Faces) -> None:
+    is_good = np.isfinite(norms) & (norms > 0)
+    if not is_good.all():
+        row = int(np.argmin(is_good))
+        raise InputError(
+            f"feature of face {row} ({faces.name(row % len(faces))}) is zero or not finite; leave out that face"
+        )
+
+
 def read_features(path: str | Path, num_faces: int) -> NDArray[np.float32]:
     """Features of a ``.npy`` file, float32, shape (num_faces, D).
 
@@ -187,8 +192,8 @@ def deviation_directions(
 ) -> NDArray[np.float32]:
     """Matrix (D, D) that gives isotropic noise the covariance of faces around the centre of their identity.
 
-    It is the symmetric root of that covariance, scaled to a mean variance of 1, so that a strength of noise keeps its
-    unit. It is the identity matrix if no identity has two different faces.
+    It is the symmetric root of that covariance, scaled to a mean variance of 1, so that a strength of noise means
+    the same with it and without. It is the identity matrix if no identity has two different faces.
 
     Args:
         features: Un-normalised feature per face, shape (N, D).

@@ -56,7 +56,8 @@ class Losses(Settings):
 
     pixel: Term = Field(Term(weight=1.0), description="mean squared error of the images in [-1, 1]")
     perceptual: Term = Field(
-        Term(weight=0.2), description="LPIPS on VGG-16; without its weights, the same on the identity network's maps"
+        Term(weight=0.2),
+        description="LPIPS on VGG-16; without VGG's weights, a like distance of the identity network's maps",
     )
     ssim: Term = Field(Term(weight=0.1), description="1 - SSIM")
     token: Term = Field(
@@ -94,7 +95,7 @@ class Sizes(Settings):
     )
     latent_channels: Count = Field(256, description="channels of the 7 x 7 input of the image decoder")
     smooth: bool = Field(
-        False, description="average the pixels over a window as large as the pixels of one position, against a grid"
+        False, description="average neighbouring pixels where a position gives several, so that no grid can show"
     )
     own_tokens: bool = Field(
         False, exclude_if=lambda on: not on, description="give every grid token its own projection of the feature"
@@ -102,7 +103,7 @@ class Sizes(Settings):
     coarse: bool = Field(
         False,
         exclude_if=lambda on: not on,
-        description="add the image to a low-resolution one, which a linear map makes from the feature",
+        description="add the decoder's image to a low-resolution image that is a linear map of the feature",
     )
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout probability in the transformer")
     discriminator_widths: tuple[Count, ...] = Field(
@@ -165,7 +166,7 @@ class GeneratorRecipe(Settings):
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="decay per step of the exponential moving average of the weights; none without"
     )
-    held_out_identities: Count = Field(description="identities kept out of training, for the figures of every epoch")
+    held_out_identities: Count = Field(description="identities kept out of training, for the metrics of every epoch")
 
 
 def load_recipe(name: str, path: str | Path = RECIPES_PATH) -> GeneratorRecipe:

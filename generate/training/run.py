@@ -2,7 +2,7 @@
 
 The folder of a training is named after the fingerprint of its inputs: seed, recipe, and digests of the faces and of the
 networks. So the same training is skipped once it is finished, and resumed if it was interrupted. MLflow gets the
-figures after every epoch, and the card at the end.
+metrics after every epoch, and the card at the end.
 """
 
 from dataclasses import dataclass, replace

@@ -26,7 +26,7 @@ from generate.draw.perturbation import MaskRatio
 from generate.networks.identity import IdentityNetwork
 from generate.training.coarse import fit_coarse
 from generate.training.data import FeatureBatches, load_faces, split_held_out
-from generate.training.held_out import HeldOut, choose_held_out, write_figures_grid
+from generate.training.held_out import HeldOut, choose_held_out, write_epoch_grid
 from generate.training.journal import Journal
 from generate.training.losses import LossTerms
 from generate.training.recipes import GeneratorRecipe
@@ -35,7 +35,10 @@ from generate.vec2face import save_generator
 
 GENERATOR_NAME = "generator.safetensors"
 _MIN_COSINE = 0.9
-"""Stored features belong to the given network if their mean cosine to its own is higher (1 but for JPEG decoding)."""
+"""Stored features come from the given network if their mean cosine to the network's own is higher.
+
+It is 1 up to rounding and differences between JPEG decoders.
+"""
 _CHECKED_FACES = 16
 
 
@@ -62,19 +65,19 @@ class TrainOptions:
     must_match: dict[str, Any] = field(default_factory=dict)
     """Values that a resumed run must share, besides recipe and seed: digests of the dataset and of the networks."""
     after_epoch: Callable[[], object] | None = None
-    """Called in the first process when the figures of an epoch are written."""
+    """Called in the first process when the metrics of an epoch are written."""
 
 
 @dataclass(frozen=True)
 class TrainSummary:
-    """Counts and last figures of a finished run."""
+    """Counts and last metrics of a finished run."""
 
     num_parameters: int
     num_images_seen: int
     num_trained_identities: int
     perceptual_network: str
     figures: dict[str, float]
-    """Last values in the journal: terms of the loss, and figures on held-out identities; all finite."""
+    """Last values in the journal: terms of the loss, and metrics on held-out identities; all finite."""
 
 
 def train_generator(
@@ -115,7 +118,7 @@ def train_generator(
         state = TrainState(recipe, terms, seed=seed, device=device, coarse=coarse)
         held_out_faces = choose_held_out(faces, held_out, trained, seed)
         loop = _TrainingLoop(state, batches, networks, held_out_faces, directory, options)
-        figures = loop.run(is_writing=rank == 0)
+        last_values = loop.run(is_writing=rank == 0)
         if rank == 0:
             save_generator(state.trained, directory / GENERATOR_NAME)
     return TrainSummary(
@@ -123,7 +126,7 @@ def train_generator(
         num_images_seen=state.step * recipe.batch_size,
         num_trained_identities=faces.num_identities - recipe.held_out_identities,
         perceptual_network=terms.perceptual_network,
-        figures={key: value for key, value in figures.items() if key not in ("step", "time") and value is not None},
+        figures={key: value for key, value in last_values.items() if key not in ("step", "time") and value is not None},
     )
 
 
@@ -191,7 +194,7 @@ class _TrainingLoop:
             state.restore(self._checkpoint, self._must_match)
 
     def run(self, *, is_writing: bool) -> dict[str, Any]:
-        """Do every step that is left. Write means into the journal, and figures and a checkpoint after every epoch.
+        """Do every step that is left. Write means into the journal, and metrics and a checkpoint after every epoch.
 
         Args:
             is_writing: Whether this process writes the files.
@@ -223,9 +226,9 @@ class _TrainingLoop:
         return journal.last
 
     def _finish_epoch(self, epoch: int, journal: Journal) -> None:
-        figures, rows = self._held_out.measure(self._state.trained, self._networks.identity, self._networks.judge)
-        journal.write(self._state.step, figures)
-        write_figures_grid(self._directory, epoch, rows)
+        metrics, rows = self._held_out.measure(self._state.trained, self._networks.identity, self._networks.judge)
+        journal.write(self._state.step, metrics)
+        write_epoch_grid(self._directory, epoch, rows)
         self._state.save(self._checkpoint, self._must_match)
         if self._options.after_epoch:
             self._options.after_epoch()

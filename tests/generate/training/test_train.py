@@ -1,4 +1,4 @@
-"""Training of the generator: deterministic, resumable bit for bit, and says what is wrong."""
+"""Training of the generator: deterministic, resumed with the same bits, and bad input is named."""
 
 import json
 import os
@@ -67,8 +67,8 @@ def assert_same(first, second):
         for name in first:
             assert_same(first[name], second[name])
     elif isinstance(first, list | tuple):
-        for one, other in zip(first, second, strict=True):
-            assert_same(one, other)
+        for first_part, second_part in zip(first, second, strict=True):
+            assert_same(first_part, second_part)
     else:
         assert first == second
 
@@ -90,7 +90,7 @@ def test_the_summary_the_journal_and_the_grids(finished):
     assert sorted(path.name for path in (directory / "grids").iterdir()) == ["epoch_0001.png", "epoch_0002.png"]
     generator = load_generator(directory / GENERATOR_NAME)
     ours = state_of(directory)["ema"]
-    assert torch.equal(generator.norm.weight, ours["module.norm.weight"])  # the average is what is kept
+    assert torch.equal(generator.norm.weight, ours["module.norm.weight"])  # the moving average is saved
 
 
 def test_the_loss_is_the_weighted_sum_of_its_terms(finished):
@@ -233,7 +233,7 @@ def test_too_few_identities_and_too_large_a_batch(prepared, networks, tmp_path):
 
 
 def test_batches_cover_every_epoch_once_and_ranks_share_them(prepared):
-    faces, masks = prepared[0], train_state_masks()
+    faces, masks = prepared[0], training_masks()
     trained, held_out = split_held_out(faces, 2, seed=0)
     assert len(trained) + len(held_out) == len(faces)
     assert not set(faces.identity_ids[trained]) & set(faces.identity_ids[held_out])
@@ -242,9 +242,9 @@ def test_batches_cover_every_epoch_once_and_ranks_share_them(prepared):
     for rank, batches in enumerate(ranks):
         batches.share(rank, 2)
     for epoch in (0, 1):
-        seen = torch.cat([whole[step].features for step in range(3 * epoch, 3 * epoch + 3)])
+        features = torch.cat([whole[step].features for step in range(3 * epoch, 3 * epoch + 3)])
         expected = np.stack([faces.features(int(position)) for position in trained])
-        assert np.allclose(np.sort(seen.numpy(), axis=0), np.sort(expected, axis=0))
+        assert np.allclose(np.sort(features.numpy(), axis=0), np.sort(expected, axis=0))
     for rank, batches in enumerate(ranks):
         for name in ("faces", "features", "noise", "mask_ratio"):
             assert torch.equal(getattr(batches[4], name), getattr(whole[4], name)[rank::2])
@@ -254,7 +254,7 @@ def test_batches_cover_every_epoch_once_and_ranks_share_them(prepared):
         whole.share(0, 3)
 
 
-def train_state_masks():
+def training_masks():
     from generate.draw.perturbation import MaskRatio
 
     return MaskRatio(0.5, 1.0, 0.75, 0.25)
@@ -278,7 +278,7 @@ def test_initial_weights_are_the_references():
 
 def test_the_discriminator_learns_from_its_own_loss_alone(prepared, networks, tmp_path, monkeypatch):
     """With its loss switched to zero, nothing moves its weights but their decay."""
-    monkeypatch.setattr(train_state, "discriminator_loss", lambda real, made: 0 * (real.sum() + made.sum()))
+    monkeypatch.setattr(train_state, "discriminator_loss", lambda real, generated: 0 * (real.sum() + generated.sum()))
     optimizer = {"lr": 0.002, "weight_decay": 0.0}
     run(prepared, networks, tmp_path, optimizer=optimizer)
     after = state_of(tmp_path)["discriminator"]
@@ -330,15 +330,17 @@ def test_two_processes_give_the_losses_of_one(prepared, tmp_path):
     for name, prefix in (("one", []), ("two", launch)):
         command = [sys.executable, *prefix, str(tmp_path / "script.py"), str(folder), str(tmp_path / name)]
         subprocess.run(command, cwd=root, env=environment, check=True, capture_output=True)
-    one, two = ([json.loads(line) for line in (tmp_path / name / "train.jsonl").open()] for name in ("one", "two"))
-    for first, second in zip(one, two, strict=True):
+    single, parallel = (
+        [json.loads(line) for line in (tmp_path / name / "train.jsonl").open()] for name in ("one", "two")
+    )
+    for first, second in zip(single, parallel, strict=True):
         for key in ("loss", "pixel", "identity", "discriminator", "held_out/identity_cosine"):
             assert first.get(key) == pytest.approx(second.get(key), abs=2e-4), key
 
 
 @pytest.mark.slow
 def test_it_learns(networks, tmp_path, monkeypatch):
-    """Plain colours and features that tell them; a network with random weights gives features that hardly differ."""
+    """On plain colours, with features that are linear in the colour; those of a random network would hardly differ."""
     # figures and checkpoints would take the most time
     monkeypatch.setattr(trainer._TrainingLoop, "_finish_epoch", lambda *_: None)
     monkeypatch.setattr(trainer, "check_features", lambda *_: None)

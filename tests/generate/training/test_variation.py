@@ -1,4 +1,4 @@
-"""What differs between people and between the faces of one, from those who are seen often."""
+"""Centres and differences of identities with many faces, and images drawn with them."""
 
 import numpy as np
 import pytest
@@ -35,9 +35,9 @@ def test_its_spread_is_that_of_faces_around_the_true_centre():
     assert differences.std() == pytest.approx(0.5, rel=0.02)
 
 
-@pytest.mark.parametrize(("min_faces", "found"), [(4, 1), (9, 0)])
-def test_people_who_are_not_seen_often_enough_are_refused(min_faces, found):
-    with pytest.raises(InputError, match=rf"--min-faces {min_faces}: {found} identities .*the most: 4"):
+@pytest.mark.parametrize(("min_faces", "num_identities"), [(4, 1), (9, 0)])
+def test_identities_with_too_few_faces_are_refused(min_faces, num_identities):
+    with pytest.raises(InputError, match=rf"--min-faces {min_faces}: {num_identities} identities .*the most: 4"):
         centers_and_differences(np.zeros((8, 5)), IDENTITY_IDS, min_faces)
 
 
