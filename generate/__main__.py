@@ -9,24 +9,33 @@ from bench.files import write_text
 from bench.machine.device import Stopwatch
 from bench.runs.cards import DatasetCard, write_card
 from bench.runs.stage import Stage, check_weights, plan_stages, stage_lock
-from generate.commands.faces import add_commands
-from generate.commands.training import add_training_commands
+from generate.commands import faces, publish, training
+from generate.commands.command import add_commands, fill
 from generate.hub.card import README_NAME, render_readme
 from generate.stage import make_faces
 
+COMMANDS = {
+    "make faces": faces.COMMANDS,
+    "train a generator": training.COMMANDS,
+    "publish": publish.COMMANDS,
+}
+_DESCRIPTION = (
+    "Make the face dataset of a benchmark, or run a sub-command. Without one, it reads an entry of benchmarks.yaml and "
+    "the weights that the entry names, and writes faces.lmdb, faces.parquet, grid.png and dataset.json into "
+    "RUNS/<scale>/faces/<fingerprint>. A finished dataset is skipped, and an interrupted one is resumed. "
+    "Example: python -m generate --scale smoke"
+)
+
 
 def main() -> int:
-    """Parse, make the dataset unless it is finished, write its card; or do a sub-command."""
-    parser = stage_parser("generate", __doc__)
-    commands = parser.add_subparsers(dest="command")
-    add_commands(commands)
-    add_training_commands(commands)
-    args = parser.parse_args()
+    """Run a sub-command; without one, make the dataset of a benchmark unless it is finished, and write its card."""
+    args = make_parser().parse_args()
     if args.command:
-        if told := args.run(args):
-            print(told)
+        if message := args.run(args):
+            print(message)
         return 0
-    benchmark = load_benchmark(args.scale, args.config)
+    scale = args.scale or "smoke"
+    benchmark = load_benchmark(scale, args.config)
     stage = plan_stages(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets).generate
     check_weights(stage, args.weights)
     if stage.is_finished:
@@ -37,14 +46,25 @@ def main() -> int:
     return 0
 
 
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the stage and of its sub-commands.
+
+    ``scale`` is None unless given: the default of the stage is smoke, that of most sub-commands 10k.
+    """
+    parser = stage_parser("generate", fill(_DESCRIPTION))
+    parser.set_defaults(scale=None)
+    add_commands(parser, COMMANDS)
+    return parser
+
+
 def _generate(benchmark: Benchmark, stage: Stage, args: argparse.Namespace) -> None:
     stopwatch = Stopwatch()
     with stopwatch.phase("faces"):
-        made = make_faces(stage.directory, benchmark, seed=args.seed, weights=args.weights, device=args.device)
-    if made is None:
-        return  # another process writes the card
-    cost = stopwatch.cost(images=made["num_images"], phase="faces", device=made.pop("device", "cpu"))
-    card = DatasetCard(**stage.card_header(scale=args.scale, seed=args.seed), cost=cost, **made)
+        fields = make_faces(stage.directory, benchmark, seed=args.seed, weights=args.weights, device=args.device)
+    if fields is None:
+        return  # the first process writes the card
+    cost = stopwatch.cost(images=fields["num_images"], phase="faces", device=fields.pop("device", "cpu"))
+    card = DatasetCard(**stage.card_header(scale=benchmark.name, seed=args.seed), cost=cost, **fields)
     if card.path == "faces.lmdb":
         write_text(stage.directory / README_NAME, render_readme(card))
     print(f"generate: {write_card(stage.directory, card)}")

@@ -1,100 +1,79 @@
-"""The sub-commands fetch, centers, faces and push of ``python -m generate``. Heavy imports wait until one runs.
-
-Every command returns the line that tells what it did.
-"""
+"""The sub-commands that make faces or what faces need: fetch, centers, faces, protocols."""
 
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
-from bench.config.benchmarks import load_benchmark
+from bench.config.benchmarks import load_benchmark, protocol_names
 from bench.config.generator import Vec2FaceGenerator
 from bench.errors import InputError
+from bench.runs.inputs import is_rendered
+from generate.commands.command import Command, add_stage_flags
 
 _DEFAULT_SCALE = "10k"
 
 
-def add_commands(commands: Any) -> None:
-    """Add the parsers; each sets ``run``, the function that does it."""
-    _add_fetch(commands.add_parser("fetch", help="download released weights and datasets, by name"))
-    _add_centers(commands.add_parser("centers", help="faces and the identity network -> .npy of identity centres"))
-    _add_faces(commands.add_parser("faces", help="images of a range of identities, or of people in given photos"))
-    _add_push(commands.add_parser("push", help="upload a finished dataset to the Hub; only with --upload"))
-
-
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """Flags that the stage has too: given before the command's name or after it."""
-    parser.add_argument("--scale", default=_DEFAULT_SCALE, help=f"benchmark whose settings count ({_DEFAULT_SCALE})")
-    parser.add_argument("--config", type=Path, default=argparse.SUPPRESS, help="the benchmarks (benchmarks.yaml)")
-    parser.add_argument("--weights", type=Path, default=argparse.SUPPRESS, help="folder of weights (weights)")
-
-
-def _add_fetch(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("names", nargs="*", help="what to fetch (default: all that generating needs)")
-    parser.add_argument("--revision", help="commit, tag or branch (default: that of the benchmark)")
-    _add_settings(parser)
-    parser.set_defaults(run=_fetch)
-
-
-def _add_centers(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("faces", type=Path, help="LMDB, folder with one sub-folder per person, or folder of images")
-    parser.add_argument("--out", type=Path, required=True, help=".npy to write; rows in the order of the identities")
-    parser.add_argument("--device", default=argparse.SUPPRESS, help="auto, cpu, cuda or cuda:N (auto)")
-    _add_settings(parser)
-    parser.set_defaults(run=_centers)
-
-
-def _add_faces(parser: argparse.ArgumentParser) -> None:
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--centers", type=Path, help=".npy of identity vectors (default: drawn, Gaussian)")
-    source.add_argument("--from-images", type=Path, help="aligned faces of people who exist: folder or LMDB")
-    parser.add_argument("--range", help="FIRST:END, numbers of identities (default: all that are given)")
-    parser.add_argument("--images", type=int, default=50, help="images per identity (50)")
-    parser.add_argument("--yaw", type=float, nargs="+", default=(), help="target yaws in degrees, in turn (none)")
-    parser.add_argument("--quality", type=float, help="target MagFace norm (that of the benchmark: 27)")
-    parser.add_argument("--lmdb", action="store_true", help="write faces.lmdb in place of a folder of images")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write; the same command goes on in it")
-    parser.add_argument("--seed", type=int, default=argparse.SUPPRESS, help="seed (0)")
-    parser.add_argument("--device", default=argparse.SUPPRESS, help="auto, cpu, cuda or cuda:N (auto)")
-    _add_settings(parser)
-    parser.set_defaults(run=_faces)
-
-
-def _add_push(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", type=Path, help="folder of the dataset, with dataset.json")
-    parser.add_argument("--repo", required=True, help="user/name of the dataset on the Hub")
-    parser.add_argument("--upload", action="store_true", help="do upload; without it the command only tells")
-    parser.add_argument("--public", action="store_true", help="make a new repository public (default: private)")
-    parser.set_defaults(run=_push)
-
-
-def _settings(args: argparse.Namespace) -> Vec2FaceGenerator:
-    generator = load_benchmark(args.scale, args.config).generator
-    if not isinstance(generator, Vec2FaceGenerator):
-        raise InputError(f"--scale {args.scale} has a {generator.kind} generator; give one with Vec2Face, such as 10k")
-    return generator
+def _fetch_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", help="names of files (default: the four networks that generation needs)")
+    parser.add_argument("--revision", help="commit, tag or branch of the Hub (default: the revision of --scale)")
+    add_stage_flags(parser, "--scale", "--config", "--weights")
 
 
 def _fetch(args: argparse.Namespace) -> str:
     from bench.runs.hub import fetch
     from generate.hub.catalogue import GENERATION, find_file
 
-    revision = args.revision or _settings(args).revision
+    revision = args.revision or _vec2face_settings(args).revision
     files = [find_file(name) for name in args.names or GENERATION]
     return "\n".join(str(fetch(file, args.weights, revision=revision)) for file in files)
 
 
+def _centers_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("faces", type=Path, help="LMDB, folder with one sub-folder per person, or folder of images")
+    parser.add_argument("--out", type=Path, required=True, help=".npy to write, one row per identity")
+    add_stage_flags(parser, "--scale", "--config", "--weights", "--device")
+
+
 def _centers(args: argparse.Namespace) -> str:
     from bench.machine.device import choose_device
-    from generate.draw.centers import face_centers, open_people
-    from generate.draw.shards import write_array
-    from generate.networks.estimators import identity_estimator
+    from generate.draw.centers import write_centers
 
-    faces, device = open_people(args.faces), choose_device(args.device)
-    identity = identity_estimator(args.weights / _settings(args).identity_weights, device)
-    write_array(args.out, face_centers(faces, identity, device=device))
-    return f"centers: {faces.num_identities} of {len(faces)} faces -> {args.out}"
+    network = args.weights / _vec2face_settings(args).identity_weights
+    num_identities, num_faces = write_centers(args.faces, args.out, network, device=choose_device(args.device))
+    return f"centers: {num_identities} identities from {num_faces} faces -> {args.out}"
+
+
+def _faces_flags(parser: argparse.ArgumentParser) -> None:
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--centers", type=Path, help=".npy of identity vectors (default: vectors drawn from a Gaussian)"
+    )
+    source.add_argument(
+        "--from-images",
+        type=Path,
+        help="aligned photographs of existing people, folder or LMDB (default: invented people)",
+    )
+    parser.add_argument("--range", metavar="FIRST:END", help="identities to make, END excluded (default: all)")
+    parser.add_argument(
+        "--images", metavar="N", type=int, default=50, help="images per identity (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--yaw",
+        metavar="DEGREES",
+        type=float,
+        nargs="+",
+        default=(),
+        help="target yaws in degrees, used in turn (default: no targets)",
+    )
+    parser.add_argument(
+        "--quality",
+        metavar="NORM",
+        type=float,
+        help="target MagFace feature norm (default: that of --scale, 27 for 10k)",
+    )
+    parser.add_argument("--lmdb", action="store_true", help="write faces.lmdb (default: a folder of images)")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write; an interrupted one is resumed")
+    add_stage_flags(parser, "--scale", "--config", "--weights", "--device", "--seed")
 
 
 def _faces(args: argparse.Namespace) -> str:
@@ -113,13 +92,85 @@ def _faces(args: argparse.Namespace) -> str:
         quality=args.quality,
         as_lmdb=args.lmdb,
     )
-    where = {"seed": args.seed, "weights": args.weights, "device": choose_device(args.device)}
-    made = make_faces(args.out, _settings(args), request, **where)
-    accepted = f", {made['attribute_images_accepted']} met their targets" if args.yaw else ""
-    return f"faces: {made['num_images']} images of {made['num_identities']} identities{accepted} -> {args.out}"
+    settings, device = _vec2face_settings(args), choose_device(args.device)
+    statistics = make_faces(args.out, settings, request, seed=args.seed, weights=args.weights, device=device)
+    num_images, num_identities = statistics["num_images"], statistics["num_identities"]
+    accepted = f", {statistics['attribute_images_accepted']} met their targets" if args.yaw else ""
+    return f"faces: {num_images} images of {num_identities} identities{accepted} -> {args.out}"
 
 
-def _push(args: argparse.Namespace) -> str:
-    from generate.hub.push import push
+def _protocols_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "names", nargs="*", help="rendered protocols, such as render_lfw, or a list of them (default: those of --scale)"
+    )
+    parser.add_argument(
+        "--scale", default=argparse.SUPPRESS, help="entry of benchmarks.yaml that names the protocols (default: smoke)"
+    )
+    add_stage_flags(parser, "--config", "--runs")
 
-    return push(args.directory, args.repo, upload=args.upload, public=args.public)
+
+def _protocols(args: argparse.Namespace) -> str:
+    from generate.render.protocols import rendered_protocol
+
+    if args.names and args.scale:
+        raise InputError(f"protocols {' '.join(args.names)} and --scale {args.scale} were given; give one of the two")
+    if args.names:
+        names = protocol_names(args.names, args.config)
+    else:
+        benchmark = load_benchmark(args.scale or "smoke", args.config)
+        names = [name for name in benchmark.protocols if is_rendered(name)]
+        if not names:
+            return f"protocols: benchmark {benchmark.name} uses no rendered protocol, nothing to write"
+    return "\n".join(f"protocols: {rendered_protocol(name, args.runs)}" for name in names)
+
+
+def _vec2face_settings(args: argparse.Namespace) -> Vec2FaceGenerator:
+    scale = args.scale or _DEFAULT_SCALE
+    generator = load_benchmark(scale, args.config).generator
+    if not isinstance(generator, Vec2FaceGenerator):
+        raise InputError(f"--scale {scale} has a {generator.kind} generator; give one with Vec2Face, such as 10k")
+    return generator
+
+
+COMMANDS = (
+    Command(
+        "fetch",
+        "Download released weights and datasets by name",
+        "Reads the Vec2Face authors' repositories on the Hugging Face Hub and writes files into --weights. Needed once "
+        "before a benchmark with Vec2Face's released weights. The SHA-256 of every file is recorded at the first fetch "
+        "and checked ever after; a file that is there is not downloaded again.",
+        "python -m generate fetch generator arcface-r100 --weights weights",
+        _fetch_flags,
+        _fetch,
+    ),
+    Command(
+        "centers",
+        "Compute the identity vectors of existing faces",
+        "Reads aligned faces and writes the mean identity feature of every person, a .npy with one row per identity. "
+        "Needed to generate from the people of a dataset: give the file as centers: in benchmarks.yaml, or to the "
+        "sub-command faces.",
+        "python -m generate centers data/faces.lmdb --out centers.npy",
+        _centers_flags,
+        _centers,
+    ),
+    Command(
+        "faces",
+        "Generate images of a range of identities, without a benchmark",
+        "Reads weights and, if given, identity vectors or photographs. Writes images by identity (or faces.lmdb), "
+        "faces.parquet and grid.png into --out. Equal in effect to Vec2Face's image_generation.py and, with --yaw, to "
+        "pose_image_generation.py. Ranges that are made separately hold the images of the whole.",
+        "python -m generate faces --centers weights/center_feature_examples.npy --range 0:100 --images 50 --out faces",
+        _faces_flags,
+        _faces,
+    ),
+    Command(
+        "protocols",
+        "Render the synthetic verification protocols of a benchmark",
+        "Reads the names of rendered protocols from a benchmark or the command line and writes each below "
+        "RUNS/protocols, where training and evaluation look for it. Protocols that are there are left alone. "
+        "Several processes may run it at once.",
+        "python -m generate protocols --scale smoke",
+        _protocols_flags,
+        _protocols,
+    ),
+)

@@ -1,246 +1,220 @@
-"""The sub-commands turn, appearance, prepare, variation, train, assets, ship and leakage of ``python -m generate``.
-
-Heavy imports wait until one runs. Every command returns the line that tells what it did, or None where another process
-tells it.
-"""
+"""The sub-commands that train a generator: turn, appearance, prepare, variation, train, leakage, assets."""
 
 import argparse
 from pathlib import Path
-from typing import Any
 
-RECIPES = "generators.yaml"
+from generate.commands.command import Command, add_stage_flags
 
-
-def add_training_commands(commands: Any) -> None:
-    """Add the parsers; each sets ``run``, the function that does it."""
-    _add_turn(commands.add_parser("turn", help="photographs, and turned views of each"))
-    text = "an identity network, with numbers of appearance behind its features"
-    _add_appearance(commands.add_parser("appearance", help=text))
-    _add_prepare(commands.add_parser("prepare", help="faces and an identity network -> a generator's training set"))
-    _add_variation(commands.add_parser("variation", help="what differs between people, and between faces of one"))
-    _add_train(commands.add_parser("train", help="train a Vec2Face generator on a prepared set"))
-    _add_assets(commands.add_parser("assets", help="make the shipped networks anew, from nothing, on two cores"))
-    _add_ship(commands.add_parser("ship", help="a trained generator in half its size, with a card"))
-    _add_leakage(commands.add_parser("leakage", help="generated faces against the identities that were trained on"))
+_RECIPES = "generators.yaml"
 
 
-def _add_ship(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("training", type=Path, help="finished folder of generate train")
-    parser.add_argument("--trained-on", required=True, help="whose faces, in words: stands in every dataset's card")
-    parser.add_argument("--licence", required=True, help="terms under which the weights may be used")
-    parser.add_argument("--out", type=Path, required=True, help="folder of generator.safetensors and its card")
-    parser.set_defaults(run=_ship)
-
-
-def _add_faces(parser: argparse.ArgumentParser, name: str, what: str) -> None:
-    parser.add_argument(f"--{name}", type=Path, required=True, help=what)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-
-
-def _add_training_faces(parser: argparse.ArgumentParser) -> None:
-    _add_faces(parser, "faces", "LMDB, or folder with one sub-folder of aligned 112 x 112 faces per identity")
-    parser.add_argument("--mask", type=Path, help=".npy of positions to use, e.g. of WebFace4M's 50,000 identities")
-    parser.add_argument("--leave-out", type=Path, help="text file of identity names to leave out, one a line")
-
-
-def _add_turn(parser: argparse.ArgumentParser) -> None:
-    _add_training_faces(parser)
+def _source_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of the faces that a training set is made from."""
     parser.add_argument(
-        "--yaw-model", type=Path, required=True, help="6DRepNet's weights, or generate/assets/yaw.safetensors"
+        "--faces",
+        type=Path,
+        required=True,
+        help="LMDB, or folder with one sub-folder of aligned 112 x 112 faces per identity",
     )
-    parser.add_argument("--views", type=int, default=1, help="turned views of each photograph (default: 1)")
+    parser.add_argument("--mask", type=Path, help=".npy of positions of the faces to use (default: all)")
+    parser.add_argument(
+        "--leave-out", type=Path, help="text file of identity names to leave out, one a line (default: none)"
+    )
+
+
+def _turn_flags(parser: argparse.ArgumentParser) -> None:
+    _source_flags(parser)
+    parser.add_argument(
+        "--yaw-model", type=Path, required=True, help="weights of 6DRepNet, or generate/assets/yaw.safetensors"
+    )
+    parser.add_argument(
+        "--views", metavar="N", type=int, default=1, help="turned views of each photograph (default: %(default)s)"
+    )
     parser.add_argument(
         "--degrees",
         type=float,
         nargs=2,
         default=(20.0, 80.0),
         metavar=("LEAST", "MOST"),
-        help="yaw of the views (default: 20 80)",
+        help="range of the views' yaw in degrees, to either side (default: 20 80)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the yaws (default: 0)")
-    parser.add_argument("--out", type=Path, required=True, help="the LMDB that shall appear")
-    parser.set_defaults(run=_turn)
-
-
-def _add_appearance(parser: argparse.ArgumentParser) -> None:
-    _add_training_faces(parser)
-    parser.add_argument("--identity-model", type=Path, required=True, help=".onnx, or .safetensors of this suite")
-    parser.add_argument("--numbers", type=int, default=64, help="how many (default: 64)")
-    parser.add_argument("--strength", type=float, default=0.5, help="their norm by that of the features (default: 0.5)")
-    parser.add_argument("--out", type=Path, required=True, help="the file of the same kind that shall appear")
-    parser.set_defaults(run=_appearance)
-
-
-def _add_prepare(parser: argparse.ArgumentParser) -> None:
-    _add_training_faces(parser)
-    parser.add_argument("--identity-model", type=Path, help="weights: .pth or .safetensors of an IResNet, or .onnx")
-    parser.add_argument("--features", type=Path, help=".npy of features, in place of a network")
-    parser.add_argument("--mirror", action="store_true", help="every face again, mirrored, with its own feature")
-    parser.add_argument("--mean-norm", type=float, help="scale the features to this mean norm (default: keep them)")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the training set")
-    parser.set_defaults(run=_prepare)
-
-
-def _add_variation(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--prepared", type=Path, required=True, help="folder of generate prepare, which gets the files")
-    parser.add_argument("--min-faces", type=int, required=True, help="people of so many faces or more are looked at")
-    parser.add_argument(
-        "--views", type=int, default=0, help="turned views behind each photograph, left out (default: 0)"
-    )
-    parser.set_defaults(run=_variation)
-
-
-def _add_train(parser: argparse.ArgumentParser) -> None:
-    _add_faces(parser, "faces", "faces.lmdb of generate prepare, or WebFace4M's")
-    parser.add_argument("--mask", type=Path, help=".npy of positions to use")
-    parser.add_argument("--identity-model", type=Path, required=True, help="the network that gave the features")
-    parser.add_argument("--judge", type=Path, help="a second identity network, which takes no part in the loss")
-    parser.add_argument("--recipe", default="present", help=f"entry of {RECIPES} (default: present)")
-    parser.add_argument("--recipes", type=Path, help=f"another file of recipes (default: {RECIPES})")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, order, masks, held-out identities")
-    parser.add_argument("--weights", type=Path, default=Path("weights"), help="folder that may hold VGG-16, for LPIPS")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
-    parser.add_argument("--out", type=Path, help="folder of this training (default: runs/generators/<fingerprint>)")
-    parser.set_defaults(run=_train)
-
-
-def _add_leakage(parser: argparse.ArgumentParser) -> None:
-    _add_faces(parser, "faces", "generated faces: LMDB, or folder by identity")
-    parser.add_argument("--prepared", type=Path, required=True, help="folder of generate prepare: what was trained on")
-    parser.add_argument("--identity-model", type=Path, required=True, help="the network that gave its features")
-    parser.add_argument("--max-cosine", type=float, help="drop above this (default: real faces' own 99.9 %% point)")
-    parser.add_argument("--out", type=Path, required=True, help="folder of leakage.json, leakage.png and kept.npy")
-    parser.set_defaults(run=_leakage)
-
-
-def _add_assets(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--runs", type=Path, default=argparse.SUPPRESS, help="working folder (default: runs)")
-    parser.add_argument("--out", type=Path, help="folder of the networks (default: generate/assets)")
-    parser.set_defaults(run=_assets)
-
-
-def _training_faces(args: argparse.Namespace) -> Any:
-    from bench.errors import InputError
-    from bench.faces.lmdb_file import open_faces
-
-    if args.leave_out and not args.leave_out.exists():
-        raise InputError(f"--leave-out {args.leave_out} does not exist; give a text file of identity names")
-    return open_faces(args.faces, args.mask, set(args.leave_out.read_text().split()) if args.leave_out else None)
+    parser.add_argument("--out", type=Path, required=True, help="LMDB to write")
+    add_stage_flags(parser, "--device", "--seed")
 
 
 def _turn(args: argparse.Namespace) -> str:
     from bench.machine.device import choose_device
     from generate.render.turned import measure_yaw, write_with_views
+    from generate.training.data import open_source_faces
 
-    faces = _training_faces(args)
+    faces = open_source_faces(args.faces, args.mask, args.leave_out)
     yaw = measure_yaw(faces, args.yaw_model, device=choose_device(args.device))
     write_with_views(faces, yaw, args.out, num_views=args.views, degrees=tuple(args.degrees), seed=args.seed)
     return f"turn: {len(faces)} photographs and {args.views * len(faces)} turned views of them in {args.out}"
 
 
+def _appearance_flags(parser: argparse.ArgumentParser) -> None:
+    _source_flags(parser)
+    parser.add_argument(
+        "--identity-model", type=Path, required=True, help="identity network: .onnx, or .safetensors of this suite"
+    )
+    parser.add_argument(
+        "--numbers", metavar="N", type=int, default=64, help="principal components to append (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--strength",
+        metavar="RATIO",
+        type=float,
+        default=0.5,
+        help="mean norm of the components, as a share of that of the features (default: %(default)s)",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="network to write, of the same file type")
+    add_stage_flags(parser, "--device")
+
+
 def _appearance(args: argparse.Namespace) -> str:
     from generate.networks.appearance import add_appearance
+    from generate.training.data import open_source_faces
 
-    faces = _training_faces(args)
-    made = add_appearance(args.identity_model, faces, args.out, num_numbers=args.numbers, strength=args.strength)
-    return f"appearance: {args.numbers} numbers hold {made.explained:.1%} of how coarse faces differ; {args.out}"
+    faces = open_source_faces(args.faces, args.mask, args.leave_out)
+    appearance = add_appearance(args.identity_model, faces, args.out, num_numbers=args.numbers, strength=args.strength)
+    explained = f"{appearance.explained:.1%} of the variance of the low-resolution faces"
+    return f"appearance: {args.numbers} components explain {explained}; {args.out}"
+
+
+def _prepare_flags(parser: argparse.ArgumentParser) -> None:
+    _source_flags(parser)
+    parser.add_argument(
+        "--identity-model",
+        type=Path,
+        help="identity network that computes the features: IResNet .pth or .safetensors, or .onnx "
+        "(default: take them from --features or from the LMDB)",
+    )
+    parser.add_argument(
+        "--features", type=Path, help=".npy of features, one row per face (default: take them from the LMDB)"
+    )
+    parser.add_argument(
+        "--mirror", action="store_true", help="add every face mirrored, with its own feature (default: off)"
+    )
+    parser.add_argument(
+        "--mean-norm",
+        metavar="NORM",
+        type=float,
+        help="scale all features to this mean norm (default: keep their scale)",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the training set")
+    add_stage_flags(parser, "--device")
 
 
 def _prepare(args: argparse.Namespace) -> str:
     from bench.machine.device import choose_device
+    from generate.training.data import open_source_faces
     from generate.training.prepare import Preparation, prepare
 
-    faces = _training_faces(args)
+    faces = open_source_faces(args.faces, args.mask, args.leave_out)
     settings = Preparation(args.identity_model, args.features, args.mirror, args.mean_norm)
     prepared = prepare(faces, settings, args.out, device=choose_device(args.device))
     return f"prepare: {prepared['num_images']} faces of {prepared['num_identities']} identities in {args.out}"
 
 
+def _variation_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--prepared", type=Path, required=True, help="folder of generate prepare, read and written")
+    parser.add_argument(
+        "--min-faces", metavar="N", type=int, required=True, help="use only identities with at least N faces"
+    )
+    parser.add_argument(
+        "--views",
+        metavar="N",
+        type=int,
+        default=0,
+        help="turned views behind each photograph, which are left out: --views of generate turn (default: %(default)s)",
+    )
+
+
 def _variation(args: argparse.Namespace) -> str:
     from generate.training.variation import write_variation
 
-    people, differences = write_variation(args.prepared, min_faces=args.min_faces, views=args.views)
-    return f"variation: {people} people, {differences} differences; {args.prepared}"
+    num_identities, num_differences = write_variation(args.prepared, min_faces=args.min_faces, views=args.views)
+    return f"variation: {num_differences} differences of {num_identities} identities in {args.prepared}"
+
+
+def _train_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--faces", type=Path, required=True, help="faces.lmdb of generate prepare, or the LMDB of WebFace4M"
+    )
+    parser.add_argument("--mask", type=Path, help=".npy of positions of the faces to use (default: all)")
+    parser.add_argument(
+        "--identity-model", type=Path, required=True, help="identity network that computed the features of --faces"
+    )
+    parser.add_argument(
+        "--judge",
+        type=Path,
+        help="second identity network, which measures held-out identities and is not in the loss (default: none)",
+    )
+    parser.add_argument("--recipe", default="present", help=f"entry of {_RECIPES} (default: %(default)s)")
+    parser.add_argument("--recipes", type=Path, help=f"YAML file of recipes (default: {_RECIPES})")
+    parser.add_argument("--out", type=Path, help="folder of this training (default: RUNS/generators/<fingerprint>)")
+    add_stage_flags(parser, "--device", "--seed", "--weights", "--runs")
 
 
 def _train(args: argparse.Namespace) -> str | None:
-    from dataclasses import replace
-
-    from bench.files import sha256
-    from bench.machine.device import choose_device, process_rank
-    from bench.runs.cards import GeneratorCard, write_card
-    from bench.runs.stage import generator_stage, stage_lock
-    from bench.runs.tracking import sync_generator
     from generate.training.recipes import RECIPES_PATH, load_recipe
+    from generate.training.run import TrainingFiles, run_training
 
-    recipe = load_recipe(args.recipe, args.recipes or RECIPES_PATH)
-    device = choose_device(args.device)
-    inputs = {"seed": args.seed, "recipe": recipe.model_dump(mode="json"), "networks": _network_digests(args)}
-    inputs["dataset"] = {"name": args.faces.name, "sha256": sha256(args.faces)} if args.faces.is_file() else {}
-    if args.mask and args.mask.is_file():
-        inputs["dataset"]["mask_sha256"] = sha256(args.mask)
-    stage = generator_stage(inputs, runs=args.runs)
-    if args.out:
-        stage = replace(stage, directory=args.out)
-    elif stage.is_finished:
-        return f"train: skip, unchanged ({stage.directory})"
-    with stage_lock(stage.directory):
-        card = _train_and_describe(args, stage, recipe, device)
-        if process_rank()[0] != 0:
-            return None
-        path = write_card(stage.directory, GeneratorCard(**card))
-        warning = sync_generator(stage.directory, args.runs, recipe.name)
-    return f"train: {path}" + (f"; {warning}" if warning else "")
-
-
-def _network_digests(args: argparse.Namespace) -> dict[str, dict[str, str]]:
-    from bench.errors import InputError
-    from bench.files import sha256
-
-    networks = {}
-    for name, path in (("identity", args.identity_model), ("judge", args.judge)):
-        if path is not None and not path.is_file():
-            raise InputError(f"{name} network {path} does not exist; give a .pth, .safetensors or .onnx file")
-        if path is not None:
-            networks[name] = {"name": path.name, "sha256": sha256(path)}
-    return networks
-
-
-def _train_and_describe(args: argparse.Namespace, stage: Any, recipe: Any, device: str) -> dict[str, Any]:
-    """Train, and the fields of the card."""
-    from bench.files import sha256
-    from bench.machine.device import Stopwatch
-    from bench.runs.stage import recipe_sha256
-    from bench.runs.tracking import sync_generator
-    from generate.networks.identity import load_identity_network
-    from generate.training.data import open_training_set
-    from generate.training.train import GENERATOR_NAME, Judges, TrainOptions, train_generator
-
-    faces = open_training_set(args.faces, args.mask)
-    judge = load_identity_network(args.judge) if args.judge else None
-    judges = Judges(load_identity_network(args.identity_model), judge, args.weights)
-    stopwatch = Stopwatch()
-    options = TrainOptions(
-        device=device,
-        fixed={"dataset": stage.inputs["dataset"], "networks": stage.inputs["networks"]},
-        after_epoch=lambda: sync_generator(stage.directory, args.runs, recipe.name),
+    finished = run_training(
+        TrainingFiles(args.faces, args.identity_model, mask=args.mask, judge=args.judge, weights=args.weights),
+        load_recipe(args.recipe, args.recipes or RECIPES_PATH),
+        seed=args.seed,
+        device=args.device,
+        runs=args.runs,
+        directory=args.out,
     )
-    with stopwatch.phase("training"):
-        summary = train_generator(faces, judges, recipe, stage.directory, seed=args.seed, options=options)
-    dataset = stage.inputs["dataset"] | {"num_images": len(faces), "num_identities": summary.num_trained_identities}
-    weights = stage.directory / GENERATOR_NAME
-    return stage.card_header(scale=recipe.name, seed=args.seed) | {
-        "recipe": recipe.name,
-        "recipe_sha256": recipe_sha256(recipe),
-        "dataset": dataset,
-        "networks": stage.inputs["networks"],
-        "perceptual_network": summary.perceptual_network,
-        "weights_sha256": sha256(weights) if weights.exists() else "",
-        "num_parameters": summary.num_parameters,
-        "num_images_seen": summary.num_images_seen,
-        "figures": summary.figures,
-        "cost": stopwatch.cost(images=summary.num_images_seen, phase="training", device=device),
-    }
+    if finished is None:
+        return None
+    if finished.is_skipped:
+        return f"train: skip, unchanged ({finished.card.parent})"
+    return f"train: {finished.card}" + (f"; {finished.warning}" if finished.warning else "")
+
+
+def _leakage_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--faces", type=Path, required=True, help="generated faces: LMDB, or folder by identity")
+    parser.add_argument(
+        "--prepared", type=Path, required=True, help="folder of generate prepare that the generator was trained on"
+    )
+    parser.add_argument(
+        "--identity-model", type=Path, required=True, help="identity network that computed the features of --prepared"
+    )
+    parser.add_argument(
+        "--max-cosine",
+        metavar="COSINE",
+        type=float,
+        help="drop faces with a higher cosine (default: what 99.9 %% of the real faces keep to other identities)",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of leakage.json, leakage.png and kept.npy")
+    add_stage_flags(parser, "--device")
+
+
+def _leakage(args: argparse.Namespace) -> str:
+    from bench.machine.device import choose_device
+    from generate.training.leakage import check_leakage
+
+    report = check_leakage(
+        args.faces,
+        args.prepared,
+        args.identity_model,
+        args.out,
+        max_cosine=args.max_cosine,
+        device=choose_device(args.device),
+    )
+    return (
+        f"leakage: {report['num_dropped']} of {report['num_images']} generated faces have a cosine above "
+        f"{report['max_cosine']:.3f} to a training identity; {args.out / 'leakage.json'}"
+    )
+
+
+def _assets_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, help="folder of the networks (default: generate/assets)")
+    add_stage_flags(parser, "--runs")
 
 
 def _assets(args: argparse.Namespace) -> str:
@@ -253,26 +227,80 @@ def _assets(args: argparse.Namespace) -> str:
     return f"assets: {len(files)} files, {size / 1e6:.1f} MB in {out}"
 
 
-def _ship(args: argparse.Namespace) -> str:
-    from generate.make_assets import ship_generator
-
-    path = ship_generator(args.training, args.out, trained_on=args.trained_on, licence=args.licence)
-    return f"ship: {path.stat().st_size / 1e6:.1f} MB in {path}"
-
-
-def _leakage(args: argparse.Namespace) -> str:
-    from bench.machine.device import choose_device
-    from generate.training.leakage import check_dataset
-
-    report = check_dataset(
-        args.faces,
-        args.prepared,
-        args.identity_model,
-        args.out,
-        max_cosine=args.max_cosine,
-        device=choose_device(args.device),
-    )
-    return (
-        f"leakage: {report['num_dropped']} of {report['num_images']} generated faces are nearer than "
-        f"{report['max_cosine']:.3f} to an identity that was trained on; {args.out / 'leakage.json'}"
-    )
+COMMANDS = (
+    Command(
+        "turn",
+        "Rotate photographs on a 3D head, to add profile views to a training set",
+        "Reads aligned photographs and a yaw network. Writes an LMDB in which turned views follow each photograph. "
+        "Needed when the photographs show few profiles, because a generator draws only the poses it has seen. "
+        "Run it before appearance and prepare.",
+        "python -m generate turn --faces data/lfw --yaw-model generate/assets/yaw.safetensors "
+        "--out data/lfw_turned.lmdb",
+        _turn_flags,
+        _turn,
+    ),
+    Command(
+        "appearance",
+        "Append principal components of the image to an identity network's features",
+        "Reads aligned faces and an identity network. Writes the network again, with principal components of the "
+        "low-resolution image behind its features. Needed for small generators: identity features hold no light, pose "
+        "or hair, so that a generator conditioned on them alone draws the average of these.",
+        "python -m generate appearance --faces data/lfw_turned.lmdb --identity-model weights/mobilefacenet_y1.onnx "
+        "--out weights/lfw/identity.onnx",
+        _appearance_flags,
+        _appearance,
+    ),
+    Command(
+        "prepare",
+        "Compute the training set of a generator from faces and an identity network",
+        "Reads aligned faces and an identity network. Writes faces.lmdb with one feature per face, centers.npy, "
+        "deviations.npy and prepared.json into --out. Needed before train; WebFace4M's own LMDB needs no preparation. "
+        "A killed command resumes when it is given again.",
+        "python -m generate prepare --faces data/lfw_turned.lmdb --identity-model weights/lfw/identity.onnx "
+        "--out weights/lfw",
+        _prepare_flags,
+        _prepare,
+    ),
+    Command(
+        "variation",
+        "Estimate how images of one person vary, for use as generation noise",
+        "Reads a folder of generate prepare and writes seen_often.npy (centres of identities with many faces) and "
+        "differences.npy (features less their centre) into it. Needed for generator settings that use "
+        "perturbation.differences, which adds the variation of real people to invented ones.",
+        "python -m generate variation --prepared weights/lfw --min-faces 6 --views 1",
+        _variation_flags,
+        _variation,
+    ),
+    Command(
+        "train",
+        "Train a Vec2Face generator on a prepared training set",
+        "Reads a prepared training set, its identity network and a recipe. Writes generator.safetensors, its card, "
+        "train.jsonl and one image grid per epoch. Needed for a generator of one's own. A finished training is skipped "
+        "and a killed one resumes from its last epoch. For several GPUs, start it with torchrun.",
+        "python -m generate train --faces weights/lfw/faces.lmdb --identity-model weights/lfw/identity.onnx "
+        "--recipe photographs",
+        _train_flags,
+        _train,
+    ),
+    Command(
+        "leakage",
+        "Check generated faces against the identities that the generator was trained on",
+        "Reads generated faces and the prepared training set. Writes leakage.json and leakage.png, and kept.npy with "
+        "the positions of the faces to keep, which mask: in benchmarks.yaml reads. Needed before a dataset is "
+        "published, to drop faces that are too near to a real person.",
+        "python -m generate leakage --faces runs/mini/faces/0123456789abcdef/faces.lmdb --prepared weights/lfw "
+        "--identity-model weights/lfw/identity.onnx --out leakage",
+        _leakage_flags,
+        _leakage,
+    ),
+    Command(
+        "assets",
+        "Train the networks of generate/assets anew, on two CPU cores",
+        "Reads generate/assets/make.yaml and generators.yaml. Renders people, trains the identity, yaw and generator "
+        "networks on them below RUNS/assets and copies them with their cards into --out. Needed only to change the "
+        "networks that come with this project. Finished steps are skipped.",
+        "python -m generate assets --out generate/assets",
+        _assets_flags,
+        _assets,
+    ),
+)

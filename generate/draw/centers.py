@@ -17,6 +17,8 @@ from bench.faces.lmdb_file import LmdbFaces
 from bench.machine.progress import progress
 from bench.vectors.nearest import identity_centers
 from generate.draw.attrop import Estimator
+from generate.draw.shards import write_array
+from generate.networks.estimators import identity_estimator
 
 CONSENT = (
     "These people exist. Generate images of them only with their consent or another lawful basis, say that the images "
@@ -80,3 +82,23 @@ def _aligned(faces: Faces, index: int) -> NDArray[np.uint8]:
         size = f"{image.shape[1]} x {image.shape[0]}"
         raise InputError(f"{faces.name(index)} is {size}; give faces aligned to the ArcFace template, 112 x 112")
     return image
+
+
+def write_centers(path: Path, out: Path, network: Path, *, device: str = "cpu") -> tuple[int, int]:
+    """Write the identity centres of existing faces as a ``.npy``, shape (C, D), in the order of the identities.
+
+    Args:
+        path: LMDB, folder with one sub-folder per person, or folder of images that each show another person.
+        out: The file to write.
+        network: Weights of the identity network.
+        device: Torch device of the network.
+
+    Returns:
+        Number of identities and of faces.
+
+    Raises:
+        InputError: If there are no faces, one is not 112 x 112, or the weights cannot be read.
+    """
+    faces = open_people(path)
+    write_array(out, face_centers(faces, identity_estimator(network, device), device=device))
+    return faces.num_identities, len(faces)

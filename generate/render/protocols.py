@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from bench.errors import InputError
 from bench.faces.lmdb_file import decode_image
@@ -66,9 +67,13 @@ def write_protocol(name: str, directory: str | Path) -> Path:
 
 
 def rendered_protocol(name: str, runs: Path) -> Path:
-    """The folder of a protocol below ``runs``; rendered if it is not there."""
+    """The folder of a protocol below ``runs``, rendered if it is not there. Several processes may call this at once."""
     directory = runs / "protocols" / f"render_v{RENDER_VERSION}"
-    return directory / name if (directory / name).exists() else write_protocol(name, directory)
+    if (directory / name).exists():
+        return directory / name
+    directory.mkdir(parents=True, exist_ok=True)
+    with FileLock(directory / f".{name}.lock"):  # a second process waits, then finds the folder of the first
+        return directory / name if (directory / name).exists() else write_protocol(name, directory)
 
 
 def draw_pairs(name: str) -> list[Pair]:

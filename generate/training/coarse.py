@@ -1,9 +1,9 @@
-"""Faces with features -> the linear map from features to coarse faces that is nearest to them, by least squares.
+"""Faces with features -> the linear map from features to low-resolution faces, fitted by least squares.
 
-What a small generator begins with where its recipe says ``coarse``: the numbers of appearance behind a feature
-(generate/networks/appearance.py) are a linear map of the coarse face, so that most of the image is one matrix away.
+A small generator starts from this map if its recipe says ``coarse: true``. Its features end with principal components
+of the low-resolution face (generate/networks/appearance.py), so that a linear map restores most of the image.
 
-Legend: B faces, D width of the features, P = 3 * 28 * 28 values of a coarse face.
+Shapes: ``N`` faces, ``D`` width of the features, ``P`` = 3 * 28 * 28 values of a low-resolution face.
 """
 
 import numpy as np
@@ -18,26 +18,26 @@ from generate.training.data import load_faces
 
 _BATCH = 256
 _RIDGE = 1e-6
-"""Share of the features' mean square that is added to their covariance, so that it can be inverted."""
+"""Ridge penalty, as a share of the mean diagonal of the Gram matrix. It makes the matrix invertible."""
 
 
 def fit_coarse(faces: LmdbFaces, positions: NDArray[np.int64]) -> dict[str, Tensor]:
-    """Weight (P, D) and bias (P,) of the map, float32; memory does not grow with the faces.
+    """Weight (P, D) and bias (P,) of the map, float32. Memory does not grow with the number of faces.
 
     Args:
-        faces: A training set.
-        positions: Of the faces that are looked at.
+        faces: Faces with features.
+        positions: Positions of the faces to fit, shape (N,).
 
     Raises:
-        InputError: If a face does not decode or has another size.
+        InputError: If a face cannot be decoded or is not 112 x 112.
     """
     gram = products = np.zeros(())
     with progress(desc="coarse faces", total=len(positions)) as bar:
         for start in range(0, len(positions), _BATCH):
             images, features = load_faces(faces, positions[start : start + _BATCH])
-            given = np.concatenate([features.numpy(), np.ones((len(features), 1))], axis=1, dtype=np.float64)
-            gram = gram + given.T @ given  # (D + 1, D + 1)
-            products = products + given.T @ coarse_faces(images.numpy())  # (D + 1, P)
+            inputs = np.concatenate([features.numpy(), np.ones((len(features), 1))], axis=1, dtype=np.float64)
+            gram = gram + inputs.T @ inputs  # (D + 1, D + 1)
+            products = products + inputs.T @ coarse_faces(images.numpy())  # (D + 1, P)
             bar.update(len(images))
     ridge = _RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
     solution = torch.from_numpy(np.linalg.solve(gram + ridge, products)).float()

@@ -1,7 +1,7 @@
-"""Faces with features in, batches out, in an order that only the seed and the epoch decide.
+"""Faces with features -> the batches of a training, in an order that only the seed and the epoch decide.
 
-Step s of a run is the same batch on any machine: ``FeatureBatches[s]`` needs no state, so workers, ranks and a resumed
-run see the same faces under the same masks. Legend: B batch, D width of the features.
+Step s of a run is the same batch on any machine: ``FeatureBatches[s]`` needs no state, so that workers, ranks and a
+resumed run get the same faces under the same masks. Shapes: ``B`` batch, ``D`` width of the features.
 """
 
 from collections.abc import Iterator
@@ -29,23 +29,39 @@ class Batch:
     """Faces of one step, or one rank's share of them."""
 
     faces: Tensor
-    """uint8, (B, 112, 112, 3)."""
+    """uint8 RGB, (B, 112, 112, 3)."""
     features: Tensor
     """Un-normalised identity features, float32, (B, D)."""
     noise: Tensor
-    """Decides which grid tokens are masked, (B, 49)."""
+    """Random numbers that decide which grid tokens are masked, (B, 49)."""
     mask_ratio: Tensor
     """Share of masked tokens per face, float64, (B,)."""
 
     def to(self, device: torch.device) -> "tuple[Tensor, Tensor, Tensor, Tensor]":
-        """Faces as float32 (B, 3, 112, 112) in [-1, 1], features, noise and ratios on a device."""
+        """Faces as float32 (B, 3, 112, 112) in [-1, 1], features, noise and mask ratios on a device."""
         faces = self.faces.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 127.5 - 1
         rest = (part.to(device, non_blocking=True) for part in (self.features, self.noise, self.mask_ratio))
         return (faces.contiguous(), *rest)  # type: ignore[return-value]
 
 
+def open_source_faces(path: Path, mask: Path | None = None, leave_out: Path | None = None) -> Faces:
+    """Aligned faces from which a training set is prepared.
+
+    Args:
+        path: LMDB, or folder with one sub-folder of faces per identity.
+        mask: ``.npy`` of positions of the faces to use.
+        leave_out: Text file of identity names to leave out, one a line.
+
+    Raises:
+        InputError: If a file is missing, or fewer than two identities are left.
+    """
+    if leave_out and not leave_out.exists():
+        raise InputError(f"--leave-out {leave_out} does not exist; give a text file of identity names")
+    return open_faces(path, mask, set(leave_out.read_text().split()) if leave_out else None)
+
+
 def open_training_set(path: str | Path, mask: str | Path | None = None) -> LmdbFaces:
-    """Faces with features: the LMDB of ``generate prepare``, or WebFace4M's as its authors ship it, and its mask.
+    """Faces with features: the LMDB of ``generate prepare``, or WebFace4M's as its authors publish it, with its mask.
 
     Raises:
         InputError: If the path is no LMDB, holds no features, or holds fewer than two identities.
@@ -53,12 +69,12 @@ def open_training_set(path: str | Path, mask: str | Path | None = None) -> LmdbF
     faces = open_faces(path, mask)
     if not isinstance(faces, LmdbFaces):
         raise InputError(f"{path} is a folder of images without features; make an LMDB with python -m generate prepare")
-    faces.features(0)  # refuses the layout without features
+    faces.features(0)  # raises InputError for an LMDB without features
     return faces
 
 
 def split_held_out(faces: Faces, num_held_out: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Positions of the faces to train on, and of those of ``num_held_out`` identities drawn by the seed.
+    """Positions of the faces to train on, and of the faces of ``num_held_out`` identities drawn by the seed.
 
     Raises:
         InputError: If fewer than two identities would be left to train on.
@@ -66,20 +82,20 @@ def split_held_out(faces: Faces, num_held_out: int, seed: int) -> tuple[NDArray[
     if num_held_out > faces.num_identities - 2:
         raise InputError(
             f"held_out_identities={num_held_out} leaves {max(0, faces.num_identities - num_held_out)} of "
-            f"{faces.num_identities} identities to train on; at least 2 are needed"
+            f"{faces.num_identities} identities to train on, at least 2 are needed; lower it or add identities"
         )
     rng = np.random.default_rng([seed, _HELD_OUT])
     is_held_out = np.zeros(faces.num_identities, dtype=bool)
     is_held_out[rng.choice(faces.num_identities, num_held_out, replace=False)] = True
-    of_face = is_held_out[faces.identity_ids]
-    return np.flatnonzero(~of_face), np.flatnonzero(of_face)
+    is_held_out_face = is_held_out[faces.identity_ids]
+    return np.flatnonzero(~is_held_out_face), np.flatnonzero(is_held_out_face)
 
 
 def load_faces(faces: LmdbFaces, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
     """Faces, uint8 (B, 112, 112, 3), and their features, float32 (B, D).
 
     Raises:
-        InputError: If a face does not decode or has another size; names it.
+        InputError: If a face cannot be decoded or is not 112 x 112; names it.
     """
     images = np.empty((len(positions), FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8)
     features = []
@@ -87,7 +103,7 @@ def load_faces(faces: LmdbFaces, positions: NDArray[np.int64]) -> tuple[Tensor, 
         image = faces.image(int(position))
         if image.shape != images.shape[1:]:
             raise InputError(
-                f"{faces.name(int(position))} is {image.shape[1]} x {image.shape[0]} pixels; faces are aligned to "
+                f"{faces.name(int(position))} is {image.shape[1]} x {image.shape[0]} pixels; align faces to "
                 f"{FACE_SIZE} x {FACE_SIZE}"
             )
         images[row] = image
@@ -96,15 +112,22 @@ def load_faces(faces: LmdbFaces, positions: NDArray[np.int64]) -> tuple[Tensor, 
 
 
 class FeatureBatches(Dataset[Batch]):
-    """All steps of a run: item s is the batch of step s, or this rank's share of it.
+    """The batches of a run: item s is the batch of step s, or this rank's share of it.
 
-    Every epoch is a permutation of the faces to train on; the last, incomplete batch of an epoch is dropped.
+    Every epoch is a permutation of the faces to train on. The last, incomplete batch of an epoch is dropped.
     """
 
     def __init__(
         self, faces: LmdbFaces, positions: NDArray[np.int64], masks: MaskRatio, *, batch_size: int, seed: int
     ) -> None:
-        """Take ``positions`` of the faces as the training set; ``batch_size`` is global.
+        """Use the faces at ``positions`` as the training set.
+
+        Args:
+            faces: Faces with features.
+            positions: Positions of the faces to train on.
+            masks: Distribution of the mask ratio.
+            batch_size: Faces per step, over all processes.
+            seed: Seed of order, masks and mask ratios.
 
         Raises:
             InputError: If the batch is larger than the set.
@@ -117,13 +140,14 @@ class FeatureBatches(Dataset[Batch]):
         self.batch_size = batch_size
         self._faces, self._positions, self._masks, self._seed = faces, positions, masks, seed
         self._rank, self._world_size = 0, 1
-        self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
+        self._epoch = -1
+        self._order: NDArray[np.int64] = np.empty(0, np.int64)
 
     def share(self, rank: int, world_size: int) -> None:
-        """Give only the share of one process from now on.
+        """Return only the share of one process from now on.
 
         Raises:
-            InputError: If the batch does not divide by the processes.
+            InputError: If the batch cannot be divided evenly among the processes.
         """
         if self.batch_size % world_size:
             raise InputError(
@@ -132,22 +156,22 @@ class FeatureBatches(Dataset[Batch]):
         self._rank, self._world_size = rank, world_size
 
     def __getitem__(self, step: int) -> Batch:
-        epoch, position = divmod(step, self.steps_per_epoch)
-        if self._order[0] != epoch:
+        epoch, step_of_epoch = divmod(step, self.steps_per_epoch)
+        if self._epoch != epoch:
             rng = np.random.default_rng([self._seed, _ORDER, epoch])
-            self._order = epoch, self._positions[rng.permutation(len(self._positions))]
-        start = position * self.batch_size
-        mine = slice(self._rank, None, self._world_size)
-        faces, features = load_faces(self._faces, self._order[1][start : start + self.batch_size][mine])
+            self._epoch, self._order = epoch, self._positions[rng.permutation(len(self._positions))]
+        start = step_of_epoch * self.batch_size
+        own_rows = slice(self._rank, None, self._world_size)
+        faces, features = load_faces(self._faces, self._order[start : start + self.batch_size][own_rows])
         rng = np.random.default_rng([self._seed, _MASKS, step])
         noise = rng.random((self.batch_size, NUM_GRID_TOKENS), dtype=np.float32)
         ratios = np.array([self._masks.draw(rng) for _ in range(self.batch_size)])
-        return Batch(faces, features, torch.from_numpy(noise[mine]), torch.from_numpy(ratios[mine]))
+        return Batch(faces, features, torch.from_numpy(noise[own_rows]), torch.from_numpy(ratios[own_rows]))
 
     def stream(self, start_step: int, stop_step: int, *, num_workers: int | None) -> Iterator[Batch]:
-        """The batches of some steps; see ``made_ahead``.
+        """The batches of a range of steps, loaded ahead by ``num_workers`` processes.
 
         Raises:
-            InputError: If a face does not decode or has another size.
+            InputError: If a face cannot be decoded or is not 112 x 112.
         """
         return made_ahead(self, range(start_step, stop_step), num_workers=num_workers)

@@ -1,8 +1,8 @@
-"""Images -> a grid of logits, real or generated: the patch discriminator of Vec2Face.
+"""Images -> a grid of logits that say real or generated: the patch discriminator of Vec2Face.
 
-The shape of ViT-VQGAN's discriminator in lucidrains' parti-pytorch, as HaiyuWu/Vec2Face uses it: a stem of three kernel
-sizes, halving convolutions with group norm and one residual block each, and a 4 x 4 convolution to logits; 112 pixels
-and four widths give 11 x 11 logits. Shapes: ``B`` batch, ``C`` channels, ``H W`` pixels.
+Follows ViT-VQGAN's discriminator in lucidrains' parti-pytorch, as HaiyuWu/Vec2Face uses it: a stem with three kernel
+sizes; convolutions of stride 2, each with group norm and a residual block; a 4 x 4 convolution to logits. Images of 112
+pixels and four widths give 11 x 11 logits. Shapes: ``B`` batch, ``H W`` pixels, ``h w`` logits.
 """
 
 import itertools
@@ -19,7 +19,7 @@ _STEM_KERNELS = (3, 7, 15)
 
 
 class _Stem(nn.Module):
-    """Convolutions of several sizes side by side; the smaller kernels get the larger shares of the width."""
+    """Parallel convolutions with kernels of 3, 7 and 15 pixels: half, a quarter and a quarter of the channels."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -43,16 +43,16 @@ class _Residual(nn.Module):
 
 
 class Discriminator(nn.Sequential):
-    """Images (B, 3, H, W) in [-1, 1] -> logits (B, 1, h, w); 1 is real, 0 is generated (least squares)."""
+    """Images (B, 3, H, W) in [-1, 1] -> logits (B, 1, h, w): 1 means real, 0 generated (least squares)."""
 
     def __init__(self, widths: Sequence[int] = (64, 128, 256, 512)) -> None:
         """Build with random weights.
 
         Args:
-            widths: Channels at full resolution and after every halving.
+            widths: Channels at full resolution and after every convolution of stride 2.
 
         Raises:
-            InputError: If there are too many halvings for 112 pixels, or the stem is too narrow to split.
+            InputError: If there are too many widths for 112 pixels, or the stem is too narrow to be divided in three.
         """
         if not 2 <= len(widths) <= 5 or widths[0] < 4:
             raise InputError(f"discriminator_widths={list(widths)}: give 2 to 5 widths, the first at least 4")
@@ -69,7 +69,12 @@ class Discriminator(nn.Sequential):
 
 
 def discriminator_loss(real: torch.Tensor, generated: torch.Tensor) -> torch.Tensor:
-    """Least-squares loss of the discriminator from its logits: half of (real - 1)^2 + generated^2, averaged."""
+    """Least-squares loss of the discriminator, half the mean of (real - 1)^2 + generated^2.
+
+    Args:
+        real: Logits of real images, any shape.
+        generated: Logits of generated images, of the same shape.
+    """
     return 0.5 * ((real - 1).square().mean() + generated.square().mean())
 
 

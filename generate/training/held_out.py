@@ -1,7 +1,8 @@
-"""A generator under training -> its figures on identities that it has not seen, and a grid to look at.
+"""A generator in training -> metrics and a grid of images, on identities that it was not trained on.
 
-Reconstructions use generation's masks. ``identity_cosine`` is by the network that the loss uses, and so what the
-generator was trained to please; ``judge_cosine`` is by a second network that took no part, and the one to believe.
+The faces are reconstructed from their features under the masks of generation. ``identity_cosine`` is measured by the
+network that the loss uses, which the generator was trained to please. ``judge_cosine`` is measured by a second network
+that the loss does not use: trust this one. Shapes: ``N`` faces, ``D`` width of the features.
 """
 
 from collections.abc import Callable
@@ -16,94 +17,105 @@ from torch import Tensor
 
 from bench.faces.grid import write_grid
 from bench.faces.lmdb_file import LmdbFaces
+from bench.faces.pixels import to_pixels
 from generate.draw.perturbation import MaskRatio, draw_masks
 from generate.training.data import load_faces
 from generate.vec2face import NUM_GRID_TOKENS, Vec2Face
 
 NUM_FACES = 64
+_NUM_GAUSSIAN = 4096
+"""Trained faces whose features give the mean and covariance of the sampled identity vectors."""
 _COLUMNS, _BLOCKS = 12, 2
 _BATCH = 16
 
-Features = Callable[[Tensor], Tensor]
+FeatureFunction = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Faces to reconstruct, and identity vectors of nobody."""
+    """Held-out faces to reconstruct, and sampled identity vectors to draw."""
 
     faces: Tensor
-    """uint8 (N, 112, 112, 3)."""
+    """uint8 RGB, (N, 112, 112, 3)."""
     features: Tensor
-    """(N, D)."""
+    """Features of the faces, (N, D)."""
     sampled: Tensor
-    """(N, D)."""
+    """Identity vectors of invented people, (N, D)."""
     seed: int
+    """Seed of the masks."""
 
-    def figures(self, generator: Vec2Face, identity: Features, judge: Features | None) -> tuple[dict, list[list]]:
-        """Figures of one epoch, and the rows of its grid: input, reconstruction, sampled.
+    def measure(
+        self, generator: Vec2Face, identity: FeatureFunction, judge: FeatureFunction | None
+    ) -> tuple[dict[str, float], list[list]]:
+        """Metrics of a generator, and the rows of its grid: faces, reconstructions, images of sampled identities.
 
         Args:
-            generator: The generator; eval mode is set meanwhile.
-            identity: The network of the loss.
-            judge: A network that takes no part in the loss, if any.
+            generator: The generator. It is in eval mode during the call.
+            identity: The identity network of the loss: images (N, 3, 112, 112) in [-1, 1] to features.
+            judge: An identity network that the loss does not use, if any.
         """
         was_training = generator.training
         generator.eval()
         device = next(generator.parameters()).device
         originals = self.faces.permute(0, 3, 1, 2).float() / 127.5 - 1
         with torch.no_grad():
-            made = self._draw(generator, self.features, device)
-            drawn = self._draw(generator, self.sampled, device)
-            figures = {
-                "identity_cosine": _mean_cosine(_features(identity, made, device), self.features),
-                "sampled_identity_cosine": _mean_cosine(_features(identity, drawn, device), self.sampled),
-                "pixel": F.mse_loss(made, originals).item(),
+            reconstructed = self._draw(generator, self.features, device)
+            sampled = self._draw(generator, self.sampled, device)
+            metrics = {
+                "identity_cosine": _mean_cosine(_features(identity, reconstructed, device), self.features),
+                "sampled_identity_cosine": _mean_cosine(_features(identity, sampled, device), self.sampled),
+                "pixel": F.mse_loss(reconstructed, originals).item(),
             }
             if judge is not None:
-                seen = _features(judge, originals, device)
-                figures["judge_cosine"] = _mean_cosine(_features(judge, made, device), seen)
+                features = _features(judge, originals, device)
+                metrics["judge_cosine"] = _mean_cosine(_features(judge, reconstructed, device), features)
         generator.train(was_training)
         rows = []
-        for start in range(0, min(len(made), _BLOCKS * _COLUMNS), _COLUMNS):
-            rows += [list(_pixels(images[start : start + _COLUMNS])) for images in (originals, made, drawn)]
-        return {f"held_out/{name}": value for name, value in figures.items()}, rows
+        for start in range(0, min(len(originals), _BLOCKS * _COLUMNS), _COLUMNS):
+            for images in (originals, reconstructed, sampled):
+                rows.append(list(to_pixels(images[start : start + _COLUMNS])))
+        return {f"held_out/{name}": value for name, value in metrics.items()}, rows
 
     def _draw(self, generator: Vec2Face, features: Tensor, device: torch.device) -> Tensor:
+        """Images of features, (N, 3, 112, 112) in [-1, 1], on the CPU."""
         noise, ratio = draw_masks(self.seed, 0, range(len(features)), NUM_GRID_TOKENS, MaskRatio())
         inputs = (features, torch.from_numpy(noise), torch.from_numpy(ratio))
         batches = zip(*(part.split(_BATCH) for part in inputs), strict=True)
         return torch.cat([generator(*(part.to(device) for part in batch)).cpu() for batch in batches]).clamp(-1, 1)
 
 
-def make_held_out(faces: LmdbFaces, positions: NDArray[np.int64], trained: NDArray[np.int64], seed: int) -> HeldOut:
-    """Up to ``NUM_FACES`` held-out faces, evenly spread, and as many vectors drawn as the trained features lie.
+def choose_held_out(faces: LmdbFaces, positions: NDArray[np.int64], trained: NDArray[np.int64], seed: int) -> HeldOut:
+    """Up to ``NUM_FACES`` held-out faces, and as many sampled identity vectors.
 
-    Vectors come from the Gaussian of the mean and covariance of up to 4,096 features of trained faces.
+    The vectors come from a Gaussian with the mean and covariance of the features of up to 4,096 trained faces.
+
+    Args:
+        faces: Faces with features.
+        positions: Positions of the held-out faces, of which evenly spread ones are chosen.
+        trained: Positions of the faces to train on.
+        seed: Seed of the vectors and of the masks.
     """
     chosen = positions[np.linspace(0, len(positions) - 1, min(NUM_FACES, len(positions))).astype(int)]
     images, features = load_faces(faces, chosen)
     rng = np.random.default_rng([seed, 1])
-    some = rng.choice(trained, min(len(trained), 4096), replace=False)
-    known = np.stack([faces.features(int(position)).reshape(-1) for position in some]).astype(np.float64)
+    picked = rng.choice(trained, min(len(trained), _NUM_GAUSSIAN), replace=False)
+    known = np.stack([faces.features(int(position)).reshape(-1) for position in picked]).astype(np.float64)
     weights = rng.standard_normal((len(chosen), len(known))) / np.sqrt(len(known))
-    sampled = known.mean(axis=0) + weights @ (known - known.mean(axis=0))  # of that mean and covariance
+    # A random combination of the centred features has their covariance.
+    sampled = known.mean(axis=0) + weights @ (known - known.mean(axis=0))
     return HeldOut(images, features, torch.from_numpy(sampled.astype(np.float32)), seed)
 
 
-def write_figures_grid(directory: Path, epoch: int, rows: list[list]) -> Path:
-    """Write the grid of an epoch; its rows are input, reconstruction, sampled, and again."""
+def write_epoch_grid(directory: Path, epoch: int, rows: list[list]) -> Path:
+    """Write the grid of an epoch, ``grids/epoch_<number>.png``; returns its path."""
     path = directory / "grids" / f"epoch_{epoch:04d}.png"
     write_grid(path, rows)
     return path
 
 
-def _features(network: Features, images: Tensor, device: torch.device) -> Tensor:
+def _features(network: FeatureFunction, images: Tensor, device: torch.device) -> Tensor:
     return torch.cat([network(batch.to(device)).float().cpu() for batch in images.split(_BATCH)])
 
 
 def _mean_cosine(first: Tensor, second: Tensor) -> float:
     return F.cosine_similarity(first, second).mean().item()
-
-
-def _pixels(images: Tensor) -> NDArray[np.uint8]:
-    return ((images + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()

@@ -1,4 +1,7 @@
-"""train.jsonl of a generator: means over a few steps, and the figures of every epoch on held-out identities."""
+"""Values of every step -> train.jsonl: their means over 50 steps, and the metrics of every epoch.
+
+The metrics are measured on held-out identities, see ``generate/training/held_out.py``.
+"""
 
 import time
 from pathlib import Path
@@ -15,51 +18,70 @@ LOG_STEPS = 50
 
 
 class Journal:
-    """Gathers the values of every step on the device, and writes their means every ``LOG_STEPS`` steps."""
+    """Collects the values of steps on the device and writes their means. All processes add, the first one writes."""
 
     def __init__(self, path: Path, step: int, *, is_writing: bool, norms_may_overflow: bool = False) -> None:
-        """Go on with a journal.
+        """Open a journal, new or of an interrupted run.
 
         Args:
-            path: The file; lines after ``step``, of a run that was interrupted, are dropped.
-            step: Steps done.
+            path: The file. Lines after ``step``, which an interrupted run wrote, are dropped.
+            step: Number of steps done.
             is_writing: Whether this process writes.
-            norms_may_overflow: Gradient norms may be infinite, as with fp16, whose scaler skips such a step.
+            norms_may_overflow: Whether infinite gradient norms are allowed: in fp16 the scaler skips such a step.
         """
         self._file, self._norms_may_overflow = JournalFile(path, step, is_writing=is_writing), norms_may_overflow
         self.last: dict[str, Any] = {key: value for line in self._file.kept for key, value in line.items()}
-        """The last value of everything that stands in a line."""
+        """Last value of every name in the journal."""
         self._names: list[str] = []
         self._values: list[Tensor] = []
-        self._start, self._waited = time.perf_counter(), 0.0
+        self._start, self._waited_seconds = time.perf_counter(), 0.0
 
-    def add(self, values: dict[str, Tensor], waited: float) -> None:
-        """Remember one step; nothing is read from the device yet."""
+    def add(self, values: dict[str, Tensor], waited_seconds: float) -> None:
+        """Collect the values of one step. Nothing is read from the device yet.
+
+        Args:
+            values: Scalars by name, the same names in every step until the next ``flush``.
+            waited_seconds: Time that the step waited for its batch.
+        """
         self._names = list(values)
         self._values.append(torch.stack([value.float() for value in values.values()]))
-        self._waited += waited
+        self._waited_seconds += waited_seconds
 
     @property
     def is_due(self) -> bool:
-        """Whether enough steps have been gathered."""
+        """Whether ``LOG_STEPS`` steps have been collected."""
         return len(self._values) >= LOG_STEPS
 
     def flush(self, step: int, num_images: int, **more: float) -> dict[str, float]:
-        """Write the means over the steps gathered, and over all processes. Every process must call.
+        """Write the means over the collected steps and over all processes. Every process must call it.
 
         Args:
             step: Number of steps done.
             num_images: Images per step, over all processes.
             more: Further values of the line.
 
+        Returns:
+            The values of the line.
+
         Raises:
-            InputError: If a term of the loss was not finite; says at which step and which term.
+            InputError: If a value is not finite; names its term and step.
         """
         values = torch.stack(self._values)  # (steps, names)
         if dist.is_initialized():
             dist.all_reduce(values)
             values /= dist.get_world_size()
         values = values.cpu()
+        self._refuse_not_finite(values, step)
+        seconds = time.perf_counter() - self._start
+        means = dict(zip(self._names, values.mean(dim=0).tolist(), strict=True)) | more
+        means["images_per_second"] = len(values) * num_images / seconds
+        means["data_wait_share"] = self._waited_seconds / seconds
+        self._names, self._values = [], []
+        self.write(step, means)
+        self.restart_clock()
+        return means
+
+    def _refuse_not_finite(self, values: Tensor, step: int) -> None:
         bad = (~torch.isfinite(values)).nonzero()
         if self._norms_may_overflow:
             bad = bad[[not self._names[column].endswith("grad_norm") for column in bad[:, 1].tolist()]]
@@ -69,13 +91,6 @@ class Journal:
                 f"{self._names[column]} is {values[row, column].item()} at step {step - len(values) + row + 1}; the "
                 "last checkpoint is kept; lower optimizer.lr, or the weight of that term, or use precision float32"
             )
-        seconds = time.perf_counter() - self._start
-        means = dict(zip(self._names, values.mean(dim=0).tolist(), strict=True)) | more
-        means |= {"images_per_second": len(values) * num_images / seconds, "data_wait_share": self._waited / seconds}
-        self._names, self._values = [], []
-        self.write(step, means)
-        self._start, self._waited = time.perf_counter(), 0.0
-        return means
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Append one line."""
@@ -84,5 +99,5 @@ class Journal:
         self._file.append(line)
 
     def restart_clock(self) -> None:
-        """Leave out of the next rate what happened since the last line: figures, a checkpoint."""
-        self._start, self._waited = time.perf_counter(), 0.0
+        """Start the next rate now, so that it does not count the time of metrics and checkpoints."""
+        self._start, self._waited_seconds = time.perf_counter(), 0.0

@@ -1,11 +1,13 @@
-"""Generated faces against the identities that the generator was trained on: who came too near to whom.
+"""Generated faces against the identities that the generator was trained on: ``generate leakage``.
 
-Every generated *face* is compared with every training identity's centre (comparing centres with centres misses what
-HaiyuWu/Vec2Face issue 16 found), in blocks, in constant memory. Beside it stands what is natural: how near real faces
-come to the centre of the nearest *other* identity. As in VIGFace, generated faces shall not come nearer than that.
+Every generated *face* is compared with the centre of every training identity, in blocks of constant memory. (A
+comparison of centres misses single faces: HaiyuWu/Vec2Face, issue 16.) The threshold is how near real faces come to the
+centre of the nearest *other* identity. As in VIGFace, generated faces should not come nearer than that.
 
-In: features of generated faces, and a folder of ``generate prepare``. Out: leakage.json, leakage.png and kept.npy, the
+In: generated faces, and a folder of ``generate prepare``. Out: leakage.json, leakage.png, and kept.npy with the
 positions of the faces to keep, which ``mask:`` of a files generator reads.
+
+Shapes: ``N`` generated faces, ``M`` real faces, ``C`` training identities, ``D`` width of the features.
 """
 
 from pathlib import Path
@@ -22,17 +24,17 @@ from bench.machine.progress import progress
 from bench.vectors.nearest import nearest_centers
 from generate.networks.identity import IdentityNetwork, load_identity_network
 from generate.training.data import open_training_set
-from generate.training.prepare import CENTERS_NAME, LMDB_NAME, PREPARED_NAME
+from generate.training.prepare import CENTERS_NAME, LMDB_NAME, PREPARED_NAME, write_array
 
-NATURAL_QUANTILE = 0.999
-"""Share of real faces that lie below the default threshold."""
+REAL_QUANTILE = 0.999
+"""Share of the real faces whose cosine to other identities is below the default threshold."""
 _QUANTILES = (0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 1.0)
 _NUM_WORST = 50
-_MOST_REAL = 100_000
+_MAX_REAL_FACES = 100_000
 _BATCH = 64
 
 
-def check_dataset(
+def check_leakage(
     faces_path: Path,
     prepared: Path,
     identity_weights: Path,
@@ -46,17 +48,17 @@ def check_dataset(
     Args:
         faces_path: Generated faces, LMDB or folder by identity.
         prepared: Folder of ``generate prepare`` that the generator was trained on.
-        identity_weights: The network that gave its features.
-        directory: Where the files go.
-        max_cosine: Faces above it are dropped; by default the cosine that all but a thousandth of the real faces stay
-            below towards the nearest other identity.
-        device: Torch device of the network and of the products.
+        identity_weights: Weights of the network that computed the features of ``prepared``.
+        directory: Folder of the three files.
+        max_cosine: Faces with a higher cosine to a training identity are dropped. By default the 0.999 quantile of the
+            cosines of real faces to the nearest other identity.
+        device: Torch device of the network and of the matrix products.
 
     Returns:
         The content of leakage.json.
 
     Raises:
-        InputError: If a file is missing, or the network's width is not that of the centres.
+        InputError: If a file is missing, or the network's features and the centres differ in width.
     """
     if not (prepared / PREPARED_NAME).exists():
         raise InputError(f"{prepared} holds no {PREPARED_NAME}; give a folder that generate prepare has finished")
@@ -69,37 +71,36 @@ def check_dataset(
         )
     faces = open_faces(faces_path)
     real = open_training_set(prepared / LMDB_NAME)
-    some = np.linspace(0, len(real) - 1, min(_MOST_REAL, len(real))).astype(int)
-    real_features = np.stack([real.features(int(index)) for index in progress(some, desc="real features")])
-    natural, _ = nearest_centers(real_features, centers, own=real.identity_ids[some], device=device)
+    picked = np.linspace(0, len(real) - 1, min(_MAX_REAL_FACES, len(real))).astype(int)
+    real_features = np.stack([real.features(int(index)) for index in progress(picked, desc="real features")])
+    real_cosines, _ = nearest_centers(real_features, centers, own=real.identity_ids[picked], device=device)
     cosines, nearest = nearest_centers(_embed(network, faces, device), centers, device=device)
-    report, kept = judge(cosines, nearest, natural, faces.identity_ids, max_cosine=max_cosine)
+    report, kept = leakage_report(cosines, nearest, real_cosines, faces.identity_ids, max_cosine=max_cosine)
     report |= {"faces": faces_path.name, "trained_on": read_json(prepared / PREPARED_NAME)}
-    with atomic_path(directory / "kept.npy") as temporary, temporary.open("wb") as file:
-        np.save(file, kept)
-    draw(directory / "leakage.png", cosines, natural, report["max_cosine"])
+    write_array(directory / "kept.npy", kept)
+    plot_cosines(directory / "leakage.png", cosines, real_cosines, report["max_cosine"])
     write_json(directory / "leakage.json", report)
     return report
 
 
-def judge(
+def leakage_report(
     cosines: NDArray[np.float32],
     nearest: NDArray[np.int64],
-    natural: NDArray[np.float32],
+    real_cosines: NDArray[np.float32],
     identity_ids: NDArray[np.int64],
     *,
     max_cosine: float | None = None,
 ) -> tuple[dict[str, Any], NDArray[np.int64]]:
-    """The report, and the positions of the faces to keep, ascending.
+    """Counts, quantiles and the 50 worst faces for leakage.json; and the positions of the faces to keep, ascending.
 
     Args:
-        cosines: Of every generated face to the nearest training identity, shape (N,).
-        nearest: Which identity that is, shape (N,).
-        natural: Of real faces to the nearest other identity, shape (M,).
+        cosines: Cosine of every generated face to the nearest training identity, shape (N,).
+        nearest: Number of that identity, shape (N,).
+        real_cosines: Cosine of real faces to the nearest other identity, shape (M,).
         identity_ids: Identity of every generated face, shape (N,).
-        max_cosine: Faces above it are dropped; by default the ``NATURAL_QUANTILE`` of ``natural``.
+        max_cosine: Faces with a higher cosine are dropped; by default the ``REAL_QUANTILE`` of ``real_cosines``.
     """
-    threshold = float(np.quantile(natural, NATURAL_QUANTILE)) if max_cosine is None else max_cosine
+    threshold = float(np.quantile(real_cosines, REAL_QUANTILE)) if max_cosine is None else max_cosine
     worst = np.argsort(-cosines, kind="stable")[:_NUM_WORST]
     kept = np.flatnonzero(cosines <= threshold)
     dropped_identities = np.unique(identity_ids[cosines > threshold])
@@ -109,8 +110,8 @@ def judge(
         "num_dropped": len(cosines) - len(kept),
         "num_identities_with_drops": len(dropped_identities),
         "generated_to_nearest_trained": _describe(cosines),
-        "real_to_nearest_other": _describe(natural),
-        "share_of_real_above": round(float((natural > threshold).mean()), 6),
+        "real_to_nearest_other": _describe(real_cosines),
+        "share_of_real_above": round(float((real_cosines > threshold).mean()), 6),
         "worst": [
             {
                 "face": int(index),
@@ -124,14 +125,21 @@ def judge(
     return report, kept
 
 
-def draw(path: Path, cosines: NDArray[np.float32], natural: NDArray[np.float32], threshold: float) -> None:
-    """Both distributions in one picture; the PNG appears whole."""
+def plot_cosines(path: Path, cosines: NDArray[np.float32], real_cosines: NDArray[np.float32], threshold: float) -> None:
+    """Write a PNG with the distribution of both cosines and the threshold.
+
+    Args:
+        path: The file to write.
+        cosines: Of generated faces to the nearest training identity, shape (N,).
+        real_cosines: Of real faces to the nearest other identity, shape (M,).
+        threshold: Faces with a higher cosine are dropped.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
-    bins = np.linspace(min(cosines.min(), natural.min()), max(cosines.max(), natural.max()), 80).tolist()
-    axes.hist(natural, bins=bins, density=True, histtype="step", label="real face to nearest other identity")
+    bins = np.linspace(min(cosines.min(), real_cosines.min()), max(cosines.max(), real_cosines.max()), 80).tolist()
+    axes.hist(real_cosines, bins=bins, density=True, histtype="step", label="real face to nearest other identity")
     axes.hist(cosines, bins=bins, density=True, histtype="step", label="generated face to nearest trained identity")
     axes.axvline(threshold, color="black", linestyle=":", label=f"dropped above {threshold:.3f}")
     axes.set(xlabel="cosine", ylabel="density", yticks=[])

@@ -1,6 +1,7 @@
-"""Reconstruction and original -> the terms of the generator's loss (field.md 1.3), each a mean over the batch.
+"""Reconstructions and originals -> the terms of the generator's loss, each a mean over the batch.
 
-Terms are computed in float32 whatever the precision of the networks. Shapes: ``B`` batch, ``D`` token width.
+The terms are those of HaiyuWu/Vec2Face (docs/field.md, section 1.3). They are computed in float32, whatever the
+precision of the networks. Shapes: ``B`` batch, ``D`` token width.
 """
 
 import warnings
@@ -18,27 +19,28 @@ from generate.networks.identity import IdentityNetwork, map_distance
 from generate.networks.weights import read_weights
 
 VGG_NAME = "vgg16-397923af.pth"
-"""torchvision's VGG-16 on ImageNet, on which LPIPS is built; put it into WEIGHTS, or let torch.hub have it."""
+"""torchvision's VGG-16 on ImageNet, which LPIPS uses. It is looked for in WEIGHTS and in torch.hub's folder."""
 IDENTITY_MAPS = "identity network"
 LPIPS = "LPIPS (VGG)"
-_MAX_SHIFT, _COARSENESS = 2, (1, 2, 4)
-"""In pixels: how far a view is shifted at most, and how large its pixels may be."""
+_MAX_SHIFT_PIXELS = 2
+_BLOCK_PIXELS = (1, 2, 4)
+"""A view is averaged over square blocks of one of these sizes."""
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What the generator made of a batch."""
+    """The generator's reconstruction of a batch."""
 
     images: Tensor
-    """(B, 3, 112, 112), unclipped, float32."""
+    """Images, unclipped, float32, (B, 3, 112, 112)."""
     tokens: Tensor
-    """Restored grid tokens, (B, 49, D)."""
+    """Grid tokens that the decoder restored, (B, 49, D)."""
     target_tokens: Tensor
-    """Grid tokens as the features were expanded, without gradient, (B, 49, D)."""
+    """Grid tokens that the features were expanded to, without gradient, (B, 49, D)."""
 
 
-class Terms:
-    """Computes the terms that count; the frozen networks behind them are shared between terms."""
+class LossTerms:
+    """Computes the terms of weight above 0. The terms share the frozen networks."""
 
     def __init__(
         self,
@@ -50,16 +52,16 @@ class Terms:
         judged_share: float = 1.0,
         judged_views: bool = False,
     ) -> None:
-        """Load what the terms need.
+        """Load the networks of the terms.
 
         Args:
             identity: The network whose features condition the generator.
-            weights: Folder where VGG's weights may lie.
+            weights: Folder that may hold VGG's weights.
             device: Where the networks run.
-            with_ssim: Whether SSIM counts at all.
+            with_ssim: Whether the recipe uses SSIM.
             judged_share: Share of a batch, its first faces, for which the perceptual and the identity term are
-                computed: these networks cost more than a small generator.
-            judged_views: Whether they see faces shifted and blurred, see ``same_view``.
+                computed. Below 1 it saves time: their networks cost more than a small generator.
+            judged_views: Whether these two terms are computed on shifted and blurred images, see ``same_view``.
 
         Raises:
             InputError: If a package is not installed.
@@ -71,83 +73,92 @@ class Terms:
 
     @property
     def perceptual_network(self) -> str:
-        """What the perceptual term looks at, for the card."""
+        """Name of the network of the perceptual term, for the card."""
         return LPIPS if self.lpips is not None else IDENTITY_MAPS
 
     def __call__(
-        self, made: Reconstruction, faces: Tensor, features: Tensor, weights: dict[str, float]
+        self, reconstruction: Reconstruction, faces: Tensor, features: Tensor, weights: dict[str, float]
     ) -> dict[str, Tensor]:
-        """The terms of weight above 0, but for the adversarial one.
+        """The unweighted terms of weight above 0, without the adversarial one.
 
         Args:
-            made: The reconstruction.
+            reconstruction: The reconstruction of the batch.
             faces: The originals, (B, 3, 112, 112) in [-1, 1].
             features: Their identity features, (B, feature_dim).
             weights: Weight per term.
         """
         terms: dict[str, Tensor] = {}
-        on_maps = weights["perceptual"] > 0 and self.lpips is None
+        images = reconstruction.images
         num_judged = max(1, round(self.judged_share * len(faces)))
-        shown, originals = made.images[:num_judged], faces[:num_judged]
+        judged, originals = images[:num_judged], faces[:num_judged]
         if self.judged_views:
-            shown, originals = same_view(shown, originals)
+            judged, originals = same_view(judged, originals)
         if weights["pixel"] > 0:
-            terms["pixel"] = F.mse_loss(made.images, faces)
+            terms["pixel"] = F.mse_loss(images, faces)
         if weights["perceptual"] > 0 and self.lpips is not None:
-            terms["perceptual"] = self.lpips(shown, originals).float().mean()
+            terms["perceptual"] = self.lpips(judged, originals).float().mean()
         if weights["ssim"] > 0 and self.ssim is not None:
             with torch.autocast(faces.device.type, enabled=False):
-                terms["ssim"] = 1 - self.ssim((made.images + 1) / 2, (faces + 1) / 2)
+                terms["ssim"] = 1 - self.ssim((images + 1) / 2, (faces + 1) / 2)
         if weights["token"] > 0:
-            terms["token"] = F.mse_loss(made.tokens.float(), made.target_tokens.float())
-        if weights["identity"] > 0 or on_maps:
-            again, maps = self.identity.with_maps(shown)
+            terms["token"] = F.mse_loss(reconstruction.tokens.float(), reconstruction.target_tokens.float())
+        needs_maps = weights["perceptual"] > 0 and self.lpips is None
+        if weights["identity"] > 0 or needs_maps:
+            judged_features, maps = self.identity.with_maps(judged)
             if weights["identity"] > 0:
-                terms["identity"] = (1 - F.cosine_similarity(again.float(), features[:num_judged])).mean()
-            if on_maps:
+                cosines = F.cosine_similarity(judged_features.float(), features[:num_judged])
+                terms["identity"] = (1 - cosines).mean()
+            if needs_maps:
                 with torch.no_grad():
-                    _, real_maps = self.identity.with_maps(originals)
-                terms["perceptual"] = map_distance(maps, real_maps)
+                    _, original_maps = self.identity.with_maps(originals)
+                terms["perceptual"] = map_distance(maps, original_maps)
         return terms
 
 
 def same_view(*images: Tensor) -> list[Tensor]:
-    """Images, all shifted by the same few pixels, at full, half or a quarter of their resolution.
+    """Images, all shifted by the same 0 to 2 pixels each way and averaged over blocks of 1, 2 or 4 pixels.
 
-    What a network recognises must then be drawn coarsely and in its place: a fine texture that only pleases the network
-    is gone. Drawn from torch's generator.
+    A generator can please the identity network with fine textures that no person sees (adversarial noise). Shift and
+    blur destroy them, so that the gradient favours coarse shapes in the right position. Shift and block size come from
+    torch's global generator.
 
     Args:
-        images: Of shape (B, 3, H, W) each, H and W multiples of 4.
+        images: Images of one shape (B, 3, H, W), H and W multiples of 4.
     """
-    down, right = (int(pixels) for pixels in torch.randint(2 * _MAX_SHIFT + 1, (2,)))
-    coarseness = _COARSENESS[int(torch.randint(len(_COARSENESS), ()))]
+    down, right = (int(pixels) for pixels in torch.randint(2 * _MAX_SHIFT_PIXELS + 1, (2,)))
+    block = _BLOCK_PIXELS[int(torch.randint(len(_BLOCK_PIXELS), ()))]
     views = []
-    for given in images:
-        height, width = given.shape[2:]
-        padded = F.pad(given, (_MAX_SHIFT,) * 4, mode="replicate")
+    for image in images:
+        height, width = image.shape[2:]
+        padded = F.pad(image, (_MAX_SHIFT_PIXELS,) * 4, mode="replicate")
         view = padded[:, :, down : down + height, right : right + width]
-        if coarseness > 1:
-            view = F.interpolate(F.avg_pool2d(view, coarseness), scale_factor=coarseness, mode="bilinear")
+        if block > 1:
+            view = F.interpolate(F.avg_pool2d(view, block), scale_factor=block, mode="bilinear")
         views.append(view)
     return views
 
 
 def load_lpips(weights: Path, device: torch.device) -> nn.Module | None:
-    """LPIPS on VGG-16 where VGG's weights and the package are at hand, else None. Nothing is downloaded."""
+    """LPIPS on VGG-16 if VGG's weights are in ``weights`` or torch.hub's folder, else None. Downloads nothing.
+
+    Raises:
+        InputError: If the weights are there, but the package lpips is not.
+    """
     hub = Path(torch.hub.get_dir()) / "checkpoints"
-    path = next((folder / VGG_NAME for folder in (weights, hub) if (folder / VGG_NAME).is_file()), None)
-    if path is None:
+    paths = [path for path in (weights / VGG_NAME, hub / VGG_NAME) if path.is_file()]
+    if not paths:
         return None
+    path = paths[0]
     try:
         import lpips
     except ImportError:
-        raise InputError(f"{path} is there for LPIPS, but lpips is not; run pip install lpips") from None
-    with warnings.catch_warnings(action="ignore"):  # torchvision: an argument that lpips still gives
-        network = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)  # its own linear weights come with the package
+        raise InputError(f"LPIPS needs the package lpips, since {path} exists; run pip install lpips") from None
+    with warnings.catch_warnings(action="ignore"):  # lpips uses an argument that torchvision deprecates
+        # pnet_rand leaves VGG random, so that nothing is downloaded; LPIPS's linear weights come with the package
+        network = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
     content, _ = read_weights(path)
     trunk: dict[str, Any] = network.net.state_dict()
-    # slice1.0.weight of LPIPS is features.0.weight of torchvision: the number names the layer
+    # slice1.0.weight of LPIPS is features.0.weight of torchvision, the same layer
     network.net.load_state_dict({name: content[f"features.{name.split('.', 1)[1]}"] for name in trunk})
     return network.to(device).eval().requires_grad_(False)
 

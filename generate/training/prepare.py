@@ -1,11 +1,16 @@
-"""Aligned faces and an identity network in, the generator's training set out: ``faces.lmdb`` with a feature per face.
+"""Aligned faces and an identity network -> the training set of a generator: ``generate prepare``.
 
-Out besides: ``centers.npy``, the mean feature of every identity (identity vectors for ``identities: pca``, and what the
-leakage check compares with), ``deviations.npy``, how faces differ from it (noise for ``perturbation.directions``), and
-``prepared.json``. Features are un-normalised; they are computed in parts that stay
-when the command is killed. An LMDB that holds features already (WebFace4M's) keeps them.
+| file | holds | for |
+|---|---|---|
+| faces.lmdb | every face with its feature | ``generate train`` |
+| centers.npy | mean feature of every identity, (C, D) | ``identities: pca`` of a generator, ``generate leakage`` |
+| deviations.npy | root of the covariance of faces around their centre, (D, D) | ``perturbation.directions`` |
+| prepared.json | settings, counts and statistics | |
 
-Shapes: ``N`` faces, ``D`` width of the features.
+Features are un-normalised, as in Vec2Face's own training set (docs/field.md, section 1.1). They are computed in parts,
+so that a killed command resumes. An LMDB that already holds features (WebFace4M's) keeps them.
+
+Shapes: ``N`` faces, ``C`` identities, ``D`` width of the features.
 """
 
 import shutil
@@ -29,63 +34,59 @@ from generate.networks.identity import load_identity_network
 PREPARED_NAME, LMDB_NAME, CENTERS_NAME, DEVIATIONS_NAME = "prepared.json", "faces.lmdb", "centers.npy", "deviations.npy"
 _PART_FACES = 2048
 _BATCH = 32
-_IS_FACE, _MAX_OFF_AXIS = 0.95, 3
-"""Faces whose mean is so much its own mirror image lie so many pixels off the middle at most, if they are mirrored."""
+_MIN_SYMMETRY, _MAX_OFF_CENTRE_PIXELS = 0.95, 3
+"""--mirror is refused when the mean face is symmetric (r > 0.95) about an axis more than 3 px off centre."""
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """What a training set depends on, besides the faces."""
+    """Settings of a training set, besides the faces."""
 
     identity_weights: Path | None = None
-    """Weights of the network that gives the features."""
+    """Weights of the network that computes the features."""
     features: Path | None = None
-    """``.npy`` of features, shape (N, D), in place of a network."""
+    """``.npy`` of features, shape (N, D), instead of a network."""
     mirror: bool = False
-    """Every face a second time, mirrored, with its own feature."""
+    """Add every face mirrored, with its own feature."""
     mean_norm: float | None = None
-    """All features are multiplied by one number, so that their mean norm is this. None keeps their scale."""
+    """Scale all features by one factor to this mean norm. None keeps their scale."""
 
 
 def prepare(faces: Faces, settings: Preparation, directory: str | Path, *, device: str = "cpu") -> dict[str, Any]:
-    """Write the training set, or go on with it where an interrupted command stopped.
+    """Write a training set; resume where an interrupted command stopped.
 
     Args:
         faces: Aligned faces of at least two identities.
-        settings: Where the features come from.
-        directory: Gets faces.lmdb, centers.npy and prepared.json.
+        settings: Source of the features, and what to do with them.
+        directory: Gets the files of the table above.
         device: Torch device of the network.
 
     Returns:
         The content of prepared.json.
 
     Raises:
-        InputError: If a face is not 112 x 112, the features do not fit the faces, there are none, the folder holds
-            parts of another training set, or faces to be mirrored do not lie in the middle of their images.
+        InputError: If a face is not 112 x 112, there are no features or they do not fit the faces, the folder holds
+            another training set, or faces to be mirrored are off the centre of their images.
     """
     directory = Path(directory)
     if (directory / PREPARED_NAME).exists():
         raise InputError(f"{directory} holds a finished training set; delete it, or choose another folder")
     if settings.mirror:
-        _check_axis(faces)
-    claimed = _claim(directory, faces, settings)
+        _refuse_off_centre(faces)
+    inputs = _write_or_check_inputs(directory, faces, settings)
     features = _features(faces, settings, directory / "parts", device)
     norms = np.linalg.norm(features, axis=1)
-    if not np.isfinite(norms).all() or not norms.all():
-        row = int(np.argmin(np.isfinite(norms) & (norms > 0)))
-        raise InputError(
-            f"feature of face {row} ({faces.name(row % len(faces))}) is zero or not finite; drop that face"
-        )
+    _refuse_bad_norms(norms, faces)
     if settings.mean_norm is not None:
         features *= settings.mean_norm / norms.mean()
-    source = _Mirrored(faces) if settings.mirror else faces
+    source = _WithMirrored(faces) if settings.mirror else faces
     with FaceWriter(directory / LMDB_NAME) as writer:
         for index in progress(range(len(source)), desc="write", total=len(source)):
             writer.write(source.encoded(index), int(source.identity_ids[index]), features[index])
     centers = identity_centers(features, source.identity_ids)
     write_array(directory / CENTERS_NAME, centers)
     write_array(directory / DEVIATIONS_NAME, deviation_directions(features, source.identity_ids, centers))
-    prepared = claimed | {
+    prepared = inputs | {
         "num_images": len(source),
         "num_identities": faces.num_identities,
         "feature_dim": features.shape[1],
@@ -98,34 +99,37 @@ def prepare(faces: Faces, settings: Preparation, directory: str | Path, *, devic
     return prepared
 
 
-def _claim(directory: Path, faces: Faces, settings: Preparation) -> dict[str, Any]:
-    """What the set is made of; refuses a folder that holds parts of another one."""
-    wanted = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(settings).items()}
+def _write_or_check_inputs(directory: Path, faces: Faces, settings: Preparation) -> dict[str, Any]:
+    """Settings and source of a training set. Refuses a folder with parts of another one.
+
+    The first call writes them beside the parts, a resumed one compares.
+    """
+    inputs = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(settings).items()}
     if settings.identity_weights is not None and settings.identity_weights.exists():
-        wanted["identity_weights"] = settings.identity_weights.name
-        wanted["identity_sha256"] = sha256(settings.identity_weights)
-    wanted |= {"source": faces.path.name, "source_images": len(faces)}
+        inputs["identity_weights"] = settings.identity_weights.name
+        inputs["identity_sha256"] = sha256(settings.identity_weights)
+    inputs |= {"source": faces.path.name, "source_images": len(faces)}
     path = directory / "parts" / "settings.json"
-    if path.exists():
-        for name, value in read_json(path).items():
-            if value != wanted.get(name):
-                raise InputError(
-                    f"{directory} holds parts made with {name}={value}, this call has {wanted.get(name)}; delete it, "
-                    "or choose another folder"
-                )
-    else:
+    if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, wanted)
-    return wanted
+        write_json(path, inputs)
+        return inputs
+    for name, value in read_json(path).items():
+        if value != inputs.get(name):
+            raise InputError(
+                f"{directory} holds parts made with {name}={value}, this call has {inputs.get(name)}; delete it, "
+                "or choose another folder"
+            )
+    return inputs
 
 
 def _features(faces: Faces, settings: Preparation, parts: Path, device: str) -> NDArray[np.float32]:
-    """Features of all faces, and of the mirrored ones after them, shape (N, D) or (2 N, D)."""
+    """Features of all faces, (N, D), or of all faces and then the mirrored ones, (2 N, D)."""
     if settings.identity_weights is not None:
-        source = _Mirrored(faces) if settings.mirror else faces
+        source = _WithMirrored(faces) if settings.mirror else faces
         return _extract(source, settings.identity_weights, parts, device)
     if settings.mirror:
-        raise InputError("mirrored faces need their own features; give --identity-model")
+        raise InputError("--mirror needs features of the mirrored faces; give --identity-model to compute them")
     if settings.features is not None:
         return read_features(settings.features, len(faces))
     if isinstance(faces, LmdbFaces):
@@ -134,11 +138,20 @@ def _features(faces: Faces, settings: Preparation, parts: Path, device: str) -> 
     raise InputError(f"{faces.path} holds no features; give --identity-model, or --features of these faces")
 
 
+def _refuse_bad_norms(norms: NDArray[np.floating], faces: Faces) -> None:
+    is_good = np.isfinite(norms) & (norms > 0)
+    if not is_good.all():
+        row = int(np.argmin(is_good))
+        raise InputError(
+            f"feature of face {row} ({faces.name(row % len(faces))}) is zero or not finite; leave out that face"
+        )
+
+
 def read_features(path: str | Path, num_faces: int) -> NDArray[np.float32]:
     """Features of a ``.npy`` file, float32, shape (num_faces, D).
 
     Raises:
-        InputError: If the file is missing or no array of numbers, or holds another number of rows than there are faces.
+        InputError: If the file is missing or no array of numbers, or has not one row per face.
     """
     try:
         features = np.load(path, allow_pickle=False)
@@ -154,7 +167,7 @@ def read_features(path: str | Path, num_faces: int) -> NDArray[np.float32]:
 
 
 def _extract(source: Faces, weights: Path, parts: Path, device: str) -> NDArray[np.float32]:
-    """Features by the network, part after part; parts that are there are kept."""
+    """Features that the network computes, shape (N, D). Parts that an interrupted command wrote are read."""
     starts = range(0, len(source), _PART_FACES)
     paths = [parts / f"features-{start:09d}.npy" for start in starts]
     missing = [start for start, path in zip(starts, paths, strict=True) if not path.exists()]
@@ -177,13 +190,13 @@ def _extract(source: Faces, weights: Path, parts: Path, device: str) -> NDArray[
 def deviation_directions(
     features: NDArray[np.floating], identity_ids: NDArray[np.integer], centers: NDArray[np.floating]
 ) -> NDArray[np.float32]:
-    """How faces of one identity differ from its centre: what turns isotropic noise into such differences, (D, D).
+    """Matrix (D, D) that gives isotropic noise the covariance of faces around the centre of their identity.
 
-    The symmetric root of their covariance, scaled to a mean variance of 1, so that a strength keeps its unit. Isotropic
-    itself, the identity matrix, where no identity has two different faces.
+    It is the symmetric root of that covariance, scaled to a mean variance of 1, so that a strength of noise means
+    the same with it and without. It is the identity matrix if no identity has two different faces.
 
     Args:
-        features: One row per face, shape (N, D).
+        features: Un-normalised feature per face, shape (N, D).
         identity_ids: Identity per face, shape (N,).
         centers: Centre per identity, shape (C, D).
     """
@@ -200,14 +213,15 @@ def deviation_directions(
 
 
 def write_array(path: Path, array: NDArray) -> None:
-    """Write a ``.npy``, whole or not at all."""
+    """Write a ``.npy``, atomically."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.save(file, array)
 
 
-def _check_axis(faces: Faces) -> None:
+def _refuse_off_centre(faces: Faces) -> None:
+    """Refuse faces whose mirror images would be aligned differently from the faces themselves."""
     axis = mirror_axis(lambda index: aligned_image(faces, index), np.arange(len(faces)))
-    if axis and axis.symmetry > _IS_FACE and abs(axis.pixels_left) > _MAX_OFF_AXIS:
+    if axis and axis.symmetry > _MIN_SYMMETRY and abs(axis.pixels_left) > _MAX_OFF_CENTRE_PIXELS:
         raise InputError(
             f"faces in {faces.path} lie {axis.pixels_left:g} pixels left of the middle, and their mirror images as far "
             f"right; move them first: python -m bench convert {faces.path} OUT --to folder "
@@ -215,8 +229,8 @@ def _check_axis(faces: Faces) -> None:
         )
 
 
-class _Mirrored:
-    """Faces, and all of them again as in a mirror."""
+class _WithMirrored:
+    """Faces, followed by all of them mirrored."""
 
     def __init__(self, faces: Faces) -> None:
         self._faces = faces

@@ -1,6 +1,7 @@
-"""Everything that changes while a generator is trained: one step of it, and saving and putting back all of it.
+"""The state of a training: networks, optimisers, one step of both, and checkpoints of all of it.
 
-Legend: B batch, D token width.
+The step follows the trainer of HaiyuWu/Vec2Face; ``generate/training/recipes.py`` lists the departures from it.
+Shapes: ``B`` batch, ``D`` token width.
 """
 
 import json
@@ -21,15 +22,18 @@ from generate.networks.vec2face_decoder import ImageDecoder
 from generate.networks.weights import read_weights
 from generate.training.data import Batch
 from generate.training.discriminator import Discriminator, discriminator_loss
-from generate.training.losses import Reconstruction, Terms
+from generate.training.losses import LossTerms, Reconstruction
 from generate.training.recipes import GeneratorRecipe
 from generate.vec2face import Architecture, Vec2Face, token_masks
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class _Painter(nn.Module):
-    """The generator as it is trained: other masks than ``Vec2Face.forward``, and the tokens besides the images."""
+class _TrainingForward(nn.Module):
+    """The generator's forward pass in training: masks with a drop ratio, and it returns the tokens as well.
+
+    Returns images (B, 3, 112, 112), restored tokens (B, 49, D) and the expanded ones that they should equal (B, 49, D).
+    """
 
     def __init__(self, generator: Vec2Face, drop_ratio: float) -> None:
         super().__init__()
@@ -40,34 +44,37 @@ class _Painter(nn.Module):
         dropped, masked = token_masks(noise, mask_ratio, self.drop_ratio)
         with torch.autocast(features.device.type, enabled=False):  # the transformer stays in float32
             tokens = generator.expand(features)
-            latent, kept = generator.encode(tokens, dropped, masked)
-            restored = generator.decode(latent, kept, masked)
+            latent, encoded_positions = generator.encode(tokens, dropped, masked)
+            restored = generator.decode(latent, encoded_positions, masked)
         return generator.paint(restored, features).float(), restored[:, 1:], tokens[:, 1:].detach()
 
 
 def build_generator(recipe: GeneratorRecipe) -> Vec2Face:
-    """A generator of the recipe's size with initial weights as the reference's, drawn from torch's generator."""
+    """A generator of the recipe's size with the reference's initial weights, drawn from torch's global generator."""
     sizes = recipe.sizes.model_dump(exclude={"dropout", "discriminator_widths"})
     generator = Vec2Face(Architecture(**sizes), dropout=recipe.sizes.dropout)
     for module in generator.modules():
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
             nn.init.zeros_(module.bias)
-    if recipe.sizes.own_tokens:  # as wide as the positions that are added to them
+    if recipe.sizes.own_tokens:  # so that tokens start on the scale of the position embeddings added to them
         nn.init.normal_(generator.grid_tokens.weight, std=recipe.sizes.feature_dim**-0.5)
     nn.init.normal_(generator.decoder_pos_embed_learned, std=recipe.initial_positions)
     nn.init.normal_(generator.token_emb.position_embeddings.weight, std=recipe.initial_positions)
-    _level_pixels(generator.im_decoder)
-    if recipe.sizes.coarse:  # whose image is the start, see generate/training/coarse.py
+    _equalise_pixels(generator.im_decoder)
+    if recipe.sizes.coarse:  # the first images are those of the linear map, see generate/training/coarse.py
         for parameter in generator.im_decoder.conv_out.parameters():
             nn.init.zeros_(parameter)
-    for unused in (generator.center_token, generator.patch_embed):  # in the released state dict, without a use
+    for unused in (generator.center_token, generator.patch_embed):  # only there to fit the released state dict
         unused.requires_grad_(False)
     return generator
 
 
-def _level_pixels(decoder: ImageDecoder) -> None:
-    """Start with equal pixels per place, or training begins, and may end, with a grid of them (arXiv 1707.02937)."""
+def _equalise_pixels(decoder: ImageDecoder) -> None:
+    """Give the pixels that one position of the last convolution makes equal weights.
+
+    Different random weights draw a checkerboard, which training may not remove (ICNR, arXiv 1707.02937).
+    """
     pixels = decoder.pixels_per_place**2
     with torch.no_grad():
         for weight in decoder.conv_out.parameters():
@@ -75,7 +82,7 @@ def _level_pixels(decoder: ImageDecoder) -> None:
 
 
 def lr_at(step: int, *, steps_per_epoch: int, recipe: GeneratorRecipe) -> float:
-    """The generator's learning rate at a step: linear from 0, then half a cosine down to 0. The reference's."""
+    """The generator's learning rate at a step, as in the reference: linear from 0, then half a cosine down to 0."""
     epoch = step / steps_per_epoch
     if epoch < recipe.warmup_epochs:
         return recipe.optimizer.lr * epoch / recipe.warmup_epochs
@@ -84,20 +91,20 @@ def lr_at(step: int, *, steps_per_epoch: int, recipe: GeneratorRecipe) -> float:
 
 
 class TrainState:
-    """Networks, optimisers and the number of the step.
+    """Networks, optimisers and the number of steps done.
 
     Args:
         recipe: How to train.
-        terms: Of the loss.
-        seed: Of what is drawn in a step.
+        terms: Terms of the generator's loss.
+        seed: Seed of what is drawn within a step.
         device: Where the networks run.
-        coarse: Weight and bias of the generator's linear map to begin with, where it has one.
+        coarse: Initial weight and bias of the generator's linear map, where the recipe has one.
     """
 
     def __init__(
         self,
         recipe: GeneratorRecipe,
-        terms: Terms,
+        terms: LossTerms,
         *,
         seed: int,
         device: torch.device,
@@ -119,44 +126,44 @@ class TrainState:
         self.ema = None
         if recipe.ema_decay:
             self.ema = AveragedModel(self.generator, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay))
-        self._painter = _distribute(_Painter(self.generator, recipe.masking.low))
-        self._judge = _distribute(self.discriminator)
+        self._reconstruct = _distribute(_TrainingForward(self.generator, recipe.masking.low))
+        self._discriminate = _distribute(self.discriminator)
 
     @property
     def trained(self) -> Vec2Face:
-        """The generator to use: the average over the steps where the recipe has one."""
+        """The generator to use after training: the exponential moving average where the recipe has one."""
         return self.generator if self.ema is None else cast(Vec2Face, self.ema.module)
 
     def update(self, batch: Batch, lr: float, weights: dict[str, float]) -> dict[str, Tensor]:
-        """One step of both optimisers.
+        """Do one step of both optimisers.
 
         Args:
-            batch: This process' share of the step.
-            lr: Rate of the generator.
+            batch: This process's share of the step.
+            lr: Learning rate of the generator.
             weights: Weight per term of the loss.
 
         Returns:
-            The terms, the whole loss and the gradient norms, still on the device.
+            The unweighted terms, the loss and the gradient norms before clipping, still on the device.
         """
-        # Dropout depends on (seed, step, rank) alone, so a resumed run needs no generator state.
+        # Dropout depends on (seed, step, rank) alone, so that a resumed run needs no state of torch's generator.
         rank = dist.get_rank() if dist.is_initialized() else 0
         torch.manual_seed(int(np.random.SeedSequence([self.seed, self.step, rank]).generate_state(1)[0]))
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         faces, features, noise, mask_ratio = batch.to(self.device)
         with self._autocast():
-            made = Reconstruction(*self._painter(features, noise, mask_ratio))
-            terms = self.terms(made, faces, features, weights)
+            reconstruction = Reconstruction(*self._reconstruct(features, noise, mask_ratio))
+            terms = self.terms(reconstruction, faces, features, weights)
             if weights["adversarial"] > 0:
-                self.discriminator.requires_grad_(False)  # its weights take no part in the generator's loss
-                terms["adversarial"] = -self.discriminator(made.images).float().mean()
+                self.discriminator.requires_grad_(False)  # the generator's loss must not move its weights
+                terms["adversarial"] = -self.discriminator(reconstruction.images).float().mean()
                 self.discriminator.requires_grad_(True)
         loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
         values = {name: term.detach() for name, term in terms.items()} | {"loss": loss.detach()}
         values["grad_norm"] = self._descend(loss, self.generator, self.optimizer)
         if weights["adversarial"] > 0:
             with self._autocast():
-                logits = self._judge(torch.cat([faces, made.images.detach()])).float()
+                logits = self._discriminate(torch.cat([faces, reconstruction.images.detach()])).float()
             loss = discriminator_loss(*logits.chunk(2))
             values["discriminator"] = loss.detach()
             values["discriminator_grad_norm"] = self._descend(loss, self.discriminator, self.discriminator_optimizer)
@@ -166,26 +173,36 @@ class TrainState:
         self.step += 1
         return values
 
-    def save(self, path: Path, fixed: dict[str, Any]) -> None:
-        """Write a checkpoint; it appears whole. ``fixed`` is what a resumed run must share besides recipe and seed."""
+    def save(self, path: Path, must_match: dict[str, Any]) -> None:
+        """Write a checkpoint, atomically.
+
+        Args:
+            path: The file to write.
+            must_match: Values that a resumed run must share, besides recipe and seed.
+        """
         state = {name: part.state_dict() for name, part in self._parts().items()}
         with atomic_path(path) as temporary:
-            torch.save(state | {"step": self.step, "settings": json.dumps(self._settings(fixed))}, temporary)
+            torch.save(state | {"step": self.step, "settings": json.dumps(self._settings(must_match))}, temporary)
 
-    def restore(self, path: Path, fixed: dict[str, Any]) -> None:
-        """Go on from a checkpoint.
+    def restore(self, path: Path, must_match: dict[str, Any]) -> None:
+        """Load a checkpoint.
+
+        Args:
+            path: The file.
+            must_match: As for ``save``.
 
         Raises:
-            InputError: If the file is broken, or was written with another recipe, seed, dataset or network: names it.
+            InputError: If the file is broken, or was written with another recipe, seed, dataset or network; names the
+                first setting that differs.
         """
         state, _ = read_weights(path)
-        refuse_other_settings(path, json.loads(state["settings"]), self._settings(fixed))
+        refuse_other_settings(path, json.loads(state["settings"]), self._settings(must_match))
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.step = state["step"]
 
-    def _settings(self, fixed: dict[str, Any]) -> dict[str, Any]:
-        return {"recipe": self.recipe.model_dump(mode="json"), "seed": self.seed, **fixed}
+    def _settings(self, must_match: dict[str, Any]) -> dict[str, Any]:
+        return {"recipe": self.recipe.model_dump(mode="json"), "seed": self.seed, **must_match}
 
     def _parts(self) -> dict[str, Any]:
         parts: dict[str, Any] = {
@@ -202,7 +219,7 @@ class TrainState:
         return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
 
     def _descend(self, loss: Tensor, network: nn.Module, optimizer: torch.optim.Optimizer) -> Tensor:
-        """One step of one network's optimiser; its gradient norm before clipping."""
+        """Do one step of a network's optimiser. Returns the gradient norm before clipping."""
         optimizer.zero_grad()
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(optimizer)

@@ -1,12 +1,16 @@
-"""A prepared training set -> what differs between people, and what between the faces of one: ``generate variation``.
+"""A prepared training set -> how people differ, and how images of one person vary: ``generate variation``.
 
-Of most people a training set may hold a single photograph, whose light, colour and background then count as theirs:
-people drawn from such centres have a tint of their own. So both are taken from the people who are seen often:
-``seen_often.npy``, their centres (for ``identities: pca``), and ``differences.npy``, one row per face, its feature less
-its identity's centre (for ``perturbation.differences``). A difference is added to an invented person as it is, turned
-head and lamp and all: noise of the same covariance would mix several poses in one image.
+| file | holds | for |
+|---|---|---|
+| seen_often.npy | centres of the identities with many faces, (C, D) | ``identities: pca`` of a generator |
+| differences.npy | feature less centre, per face of these identities, (M, D) | ``perturbation.differences`` |
 
-Shapes: ``N`` faces, ``C`` identities, ``M`` of the faces, ``D`` width of the features.
+Identities with a single photograph are left out. Their centre holds the light, colour and background of that
+photograph, and invented people drawn from such centres have a tint of their own. The generator adds whole differences
+to an invented identity, with their pose and light. Gaussian noise of the same covariance would mix several poses in
+one image.
+
+Shapes: ``N`` faces, ``C`` identities with many faces, ``M`` their faces, ``D`` width of the features.
 """
 
 from pathlib import Path
@@ -23,36 +27,36 @@ from generate.training.prepare import LMDB_NAME, write_array
 SEEN_OFTEN_NAME, DIFFERENCES_NAME = "seen_often.npy", "differences.npy"
 
 
-def variation(
+def centers_and_differences(
     features: NDArray[np.floating], identity_ids: NDArray[np.integer], min_faces: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Centres (C, D) of the identities with ``min_faces`` faces or more, and differences (M, D) of their faces.
+    """Centres (C, D) of the identities with at least ``min_faces`` faces, and differences (M, D) of their faces.
 
-    A centre lies nearer to the faces that it is the mean of than to others of that person; differences are scaled by
-    ``sqrt(n / (n - 1))`` for that.
+    The mean of n faces is nearer to them than to other faces of the person, so that plain differences are too small.
+    They are scaled by ``sqrt(n / (n - 1))``.
 
     Args:
-        features: Un-normalised, shape (N, D).
+        features: Un-normalised feature per face, shape (N, D).
         identity_ids: Identity per face, shape (N,).
-        min_faces: At least 2.
+        min_faces: Least number of faces of an identity, at least 2.
 
     Raises:
         InputError: If fewer than two identities have so many faces.
     """
     counts = np.bincount(identity_ids)
-    often = counts >= max(2, min_faces)
-    if often.sum() < 2:
+    is_often = counts >= max(2, min_faces)
+    if is_often.sum() < 2:
         raise InputError(
-            f"--min-faces {min_faces}: {often.sum()} identities have as many faces (the most: {counts.max()}); "
-            "at least two are needed, lower it"
+            f"--min-faces {min_faces}: {is_often.sum()} identities have as many faces (the most: {counts.max()}), "
+            "at least two are needed; lower it"
         )
-    chosen = often[identity_ids]
-    number = np.cumsum(often) - 1
-    labels = number[identity_ids[chosen]]
-    centers = identity_centers(features[chosen], labels)
-    kept = counts[often].astype(np.float32)
-    scale = np.sqrt(kept / (kept - 1))[labels, None]
-    return centers, ((features[chosen] - centers[labels]) * scale).astype(np.float32)
+    is_used = is_often[identity_ids]
+    new_ids = np.cumsum(is_often) - 1
+    labels = new_ids[identity_ids[is_used]]
+    centers = identity_centers(features[is_used], labels)
+    num_faces = counts[is_often].astype(np.float32)
+    scale = np.sqrt(num_faces / (num_faces - 1))[labels, None]
+    return centers, ((features[is_used] - centers[labels]) * scale).astype(np.float32)
 
 
 def write_variation(prepared: str | Path, *, min_faces: int, views: int = 0) -> tuple[int, int]:
@@ -60,22 +64,27 @@ def write_variation(prepared: str | Path, *, min_faces: int, views: int = 0) -> 
 
     Args:
         prepared: Folder of ``generate prepare``.
-        min_faces: See ``variation``; views do not count.
-        views: How many turned views follow every photograph (``generate turn``). They are left out: a person added to
-            a pose is not that person in that pose, and images are better turned when they are drawn.
+        min_faces: Least number of photographs of an identity, at least 2.
+        views: Number of turned views behind every photograph (``--views`` of ``generate turn``). They are left out:
+            adding the difference of a profile to another identity does not give that person's profile. The generator's
+            setting ``turned`` rotates the drawn image instead.
 
     Returns:
         Number of identities and of differences.
 
     Raises:
-        InputError: If the folder holds no training set, or too few identities have so many faces.
+        InputError: If the folder holds no training set, the number of faces does not fit ``views``, or fewer than two
+            identities have so many faces.
     """
     faces = open_training_set(Path(prepared) / LMDB_NAME)
     if views < 0 or len(faces) % (views + 1):
-        raise InputError(f"--views {views}: {len(faces)} faces are no photographs with so many views each")
+        raise InputError(
+            f"--views {views}: {len(faces)} faces are no photographs with so many views each; "
+            "give the --views of generate turn, or 0"
+        )
     rows = range(0, len(faces), views + 1)
     features = np.stack([faces.features(index).reshape(-1) for index in progress(rows, desc="read features")])
-    centers, differences = variation(features.astype(np.float32), faces.identity_ids[rows], min_faces)
+    centers, differences = centers_and_differences(features.astype(np.float32), faces.identity_ids[rows], min_faces)
     write_array(Path(prepared) / SEEN_OFTEN_NAME, centers)
     write_array(Path(prepared) / DIFFERENCES_NAME, differences)
     return len(centers), len(differences)

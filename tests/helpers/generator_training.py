@@ -1,4 +1,4 @@
-"""A made-up training set, a small identity network and a small recipe, for the tests of the generator's training."""
+"""A small training set, identity network and recipe, for the tests of the generator's training."""
 
 import torch
 
@@ -32,6 +32,7 @@ def make_prepared(directory, faces, **settings):
 
 
 def tiny_recipe(**changes):
+    """A recipe that trains in a second; ``changes`` replace its top-level fields."""
     settings = {
         "name": "tiny",
         "about": "for tests",

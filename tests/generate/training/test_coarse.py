@@ -1,4 +1,4 @@
-"""The linear map that a generator may begin with: least squares, added to the image, kept by the file."""
+"""The linear map that a generator may start from: a least-squares fit, added to the image, stored with the weights."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from generate.training import coarse as module
 from generate.training.coarse import fit_coarse
 from generate.training.data import load_faces, open_training_set, split_held_out
 from generate.training.state import build_generator
-from generate.training.train import GENERATOR_NAME, Judges, train_generator
+from generate.training.train import GENERATOR_NAME, FrozenNetworks, train_generator
 from generate.vec2face import load_generator, save_generator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -38,14 +38,14 @@ def pixels_and_features(faces, positions):
 def test_it_is_least_squares(prepared, monkeypatch):
     faces, _ = prepared
     positions = np.arange(1, 40)
-    found = fit_coarse(faces, positions)
+    fitted = fit_coarse(faces, positions)
     pixels, features = pixels_and_features(faces, positions)
-    given = np.concatenate([features.numpy().astype(float), np.ones((39, 1))], axis=1)
-    expected = np.linalg.lstsq(given, F.avg_pool2d(pixels, 4).flatten(1).double().numpy(), rcond=None)[0]
-    predicted = features @ found["weight"].T + found["bias"]
-    np.testing.assert_allclose(predicted, given @ expected, atol=1e-2)
+    inputs = np.concatenate([features.numpy().astype(float), np.ones((39, 1))], axis=1)
+    expected = np.linalg.lstsq(inputs, F.avg_pool2d(pixels, 4).flatten(1).double().numpy(), rcond=None)[0]
+    predicted = features @ fitted["weight"].T + fitted["bias"]
+    np.testing.assert_allclose(predicted, inputs @ expected, atol=1e-2)
     monkeypatch.setattr(module, "_BATCH", 7)
-    assert torch.allclose(fit_coarse(faces, positions)["weight"], found["weight"], atol=1e-4)
+    assert torch.allclose(fit_coarse(faces, positions)["weight"], fitted["weight"], atol=1e-4)
 
 
 def test_training_begins_with_its_image_and_files_keep_it(prepared, tmp_path):
@@ -63,31 +63,33 @@ def test_training_begins_with_its_image_and_files_keep_it(prepared, tmp_path):
 
     torch.nn.init.normal_(model.im_decoder.conv_out.weight, std=0.1)
     save_generator(model, tmp_path / "coarse.safetensors")
-    again = load_generator(tmp_path / "coarse.safetensors")
+    loaded = load_generator(tmp_path / "coarse.safetensors")
     with torch.no_grad():
         changed = model(features, noise, 0.3)
-        torch.testing.assert_close(again(features, noise, 0.3), changed, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(loaded(features, noise, 0.3), changed, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(changed, images, atol=1e-3)
 
 
 def test_a_training_fits_it_once_and_goes_on_with_it(prepared, tmp_path, monkeypatch):
     faces, weights = prepared
-    judges = Judges(load_identity_network(weights), weights=tmp_path)
-    fitted = []
+    networks = FrozenNetworks(load_identity_network(weights), weights=tmp_path)
+    num_faces = []
 
     def fit(faces, positions):
-        fitted.append(len(positions))
+        num_faces.append(len(positions))
         return fit_coarse(faces, positions)
 
     monkeypatch.setattr("generate.training.train.fit_coarse", fit)
-    kept = {"epochs": 1, "optimizer": {"lr": 1e-8}, "ema_decay": None}
-    train_generator(faces, judges, recipe(**kept), tmp_path / "run", seed=0)
-    train_generator(faces, judges, recipe(**kept), tmp_path / "run", seed=0)  # finished: goes on, and has nothing to do
-    assert fitted == [6 * 5]  # the faces of two identities are held out
-    made = load_generator(tmp_path / "run" / GENERATOR_NAME)
-    again = fit_coarse(faces, np.flatnonzero(np.isin(faces.identity_ids, _trained(faces))))
-    torch.testing.assert_close(made.coarse.weight, again["weight"], rtol=1e-3, atol=1e-5)
-    assert made.coarse.weight.shape == (3 * 28 * 28, FEATURE_DIM)
+    changes = {"epochs": 1, "optimizer": {"lr": 1e-8}, "ema_decay": None}
+    train_generator(faces, networks, recipe(**changes), tmp_path / "run", seed=0)
+    train_generator(
+        faces, networks, recipe(**changes), tmp_path / "run", seed=0
+    )  # it was finished: nothing is left to do
+    assert num_faces == [6 * 5]  # the faces of two identities are held out
+    generator = load_generator(tmp_path / "run" / GENERATOR_NAME)
+    expected = fit_coarse(faces, np.flatnonzero(np.isin(faces.identity_ids, _trained(faces))))
+    torch.testing.assert_close(generator.coarse.weight, expected["weight"], rtol=1e-3, atol=1e-5)
+    assert generator.coarse.weight.shape == (3 * 28 * 28, FEATURE_DIM)
 
 
 def _trained(faces):

@@ -1,4 +1,4 @@
-"""Terms of the generator's loss, the networks behind them, and the recipes, each against a slow obvious reference."""
+"""Terms of the generator's loss, their networks and the recipes, each against a slow and obvious reference."""
 
 import sys
 
@@ -11,7 +11,7 @@ from generator_training import save_network, tiny_recipe
 from bench.errors import InputError
 from generate.networks.identity import load_identity_network, map_distance
 from generate.training.discriminator import Discriminator, discriminator_loss
-from generate.training.losses import VGG_NAME, Reconstruction, Terms, load_lpips, same_view
+from generate.training.losses import VGG_NAME, LossTerms, Reconstruction, load_lpips, same_view
 from generate.training.recipes import RECIPES_PATH, GeneratorRecipe, Term, load_recipe
 
 CPU = torch.device("cpu")
@@ -24,73 +24,76 @@ def identity(tmp_path_factory):
 
 
 @pytest.fixture
-def made():
+def reconstructed():
+    """A reconstruction, the original faces and their features."""
     torch.manual_seed(0)
     images = (0.3 * torch.randn(3, 3, 112, 112)).requires_grad_()
     faces = (images.detach() + 0.2 * torch.randn(3, 3, 112, 112)).clamp(-1, 1)
     return Reconstruction(images, torch.randn(3, 49, 8), torch.randn(3, 49, 8)), faces, torch.randn(3, 16)
 
 
-def test_terms_equal_their_formulas(identity, made, tmp_path):
-    reconstruction, faces, features = made
-    terms = Terms(identity, weights=tmp_path, device=CPU, with_ssim=True)(reconstruction, faces, features, WEIGHTS)
+def test_terms_equal_their_formulas(identity, reconstructed, tmp_path):
+    reconstruction, faces, features = reconstructed
+    terms = LossTerms(identity, weights=tmp_path, device=CPU, with_ssim=True)(reconstruction, faces, features, WEIGHTS)
     images = reconstruction.images
     assert terms["pixel"].item() == pytest.approx(((images - faces) ** 2).mean().item())
     difference = reconstruction.tokens - reconstruction.target_tokens
     assert terms["token"].item() == pytest.approx((difference**2).mean().item())
-    again = identity(images)
-    cosines = [(a @ b / a.norm() / b.norm()).item() for a, b in zip(again, features, strict=True)]
+    image_features = identity(images)
+    cosines = [(a @ b / a.norm() / b.norm()).item() for a, b in zip(image_features, features, strict=True)]
     assert terms["identity"].item() == pytest.approx(1 - np.mean(cosines), abs=1e-5)
-    one, other = identity.with_maps(images)[1], identity.with_maps(faces)[1]
-    assert one[0].shape[-1] == 112 and one[-1].shape[-1] == 7
-    assert terms["perceptual"].item() == pytest.approx(slow_distance(one, other), abs=1e-5)
+    maps, face_maps = identity.with_maps(images)[1], identity.with_maps(faces)[1]
+    assert maps[0].shape[-1] == 112 and maps[-1].shape[-1] == 7
+    assert terms["perceptual"].item() == pytest.approx(slow_distance(maps, face_maps), abs=1e-5)
     assert terms["ssim"].item() == pytest.approx(1 - slow_ssim(images / 2 + 0.5, faces / 2 + 0.5), abs=1e-4)
     sum(terms.values()).backward()
     assert images.grad.abs().sum() > 0
 
 
-def test_views_shift_all_images_alike_and_blur_half_of_the_time():
+def test_views_shift_all_images_alike_and_blur_two_thirds_of_the_time():
     torch.manual_seed(0)
     ramp = torch.arange(112.0).expand(1, 3, 112, 112)
     shifts = set()
     for _ in range(200):
-        one, other = same_view(ramp, ramp + 1)
-        assert one.shape == ramp.shape
-        torch.testing.assert_close(other, one + 1, rtol=0, atol=1e-4)
-        inside = one[0, 0, 50, 10:100]
+        view, other_view = same_view(ramp, ramp + 1)
+        assert view.shape == ramp.shape
+        torch.testing.assert_close(other_view, view + 1, rtol=0, atol=1e-4)
+        inside = view[0, 0, 50, 10:100]
         torch.testing.assert_close(inside.diff(), torch.ones(89), rtol=0, atol=1e-3)  # a slope survives both
         shifts.add(round((inside[0] - 10).item()))
     assert shifts == {-2, -1, 0, 1, 2}
     noise = torch.randn(1, 3, 112, 112)
     variances = [same_view(noise)[0].var().item() for _ in range(200)]
-    coarse = [
+    counts = [
         sum(low < variance < high for variance in variances) for low, high in ((0.8, 1.2), (0.05, 0.3), (0, 0.05))
     ]
-    assert sum(coarse) == 200 and min(coarse) > 40  # a third of the views at each resolution
+    assert sum(counts) == 200 and min(counts) > 40  # a third of the views at each resolution
 
 
-def test_views_reach_what_the_networks_see_and_not_the_pixels(identity, made, tmp_path):
-    reconstruction, faces, features = made
+def test_views_reach_what_the_networks_see_and_not_the_pixels(identity, reconstructed, tmp_path):
+    reconstruction, faces, features = reconstructed
     options = {"weights": tmp_path, "device": CPU, "with_ssim": False}
-    plain = Terms(identity, **options)(reconstruction, faces, features, WEIGHTS)
-    viewed = Terms(identity, **options, judged_views=True)(reconstruction, faces, features, WEIGHTS)
+    plain = LossTerms(identity, **options)(reconstruction, faces, features, WEIGHTS)
+    viewed = LossTerms(identity, **options, judged_views=True)(reconstruction, faces, features, WEIGHTS)
     assert viewed["pixel"] == plain["pixel"]
     assert viewed["perceptual"] != plain["perceptual"] and viewed["identity"] != plain["identity"]
 
 
 def slow_distance(first, second):
     values = []
-    for one, other in zip(first, second, strict=True):
-        places = []
-        for b in range(one.shape[0]):
-            for a, c in zip(one[b].flatten(1).T, other[b].flatten(1).T, strict=True):
-                places.append((F.normalize(a, dim=0, eps=1e-6) - F.normalize(c, dim=0, eps=1e-6)).square().sum().item())
-        values.append(np.mean(places))
+    for maps, other_maps in zip(first, second, strict=True):
+        distances = []
+        for b in range(maps.shape[0]):
+            for a, c in zip(maps[b].flatten(1).T, other_maps[b].flatten(1).T, strict=True):
+                distances.append(
+                    (F.normalize(a, dim=0, eps=1e-6) - F.normalize(c, dim=0, eps=1e-6)).square().sum().item()
+                )
+        values.append(np.mean(distances))
     return np.mean(values)
 
 
 def slow_ssim(first, second):
-    """Wang et al. 2004 with an 11 x 11 Gaussian window of sigma 1.5, valid places only, range 1."""
+    """Wang et al. 2004 with an 11 x 11 Gaussian window of sigma 1.5, valid positions only, range 1."""
     x = torch.arange(11.0) - 5
     g = torch.exp(-(x**2) / (2 * 1.5**2))
     window = (g[:, None] * g[None] / g.sum() ** 2).expand(3, 1, 11, 11)
@@ -101,9 +104,9 @@ def slow_ssim(first, second):
     return ((2 * a * b + c1) * (2 * covariance + c2) / ((a**2 + b**2 + c1) * (var_a + var_b + c2))).mean().item()
 
 
-def test_terms_of_weight_zero_are_not_computed(identity, made, tmp_path):
-    terms = Terms(identity, weights=tmp_path, device=CPU, with_ssim=True)
-    assert terms(*made, dict.fromkeys(WEIGHTS, 0.0) | {"pixel": 1.0}).keys() == {"pixel"}
+def test_terms_of_weight_zero_are_not_computed(identity, reconstructed, tmp_path):
+    terms = LossTerms(identity, weights=tmp_path, device=CPU, with_ssim=True)
+    assert terms(*reconstructed, dict.fromkeys(WEIGHTS, 0.0) | {"pixel": 1.0}).keys() == {"pixel"}
 
 
 def test_the_identity_network_takes_no_gradient_and_stays_in_eval_mode(identity):
@@ -116,7 +119,7 @@ def test_the_identity_network_takes_no_gradient_and_stays_in_eval_mode(identity)
 def test_the_perceptual_network_is_named(identity, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     assert load_lpips(tmp_path, CPU) is None
-    assert Terms(identity, weights=tmp_path, device=CPU, with_ssim=False).perceptual_network == "identity network"
+    assert LossTerms(identity, weights=tmp_path, device=CPU, with_ssim=False).perceptual_network == "identity network"
 
 
 @pytest.mark.slow
@@ -126,7 +129,7 @@ def test_lpips_is_taken_where_vggs_weights_are_at_hand(identity, tmp_path):
     torch.manual_seed(0)
     vgg = torchvision.models.vgg16()
     torch.save(vgg.state_dict(), tmp_path / VGG_NAME)
-    terms = Terms(identity, weights=tmp_path, device=CPU, with_ssim=False)
+    terms = LossTerms(identity, weights=tmp_path, device=CPU, with_ssim=False)
     assert terms.perceptual_network == "LPIPS (VGG)"
     assert torch.equal(terms.lpips.net.slice1[0].weight, vgg.features[0].weight)
     assert torch.equal(terms.lpips.net.slice5[-2].weight, vgg.features[28].weight)
@@ -138,7 +141,7 @@ def test_lpips_is_taken_where_vggs_weights_are_at_hand(identity, tmp_path):
 def test_a_missing_package_is_named(identity, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pytorch_msssim", None)
     with pytest.raises(InputError, match=r"needs pytorch-msssim; run \.venv/bin/pip install -e '\.\[generator\]'"):
-        Terms(identity, weights=tmp_path, device=CPU, with_ssim=True)
+        LossTerms(identity, weights=tmp_path, device=CPU, with_ssim=True)
 
 
 def test_the_discriminator_is_the_references():

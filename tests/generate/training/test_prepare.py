@@ -1,3 +1,5 @@
+"""Preparing a training set: features of faces, mirrored faces, resuming, and what is refused."""
+
 import numpy as np
 import pytest
 import torch
@@ -19,11 +21,11 @@ def faces(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def made(faces, tmp_path_factory):
-    return make_prepared(tmp_path_factory.mktemp("made"), faces)
+def finished(faces, tmp_path_factory):
+    return make_prepared(tmp_path_factory.mktemp("finished"), faces)
 
 
-def features_one_by_one(faces, weights):
+def compute_features(faces, weights):
     network = load_identity_network(weights)
     images = [
         torch.from_numpy(faces.image(i).copy()).permute(2, 0, 1)[None].float() / 127.5 - 1 for i in range(len(faces))
@@ -32,13 +34,13 @@ def features_one_by_one(faces, weights):
         return torch.cat([network(image) for image in images]).numpy()
 
 
-def test_the_set_holds_the_files_the_features_and_the_identities(made, faces):
-    folder, weights = made
+def test_the_set_holds_the_files_the_features_and_the_identities(finished, faces):
+    folder, weights = finished
     training = open_training_set(folder / "faces.lmdb")
     assert [training.encoded(i) for i in range(len(faces))] == [faces.encoded(i) for i in range(len(faces))]
     assert training.identity_ids.tolist() == faces.identity_ids.tolist()
     stored = np.stack([training.features(i) for i in range(len(training))])
-    assert np.allclose(stored, features_one_by_one(faces, weights), atol=1e-4)
+    assert np.allclose(stored, compute_features(faces, weights), atol=1e-4)
     centers = np.load(folder / "centers.npy")
     assert np.allclose(centers, [stored[faces.identity_ids == i].mean(axis=0) for i in range(3)], atol=1e-5)
     card = read_json(folder / "prepared.json")
@@ -52,7 +54,7 @@ def test_mirrored_faces_have_their_own_features(faces, tmp_path):
     assert len(training) == 24 and training.identity_ids[12:].tolist() == faces.identity_ids.tolist()
     difference = training.image(13).astype(int) - faces.image(1)[:, ::-1]
     assert np.abs(difference).mean() < 3  # JPEG once more
-    assert np.allclose(training.features(13), features_one_by_one(training, weights)[13], atol=1e-4)
+    assert np.allclose(training.features(13), compute_features(training, weights)[13], atol=1e-4)
 
 
 def test_faces_off_the_middle_are_not_mirrored(tmp_path):
@@ -89,21 +91,21 @@ def test_features_can_be_given_and_scaled(faces, tmp_path):
     assert np.allclose(stored / features, stored[0, 0] / features[0, 0], rtol=1e-4)
 
 
-def test_records_that_hold_features_keep_them(made, tmp_path):
-    training = open_training_set(made[0] / "faces.lmdb")
+def test_records_that_hold_features_keep_them(finished, tmp_path):
+    training = open_training_set(finished[0] / "faces.lmdb")
     prepare(training, Preparation(), tmp_path / "again")
     again = open_training_set(tmp_path / "again" / "faces.lmdb")
     assert all(np.array_equal(again.features(i), training.features(i)) for i in range(12))
 
 
-def test_a_mask_selects_positions_as_for_webface4m(made, tmp_path):
+def test_a_mask_selects_positions_as_for_webface4m(finished, tmp_path):
     np.save(tmp_path / "mask.npy", np.array([11, 0, 5]))
-    training = open_training_set(made[0] / "faces.lmdb", tmp_path / "mask.npy")
-    whole = open_training_set(made[0] / "faces.lmdb")
+    training = open_training_set(finished[0] / "faces.lmdb", tmp_path / "mask.npy")
+    whole = open_training_set(finished[0] / "faces.lmdb")
     assert np.array_equal(training.features(0), whole.features(11)) and training.num_identities == 3
 
 
-def test_a_killed_command_goes_on_with_its_parts(made, faces, tmp_path, monkeypatch):
+def test_a_killed_command_goes_on_with_its_parts(finished, faces, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_PART_FACES", 5)
     monkeypatch.setattr(module, "_BATCH", 5)
     real, calls = module.aligned_image, []
@@ -115,15 +117,15 @@ def test_a_killed_command_goes_on_with_its_parts(made, faces, tmp_path, monkeypa
         return real(source, index)
 
     monkeypatch.setattr(module, "aligned_image", dies_at_the_ninth)
-    settings = Preparation(identity_weights=made[1])
+    settings = Preparation(identity_weights=finished[1])
     with pytest.raises(KeyboardInterrupt):
         prepare(faces, settings, tmp_path)
     assert not (tmp_path / "faces.lmdb").exists()
     with pytest.raises(InputError, match=r"holds parts made with mirror=False, this call has True"):
-        prepare(faces, Preparation(identity_weights=made[1], mirror=True), tmp_path)
+        prepare(faces, Preparation(identity_weights=finished[1], mirror=True), tmp_path)
     prepare(faces, settings, tmp_path)
     assert calls[9:] == list(range(5, 12))  # the first part was there
-    first, second = (open_training_set(folder / "faces.lmdb") for folder in (made[0], tmp_path))
+    first, second = (open_training_set(folder / "faces.lmdb") for folder in (finished[0], tmp_path))
     assert all(np.allclose(first.features(i), second.features(i), atol=1e-5) for i in range(12))
     with pytest.raises(InputError, match="holds a finished training set"):
         prepare(faces, settings, tmp_path)
@@ -146,7 +148,7 @@ def test_a_set_with_one_identity(tmp_path):
         open_training_set(tmp_path / "one.lmdb")
 
 
-def test_other_bad_input_is_named(faces, made, tmp_path):
+def test_other_bad_input_is_named(faces, finished, tmp_path):
     with pytest.raises(InputError, match="holds no features"):
         prepare(faces, Preparation(), tmp_path / "a")
     with pytest.raises(InputError, match="holds no features"):

@@ -1,4 +1,4 @@
-"""What differs between people and between the faces of one, from those who are seen often."""
+"""Centres and differences of identities with many faces, and images drawn with them."""
 
 import numpy as np
 import pytest
@@ -9,14 +9,14 @@ from bench.errors import InputError
 from generate.draw.perturbation import perturb
 from generate.draw.plan import Plan, identity_rows
 from generate.training.data import open_training_set
-from generate.training.variation import variation, write_variation
+from generate.training.variation import centers_and_differences, write_variation
 
 IDENTITY_IDS = np.array([2, 0, 2, 1, 2, 0, 0, 2])  # three, one and four faces
 
 
 def test_it_is_what_pencil_and_paper_say():
     features = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
-    centers, differences = variation(features, IDENTITY_IDS, 3)
+    centers, differences = centers_and_differences(features, IDENTITY_IDS, 3)
     slow_centers, slow = [], {}
     for identity in (0, 2):
         rows = np.flatnonzero(np.equal(IDENTITY_IDS, identity))
@@ -31,14 +31,14 @@ def test_its_spread_is_that_of_faces_around_the_true_centre():
     rng = np.random.default_rng(1)
     identity_ids = np.repeat(np.arange(3000), 3)
     features = np.repeat(rng.normal(size=(3000, 4)), 3, axis=0) + 0.5 * rng.normal(size=(9000, 4))
-    _, differences = variation(features, identity_ids, 3)
+    _, differences = centers_and_differences(features, identity_ids, 3)
     assert differences.std() == pytest.approx(0.5, rel=0.02)
 
 
-@pytest.mark.parametrize(("min_faces", "found"), [(4, 1), (9, 0)])
-def test_people_who_are_not_seen_often_enough_are_refused(min_faces, found):
-    with pytest.raises(InputError, match=rf"--min-faces {min_faces}: {found} identities .*the most: 4"):
-        variation(np.zeros((8, 5)), IDENTITY_IDS, min_faces)
+@pytest.mark.parametrize(("min_faces", "num_identities"), [(4, 1), (9, 0)])
+def test_identities_with_too_few_faces_are_refused(min_faces, num_identities):
+    with pytest.raises(InputError, match=rf"--min-faces {min_faces}: {num_identities} identities .*the most: 4"):
+        centers_and_differences(np.zeros((8, 5)), IDENTITY_IDS, min_faces)
 
 
 def test_files_of_a_prepared_set_make_images(tmp_path):
