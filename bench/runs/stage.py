@@ -23,12 +23,11 @@ from bench.runs.cards import (
     GeneratorCard,
     ModelCard,
     ResultCard,
-    flatten,
     read_card,
 )
 from bench.config.benchmarks import Benchmark
 from bench.errors import InputError
-from bench.files import read_json, sha256, write_json
+from bench.files import flatten, read_json, sha256, write_json
 from bench.config.generator import FilesGenerator, is_shipped, weight_path
 from bench.runs.inputs import find_protocol, is_rendered
 from bench.machine.device import environment, git_state, process_rank

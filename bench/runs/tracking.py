@@ -24,10 +24,9 @@ from bench.runs.cards import (
     ModelCard,
     ResultCard,
     card_sha256,
-    flatten,
     read_card,
 )
-from bench.files import read_json, read_json_lines, write_json
+from bench.files import flatten, read_json, read_json_lines, write_json
 from bench.runs.tracked_fields import audit_metrics, is_number, result_metrics, settings_of, tags_of
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.files import sha256
+from bench.files import flatten, sha256
 from bench.markdown import markdown_table
 from bench.runs.cards import (
     CARD_NAMES,
@@ -18,7 +18,6 @@ from bench.runs.cards import (
     ProtocolResult,
     ResultCard,
     TemplateResult,
-    flatten,
     read_card,
 )
 from bench.runs.inputs import is_rendered

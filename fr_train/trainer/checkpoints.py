@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from bench.files import atomic_path
-from bench.machine.processes import first_says, union
+from bench.machine.processes import flag_of_rank0, merge_over_processes
 from bench.machine.resume import CHECKPOINT_NAME, refuse_other_settings
 from fr_train.checkpoint import read_torch_file, save_backbone
 from fr_train.trainer.engine import Engine
@@ -55,7 +55,7 @@ class Keeper:
         """Whether a checkpoint is due within an epoch, by the clock of the first process."""
         if self._engine.step % _STEPS_BETWEEN_LOOKS:
             return False
-        return first_says(time.perf_counter() - self._saved > 60 * self._minutes)
+        return flag_of_rank0(time.perf_counter() - self._saved > 60 * self._minutes)
 
     def save(self) -> None:
         """Write the checkpoint; it appears whole. Every process must call."""
@@ -71,7 +71,7 @@ class Keeper:
             "seconds": seconds,
             "validation_seconds": self.validation_seconds,
             "best": self.best,
-            "corrupt": union(self.corrupt),
+            "corrupt": merge_over_processes(self.corrupt),
         }
         if head.rank == 0:
             with atomic_path(self._path) as temporary:

@@ -21,7 +21,7 @@ from torchvision.io import ImageReadMode, decode_jpeg
 from bench.config.recipe import Augmentation, Recipe
 from bench.errors import InputError
 from bench.faces.lmdb_file import FACE_SIZE, Faces
-from bench.machine.loading import made_ahead
+from bench.machine.loading import prefetched_batches
 from fr_train.trainer.augment import augment_, erase_, normalize
 
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
@@ -163,12 +163,12 @@ class FaceBatches(Dataset[Batch]):
         raise InputError(f"none of {len(self._faces)} faces decodes; fetch or write the dataset again")
 
     def stream(self, start_step: int, *, num_workers: int | None) -> Iterator[Batch]:
-        """The batches from ``start_step`` on; see ``made_ahead``.
+        """The batches from ``start_step`` on; see ``prefetched_batches``.
 
         Raises:
             InputError: If a record does not decode and the recipe does not skip it.
         """
-        return made_ahead(self, range(start_step, len(self)), num_workers=num_workers)
+        return prefetched_batches(self, range(start_step, len(self)), num_workers=num_workers)
 
     def sample_grid(self, *, num_rows: int = 8, num_columns: int = 8) -> list[list[NDArray[np.uint8]]]:
         """What the network sees of the first batch: augmented, normalised and erased, then back as uint8."""

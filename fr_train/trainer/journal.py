@@ -31,7 +31,7 @@ class Journal:
 
     def __init__(self, path: Path, step: int, device: torch.device, *, is_writing: bool) -> None:
         self._file, self._device = JournalFile(path, step, is_writing=is_writing), device
-        self.last: dict[str, Any] = self._file.kept[-1] if self._file.kept else {}
+        self.last: dict[str, Any] = self._file.earlier_lines[-1] if self._file.earlier_lines else {}
         """The last line."""
         self._all_waited = self._all_seconds = 0.0
         self._reset()

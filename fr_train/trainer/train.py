@@ -22,7 +22,7 @@ from bench.faces.lmdb_file import FACE_SIZE, Faces
 from bench.machine.device import keep_freed_memory, process_rank
 from bench.machine.journal import JOURNAL_NAME
 from bench.machine.loading import timed
-from bench.machine.processes import process_group, union
+from bench.machine.processes import merge_over_processes, process_group
 from bench.machine.progress import note, progress
 from fr_train.checkpoint import save_backbone
 from fr_train.trainer.checkpoints import Keeper
@@ -97,7 +97,7 @@ def train(
             write_grid(directory / "samples.png", batches.sample_grid())
         journal = Journal(directory / JOURNAL_NAME, engine.step, device, is_writing=rank == 0)
         _loop(engine, batches, journal, keeper, validate)
-        corrupt = union(keeper.corrupt)
+        corrupt = merge_over_processes(keeper.corrupt)
     if rank == 0:
         save_backbone(directory / "model.safetensors", engine.trained, recipe.backbone)
     return TrainSummary(

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from bench.errors import InputError
 from bench.faces.lmdb_file import FACE_SIZE, Faces, LmdbFaces, open_faces
-from bench.machine.loading import made_ahead
+from bench.machine.loading import prefetched_batches
 from generate.draw.perturbation import MaskRatio
 from generate.vec2face import NUM_GRID_TOKENS
 
@@ -145,9 +145,9 @@ class FeatureBatches(Dataset[Batch]):
         return Batch(faces, features, torch.from_numpy(noise[mine]), torch.from_numpy(ratios[mine]))
 
     def stream(self, start_step: int, stop_step: int, *, num_workers: int | None) -> Iterator[Batch]:
-        """The batches of some steps; see ``made_ahead``.
+        """The batches of some steps; see ``prefetched_batches``.
 
         Raises:
             InputError: If a face does not decode or has another size.
         """
-        return made_ahead(self, range(start_step, stop_step), num_workers=num_workers)
+        return prefetched_batches(self, range(start_step, stop_step), num_workers=num_workers)

@@ -27,7 +27,7 @@ class Journal:
             norms_may_overflow: Gradient norms may be infinite, as with fp16, whose scaler skips such a step.
         """
         self._file, self._norms_may_overflow = JournalFile(path, step, is_writing=is_writing), norms_may_overflow
-        self.last: dict[str, Any] = {key: value for line in self._file.kept for key, value in line.items()}
+        self.last: dict[str, Any] = {key: value for line in self._file.earlier_lines for key, value in line.items()}
         """The last value of everything that stands in a line."""
         self._names: list[str] = []
         self._values: list[Tensor] = []
