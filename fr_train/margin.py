@@ -242,7 +242,7 @@ class AdaFace(Margin):
 
     scale * (cos(theta - margin * q) - (margin + margin * q)). The quality q = h * (norm - mean) / std is the
     standardised feature norm, clamped to [-1, 1]. Cosines are clamped to [-0.999, 0.999] and shifted angles to
-    [1e-3, pi - 1e-3]. The HSFace trainer differs: it multiplies the angle by 1 + g.
+    [1e-3, pi - 1e-3]. The HSFace trainer differs: it multiplies theta by 1 - margin * q.
 
     Args:
         scale: Factor of all logits.

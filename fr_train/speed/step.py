@@ -160,7 +160,7 @@ def _one_rank(rank: int, num_identities: int, num_ranks: int, sample_rate: float
     head(torch.randn(len(labels), HEAD_DIM), labels).backward()
     with active_rows(optimizer, head):
         optimizer.step()
-    tensors = [head.weight, head.active.grad, *optimizer.state[head.weight].values()]
+    tensors = [head.weight, head.active_weight.grad, *optimizer.state[head.weight].values()]
     figures: dict[str, Any] = {
         "tensors_mb": sum(tensor.nbytes for tensor in tensors if isinstance(tensor, torch.Tensor)) / 2**20,
         "peak_mb": peak_memory_mb() - before,

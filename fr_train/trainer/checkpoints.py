@@ -62,10 +62,10 @@ class Keeper:
         engine, head = self._engine, self._engine.head
         state = {name: part.state_dict() for name, part in engine.parts().items()}
         state |= {"step": engine.step, "seed": engine.seed, "recipe": engine.recipe.model_dump_json()}
-        state["head"] = {"weight": head.whole(head.weight.detach())}
+        state["head"] = {"weight": head.gather_rows(head.weight.detach())}
         for name, value in engine.head_optimizer.state[head.weight].items():
             is_split = torch.is_tensor(value) and value.shape == head.weight.shape
-            state["head"][name] = head.whole(value) if is_split else value
+            state["head"][name] = head.gather_rows(value) if is_split else value
         seconds = self.earlier_seconds + time.perf_counter() - self._start
         state["run"] = {
             "seconds": seconds,
@@ -103,7 +103,7 @@ class Keeper:
             part.load_state_dict(state[name])
         whole = state["head"]["weight"]
         parts = {
-            name: head.block(value).to(engine.device, copy=True)
+            name: head.own_rows(value).to(engine.device, copy=True)
             if torch.is_tensor(value) and value.shape == whole.shape
             else value
             for name, value in state["head"].items()

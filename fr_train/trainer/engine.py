@@ -107,7 +107,7 @@ class Engine:
             is_shared = isinstance(self.network, DistributedDataParallel) and number < len(parts) - 1
             with self.network.no_sync() if is_shared else nullcontext():  # type: ignore[operator]
                 loss += self._backward(part, number, share=len(part) / len(batch))
-        self.head.share_gradients()
+        self.head.sum_margin_gradients()
         return loss
 
     def _backward(self, part: Batch, number: int, *, share: float) -> Tensor:
