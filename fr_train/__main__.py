@@ -71,7 +71,7 @@ def _train(
             "num_images": len(faces),
             "num_identities": faces.num_identities,
             "sha256": card_sha256(stages.generate.directory, DatasetCard),
-            **summary.data,
+            **summary.dataset_warnings,
         },
         weights_sha256=sha256(directory / "model.safetensors"),
         num_parameters=summary.num_parameters,

@@ -94,7 +94,8 @@ def _ways(faces: Faces, recipe: Recipe, augmentation: Augmentation | None) -> li
     return [
         lambda: [default_collate([load(i) for i in range(start, start + BATCH_SIZE)]) for start in starts],
         lambda: [
-            batches[step].on(device, augmentation, 0, channels_last=True) for step in range(batches.steps_per_epoch)
+            batches[step].network_input(device, augmentation, 0, channels_last=True)
+            for step in range(batches.steps_per_epoch)
         ],
     ]
 

@@ -23,7 +23,7 @@ def test_both_ways_end_with_the_same_faces_where_chance_has_no_say(tmp_path):
     load = PlainLoader(faces, always_flip)
     plain = torch.stack([load(i)[0] for i in range(4)])
     batch = FaceBatches(faces, RECIPE.model_copy(update={"batch_size": 4, "augmentation": always_flip}), seed=0)[0]
-    ours = batch.on(torch.device("cpu"), always_flip, 0, channels_last=True)
+    ours = batch.network_input(torch.device("cpu"), always_flip, 0, channels_last=True)
     torch.testing.assert_close(ours, plain[batch.indices], rtol=0, atol=1e-6)
 
 

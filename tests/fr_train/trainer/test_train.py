@@ -161,7 +161,7 @@ def test_identities_with_one_image_and_other_sizes_are_said_once_and_counted(tmp
             writer.write(encode_jpeg(np.full((96, 80, 3), 30 * identity, np.uint8)), identity)
     faces = open_faces(tmp_path / "faces.lmdb")
     summary = train(faces, tiny_recipe(batch_size=4), tmp_path, seed=0, options=RunOptions(num_workers=0))
-    assert summary.data == {"num_single_image_identities": 2, "resized_from": "80 x 96"}
+    assert summary.dataset_warnings == {"num_single_image_identities": 2, "resized_from": "80 x 96"}
     said = capsys.readouterr().err.splitlines()
     assert said.count("train: 2 of 4 identities have one image") == 1
     assert said.count("train: faces are 80 x 96, resized to 112 x 112") == 1
@@ -192,7 +192,7 @@ def test_a_corrupt_record_stops_the_run_and_is_named(tmp_path, num_workers):
 def test_corrupt_records_are_skipped_where_the_recipe_says_so(tmp_path, capsys):
     recipe = tiny_recipe(batch_size=4, skip_corrupt=True)
     summary = train(corrupted(tmp_path), recipe, tmp_path, seed=0, options=RunOptions(num_workers=0))
-    assert summary.data["num_corrupt_skipped"] == 1
+    assert summary.dataset_warnings["num_corrupt_skipped"] == 1
     said = [line for line in capsys.readouterr().err.splitlines() if "key 2 does not decode" in line]
     assert len(said) == 1
 
