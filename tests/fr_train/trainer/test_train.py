@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors import safe_open
 from training import assert_same, tiny_recipe, weights_of
 
+from bench.config.benchmarks import load_recipe
 from bench.errors import InputError
 from bench.faces.lmdb_file import FaceWriter, encode_jpeg, open_faces
 from bench.files import read_json_lines
@@ -45,6 +46,18 @@ def test_another_seed_gives_other_weights_and_global_randomness_is_left_alone(tr
     assert torch.equal(before, torch.random.get_rng_state())
     first, second = weights_of(trained[0]), weights_of(tmp_path)
     assert any(not torch.equal(first[name], second[name]) for name in first)
+
+
+def test_python_users_train_by_a_named_recipe(training_faces, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("BENCH_PROGRESS", "0")
+    faces = open_faces(training_faces.path)
+    recipe = load_recipe("smoke_arcface").model_copy(update={"batch_size": 8})  # 24 faces are fewer than its 64
+    summary = train(faces, recipe, tmp_path / "new" / "out", seed=0)
+    assert summary.num_images_seen == 3 * 24
+    assert capsys.readouterr().err == ""
+    assert load_backbone(tmp_path / "new" / "out" / "model.safetensors")(torch.zeros(1, 3, 112, 112)).shape == (1, 128)
+    with pytest.raises(InputError, match=r"batch_size=64 exceeds the dataset of 24 faces; set a smaller one"):
+        train(faces, load_recipe("smoke_arcface"), tmp_path, seed=0)
 
 
 @pytest.mark.slow
