@@ -98,7 +98,8 @@ def _results(folders: Iterable[Path], digest: str) -> dict[str, AnyResult]:
     cards = [card for card in cards if card.model.get("weights_sha256") == digest]
     results: dict[str, AnyResult] = {}
     for card in sorted(cards, key=lambda card: card.created_utc):
-        results |= card.protocols | card.templates
+        results.update(card.protocols)
+        results.update(card.templates)
     return results
 
 
