@@ -1,33 +1,28 @@
-"""A face dataset -> a recognition network, by a recipe: ``python -m fr_train --scale smoke``.
-
-A trained one for others: ``python -m fr_train export MODEL --out FOLDER``.
-"""
+"""Train the recognition network of a benchmark: ``python -m fr_train --scale smoke``."""
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bench.cli import run, stage_parser
 from bench.config.benchmarks import Benchmark, load_benchmark
 from bench.errors import InputError
-from bench.files import sha256
-from bench.machine.device import Stopwatch, choose_device, process_rank
-from bench.runs.cards import DatasetCard, ModelCard, card_sha256, read_card, write_card
+from bench.machine.device import choose_device, process_rank
 from bench.runs.inputs import find_protocol, is_rendered
-from bench.runs.stage import Stages, plan_stages, recipe_sha256, stage_lock
-from fr_train.commands import COMMANDS, add_commands
-from fr_train.trainer.options import RunOptions, add_run_flags, run_options
+from bench.runs.stage import plan_stages, stage_lock
+from fr_train.commands import COMMANDS, EPILOG, HELP, add_commands
+from fr_train.trainer.options import add_run_flags, run_options
 
 if TYPE_CHECKING:
     from evaluate.measure.validate import Validation
 
 
 def main() -> int:
-    """Parse, train unless it is finished, write the card."""
-    parser = stage_parser("fr_train", __doc__)
+    """Parse the flags, then run a sub-command, or train unless the network is finished."""
+    parser = stage_parser("fr_train", HELP)
+    parser.epilog, parser.formatter_class = EPILOG, argparse.RawDescriptionHelpFormatter
     add_run_flags(parser)
-    add_commands(parser.add_subparsers(dest="command"))
+    add_commands(parser.add_subparsers(dest="command", title="sub-commands"))
     args = parser.parse_args()
     if args.command in COMMANDS:
         print(COMMANDS[args.command](args))
@@ -40,66 +35,35 @@ def main() -> int:
     if not stages.generate.is_finished:
         raise InputError(f"{stages.generate.directory} holds no face dataset; run make generate SCALE={args.scale}")
     options = run_options(args, choose_device(args.device))
+    from fr_train.stage import train_stage
+
     with stage_lock(stages.train.directory):
-        _train(benchmark, stages, args.seed, options, _validation(benchmark, args, options.device))
+        validate = _validation(benchmark, args, options.device)
+        card_path = train_stage(benchmark, stages, seed=args.seed, options=options, validate=validate)
+    if card_path is not None:
+        print(f"train: {card_path}", flush=True)
     return 0
 
 
-def _train(
-    benchmark: Benchmark, stages: Stages, seed: int, options: RunOptions, validation: "Validation | None"
-) -> None:
-    from bench.faces.grid import open_dataset
-    from fr_train.trainer.train import train
-
-    stopwatch, directory = Stopwatch(), stages.train.directory
-    with stopwatch.phase("read dataset"):
-        dataset = read_card(stages.generate.directory, DatasetCard)
-        faces = open_dataset(stages.generate.directory)
-    with stopwatch.phase("train"):
-        summary = train(faces, benchmark.recipe, directory, seed=seed, options=options, validate=validation)
-    if process_rank()[0] != 0:
-        return  # the first process writes the card
-    stopwatch.carry("train", summary.earlier_seconds - summary.validation_seconds)
-    stopwatch.carry("validate", summary.validation_seconds)
-    card = ModelCard(
-        **stages.train.card_header(scale=benchmark.name, seed=seed),
-        cost=stopwatch.cost(images=summary.num_images_seen, phase="train", device=options.device),
-        recipe=benchmark.recipe_name,
-        recipe_sha256=recipe_sha256(benchmark.recipe),
-        dataset={
-            "name": dataset.name,
-            "num_images": len(faces),
-            "num_identities": faces.num_identities,
-            "sha256": card_sha256(stages.generate.directory, DatasetCard),
-            **summary.data,
-        },
-        weights_sha256=sha256(directory / "model.safetensors"),
-        num_parameters=summary.num_parameters,
-        num_images_seen=summary.num_images_seen,
-        final_loss=summary.final_loss,
-        final=summary.last_line,
-        best=summary.best,
-        options=asdict(options),
-    )
-    print(f"train: {write_card(directory, card)}", flush=True)
-
-
 def _validation(benchmark: Benchmark, args: argparse.Namespace, device: str) -> "Validation | None":
-    """Measures networks on those of the benchmark's protocols that are there or can be rendered."""
+    """Measures networks on the benchmark's protocols that are present or can be rendered; None if there are none."""
     from evaluate.measure.validate import Validation
 
-    there = [name for name in benchmark.protocols if is_rendered(name) or find_protocol(name, args.test_sets)]
-    if not there:
+    names = [name for name in benchmark.protocols if is_rendered(name) or find_protocol(name, args.test_sets)]
+    if not names:
         return None
 
-    def find() -> list[Path]:
+    def find_paths() -> list[Path]:
         from generate.render.protocols import rendered_protocol
 
-        found = [rendered_protocol(n, args.runs) if is_rendered(n) else find_protocol(n, args.test_sets) for n in there]
-        return [path for path in found if path is not None]
+        paths = [
+            rendered_protocol(name, args.runs) if is_rendered(name) else find_protocol(name, args.test_sets)
+            for name in names
+        ]
+        return [path for path in paths if path is not None]
 
     precision: Literal["float32", "bf16"] = "bf16" if benchmark.recipe.precision == "bf16" else "float32"
-    return Validation(find, device=process_rank(device)[2], precision=precision)
+    return Validation(find_paths, device=process_rank(device)[2], precision=precision)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
-"""Recognition networks without their head: faces in, un-normalised features out. IResNet, and the others by name.
+"""IResNet, the recognition network of ArcFace and of the released HSFace models; and any backbone by its settings.
 
-IResNet is the network of ArcFace and of the released HSFace models, name by name in the state dict. Sources:
-arXiv 1801.07698; insightface ``arcface_torch/backbones/iresnet.py``; the SE variants of field.md 1.9.
+In: faces (B, 3, 112, 112). Out: features (B, D) before normalisation. State dicts have the entry names of the released
+files. Sources: arXiv 1801.07698; insightface ``arcface_torch/backbones/iresnet.py``; for the variants of
+squeeze-excitation, docs/field.md, section 1.9.
 
 Legend: B batch, D embedding dimension, H W pixels.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,52 +16,20 @@ from torch.nn import functional as F
 from bench.config.recipe import Backbone
 from bench.errors import InputError
 from fr_train.networks.mobilefacenet import MobileFaceNet
+from fr_train.networks.prelu import PReLU
 from fr_train.networks.recompute import run_blocks
 from fr_train.networks.timm_model import TimmBackbone
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 14, 3), 100: (3, 13, 30, 3), 200: (6, 26, 60, 6)}
-"""Residual blocks per stage. 200 has its true depth; the reference trainer builds R100 under this name."""
+"""Depth -> residual blocks of the four stages. The reference trainer of HSFace builds R100 when asked for 200."""
 
 SqueezeExcite = Literal["none", "shortcut", "standard"]
-STRIDE = 16  # 112 pixels in, 7 out
-
-
-class _RowPReLU(torch.autograd.Function):
-    """PReLU of rows (R, K) with weights (K,), in operations that the CPU vectorises."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(rows, weight)
-        return rows.clamp_min(0).addcmul_(rows.clamp_max(0), weight)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        rows, weight = ctx.saved_tensors
-        positive = torch.ops.aten.threshold_backward(gradient, rows, 0.0)  # torch.where is three times slower
-        negative = gradient - positive
-        return positive.addcmul_(negative, weight), (rows * negative).sum(0)
-
-
-class PReLU(nn.PReLU):
-    """``nn.PReLU``, several times as fast when training on channels-last batches on a CPU.
-
-    There PyTorch's kernel loops over the few channels of one pixel, and its backward is not vectorised. A whole image
-    row, with the weight repeated for each pixel, is one long loop with the same result.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(B, channels, H, W) -> the same shape."""
-        slow = input.device.type == "cpu" and torch.is_grad_enabled()
-        if not slow or not input.is_contiguous(memory_format=torch.channels_last):
-            return super().forward(input)
-        batch, channels, height, width = input.shape
-        rows = input.permute(0, 2, 3, 1).reshape(batch * height, width * channels)
-        rows = _RowPReLU.apply(rows, self.weight.to(input.dtype).repeat(width))
-        return rows.view(batch, height, width, channels).permute(0, 3, 1, 2)
+STRIDE = 16
+"""Ratio of input to output side: 112 pixels become 7."""
 
 
 class SqueezeExcitation(nn.Module):
-    """Scales channels by a gate computed from their means (arXiv 1709.01507, reduction 16)."""
+    """Multiplies each channel by a gate in (0, 1) computed from all channel means. Source: arXiv 1709.01507."""
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()
@@ -69,13 +38,13 @@ class SqueezeExcitation(nn.Module):
         self.fc2 = nn.Conv2d(hidden, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, H, W) -> the same shape."""
+        """(B, channels, H, W) -> (B, channels, H, W)."""
         gate = F.adaptive_avg_pool2d(x, 1)
         return x * self.fc2(F.relu(self.fc1(gate))).sigmoid()
 
 
 class Block(nn.Module):
-    """BN - conv - BN - PReLU - conv (stride here) - BN, plus the shortcut; no activation after the sum."""
+    """Residual block: BN, conv, BN, PReLU, conv (strided), BN, added to the shortcut without a final activation."""
 
     def __init__(self, in_channels: int, channels: int, *, first: bool, se: SqueezeExcite) -> None:
         super().__init__()
@@ -91,7 +60,7 @@ class Block(nn.Module):
             self.downsample = nn.Sequential(
                 nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False), nn.BatchNorm2d(channels)
             )
-        if first and se == "shortcut":  # a quirk of the reference that its released weights need
+        if first and se == "shortcut":  # the released HSFace weights need it there
             self.attn = SqueezeExcitation(channels)
         if se == "standard":
             self.se = SqueezeExcitation(channels)
@@ -109,15 +78,15 @@ class Block(nn.Module):
 
 
 class IResNet(nn.Module):
-    """Stem, four stages, then BN - dropout - fully connected - BN whose weight stays at 1.
+    """Stem, four stages of residual blocks, BN, dropout, fully connected layer, and a BN whose weight stays 1.
 
     Args:
         depth: 18, 34, 50, 100 or 200.
-        se: Squeeze-excitation: none; ``shortcut``, in the first block of each stage and on its shortcut, as the
-            released HSFace networks have it; or ``standard``, on the residual of every block.
+        se: Squeeze-excitation. ``shortcut`` applies it to the shortcut of the first block of each stage, as in the
+            released HSFace networks; ``standard`` applies it to the residual of every block.
         embedding_dim: Length D of the features.
-        width: Channels of the stem and the first stage; the other stages have 2, 4, 8 times as many.
-        dropout: Share of the last feature map that is dropped in training.
+        width: Channels of the stem and the first stage; the other stages have 2, 4 and 8 times as many.
+        dropout: Probability in [0, 1) that a value of the last feature map is zeroed in training.
     """
 
     def __init__(self, depth: int, se: SqueezeExcite, embedding_dim: int, width: int, dropout: float) -> None:
@@ -143,32 +112,37 @@ class IResNet(nn.Module):
                 nn.init.normal_(module.weight, 0, 0.1)
 
     def checkpoint_gradients(self) -> None:
-        """Compute activations again in the backward pass from now on, a block at a time."""
+        """Recompute the activations of each block in the backward pass, to save memory."""
         self.checkpointing = True
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Features of faces: (B, 3, 112, 112) in [-1, 1] -> (B, D), not normalised."""
+        """Faces (B, 3, 112, 112) in [-1, 1] -> features (B, D), float32, before normalisation."""
         x = self.prelu(self.bn1(self.conv1(faces)))
         for name in ("layer1", "layer2", "layer3", "layer4"):
             blocks = self.get_submodule(name).children()
             x = run_blocks(blocks, x, recompute=self.checkpointing and self.training)
         x = self.dropout(self.bn2(x).flatten(1))
-        with torch.autocast(faces.device.type, enabled=False):  # the embedding itself is always float32
+        with torch.autocast(faces.device.type, enabled=False):  # features are always float32
             return self.features(self.fc(x.float()))
 
 
 def iresnet(
     depth: int, se: bool | SqueezeExcite = False, embedding_dim: int = 512, width: int = 64, dropout: float = 0.0
 ) -> IResNet:
-    """An IResNet with random weights; at width 64 its state dict equals the released networks', name by name.
+    """An IResNet with random weights. At width 64 its state dict has the entries of the released files.
 
-    Args: as ``IResNet``; ``se=True`` means ``shortcut``, ``False`` means ``none``.
+    Args:
+        depth: 18, 34, 50, 100 or 200.
+        se: As for ``IResNet``; True means ``shortcut``, False ``none``.
+        embedding_dim: Length D of the features.
+        width: As for ``IResNet``.
+        dropout: As for ``IResNet``.
 
     Raises:
         InputError: If the depth or the kind of squeeze-excitation is unknown.
     """
     if depth not in BLOCKS:
-        raise InputError(f"depth={depth} is not an IResNet; choose from {', '.join(map(str, BLOCKS))}")
+        raise InputError(f"depth={depth} is not a depth of IResNet; choose from {', '.join(map(str, BLOCKS))}")
     if isinstance(se, bool):
         se = "shortcut" if se else "none"
     if se not in ("none", "shortcut", "standard"):
@@ -177,10 +151,10 @@ def iresnet(
 
 
 def build_backbone(settings: Backbone) -> IResNet | MobileFaceNet | TimmBackbone:
-    """The network that a recipe names, with random weights.
+    """The backbone that the settings describe, with random weights.
 
     Raises:
-        InputError: If the recipe names an unknown network.
+        InputError: If the settings name an unknown network.
     """
     if settings.kind == "iresnet":
         return iresnet(settings.depth, settings.se, settings.embedding_dim, settings.width, settings.dropout)

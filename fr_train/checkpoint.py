@@ -1,6 +1,7 @@
-"""Recognition networks on disk: ours (safetensors with their settings) and released ones (``.pth``).
+"""Recognition networks on disk: our ``.safetensors`` files with settings, and released IResNet ``.pth`` files.
 
-The only part of ``fr_train`` that the generator and the evaluation use.
+In: a file. Out: a backbone in eval mode, its settings, or its weights. This is the only module of ``fr_train`` that
+``generate`` and ``evaluate`` import.
 """
 
 import json
@@ -25,7 +26,14 @@ _PREFIXES = ("module.", "backbone.", "_orig_mod.")
 
 
 def save_backbone(path: str | Path, backbone: nn.Module, settings: Backbone, *, note: str = "") -> None:
-    """Write a backbone's weights and settings as safetensors, with a note if given; the file appears whole."""
+    """Write a backbone's weights and settings as one safetensors file, atomically.
+
+    Args:
+        path: The file, ``.safetensors``.
+        backbone: Module whose state dict is written.
+        settings: Settings that rebuild the backbone; stored in the file's metadata.
+        note: Text for people, stored in the metadata where it is not empty.
+    """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in backbone.state_dict().items()}
     with atomic_path(path) as temporary:
         metadata = {_SETTINGS_KEY: settings.model_dump_json()} | ({"note": note} if note else {})
@@ -33,19 +41,20 @@ def save_backbone(path: str | Path, backbone: nn.Module, settings: Backbone, *, 
 
 
 def load_backbone(path: str | Path) -> nn.Module:
-    """A backbone in eval mode, on the CPU, from our safetensors or a released IResNet ``.pth``.
+    """A backbone in eval mode on the CPU, from our ``.safetensors`` or from a released IResNet ``.pth``.
 
-    Depth, width, embedding size and squeeze-excitation of a ``.pth`` are found from its keys; prefixes that wrappers
-    leave (``module.``) are stripped. Nothing but tensors is unpickled.
+    Depth, width, embedding dimension and squeeze-excitation of a ``.pth`` are inferred from its entry names, after
+    removing the prefixes of wrappers (``module.``). Only tensors are unpickled, so that a file cannot run code.
 
     Raises:
-        InputError: If the file is missing, broken, or holds another architecture (names the first entries that differ).
+        InputError: If the file is missing or broken, or holds another architecture. The message names the first entries
+            that differ.
     """
     return read_backbone(path)[0]
 
 
 def read_backbone(path: str | Path) -> tuple[nn.Module, Backbone]:
-    """A backbone as of ``load_backbone``, and the settings that it was built with.
+    """The backbone of ``load_backbone`` with the settings that it was built from.
 
     Raises:
         InputError: As ``load_backbone``.
@@ -60,9 +69,9 @@ def read_backbone(path: str | Path) -> tuple[nn.Module, Backbone]:
 
 
 def backbone_and_weights(path: Path) -> tuple[nn.Module, dict[str, Tensor]]:
-    """The backbone of a ``.safetensors``' settings, untrained, and all weights that the file holds.
+    """An untrained backbone with the settings of a ``.safetensors`` file, and all weights of that file.
 
-    For files that hold more than a backbone's weights.
+    Use this for files that hold further weights beside the backbone's.
 
     Raises:
         InputError: As ``load_backbone``.
@@ -72,10 +81,15 @@ def backbone_and_weights(path: Path) -> tuple[nn.Module, dict[str, Tensor]]:
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
-    """Load a state dict strictly.
+    """Load a state dict into a module; every entry must fit.
+
+    Args:
+        module: Receives the weights.
+        weights: Entry name -> tensor.
+        source: Where the weights come from, for the message.
 
     Raises:
-        InputError: If an entry is missing, unexpected, or of another shape; names the first of each.
+        InputError: If entries are missing, unexpected or of another shape. The message names the first of each.
     """
     expected = module.state_dict()
     missing = [name for name in expected if name not in weights]
@@ -85,25 +99,25 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str) 
         for name in expected
         if name in weights and weights[name].shape != expected[name].shape
     ]
-    wrong = [
-        f"{len(names)} entries {what}, first {names[0]}"
-        for names, what in ((missing, "missing"), (unexpected, "unexpected"), (shapes, "of another shape"))
+    problems = [
+        f"{len(names)} entries {problem}, first {names[0]}"
+        for names, problem in ((missing, "missing"), (unexpected, "unexpected"), (shapes, "of another shape"))
         if names
     ]
-    if wrong:
-        raise InputError(f"{source} holds another architecture than {type(module).__name__}: {'; '.join(wrong)}")
+    if problems:
+        raise InputError(f"{source} holds another architecture than {type(module).__name__}: {'; '.join(problems)}")
     module.load_state_dict(weights)
 
 
 def read_torch_file(path: str | Path, *, mapped: bool = False) -> Any:
-    """What ``torch.save`` wrote, with ``weights_only=True``: tensors and plain containers, no code.
+    """Content of a ``torch.save`` file that holds tensors and plain containers alone; no code is run.
 
     Args:
         path: The file.
-        mapped: Whether tensors stay on disk until they are used; for files of ours, which no one changes meanwhile.
+        mapped: Whether tensors are memory-mapped instead of read. The file must not change while they are used.
 
     Raises:
-        InputError: If the file is broken or holds anything else.
+        InputError: If the file is broken or holds other objects.
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
@@ -121,7 +135,7 @@ def _read_safetensors(path: Path) -> tuple[Backbone, dict[str, Tensor]]:
     except SafetensorError as error:
         raise InputError(f"{path} is not a whole safetensors file ({error}); fetch or train it again") from None
     except (KeyError, ValidationError):
-        raise InputError(f"{path} does not say its backbone settings; was it written by this suite?") from None
+        raise InputError(f"{path} has no backbone settings in its metadata; give a file of this suite") from None
 
 
 def _read_pth(path: Path) -> tuple[Backbone, dict[str, Tensor]]:
@@ -130,27 +144,30 @@ def _read_pth(path: Path) -> tuple[Backbone, dict[str, Tensor]]:
         content = content["state_dict"]
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise InputError(f"{path} holds no state dict of tensors; give the backbone's weights")
-    weights = {_stripped(name): value for name, value in content.items()}
-    return _recognise(weights, path), weights
+    weights = {_without_prefixes(name): value for name, value in content.items()}
+    return _infer_settings(weights, path), weights
 
 
-def _stripped(name: str) -> str:
+def _without_prefixes(name: str) -> str:
     while name.startswith(_PREFIXES):
         name = name.split(".", 1)[1]
     return name
 
 
-def _recognise(weights: Mapping[str, Tensor], path: Path) -> Backbone:
-    """The settings that an IResNet state dict was built with."""
-    blocks = tuple(len({name.split(".")[1] for name in weights if name.startswith(f"layer{i}.")}) for i in range(1, 5))
+def _infer_settings(weights: Mapping[str, Tensor], path: Path) -> Backbone:
+    """Settings of the IResNet that a state dict belongs to."""
+    blocks = tuple(_num_blocks(weights, stage) for stage in range(1, 5))
     depth = next((depth for depth, counts in BLOCKS.items() if counts == blocks), None)
     if depth is None or "conv1.weight" not in weights or "fc.weight" not in weights:
         first = ", ".join(list(weights)[:3])
         raise InputError(
             f"{path} is no IResNet: stages of {blocks} blocks, first entries {first}; give an IResNet .pth"
         )
-    se = "shortcut" if any(".attn." in name for name in weights) else "none"
-    se = "standard" if any(".se." in name for name in weights) else se
+    se = "none"
+    if any(".attn." in name for name in weights):
+        se = "shortcut"
+    if any(".se." in name for name in weights):
+        se = "standard"
     return Backbone.model_validate(
         {
             "depth": depth,
@@ -159,3 +176,8 @@ def _recognise(weights: Mapping[str, Tensor], path: Path) -> Backbone:
             "embedding_dim": weights["fc.weight"].shape[0],
         }
     )
+
+
+def _num_blocks(weights: Mapping[str, Tensor], stage: int) -> int:
+    """Number of residual blocks of a stage, 1 to 4, in an IResNet state dict."""
+    return len({name.split(".")[1] for name in weights if name.startswith(f"layer{stage}.")})

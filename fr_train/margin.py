@@ -1,10 +1,13 @@
-"""Margins: cosines in, logits out. One class per published loss, with its paper and its authors' defaults.
+"""Margin losses of face recognition: cosines to class weights in, logits for the cross-entropy out.
 
-A margin changes the target column of each row, and CurricularFace also the hard others; everything is then scaled.
-Gradients are exact, by autograd (the reference ArcFace leaves its margin out of the gradient), and finite at cosine
-+-1, where the angle has no derivative: there the sine is held at 3e-4.
+One class per published loss, with its paper and with its authors' defaults. A margin lowers the logit of each row's
+target identity; CurricularFace also raises the logits of hard other identities. All logits are multiplied by ``scale``.
 
-Legend: B batch, C identities (those of this process, where a head is split over processes).
+Gradients are exact: autograd differentiates the margin too, which the reference ArcFace does not. At cosine +-1 the
+derivative of the angle is infinite, so the sine is clamped to at least 3e-4 there.
+
+Legend: B batch, C identities (those of this process, if the head is split over processes), theta the angle between an
+embedding and a class weight.
 """
 
 import inspect
@@ -16,30 +19,33 @@ from torch import Tensor, nn
 
 from bench.errors import InputError
 
-_MIN_SQUARED_SINE = 1e-7  # the nearest float32 to 1 has 1.2e-7: only +-1 itself is touched
+_MIN_SQUARED_SINE = 1e-7  # the float32 next to 1 has 1.2e-7, so this changes cosine +-1 alone
 
 
 def _sine(cosine: Tensor) -> Tensor:
     return ((1 - cosine) * (1 + cosine)).clamp_min(_MIN_SQUARED_SINE).sqrt()
 
 
-def _cosine_of_sum(cosine: Tensor, angle: float | Tensor, *, monotone: bool = False) -> Tensor:
-    """cos(theta + angle), without leaving the cosine: no arccos, no loss of digits.
+def _cosine_plus_angle(cosine: Tensor, angle: float | Tensor, *, monotone: bool = False) -> Tensor:
+    """cos(theta + angle) by the addition theorem, which is more precise than taking the arc cosine first.
 
-    With ``monotone``, a theta beyond pi - angle gets cos theta - angle * sin(angle), which goes on falling.
+    With ``monotone``, targets with theta > pi - angle get cos(theta) - angle * sin(angle) instead. That keeps falling
+    as theta grows, whereas cos(theta + angle) rises again.
     """
     angle = torch.as_tensor(angle, dtype=cosine.dtype, device=cosine.device)
-    moved = cosine * angle.cos() - _sine(cosine) * angle.sin()
-    return torch.where(cosine > -angle.cos(), moved, cosine - angle * angle.sin()) if monotone else moved
+    shifted = cosine * angle.cos() - _sine(cosine) * angle.sin()
+    if not monotone:
+        return shifted
+    return torch.where(cosine > -angle.cos(), shifted, cosine - angle * angle.sin())
 
 
 class Margin(nn.Module, ABC):
-    """Base of all margins: subclasses say what becomes of the target and, rarely, of the others."""
+    """Base of all margins. Subclasses define the target's logit, and where needed the logits of other identities."""
 
     needs_norms = False
-    """Whether the lengths of the features before normalising are needed."""
+    """Whether ``forward`` needs the norms of the features."""
     pairwise = False
-    """True where each logit is a decision of its own (sigmoid); else a row is one choice (softmax)."""
+    """True for a binary loss per logit (sigmoid), False for one softmax per row."""
     regularizer_weight = 0.0
 
     def __init__(self, scale: float) -> None:
@@ -49,13 +55,16 @@ class Margin(nn.Module, ABC):
     def forward(
         self, cosine: Tensor, labels: Tensor, feature_norms: Tensor | None = None, target_cosine: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Logits (B, C) and, where the margin has one, the regularizer: a scalar not yet weighted.
+        """Logits (B, C), and the unweighted regularizer (a scalar) of margins that have one, else None.
 
         Args:
-            cosine: Cosines of embeddings and class weights, (B, C).
-            labels: Column of each row's target, (B,); -1 where the target lies in another process.
-            feature_norms: Lengths of the features before normalising, (B,); for magface and adaface.
-            target_cosine: Where labels are hidden by -1: the target's cosine of every row, (B,), without gradient.
+            cosine: Cosines of embeddings and class weights, shape (B, C), in [-1, 1]. Not modified.
+            labels: Column of each row's target identity, shape (B,); -1 if another process holds that identity.
+            feature_norms: L2 norms of the features before normalisation, shape (B,); needed by magface and adaface.
+            target_cosine: Cosine of every row's target without gradient, shape (B,). Needed if a label is -1.
+
+        Raises:
+            ValueError: If the margin needs ``feature_norms`` and gets None.
         """
         if self.needs_norms and feature_norms is None:
             raise ValueError(f"{type(self).__name__} needs feature_norms of shape ({len(labels)},); got None")
@@ -64,33 +73,42 @@ class Margin(nn.Module, ABC):
         target = cosine[rows, columns]
         all_targets = target.detach() if target_cosine is None else target_cosine
         if self.training:
-            self.observe(all_targets, feature_norms)
-        logits = self.others(cosine, all_targets)
-        logits[rows, columns] = self.target(target, None if feature_norms is None else feature_norms[rows])
+            self.update_statistics(all_targets, feature_norms)
+        logits = self.other_logits(cosine, all_targets)
+        logits[rows, columns] = self.target_logits(target, None if feature_norms is None else feature_norms[rows])
         return logits, self.regularizer(feature_norms)
 
     @abstractmethod
-    def target(self, cosine: Tensor, feature_norms: Tensor | None) -> Tensor:
-        """Logits of the targets, (num_targets,)."""
+    def target_logits(self, cosine: Tensor, feature_norms: Tensor | None) -> Tensor:
+        """Logits of the targets in this process, shape (num_targets,)."""
 
-    def others(self, cosine: Tensor, target_cosine: Tensor) -> Tensor:
-        """Logits of all columns as if none were a target, (B, C); a new tensor."""
+    def other_logits(self, cosine: Tensor, target_cosine: Tensor) -> Tensor:
+        """Scaled cosines of all identities, before the margin is applied to the targets; a new tensor (B, C)."""
         return self.scale * cosine
 
-    def observe(self, target_cosine: Tensor, feature_norms: Tensor | None) -> None:
-        """Update running statistics from the whole batch; in training only."""
+    def update_statistics(self, target_cosine: Tensor, feature_norms: Tensor | None) -> None:
+        """Update running statistics from the whole batch. Called in training only."""
 
     def regularizer(self, feature_norms: Tensor | None) -> Tensor | None:
-        """What the margin adds to the loss, times ``regularizer_weight``."""
+        """Term that is multiplied by ``regularizer_weight`` and added to the loss."""
         return None
 
 
 class CombinedMargin(Margin):
-    """s * (cos(multiplier * theta + margin) - cosine_margin). Source: arXiv 1801.07698, eq. 4; insightface.
+    """scale * (cos(multiplier * theta + margin) - cosine_margin). Source: arXiv 1801.07698, equation 4; insightface.
 
-    Beyond an angle of pi the cosine rises again, and training can sink into a false minimum where every target lies at
-    cosine -1 (arcface_torch escapes it by leaving the margin out of the gradient). With ``monotone`` it goes on falling
-    by the authors' own rules: ArcFace's first code where the multiplier is 1, SphereFace's (-1)**k cos - 2k elsewhere.
+    Where multiplier * theta + margin exceeds pi, the cosine rises again. Training can then collapse into a false
+    minimum with every target at cosine -1. arcface_torch avoids it by taking no gradient through the margin. Here
+    ``monotone`` avoids it by continuing the curve so that it keeps falling, as the authors did: with
+    cos(theta) - margin * sin(margin) where the multiplier is 1 (ArcFace's first code), with (-1)^k cos(angle) - 2k
+    elsewhere (SphereFace).
+
+    Args:
+        scale: Factor of all logits.
+        multiplier: Factor of theta (SphereFace).
+        margin: Added to the angle, radians (ArcFace).
+        cosine_margin: Subtracted from the cosine (CosFace).
+        monotone: Whether the target's logit falls with theta over the whole range.
     """
 
     def __init__(
@@ -105,40 +123,41 @@ class CombinedMargin(Margin):
         self.multiplier, self.margin, self.cosine_margin = multiplier, margin, cosine_margin
         self.monotone = monotone
 
-    def target(self, cosine: Tensor, feature_norms: Tensor | None) -> Tensor:
-        """Logits of the targets."""
+    def target_logits(self, cosine: Tensor, feature_norms: Tensor | None) -> Tensor:
+        """Logits of the targets, shape (num_targets,)."""
         if self.multiplier == 1:
-            moved = _cosine_of_sum(cosine, self.margin, monotone=self.monotone)
+            shifted = _cosine_plus_angle(cosine, self.margin, monotone=self.monotone)
         else:
             angle = self.multiplier * torch.atan2(_sine(cosine), cosine) + self.margin
             half_turns = (angle.detach() / math.pi).floor() if self.monotone else torch.zeros_like(angle)
-            moved = (1 - 2 * (half_turns % 2)) * angle.cos() - 2 * half_turns
-        return self.scale * (moved - self.cosine_margin)
+            shifted = (1 - 2 * (half_turns % 2)) * angle.cos() - 2 * half_turns
+        return self.scale * (shifted - self.cosine_margin)
 
 
 class ArcFace(CombinedMargin):
-    """s * cos(theta + margin), margin in radians. Source: arXiv 1801.07698."""
+    """scale * cos(theta + margin), margin in radians. Source: arXiv 1801.07698. See CombinedMargin for ``monotone``."""
 
     def __init__(self, scale: float = 64.0, margin: float = 0.5, monotone: bool = False) -> None:
         super().__init__(scale, margin=margin, monotone=monotone)
 
 
 class CosFace(Margin):
-    """s * (cos theta - margin). Source: arXiv 1801.09414 (margin 0.35); 0.4 is insightface's default."""
+    """scale * (cos(theta) - margin). Source: arXiv 1801.09414, with margin 0.35; insightface's default is 0.4."""
 
     def __init__(self, scale: float = 64.0, margin: float = 0.4) -> None:
         super().__init__(scale)
         self.margin = margin
 
-    def target(self, cosine: Tensor, feature_norms: Tensor | None) -> Tensor:
-        """Logits of the targets."""
+    def target_logits(self, cosine: Tensor, feature_norms: Tensor | None) -> Tensor:
+        """Logits of the targets, shape (num_targets,)."""
         return self.scale * (cosine - self.margin)
 
 
 class SphereFace(CombinedMargin):
-    """s * cos(margin * theta). Source: arXiv 1704.08063; 1.7 from the reference trainer.
+    """scale * cos(margin * theta). Source: arXiv 1704.08063; margin 1.7 is the default of the HSFace trainer.
 
-    The logit turns at 106 degrees, as in the reference trainer; with ``monotone`` it falls on, as in the paper.
+    At margin 1.7 the logit is lowest at theta = 106 degrees and then rises, as in that trainer. With ``monotone`` it
+    keeps falling, as in the paper.
     """
 
     def __init__(self, scale: float = 64.0, margin: float = 1.7, monotone: bool = False) -> None:
@@ -146,10 +165,11 @@ class SphereFace(CombinedMargin):
 
 
 class CurricularFace(Margin):
-    """ArcFace, and others harder than the target weigh (t + cos), t the running mean of target cosines.
+    """ArcFace that also scales hard negatives. Source: arXiv 2004.00288, equations 2, 8 and 9, and the authors' code.
 
-    A target beyond pi - margin gets cos theta - margin * sin(margin) instead. Source: arXiv 2004.00288 and the authors'
-    code (the trainer of HSFace updates t from all cosines instead).
+    An identity is a hard negative if its cosine exceeds cos(theta + margin) of the row's target. Its logit is
+    scale * cos * (t + cos), where t is the running mean of the target cosines. Targets with theta > pi - margin get
+    cos(theta) - margin * sin(margin). The HSFace trainer differs: it updates t from all cosines.
     """
 
     t: Tensor
@@ -159,26 +179,27 @@ class CurricularFace(Margin):
         self.margin = margin
         self.register_buffer("t", torch.zeros(1))
 
-    def target(self, cosine: Tensor, feature_norms: Tensor | None) -> Tensor:
-        """Logits of the targets."""
-        return self.scale * _cosine_of_sum(cosine, self.margin, monotone=True)
+    def target_logits(self, cosine: Tensor, feature_norms: Tensor | None) -> Tensor:
+        """Logits of the targets, shape (num_targets,)."""
+        return self.scale * _cosine_plus_angle(cosine, self.margin, monotone=True)
 
-    def others(self, cosine: Tensor, target_cosine: Tensor) -> Tensor:
-        """Logits of all columns; hard ones are those above cos(theta + margin) of their row's target."""
-        hard = cosine > _cosine_of_sum(target_cosine, self.margin).unsqueeze(1)
-        return self.scale * torch.where(hard, cosine * (self.t + cosine), cosine)
+    def other_logits(self, cosine: Tensor, target_cosine: Tensor) -> Tensor:
+        """Scaled cosines of all identities; hard negatives are multiplied by (t + cos)."""
+        is_hard = cosine > _cosine_plus_angle(target_cosine, self.margin).unsqueeze(1)
+        return self.scale * torch.where(is_hard, cosine * (self.t + cosine), cosine)
 
     @torch.no_grad()
-    def observe(self, target_cosine: Tensor, feature_norms: Tensor | None) -> None:
-        """Take the batch in: t becomes 0.99 t + 0.01 mean target cosine, before it is used."""
+    def update_statistics(self, target_cosine: Tensor, feature_norms: Tensor | None) -> None:
+        """Set t to 0.99 * t + 0.01 * mean target cosine; the batch already uses the new t."""
         self.t.mul_(0.99).add_(0.01 * target_cosine.mean())
 
 
 class MagFace(Margin):
-    """ArcFace with a margin that grows linearly with the feature norm, and a regularizer that lets norms grow.
+    """ArcFace whose margin grows with the feature norm. Source: arXiv 2103.06627; defaults from the authors' code.
 
-    Norms are clamped to [lower_norm, upper_norm]; g(a) = a / upper_norm**2 + 1 / a. Source: arXiv 2103.06627; weight 35
-    and the other defaults from the authors' code, without its easy-margin branch; ``monotone`` as in CombinedMargin.
+    Norms a are clamped to [lower_norm, upper_norm]. The margin rises linearly over that range from lower_margin to
+    upper_margin, radians. The regularizer is the mean of g(a) = a / upper_norm^2 + 1 / a, which rewards large norms.
+    The easy-margin branch of the authors' code is left out. See CombinedMargin for ``monotone``.
     """
 
     needs_norms = True
@@ -199,14 +220,14 @@ class MagFace(Margin):
         self.lower_margin, self.upper_margin = lower_margin, upper_margin
         self.regularizer_weight = regularizer_weight
 
-    def target(self, cosine: Tensor, feature_norms: Tensor | None) -> Tensor:
-        """Logits of the targets; gradient flows into the norms too."""
+    def target_logits(self, cosine: Tensor, feature_norms: Tensor | None) -> Tensor:
+        """Logits of the targets. Gradients also flow into the norms."""
         slope = (self.upper_margin - self.lower_margin) / (self.upper_norm - self.lower_norm)
         margins = self.lower_margin + slope * (self._clamped(feature_norms) - self.lower_norm)
-        return self.scale * _cosine_of_sum(cosine, margins, monotone=self.monotone)
+        return self.scale * _cosine_plus_angle(cosine, margins, monotone=self.monotone)
 
     def regularizer(self, feature_norms: Tensor | None) -> Tensor:
-        """Mean of g over the batch."""
+        """Mean of g(a) over the batch."""
         norms = self._clamped(feature_norms)
         return (norms / self.upper_norm**2 + 1 / norms).mean()
 
@@ -217,12 +238,18 @@ class MagFace(Margin):
 
 
 class AdaFace(Margin):
-    """Margin by image quality: q, the standardised feature norm, moves it from the angle to the cosine.
+    """Margin that adapts to image quality. Source: arXiv 2204.00964, equations 13 and 15, and the authors' code.
 
-    s * (cos(theta - margin * q) - (margin + margin * q)), q = h * (norm - mean) / std in [-1, 1]; angles stay in
-    [1e-3, pi - 1e-3] and cosines in [-0.999, 0.999]. Mean and std follow the batches by ``t_alpha``: 1 takes the
-    batch's own, the authors' scripts use 0.01. Source: arXiv 2204.00964 and the authors' code (the trainer of HSFace
-    scales the angle by 1 + g).
+    scale * (cos(theta - margin * q) - (margin + margin * q)). The quality q = h * (norm - mean) / std is the
+    standardised feature norm, clamped to [-1, 1]. Cosines are clamped to [-0.999, 0.999] and shifted angles to
+    [1e-3, pi - 1e-3]. The HSFace trainer differs: it multiplies theta by 1 - margin * q.
+
+    Args:
+        scale: Factor of all logits.
+        margin: Margin of the angle (radians) and of the cosine.
+        h: Factor of the standardised norm; larger values clamp more norms to +-1.
+        t_alpha: Weight of a batch in the running mean and std of the norms. 1 uses the batch alone; the authors'
+            scripts set 0.01.
     """
 
     needs_norms = True
@@ -236,23 +263,23 @@ class AdaFace(Margin):
         self.register_buffer("mean_norm", torch.full((1,), 20.0))
         self.register_buffer("std_norm", torch.full((1,), 100.0))
 
-    def target(self, cosine: Tensor, feature_norms: Tensor | None) -> Tensor:
-        """Logits of the targets; no gradient flows into the norms."""
+    def target_logits(self, cosine: Tensor, feature_norms: Tensor | None) -> Tensor:
+        """Logits of the targets. No gradient flows into the norms."""
         if feature_norms is None:
             raise ValueError("adaface needs feature_norms; got None")
         norms = feature_norms.detach().clamp(0.001, 100)
         quality = (self.h * (norms - self.mean_norm) / (self.std_norm + self._EPSILON)).clamp(-1, 1)
         angle = cosine.clamp(-1 + self._EPSILON, 1 - self._EPSILON).acos() - self.margin * quality
-        moved = angle.clamp(self._EPSILON, math.pi - self._EPSILON).cos()
-        return self.scale * (moved - (self.margin + self.margin * quality))
+        shifted = angle.clamp(self._EPSILON, math.pi - self._EPSILON).cos()
+        return self.scale * (shifted - (self.margin + self.margin * quality))
 
-    def others(self, cosine: Tensor, target_cosine: Tensor) -> Tensor:
-        """Logits of all columns, clamped as the authors do."""
+    def other_logits(self, cosine: Tensor, target_cosine: Tensor) -> Tensor:
+        """Scaled cosines of all identities, clamped as in the authors' code."""
         return self.scale * cosine.clamp(-1 + self._EPSILON, 1 - self._EPSILON)
 
     @torch.no_grad()
-    def observe(self, target_cosine: Tensor, feature_norms: Tensor | None) -> None:
-        """Mean and standard deviation of the batch's norms, taken in by ``t_alpha``."""
+    def update_statistics(self, target_cosine: Tensor, feature_norms: Tensor | None) -> None:
+        """Move the running mean and standard deviation of the norms towards the batch's, by ``t_alpha``."""
         if feature_norms is None:
             raise ValueError("adaface needs feature_norms; got None")
         norms = feature_norms.clamp(0.001, 100)
@@ -261,10 +288,11 @@ class AdaFace(Margin):
 
 
 class UniFace(Margin):
-    """One threshold for all pairs: s * (cos theta - margin) - bias for the target, s * cos theta - bias for others.
+    """CosFace with one learned threshold for all pairs. Source: Zhou et al., UniFace, ICCV 2023, equation 9, and code.
 
-    Each logit is a decision of its own: softplus(-target) plus the sum of softplus(other). The bias is learnt, and
-    starts at log(10 * num_identities). Source: Zhou et al., UniFace, ICCV 2023, and the authors' code.
+    Logits are scale * (cos(theta) - margin) - bias for the target and scale * cos(theta) - bias for other identities.
+    Each is a binary decision: the loss of a row is softplus(-target) plus the sum of softplus(other). The bias is
+    trained and starts at log(10 * num_identities).
     """
 
     pairwise = True
@@ -274,12 +302,12 @@ class UniFace(Margin):
         self.margin = margin
         self.bias = nn.Parameter(torch.tensor([math.log(10 * num_identities)]))
 
-    def target(self, cosine: Tensor, feature_norms: Tensor | None) -> Tensor:
-        """Logits of the targets."""
+    def target_logits(self, cosine: Tensor, feature_norms: Tensor | None) -> Tensor:
+        """Logits of the targets, shape (num_targets,)."""
         return self.scale * (cosine - self.margin) - self.bias
 
-    def others(self, cosine: Tensor, target_cosine: Tensor) -> Tensor:
-        """Logits of all columns."""
+    def other_logits(self, cosine: Tensor, target_cosine: Tensor) -> Tensor:
+        """Scaled cosines of all identities less the bias."""
         return self.scale * cosine - self.bias
 
 
@@ -296,10 +324,14 @@ MARGINS: dict[str, type[Margin]] = {
 
 
 def make_margin(kind: str, **parameters: float) -> Margin:
-    """The margin of that kind; parameters left out take the authors' defaults.
+    """A margin by name.
+
+    Args:
+        kind: A key of ``MARGINS``.
+        parameters: Arguments of its class, by name; others keep the authors' defaults.
 
     Raises:
-        InputError: If the kind, or a parameter of it, is unknown.
+        InputError: If the kind or a parameter is unknown.
     """
     if kind not in MARGINS:
         raise InputError(f"margin.kind={kind} is unknown; choose from {', '.join(MARGINS)}")

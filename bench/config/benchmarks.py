@@ -94,6 +94,26 @@ def load_benchmarks(path: str | Path = BENCHMARKS_PATH) -> dict[str, Benchmark]:
     return {name: _resolve(name, document, path) for name in document["benchmarks"]}
 
 
+def load_recipe(name: str, path: str | Path = BENCHMARKS_PATH) -> Recipe:
+    """The training recipe called ``name``.
+
+    Args:
+        name: Entry of the section ``recipes``, such as ``smoke_arcface``.
+        path: The file; by default benchmarks.yaml of the project.
+
+    Raises:
+        InputError: If the file cannot be read, the name is unknown (the message says the nearest), or a value does not
+            fit.
+    """
+    recipes = _read(path)["recipes"]
+    if name not in recipes:
+        raise InputError(f"recipe {name} is not in {path}; {nearest(name, recipes)}")
+    try:
+        return Recipe.model_validate(recipes[name])
+    except ValidationError as error:
+        raise InputError(f"{path}: recipes.{name}: {describe_mistakes(error, Recipe)}; mend the YAML") from None
+
+
 def protocol_names(names: Sequence[str], path: str | Path = BENCHMARKS_PATH) -> list[str]:
     """Names of protocols, with the file's named lists of them (``five``, ``rfw``) taken apart."""
     groups = _read(path)["protocols"]

@@ -1,6 +1,7 @@
-"""The journal of a training, ``train.jsonl``: one JSON object per line, each with step and time (Unix seconds).
+"""The journal of a training run, ``train.jsonl``: one JSON object per line.
 
-What is not finite is null, so that any reader takes it. The trainers say what else a line holds.
+Every line has ``step`` and ``time`` (Unix time, seconds). Values that are not finite are written as null, so that
+every JSON reader accepts the file. Each trainer documents the other fields of its lines.
 """
 
 import json
@@ -16,29 +17,30 @@ JOURNAL_NAME = "train.jsonl"
 
 
 class JournalFile:
-    """The file that one process writes and the others only follow.
+    """A journal on disk. One process writes it; the others only read its earlier lines.
 
     Args:
-        path: The file; lines after ``step``, of a run that was interrupted, are dropped.
-        step: Steps done.
+        path: The file. Lines after ``step``, which an interrupted run wrote, are removed.
+        step: Number of steps done.
         is_writing: Whether this process writes.
     """
 
     def __init__(self, path: Path, step: int, *, is_writing: bool) -> None:
         self._path, self._is_writing = path, is_writing
-        self.kept = [line for line in read_json_lines(path) if line["step"] <= step] if path.exists() else []
-        """The lines up to ``step``."""
+        rows = read_json_lines(path) if path.exists() else []
+        self.earlier_lines = [line for line in rows if line["step"] <= step]
+        """Lines of the interrupted run up to ``step``."""
         if is_writing:
-            write_text(path, "".join(json.dumps(line) + "\n" for line in self.kept))
+            write_text(path, "".join(json.dumps(line) + "\n" for line in self.earlier_lines))
 
     def append(self, line: Mapping[str, Any]) -> None:
-        """Append a line of ``journal_line``."""
+        """Append a line that ``journal_line`` built."""
         if self._is_writing:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line, allow_nan=False) + "\n")
 
 
 def journal_line(step: int, values: Mapping[str, float]) -> dict[str, Any]:
-    """A line, of now: values to six decimals, null where they are not finite."""
+    """A line with the current time. Values are rounded to six decimals and null where they are not finite."""
     rounded = {name: round(value, 6) if math.isfinite(value) else None for name, value in values.items()}
     return {"step": step, "time": round(time.time(), 2)} | rounded

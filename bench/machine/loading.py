@@ -1,4 +1,8 @@
-"""The batches of a training, made ahead by worker processes, in an order that their number does not change."""
+"""Batches of a training run, prepared in advance by worker processes; their number does not change the order.
+
+In: a data set whose item ``s`` is the batch of step ``s``. Out: an iterator over batches, optionally with the time that
+the caller waited for each.
+"""
 
 import os
 import time
@@ -16,21 +20,21 @@ BatchT = TypeVar("BatchT")
 
 
 def default_workers() -> int:
-    """Worker processes of one rank: one per core that the ranks of this machine leave, 1 to 8."""
-    num_local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return min(_MAX_WORKERS, max(1, num_cores() // num_local - 1))
+    """Number of worker processes per rank: the rank's share of this machine's cores less one, from 1 to 8."""
+    num_local_ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return min(_MAX_WORKERS, max(1, num_cores() // num_local_ranks - 1))
 
 
-def made_ahead(batches: Dataset[BatchT], steps: range, *, num_workers: int | None = None) -> Iterator[BatchT]:
-    """The batches of some steps, in order.
+def prefetched_batches(batches: Dataset[BatchT], steps: range, *, num_workers: int | None = None) -> Iterator[BatchT]:
+    """The batches of ``steps``, in order, while workers prepare the next ones.
 
     Args:
-        batches: ``batches[step]`` is the batch of a step and depends on nothing else.
-        steps: Whose batches.
-        num_workers: Processes that make them; by default ``default_workers()``, with 0 this one does.
+        batches: ``batches[step]`` is the batch of a step. It must depend on nothing but ``step``.
+        steps: Steps to iterate over.
+        num_workers: Worker processes. None takes ``default_workers()``; 0 prepares batches in this process.
 
     Raises:
-        InputError: If a batch cannot be made; as raised in the worker.
+        InputError: If a batch cannot be prepared. The error is the one that the worker raised.
     """
     loader = DataLoader(
         _ErrorsAsItems(batches),
@@ -38,8 +42,9 @@ def made_ahead(batches: Dataset[BatchT], steps: range, *, num_workers: int | Non
         sampler=steps,
         num_workers=default_workers() if num_workers is None else num_workers,
         pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),  # else a new loader draws from the run's generator, and a resumed run differs
-        worker_init_fn=_one_thread,
+        # Without its own generator a loader draws from the global one, and a resumed run would differ.
+        generator=torch.Generator(),
+        worker_init_fn=_use_one_thread,
     )
     for batch in loader:
         if isinstance(batch, InputError):
@@ -48,7 +53,7 @@ def made_ahead(batches: Dataset[BatchT], steps: range, *, num_workers: int | Non
 
 
 def timed(batches: Iterator[BatchT]) -> Iterator[tuple[BatchT, float]]:
-    """Each batch, and the seconds that were spent waiting for it."""
+    """Each batch with the seconds that were spent waiting for it."""
     while True:
         start = time.perf_counter()
         try:
@@ -59,7 +64,7 @@ def timed(batches: Iterator[BatchT]) -> Iterator[tuple[BatchT, float]]:
 
 
 class _ErrorsAsItems(Dataset[BatchT | InputError], Generic[BatchT]):
-    """Hands bad input from worker to run as it is; a loader would wrap it in the worker's traceback."""
+    """Returns an ``InputError`` as an item, because a ``DataLoader`` would wrap it in the worker's traceback."""
 
     def __init__(self, batches: Dataset[BatchT]) -> None:
         self._batches = batches
@@ -71,5 +76,5 @@ class _ErrorsAsItems(Dataset[BatchT | InputError], Generic[BatchT]):
             return error
 
 
-def _one_thread(_: int) -> None:
+def _use_one_thread(_: int) -> None:
     torch.set_num_threads(1)

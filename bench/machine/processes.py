@@ -1,6 +1,7 @@
-"""The processes of a training: joining them, and what they must agree on.
+"""The process group of a training run: joining it, and values that all of its processes share.
 
-Without torchrun there is one, and it is alone.
+torchrun starts the processes and describes the group in environment variables. Without torchrun there is one process,
+and every function here returns its own value.
 """
 
 from collections.abc import Iterator
@@ -15,10 +16,10 @@ from bench.machine.device import process_rank
 
 @contextmanager
 def process_group(device: str) -> Iterator[torch.device]:
-    """Join the group that torchrun describes, for the block; yields the device of this process.
+    """Join the process group of torchrun for the block, and yield the device of this process.
 
-    Nobody leaves before all have come to the end of the block. After an error the group is left as it is: the others
-    may wait in it, and torchrun ends them.
+    All processes leave the block together. If one raises, the group is not torn down: the other processes may be
+    waiting in a collective call, and torchrun ends them.
     """
     _, world_size, device = process_rank(device)
     if world_size == 1:
@@ -32,8 +33,8 @@ def process_group(device: str) -> Iterator[torch.device]:
     dist.destroy_process_group()
 
 
-def first_says(flag: bool) -> bool:
-    """The flag of the first process, in all of them; every process must call."""
+def flag_of_rank0(flag: bool) -> bool:
+    """The flag that rank 0 passed, in every process. All processes must call this."""
     if not dist.is_initialized():
         return flag
     flags = [flag]
@@ -41,10 +42,10 @@ def first_says(flag: bool) -> bool:
     return flags[0]
 
 
-def union(parts: dict[int, Any]) -> dict[int, Any]:
-    """The dictionaries of all processes as one; every process must call."""
+def merge_over_processes(entries: dict[int, Any]) -> dict[int, Any]:
+    """One dictionary with the entries of all processes. All processes must call this."""
     if not dist.is_initialized():
-        return parts
-    every: list[dict[int, Any]] = [{}] * dist.get_world_size()
-    dist.all_gather_object(every, parts)
-    return {key: value for part in every for key, value in part.items()}
+        return entries
+    gathered: list[dict[int, Any]] = [{}] * dist.get_world_size()
+    dist.all_gather_object(gathered, entries)
+    return {key: value for part in gathered for key, value in part.items()}

@@ -1,4 +1,7 @@
-"""One progress bar for every step that takes over two seconds: count, rate, time left."""
+"""Progress bars with count, rate and time left, for every step that takes more than two seconds.
+
+Set the environment variable ``BENCH_PROGRESS=0`` to switch all bars off. Warnings and notes are still printed.
+"""
 
 import os
 import sys
@@ -7,20 +10,22 @@ from typing import Any
 
 from tqdm import tqdm
 
+_SWITCH = "BENCH_PROGRESS"
+
 
 def progress(
     iterable: Iterable | None = None, *, desc: str, total: int | None = None, unit: str = "image", initial: int = 0
 ) -> "tqdm[Any]":
-    """A tqdm bar on stderr; redraws ten times a second on a terminal, every ten seconds in a log file.
+    """A tqdm bar on stderr. It redraws ten times a second on a terminal and every ten seconds in a log file.
 
-    Of several processes, the first draws it.
+    Only rank 0 draws it, and no process does under ``BENCH_PROGRESS=0``.
 
     Args:
-        iterable: What to walk through, or None to call ``update`` by hand.
-        desc: What is being done, two or three words.
+        iterable: Items to iterate over, or None to call ``update`` by hand.
+        desc: Two or three words on what is being done.
         total: Number of units, where ``iterable`` has no length.
         unit: Name of one unit, singular.
-        initial: Units done by an earlier, interrupted run.
+        initial: Units that an earlier, interrupted run did.
     """
     return tqdm(
         iterable,
@@ -30,12 +35,12 @@ def progress(
         initial=initial,
         dynamic_ncols=True,
         delay=1,
-        disable=os.environ.get("RANK", "0") != "0",
+        disable=os.environ.get("RANK", "0") != "0" or os.environ.get(_SWITCH) == "0",
         smoothing=0.05,
         mininterval=0.1 if sys.stderr.isatty() else 10,
     )
 
 
 def note(text: str) -> None:
-    """Say a line on stderr, above the bars."""
+    """Print one line on stderr, above the bars."""
     tqdm.write(text, file=sys.stderr)

@@ -1,29 +1,29 @@
-"""What both trainers go by when they go on from a checkpoint: its name, and whose it may be."""
+"""Name of training checkpoints, and the check that one belongs to this run."""
 
 from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError
-from bench.runs.cards import flatten
+from bench.files import flatten
 
 CHECKPOINT_NAME = "checkpoint.pt"
 
 
-def refuse_other_settings(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse a checkpoint of another run.
+def refuse_other_settings(path: Path, saved: dict[str, Any], current: dict[str, Any]) -> None:
+    """Refuse a checkpoint that was written with other settings than those of this run.
 
     Args:
-        path: The checkpoint.
-        before: Settings that it was written with, nested or flat.
-        now: Those of the run that would go on from it.
+        path: The checkpoint, for the message.
+        saved: Settings in the checkpoint, nested or flat.
+        current: Settings of this run, nested or flat.
 
     Raises:
-        InputError: If the settings differ; names the first that does, with both values.
+        InputError: If a setting differs. The message names the first such setting and both values.
     """
-    before, now = flatten(before), flatten(now)
-    for field in sorted(before.keys() | now.keys()):
-        if before.get(field) != now.get(field):
+    saved, current = flatten(saved), flatten(current)
+    for field in sorted(saved.keys() | current.keys()):
+        if saved.get(field) != current.get(field):
             raise InputError(
-                f"{path} was trained with {field}={before.get(field)}, this run has {now.get(field)}; "
+                f"{path} was trained with {field}={saved.get(field)}, this run has {current.get(field)}; "
                 "delete it to start anew, or train into another folder"
             )

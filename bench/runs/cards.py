@@ -260,11 +260,3 @@ def read_card(path: str | Path, kind: type[AnyCard]) -> AnyCard:
 def card_sha256(directory: str | Path, kind: type[Card]) -> str:
     """SHA-256 of the card in a folder, which the cards of later stages record."""
     return sha256(Path(directory) / CARD_NAMES[kind])
-
-
-def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested dictionary as a flat one whose keys are joined by dots: ``{"a": {"b": 1}}`` becomes ``{"a.b": 1}``."""
-    flat: dict[str, Any] = {}
-    for key, part in value.items():
-        flat |= flatten(part, f"{prefix}{key}.") if isinstance(part, dict) else {f"{prefix}{key}": part}
-    return flat

@@ -16,7 +16,7 @@ from bench.config.benchmarks import Benchmark
 from bench.config.generator import FilesGenerator, is_shipped, weight_path
 from bench.config.settings import Settings
 from bench.errors import InputError
-from bench.files import read_json, sha256, write_json
+from bench.files import flatten, read_json, sha256, write_json
 from bench.machine.device import environment, git_state, process_rank
 from bench.runs.cards import (
     CARD_NAMES,
@@ -26,7 +26,6 @@ from bench.runs.cards import (
     GeneratorCard,
     ModelCard,
     ResultCard,
-    flatten,
     read_card,
 )
 from bench.runs.inputs import find_protocol, is_rendered

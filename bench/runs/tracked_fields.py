@@ -4,7 +4,8 @@ import re
 from typing import Any
 
 from bench.config.benchmarks import load_benchmarks
-from bench.runs.cards import AuditCard, Card, DatasetCard, GeneratorCard, ModelCard, ResultCard, flatten
+from bench.files import flatten
+from bench.runs.cards import AuditCard, Card, DatasetCard, GeneratorCard, ModelCard, ResultCard
 from bench.runs.stage import closed_recipes
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from bench.files import read_json, read_json_lines, write_json
+from bench.files import flatten, read_json, read_json_lines, write_json
 from bench.runs.cards import (
     CARD_NAMES,
     AuditCard,
@@ -27,7 +27,6 @@ from bench.runs.cards import (
     ModelCard,
     ResultCard,
     card_sha256,
-    flatten,
     read_card,
 )
 from bench.runs.parents import parents_of_result

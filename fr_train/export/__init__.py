@@ -1,1 +1,4 @@
-"""A trained network in, files for others out: ONNX, safetensors, model card."""
+"""A trained network in; ONNX, safetensors and a model card for the Hugging Face Hub out.
+
+May import ``bench`` and ``fr_train.checkpoint``.
+"""

@@ -1,8 +1,9 @@
-"""A trained network -> files for others: ONNX and safetensors, checked to be the same network.
+"""Export of a trained network: its weight file in, ONNX and safetensors out.
 
-Both take and give what every network here does, ``INPUT`` and ``OUTPUT``, which the ONNX file also says of itself.
+Both formats are read again, and their embeddings compared with those of the source. Input and output are as for every
+network here, see ``INPUT`` and ``OUTPUT``; the ONNX file states them in its metadata.
 
-Legend: B faces, any number; D embedding dimension.
+Legend: B number of faces, D embedding dimension.
 """
 
 import warnings
@@ -21,11 +22,11 @@ from fr_train.checkpoint import load_backbone, read_backbone, save_backbone
 
 FORMATS = ("onnx", "safetensors")
 MAX_COSINE_DISTANCE = 1e-4
-"""An exported file whose embedding of any random face is further from the source's is refused."""
+"""Largest allowed 1 - cosine between an embedding of an exported file and that of the source."""
 INPUT_NAME, OUTPUT_NAME = "faces", "features"
 INPUT = "faces aligned to the ArcFace template, RGB, (x - 127.5) / 127.5, float32 (B, 3, 112, 112)"
 OUTPUT = "features before normalising, float32 (B, D); the embedding is features(face) + features(mirrored), length 1"
-_CHECKED_BATCHES = (1, 7)  # two sizes, neither the one that the graph is traced with
+_CHECKED_BATCHES = (1, 7)  # two sizes other than the traced one, to test that the batch axis is free
 _TRACED_BATCH = 2
 _OPSET = 18
 
@@ -34,43 +35,46 @@ def export(weights: str | Path, directory: str | Path, formats: Sequence[str] = 
     """Write a network in other formats, and compare each with the source on random faces.
 
     Args:
-        weights: ``.safetensors`` of ours, or a released IResNet ``.pth``.
-        directory: Gets ``model.onnx`` and ``model.safetensors``.
-        formats: Which of ``FORMATS``.
+        weights: Our ``.safetensors``, or a released IResNet ``.pth``.
+        directory: Receives ``model.onnx`` and ``model.safetensors``.
+        formats: Formats to write, out of ``FORMATS``.
 
     Returns:
-        File name -> largest 1 - cosine between its embedding of a face and the source's.
+        File name -> largest 1 - cosine between the embeddings of that file and of the source.
 
     Raises:
-        InputError: If the source is no such network, a package for ONNX is absent, or a file gives other embeddings.
+        InputError: If the source cannot be read, a package for ONNX is not installed, or the embeddings of a file
+            differ from those of the source.
     """
     network, settings = read_backbone(weights)
     distances = {}
-    for form in formats:
-        path = Path(directory) / f"model.{form}"
-        if form == "onnx":
+    for name in formats:
+        path = Path(directory) / f"model.{name}"
+        exported: Callable[[Tensor], Tensor]
+        if name == "onnx":
             write_onnx(path, network)
+            exported = onnx_network(path)
         else:
             save_backbone(path, network, settings)
-        reread = onnx_network(path) if form == "onnx" else load_backbone(path)
-        distances[path.name] = _checked(path, network, reread)
+            exported = load_backbone(path)
+        distances[path.name] = _check_embeddings(path, network, exported)
     return distances
 
 
 def write_onnx(path: Path, network: nn.Module) -> None:
-    """Write a network in eval mode as one ONNX file with a free batch axis.
+    """Write a network in eval mode as one ONNX file that accepts any batch size.
 
     Raises:
-        InputError: If onnx or onnxscript is absent.
+        InputError: If onnx or onnxscript is not installed.
     """
     try:
         import onnx  # noqa: F401 (torch's exporter needs both)
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise _absent(path, error) from None
+        raise _missing_package(path, error) from None
     faces = torch.zeros(_TRACED_BATCH, 3, FACE_SIZE, FACE_SIZE)
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # of the exporter, about its own parts
+        warnings.simplefilter("ignore")  # the exporter warns about its own internals
         program = torch.onnx.export(
             network,
             (faces,),
@@ -81,47 +85,50 @@ def write_onnx(path: Path, network: nn.Module) -> None:
             verbose=False,
         )
     if takes_bytes(program.model_proto.graph):  # type: ignore[union-attr]
-        raise InputError(f"{path.name} would be taken for one that normalises by itself; export safetensors alone")
+        raise InputError(
+            f"{path.name} begins with operations that look like a normalisation of bytes, and would be fed bytes; "
+            "export safetensors alone"
+        )
     program.model.metadata_props.update({INPUT_NAME: INPUT, OUTPUT_NAME: OUTPUT})  # type: ignore[union-attr]
     with atomic_path(path) as temporary:
         program.save(temporary, external_data=False)  # type: ignore[union-attr]
 
 
 def onnx_network(path: Path) -> Callable[[Tensor], Tensor]:
-    """An ONNX network as a function: (B, 3, 112, 112) in [-1, 1] -> features (B, D).
+    """The network in an ONNX file as a function: faces (B, 3, 112, 112) in [-1, 1] -> features (B, D).
 
     Raises:
-        InputError: If onnxruntime is absent.
+        InputError: If onnxruntime is not installed.
     """
     try:
         import onnxruntime
     except ImportError as error:
-        raise _absent(path, error) from None
+        raise _missing_package(path, error) from None
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     return lambda faces: torch.from_numpy(session.run([OUTPUT_NAME], {INPUT_NAME: faces.numpy()})[0])
 
 
-def _absent(path: Path, error: ImportError) -> InputError:
+def _missing_package(path: Path, error: ImportError) -> InputError:
     return InputError(f"{path.name} needs {error.name}; run .venv/bin/pip install -e '.[onnx]'")
 
 
 @torch.no_grad()
-def _checked(path: Path, network: nn.Module, reread: Callable[[Tensor], Tensor]) -> float:
-    """Largest 1 - cosine over random faces.
+def _check_embeddings(path: Path, network: nn.Module, exported: Callable[[Tensor], Tensor]) -> float:
+    """Largest 1 - cosine between the features of both networks on random faces.
 
     Raises:
-        InputError: If it exceeds ``MAX_COSINE_DISTANCE``, or is not a number.
+        InputError: If it exceeds ``MAX_COSINE_DISTANCE`` or is NaN.
     """
     generator = torch.Generator().manual_seed(0)
-    worst = 0.0
+    largest = 0.0
     for num_faces in _CHECKED_BATCHES:
         faces = torch.rand(num_faces, 3, FACE_SIZE, FACE_SIZE, generator=generator) * 2 - 1
-        cosine = F.cosine_similarity(network(faces).double(), reread(faces).double())
+        cosine = F.cosine_similarity(network(faces).double(), exported(faces).double())
         distance = float((1 - cosine).abs().max())
         if not distance <= MAX_COSINE_DISTANCE:
             raise InputError(
                 f"{path.name} gives other embeddings than its source: 1 - cosine up to {distance:.1e} on random faces, "
-                f"must be at most {MAX_COSINE_DISTANCE:g}; nothing is written, export with other versions of torch"
+                f"must be at most {MAX_COSINE_DISTANCE:g}; nothing is written; export with another version of torch"
             )
-        worst = max(worst, distance)
-    return worst
+        largest = max(largest, distance)
+    return largest

@@ -1,6 +1,8 @@
-"""MobileFaceNet: a million parameters for phones; faces in, un-normalised features out.
+"""MobileFaceNet, a recognition network of one million parameters for phones.
 
-Source: arXiv 1804.07573, table 1. Legend: B batch, D embedding dimension, H W pixels.
+In: faces (B, 3, 112, 112). Out: features (B, D) before normalisation. Source: arXiv 1804.07573, table 1.
+
+Legend: B batch, D embedding dimension, H W pixels.
 """
 
 from torch import Tensor, nn
@@ -8,7 +10,7 @@ from torch import Tensor, nn
 from fr_train.networks.recompute import run_blocks
 
 _STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
-"""Expansion, channels, bottlenecks, stride of the first, for each row of the table."""
+"""Rows of the table: expansion factor, channels, number of bottlenecks, stride of the first bottleneck."""
 _LAST_CHANNELS = 512
 _LAST_SIZE = 7
 
@@ -16,13 +18,16 @@ _LAST_SIZE = 7
 def _conv(
     in_channels: int, channels: int, kernel: int = 1, *, stride: int = 1, groups: int = 1, padding: int = 0
 ) -> nn.Sequential:
-    """Convolution and batch norm."""
+    """Convolution followed by batch norm."""
     convolution = nn.Conv2d(in_channels, channels, kernel, stride=stride, padding=padding, groups=groups, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(channels))
 
 
 class Bottleneck(nn.Module):
-    """Widen, filter each channel, narrow without activation; plus the input where the shape stays."""
+    """Inverted residual: 1 x 1 expansion, depthwise 3 x 3, linear 1 x 1 projection.
+
+    The input is added where stride and channels leave its shape unchanged.
+    """
 
     def __init__(self, in_channels: int, channels: int, expansion: int, stride: int) -> None:
         super().__init__()
@@ -42,12 +47,12 @@ class Bottleneck(nn.Module):
 
 
 class MobileFaceNet(nn.Module):
-    """Stem, bottlenecks, then a filter of the whole 7 x 7 map for each channel in place of pooling.
+    """Stem, bottlenecks, and a depthwise 7 x 7 convolution over the whole map in place of average pooling.
 
     Args:
         embedding_dim: Length D of the features; 128 in the paper.
-        width: Channels of the stem; 64 in the paper, the other channels follow in proportion.
-        dropout: Share of the last feature map that is dropped in training.
+        width: Channels of the stem, 64 in the paper; all other channels scale with it.
+        dropout: Probability in [0, 1) that a value of the last feature map is zeroed in training.
     """
 
     def __init__(self, embedding_dim: int = 512, width: int = 64, dropout: float = 0.0) -> None:
@@ -78,11 +83,11 @@ class MobileFaceNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
 
     def checkpoint_gradients(self) -> None:
-        """Compute activations again in the backward pass from now on, a bottleneck at a time."""
+        """Recompute the activations of each bottleneck in the backward pass, to save memory."""
         self.checkpointing = True
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Features of faces: (B, 3, 112, 112) in [-1, 1] -> (B, D), not normalised."""
+        """Faces (B, 3, 112, 112) in [-1, 1] -> features (B, D), float32, before normalisation."""
         x = run_blocks(self.blocks, self.stem(faces), recompute=self.checkpointing and self.training)
         x = self.whole_map(self.last(x))
         return self.features(self.fc(self.dropout(x.flatten(1))).float())

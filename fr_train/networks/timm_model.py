@@ -1,4 +1,6 @@
-"""Any timm model as a recognition network: its feature map, flattened, into an embedding.
+"""Any model of timm as a recognition network: its flattened feature map is projected to features.
+
+In: faces (B, 3, 112, 112). Out: features (B, D) before normalisation.
 
 Legend: B batch, D embedding dimension.
 """
@@ -18,15 +20,16 @@ _EXAMPLES = ["vit_small_patch16_224", "resnet50"]
 
 
 class TimmBackbone(nn.Module):
-    """A timm model without its classifier; the last feature map is flattened, not pooled, since faces are aligned.
+    """A timm model without its classifier. The last feature map is flattened instead of pooled, as faces are aligned.
 
     Args:
-        name: Model of timm, such as ``vit_small_patch16_224``; it is built for 112 x 112 pixels, with random weights.
+        name: Name of a timm model, such as ``vit_small_patch16_224``. It is built for 112 x 112 pixels, with random
+            weights.
         embedding_dim: Length D of the features.
-        dropout: Share of the last feature map that is dropped in training.
+        dropout: Probability in [0, 1) that a value of the last feature map is zeroed in training.
 
     Raises:
-        InputError: If timm has no model of this name, or it cannot take faces.
+        InputError: If timm has no model of this name, or the model does not accept 112 x 112 faces.
     """
 
     trunk: Any  # timm's models share no type that has forward_features
@@ -37,8 +40,8 @@ class TimmBackbone(nn.Module):
         import timm
 
         if not timm.is_model(name):
-            near = difflib.get_close_matches(name, timm.list_models(), n=_NUM_SUGGESTED) or _EXAMPLES
-            raise InputError(f"backbone.name={name} is no timm model; choose from {', '.join(near)}, ...")
+            suggestions = difflib.get_close_matches(name, timm.list_models(), n=_NUM_SUGGESTED) or _EXAMPLES
+            raise InputError(f"backbone.name={name} is no timm model; choose from {', '.join(suggestions)}, ...")
         settings = timm.get_pretrained_cfg(name)
         size: dict[str, Any] = {"img_size": _FACE_SIZE} if settings is not None and settings.fixed_input_size else {}
         try:
@@ -48,8 +51,10 @@ class TimmBackbone(nn.Module):
                 feature_map.sum().backward()
         except (AssertionError, AttributeError, RuntimeError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())[:160]
-            raise InputError(f"backbone.name={name} cannot take {_FACE_SIZE} x {_FACE_SIZE} faces ({reason})") from None
-        for parameter in self.trunk.parameters():  # of the classifier that is left out, no gradient reaches it
+            raise InputError(
+                f"backbone.name={name} does not accept {_FACE_SIZE} x {_FACE_SIZE} faces ({reason}); name another"
+            ) from None
+        for parameter in self.trunk.parameters():  # a parameter of the removed classifier gets no gradient
             parameter.requires_grad_(parameter.grad is not None)
             parameter.grad = None
         self.trunk.train()
@@ -59,10 +64,11 @@ class TimmBackbone(nn.Module):
         self.features.weight.requires_grad_(False)
 
     def checkpoint_gradients(self) -> None:
-        """Compute activations again in the backward pass from now on, as timm cuts the model.
+        """Recompute activations in the backward pass, to save memory; timm decides where the model is split.
 
         Raises:
-            InputError: If timm cannot, or the model has batch norms, which would count every batch twice.
+            InputError: If timm does not support it for this model, or the model has batch norms, whose statistics would
+                count every batch twice.
         """
         problem = "its batch norms would count every batch twice" if has_batch_norm(self.trunk) else ""
         if not problem:
@@ -74,6 +80,6 @@ class TimmBackbone(nn.Module):
             raise InputError(f"{self.name} cannot checkpoint gradients ({problem}); set --micro-batch to save memory")
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Features of faces: (B, 3, 112, 112) in [-1, 1] -> (B, D), not normalised."""
+        """Faces (B, 3, 112, 112) in [-1, 1] -> features (B, D), float32, before normalisation."""
         x = self.trunk.forward_features(faces)
         return self.features(self.fc(self.dropout(x.flatten(1))).float())

@@ -1,1 +1,4 @@
-"""How fast training is."""
+"""Measurements of the trainer for ``python -m bench.speed train``: rendered faces and recipes in, rows of tables out.
+
+May import ``bench``, ``fr_train.checkpoint`` and ``fr_train.trainer``.
+"""

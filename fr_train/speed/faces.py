@@ -1,6 +1,7 @@
-"""How fast are faces made ready? Our batches against PIL and torchvision's transforms, one image at a time.
+"""Speed of decoding and augmentation: our batches compared with Pillow and torchvision, one image at a time.
 
-Both start from the same LMDB and end with the same thing: a float32 batch, normalised and erased, by one core.
+Both read the same LMDB and end with a float32 batch, normalised and erased, on one core. In: faces and a recipe. Out:
+rows of a table with images per second.
 """
 
 import io
@@ -26,33 +27,42 @@ from fr_train.trainer.data import FaceBatches, decode_faces
 BATCH_SIZE = 64
 NUM_PASSES = 5
 QUALITIES = {"JPEG 75, 4:2:0": (75, 2), "JPEG 95, 4:4:4": (95, 0)}
-"""Quality and Pillow's chroma subsampling: Pillow's and OpenCV's default, as HSFace's files have; and ours."""
-_RESAMPLING = [Image.Resampling.NEAREST, Image.Resampling.BILINEAR, Image.Resampling.BOX]
-_RESAMPLING += [Image.Resampling.BICUBIC, Image.Resampling.LANCZOS]
+"""Name -> quality and Pillow's chroma subsampling. The first is the default of Pillow and OpenCV, which HSFace has; the
+second is ours."""
+_RESAMPLING = [
+    Image.Resampling.NEAREST,
+    Image.Resampling.BILINEAR,
+    Image.Resampling.BOX,
+    Image.Resampling.BICUBIC,
+    Image.Resampling.LANCZOS,
+]
 _ADJUST = (TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation)
 
 Row = dict[str, str | float | None]
-"""Of a table of ``bench.speed``."""
+"""Row of a table of ``bench.speed``: title of a column -> value."""
 
 
 def face_rows(images: NDArray[np.uint8], recipe: Recipe) -> list[Row]:
-    """Images per second and core: decoding alone, with flip and erasing, with all that a recipe does.
+    """Images per second and core: decoding alone, with flip and erasing, and with a recipe's whole augmentation.
 
     Args:
         images: Faces, uint8, shape (N, 112, 112, 3).
-        recipe: Its augmentation is the whole one.
+        recipe: Gives the augmentation.
     """
-    before = torch.get_num_threads()
+    num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    keep_freed_memory()  # as the trainer does; helps both ways
+    keep_freed_memory()  # as in training; both loaders gain from it
+    rows: list[Row] = []
     try:
         with tempfile.TemporaryDirectory() as folder:
-            return [row for name in QUALITIES for row in _rows_of(name, images, recipe, Path(folder))]
+            for name in QUALITIES:
+                rows += _rows_of_quality(name, images, recipe, Path(folder))
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(num_threads)
+    return rows
 
 
-def _rows_of(name: str, images: NDArray[np.uint8], recipe: Recipe, folder: Path) -> list[Row]:
+def _rows_of_quality(name: str, images: NDArray[np.uint8], recipe: Recipe, folder: Path) -> list[Row]:
     quality, subsampling = QUALITIES[name]
     files = [_jpeg(image, quality, subsampling) for image in images]
     path = folder / f"{quality}.lmdb"
@@ -65,8 +75,7 @@ def _rows_of(name: str, images: NDArray[np.uint8], recipe: Recipe, folder: Path)
         ("flip + erasing", Augmentation(flip=0.5, erasing=recipe.augmentation.erasing)),
         ("all of HSFace's recipe", recipe.augmentation),
     ):
-        ways = _ways(faces, recipe, augmentation)
-        plain, ours = (len(images) / seconds for seconds in fastest(ways))
+        plain, ours = (len(images) / seconds for seconds in fastest_seconds(_loaders(faces, recipe, augmentation)))
         rows.append(
             {
                 "files": f"{name}, {np.mean([len(file) for file in files]):,.0f} bytes",
@@ -79,8 +88,8 @@ def _rows_of(name: str, images: NDArray[np.uint8], recipe: Recipe, folder: Path)
     return rows
 
 
-def _ways(faces: Faces, recipe: Recipe, augmentation: Augmentation | None) -> list[Callable[[], object]]:
-    """The plain way and ours, each over all faces once."""
+def _loaders(faces: Faces, recipe: Recipe, augmentation: Augmentation | None) -> list[Callable[[], object]]:
+    """The plain loader and ours, as functions that load all faces once; without an augmentation they only decode."""
     starts = range(0, len(faces), BATCH_SIZE)
     if augmentation is None:
         indices = np.arange(len(faces))
@@ -94,24 +103,28 @@ def _ways(faces: Faces, recipe: Recipe, augmentation: Augmentation | None) -> li
     return [
         lambda: [default_collate([load(i) for i in range(start, start + BATCH_SIZE)]) for start in starts],
         lambda: [
-            batches[step].on(device, augmentation, 0, channels_last=True) for step in range(batches.steps_per_epoch)
+            batches[step].network_input(device, augmentation, 0, channels_last=True)
+            for step in range(batches.steps_per_epoch)
         ],
     ]
 
 
-def fastest(ways: Sequence[Callable[[], object]], num_passes: int = NUM_PASSES) -> list[float]:
-    """Seconds of the fastest pass of each way, all in turn: other programs on the machine only ever slow one down."""
-    seconds: list[list[float]] = [[] for _ in ways]
+def fastest_seconds(loaders: Sequence[Callable[[], object]], num_passes: int = NUM_PASSES) -> list[float]:
+    """Seconds of the fastest pass of each loader; the loaders take turns.
+
+    The fastest pass is the least disturbed, as other programs on the machine can only slow a pass down.
+    """
+    seconds: list[list[float]] = [[] for _ in loaders]
     for _ in range(num_passes):
-        for way, times in zip(ways, seconds, strict=True):
+        for load_all, times in zip(loaders, seconds, strict=True):
             start = time.perf_counter()
-            way()
+            load_all()
             times.append(time.perf_counter() - start)
     return [min(times) for times in seconds]
 
 
 class PlainLoader:
-    """One face at a time, as the field's loaders do it: Pillow, AdaFace's three augmentations, torchvision."""
+    """Loads one face at a time, as common trainers do: Pillow, AdaFace's three augmentations, torchvision."""
 
     def __init__(self, faces: Faces, settings: Augmentation) -> None:
         self._faces, self._settings = faces, settings
@@ -129,23 +142,23 @@ class PlainLoader:
         )
 
     def __call__(self, index: int) -> tuple[Tensor, int]:
-        """A face, float32 (3, 112, 112), and its identity."""
+        """A face, float32 (3, 112, 112) in [-1, 1], and its identity."""
         face = Image.open(io.BytesIO(self._faces.encoded(index))).convert("RGB")
         for probability, apply_ in (
             (self._settings.crop, _crop),
             (self._settings.low_resolution, _low_resolution),
             (self._settings.photometric, _photometric),
         ):
-            if probability and np.random.random() < probability:  # noqa: NPY002 (as the field does)
+            if probability and np.random.random() < probability:  # noqa: NPY002 (as common trainers do)
                 face = apply_(face)
         return self._finish(face), int(self._faces.identity_ids[index])
 
 
 def _crop(face: Image.Image) -> Image.Image:
     top, left, height, width = transforms.RandomResizedCrop.get_params(face, [0.2, 1.0], [3 / 4, 4 / 3])
-    kept = np.zeros_like(np.asarray(face))
-    kept[top : top + height, left : left + width] = np.asarray(TF.crop(face, top, left, height, width))
-    return Image.fromarray(kept)
+    cropped = np.zeros_like(np.asarray(face))
+    cropped[top : top + height, left : left + width] = np.asarray(TF.crop(face, top, left, height, width))
+    return Image.fromarray(cropped)
 
 
 def _low_resolution(face: Image.Image) -> Image.Image:

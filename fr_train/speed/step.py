@@ -1,7 +1,7 @@
-"""How fast is training, and how large: a step, the wait for faces, the head over processes.
+"""Speed and memory of training: a step, the time spent waiting for faces, and the head over several processes.
 
-``python -m bench.speed train`` writes the tables; ``speed_faces`` has those of the data path. Each way has a process
-of its own, so that its peak memory is its own.
+In: recipes and faces. Out: rows of tables. Each row is measured in a process of its own, so that its peak memory is not
+that of another row.
 """
 
 import json
@@ -31,43 +31,48 @@ from fr_train.trainer.train import train
 
 STEP_BATCH, NUM_STEPS, STEP_IDENTITIES = 32, 2, 10_000
 NUM_HEAD_IDENTITIES, HEAD_DIM, HEAD_BATCH = 300_000, 512, 128
-WAIT_FACES, WAIT_EPOCHS = 2048, 3  # an epoch begins with a wait, so it must be of a real length
+WAIT_FACES, WAIT_EPOCHS = 2048, 3  # every epoch begins with a wait, so a short epoch would overstate it
 
 NOTES = (
-    "Faces are rendered. Decoding and augmentation: by one core, from the same LMDB to a float32 batch, normalised and "
-    "erased, both ways in turn, the fastest of five passes; PIL + torchvision takes one image at a time as the field's "
-    "loaders do (Pillow in the place of OpenCV for resizing).\n\n"
-    "Step: forward, backward and both optimisers with ArcFace over 10,000 identities, batches of 32, the fastest of "
-    "two steps after one that is not timed; plain is float32, NCHW, eager, the others also keep freed memory.\n\n"
-    f"Wait: a whole run of {WAIT_EPOCHS} epochs over {WAIT_FACES:,} faces, the mean of its journal's lines "
-    "but the first, and all of it: it starts by starting the processes that decode.\n\n"
-    "Verification set: 6,000 pairs in a .bin of 12,000 different images, read, then embedded by their mean colours; "
-    "memory beyond that of the same process before. Plain holds all images and their mirror images as float32.\n\n"
-    "Head: one step with SGD with momentum; tensors are class weights, gradient and momentum of one rank."
+    "All faces are rendered.\n\n"
+    "Decoding and augmentation: one core reads the same LMDB and ends with a float32 batch, normalised and erased. The "
+    "two loaders take turns; the figure is the fastest of five passes. PIL + torchvision takes one image at a time, as "
+    "common trainers do, with Pillow in place of OpenCV for resizing.\n\n"
+    "Step: forward pass, backward pass and both optimisers with ArcFace over 10,000 identities, in batches of 32. The "
+    "figure is the fastest of two steps after an untimed one. Plain is float32, NCHW and eager; the other rows also "
+    "keep freed memory.\n\n"
+    f"Wait: a whole run of {WAIT_EPOCHS} epochs over {WAIT_FACES:,} faces. The first share is the mean over its "
+    "journal's lines but the first; the second is that of the whole run, whose start includes starting the worker "
+    "processes.\n\n"
+    "Verification set: 6,000 pairs in a .bin of 12,000 different images, read, then embedded by their mean colours. "
+    "Memory is what the process needs beyond its memory before. Plain holds all images and their mirror images as "
+    "float32.\n\n"
+    "Head: one step of SGD with momentum. Tensors are class weights, gradient and momentum of one rank."
 )
 
 
 def step_rows(recipe: Recipe) -> list[Row]:
-    """Images per second of a training step on all cores: plain, and with what the recipe adds to it.
+    """Images per second of a training step on all cores, for combinations of precision and memory layout.
 
     Args:
-        recipe: Its backbone and optimiser.
+        recipe: Gives backbone and optimiser.
     """
-    ways = {
+    variants = {
         "plain: float32, NCHW": {"precision": "float32", "channels_last": False},
         "float32, channels-last": {"precision": "float32", "channels_last": True},
         "bf16, channels-last": {"precision": "bf16", "channels_last": True},
     }
     rows: list[Row] = []
-    for way, settings in ways.items():
+    for name, settings in variants.items():
         changed = recipe.model_copy(update=settings | {"batch_size": STEP_BATCH})
-        rate, memory = _alone(_time_steps, changed.model_dump_json(), bool(rows))
+        rate, memory = _in_own_process(_time_steps, changed.model_dump_json(), bool(rows))
         plain = float(rows[0]["images/s"] or 0) if rows else rate
-        rows.append({"way": way, "images/s": rate, "times plain": rate / plain, "peak memory MiB": memory})
+        rows.append({"way": name, "images/s": rate, "times plain": rate / plain, "peak memory MiB": memory})
     return rows
 
 
 def _time_steps(recipe_json: str, keeps_memory: bool) -> tuple[float, float]:
+    """Images per second of the fastest step, and peak memory in MiB."""
     torch.set_num_threads(num_cores())
     if keeps_memory:
         keep_freed_memory()
@@ -85,25 +90,25 @@ def _time_steps(recipe_json: str, keeps_memory: bool) -> tuple[float, float]:
 
 
 def wait_rows(images: NDArray[np.uint8], recipes: dict[str, Recipe]) -> list[Row]:
-    """Share of a whole run's time that is spent waiting for faces.
+    """Share of a run's time that is spent waiting for faces.
 
     Args:
-        images: Faces, uint8, shape (N, 112, 112, 3), repeated up to ``WAIT_FACES``.
-        recipes: Name -> recipe; trained for ``WAIT_EPOCHS``.
+        images: Faces, uint8, shape (N, 112, 112, 3); repeated to ``WAIT_FACES`` faces.
+        recipes: Name -> recipe. Each is trained for ``WAIT_EPOCHS`` epochs.
     """
     rows: list[Row] = []
     for name, recipe in recipes.items():
         schedule = recipe.schedule.model_copy(update={"epochs": WAIT_EPOCHS, "drop_epochs": ()})
         short = recipe.model_copy(update={"schedule": schedule})
-        rate, whole, steady = _alone(_train_awhile, images, short.model_dump_json())
+        rate, whole, steady = _in_own_process(_train_briefly, images, short.model_dump_json())
         backbone = f"IResNet-{recipe.backbone.depth} width {recipe.backbone.width}"
         row: Row = {"recipe": name, "network": backbone, "images/s": rate}
         rows.append(row | {"waiting for faces, share": steady, "with the start of the run": whole})
     return rows
 
 
-def _train_awhile(images: NDArray[np.uint8], recipe_json: str) -> tuple[float, float, float]:
-    """Images/s, and the share of the time waited for faces: of the whole run, and after the journal's first line."""
+def _train_briefly(images: NDArray[np.uint8], recipe_json: str) -> tuple[float, float, float]:
+    """Images per second; share of time waiting for faces over the whole run; the same after the first journal line."""
     recipe = Recipe.model_validate_json(recipe_json)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "faces.lmdb"
@@ -118,41 +123,41 @@ def _train_awhile(images: NDArray[np.uint8], recipe_json: str) -> tuple[float, f
 
 
 def head_rows(num_identities: int = NUM_HEAD_IDENTITIES) -> list[Row]:
-    """Memory of the head in each rank: all identities on one and on two ranks, whole and sampled."""
+    """Memory of the head per rank, for one and two ranks, and for all and a tenth of the identities per step."""
     rows: list[Row] = []
     for num_ranks, sample_rate in ((1, 1.0), (2, 1.0), (1, 0.1), (2, 0.1)):
-        one = _head_memory(num_identities, num_ranks, sample_rate)
+        figures = _head_memory(num_identities, num_ranks, sample_rate)
         first = rows[0] if rows else None
         rows.append(
             {
                 "ranks": float(num_ranks),
                 "sampled": sample_rate,
-                "tensors of a rank MiB": one["tensors_mb"],
-                "share": one["tensors_mb"] / float(first["tensors of a rank MiB"] or 0) if first else 1.0,
-                "peak of a rank MiB": one["peak_mb"],
-                "logits of a rank": one["num_logits"],
-                "share of logits": one["num_logits"] / float(first["logits of a rank"] or 0) if first else 1.0,
+                "tensors of a rank MiB": figures["tensors_mb"],
+                "share": figures["tensors_mb"] / float(first["tensors of a rank MiB"] or 0) if first else 1.0,
+                "peak of a rank MiB": figures["peak_mb"],
+                "logits of a rank": figures["num_logits"],
+                "share of logits": figures["num_logits"] / float(first["logits of a rank"] or 0) if first else 1.0,
             }
         )
     return rows
 
 
 def _head_memory(num_identities: int, num_ranks: int, sample_rate: float) -> dict[str, float]:
-    """The largest of the ranks' figures."""
+    """Figures of ``_measure_rank``, each the largest over the ranks."""
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(_one_rank, args=(num_identities, num_ranks, sample_rate, folder), nprocs=num_ranks)
+        mp.spawn(_measure_rank, args=(num_identities, num_ranks, sample_rate, folder), nprocs=num_ranks)
         ranks = [json.loads(path.read_text()) for path in Path(folder).glob("*.json")]
     return {name: max(rank[name] for rank in ranks) for name in ranks[0]}
 
 
-def _one_rank(rank: int, num_identities: int, num_ranks: int, sample_rate: float, folder: str) -> None:
-    """One step of a head, and what it took."""
+def _measure_rank(rank: int, num_identities: int, num_ranks: int, sample_rate: float, folder: str) -> None:
+    """Take one step of a head, and write memory of tensors, peak memory (MiB) and number of logits as JSON."""
     torch.set_num_threads(max(1, num_cores() // num_ranks))
     if num_ranks > 1:
         dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=num_ranks)
-    before, sizes = peak_memory_mb(), []
+    memory_before, num_logits = peak_memory_mb(), []
     margin = build_margin(Margin(), num_identities)
-    margin.register_forward_hook(lambda _, __, outputs: sizes.append(outputs[0].numel()))
+    margin.register_forward_hook(lambda _, __, outputs: num_logits.append(outputs[0].numel()))
     head = Head(num_identities, HEAD_DIM, margin, sample_rate=sample_rate)
     optimizer = torch.optim.SGD([head.weight], lr=0.1, momentum=0.9)
     labels = torch.arange(rank, HEAD_BATCH, num_ranks) * (num_identities // HEAD_BATCH)
@@ -160,18 +165,18 @@ def _one_rank(rank: int, num_identities: int, num_ranks: int, sample_rate: float
     head(torch.randn(len(labels), HEAD_DIM), labels).backward()
     with active_rows(optimizer, head):
         optimizer.step()
-    tensors = [head.weight, head.active.grad, *optimizer.state[head.weight].values()]
+    tensors = [head.weight, head.active_weight.grad, *optimizer.state[head.weight].values()]
     figures: dict[str, Any] = {
         "tensors_mb": sum(tensor.nbytes for tensor in tensors if isinstance(tensor, torch.Tensor)) / 2**20,
-        "peak_mb": peak_memory_mb() - before,
-        "num_logits": sizes[0],
+        "peak_mb": peak_memory_mb() - memory_before,
+        "num_logits": num_logits[0],
     }
     Path(folder, f"{rank}.json").write_text(json.dumps(figures))
     if num_ranks > 1:
         dist.destroy_process_group()
 
 
-def _alone(measure: Any, *arguments: Any) -> Any:
-    """What a function returns in a process of its own."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:  # may have children, unlike a Pool's
+def _in_own_process(measure: Any, *arguments: Any) -> Any:
+    """Call a function in a new process, and return its result."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:  # unlike a Pool's, may start processes
         return pool.submit(measure, *arguments).result()

@@ -1,7 +1,9 @@
-"""A face dataset in, batches in: decoded, augmented, in an order that only the seed and the epoch decide.
+"""A face dataset in, batches for training out: decoded and augmented, in an order that depends on seed and epoch alone.
 
-Step s of a run is the same batch on any machine: ``FaceBatches[s]`` needs no state, so workers, ranks and a resumed run
-all see the same faces. Workers return uint8 (4x less to move than float32); the device normalises and erases.
+``FaceBatches[s]`` is the batch of step s of a run. It depends on no state, so that workers, ranks and resumed runs see
+the same faces. Workers return uint8, a quarter of the size of float32; the device normalises and erases.
+
+Legend: B faces of a batch or of a rank's share of it.
 """
 
 import io
@@ -21,33 +23,39 @@ from torchvision.io import ImageReadMode, decode_jpeg
 from bench.config.recipe import Augmentation, Recipe
 from bench.errors import InputError
 from bench.faces.lmdb_file import FACE_SIZE, Faces
-from bench.machine.loading import made_ahead
+from bench.faces.pixels import to_pixels
+from bench.machine.loading import prefetched_batches
 from fr_train.trainer.augment import augment_, erase_, normalize
 
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
-_NUM_SIZES_LOOKED_AT = 32
+_NUM_SIZES_CHECKED = 32
 
 
 def decode_faces(faces: Faces, indices: NDArray[np.int64]) -> Tensor:
-    """Faces as one batch, uint8, shape (B, 112, 112, 3), RGB; other sizes are resized.
+    """Decode faces of a dataset: uint8 RGB, shape (B, 112, 112, 3). Faces of other sizes are resized.
 
-    JPEG goes through libjpeg-turbo, twice as fast as through Pillow and equal to it bit for bit.
+    JPEG is decoded by libjpeg-turbo, which is twice as fast as Pillow and gives the same bits.
+
+    Args:
+        faces: The dataset.
+        indices: Positions in the dataset, shape (B,).
 
     Raises:
-        InputError: If a record does not decode; names it.
+        InputError: If a record does not decode. The message names it.
     """
     batch = np.empty((len(indices), FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that bytes are read-only (they are only read), that the decoder will move
+        warnings.simplefilter("ignore")  # torch warns of read-only bytes, torchvision that its decoder will move
         for row, index in enumerate(indices.tolist()):
             image = _decode_jpeg(faces.encoded(index))
-            if image is None:  # another format, or a damaged file that Pillow will name
+            if image is None:  # another format, or a damaged file, for which faces.image raises an error
                 image = torch.from_numpy(faces.image(index).copy())
             batch[row] = (image if image.shape == batch.shape[1:] else _resize(image)).numpy()
     return torch.from_numpy(batch)
 
 
 def _decode_jpeg(encoded: bytes) -> Tensor | None:
+    """A JPEG file as uint8 RGB (H, W, 3); None for other formats and damaged files."""
     if not encoded.startswith(_JPEG_START) or _JPEG_END not in encoded[-16:]:
         return None
     try:
@@ -61,13 +69,13 @@ def _resize(image: Tensor) -> Tensor:
     return F.interpolate(batch, size=(FACE_SIZE, FACE_SIZE), mode="bilinear", antialias=True)[0].permute(1, 2, 0)
 
 
-def other_size(faces: Faces) -> tuple[int, int] | None:
-    """Width and height of the faces where they are not 112 x 112; None where they are. Looks at a few of them."""
-    for index in np.linspace(0, len(faces) - 1, min(_NUM_SIZES_LOOKED_AT, len(faces))).astype(int):
+def unusual_size(faces: Faces) -> tuple[int, int] | None:
+    """Width and height, pixels, of a face that is not 112 x 112; None if there is none among 32 evenly spaced faces."""
+    for index in np.linspace(0, len(faces) - 1, min(_NUM_SIZES_CHECKED, len(faces))).astype(int):
         try:
             size = Image.open(io.BytesIO(faces.encoded(int(index)))).size
         except (UnidentifiedImageError, OSError, SyntaxError, InputError):
-            continue  # named when it is its turn
+            continue  # training reports the damaged record when it reaches it
         if size != (FACE_SIZE, FACE_SIZE):
             return size
     return None
@@ -75,51 +83,51 @@ def other_size(faces: Faces) -> tuple[int, int] | None:
 
 @dataclass(frozen=True)
 class Batch:
-    """Faces of one step."""
+    """Faces of one step: the global batch, a rank's share of it, or a micro batch."""
 
     faces: Tensor
-    """uint8, (B, 112, 112, 3)."""
+    """Augmented faces, uint8 RGB, shape (B, 112, 112, 3)."""
     labels: Tensor
-    """Identity of each face, int64, (B,)."""
+    """Identity of each face, int64, shape (B,)."""
     indices: NDArray[np.int64]
-    """Position of each face in the dataset, (B,)."""
+    """Position of each face in the dataset, shape (B,)."""
     epoch: int
     corrupt: dict[int, str] = field(default_factory=dict)
-    """Positions of records that do not decode and have a stand-in here, and what is wrong with each."""
+    """Position -> problem, for each record that does not decode and was replaced by another face."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def on(self, device: torch.device, settings: Augmentation, seed: int, *, channels_last: bool) -> Tensor:
-        """The network's input on a device: float32 (B, 3, 112, 112) in [-1, 1], erased."""
+    def network_input(self, device: torch.device, settings: Augmentation, seed: int, *, channels_last: bool) -> Tensor:
+        """Normalised and randomly erased faces on a device: float32 (B, 3, 112, 112) in [-1, 1]."""
         faces = normalize(self.faces.to(device, non_blocking=True), channels_last=channels_last)
         return erase_(faces, settings.erasing, seed=seed, epoch=self.epoch, indices=self.indices)
 
-    def parts(self, num_faces: int) -> list["Batch"]:
-        """The batch in parts of ``num_faces``, in order."""
-        starts = range(0, len(self), num_faces)
-        chosen = [slice(start, start + num_faces) for start in starts]
-        return [Batch(self.faces[one], self.labels[one], self.indices[one], self.epoch) for one in chosen]
+    def split(self, num_faces: int) -> list["Batch"]:
+        """Micro batches of ``num_faces`` faces, in order."""
+        rows = [slice(start, start + num_faces) for start in range(0, len(self), num_faces)]
+        return [Batch(self.faces[part], self.labels[part], self.indices[part], self.epoch) for part in rows]
 
     def pin_memory(self) -> "Batch":
-        """The same in page-locked memory, for copies to a GPU that do not wait; called by the loader."""
+        """The batch in page-locked memory, for asynchronous copies to a GPU. The ``DataLoader`` calls this."""
         return Batch(self.faces.pin_memory(), self.labels.pin_memory(), self.indices, self.epoch, self.corrupt)
 
 
 class FaceBatches(Dataset[Batch]):
-    """All steps of a run: item s is the batch of step s, or this rank's share of it.
+    """The batches of all steps of a run: item s is this rank's share of the batch of step s.
 
-    Every epoch is a permutation of all faces; the last, incomplete batch of an epoch is dropped.
+    Every epoch is a new permutation of all faces. Its last batch is dropped where it is incomplete.
 
     Args:
         faces: The dataset.
-        recipe: For batch size, epochs, augmentation, and whether records that do not decode are skipped.
-        seed: Of order and augmentation.
-        rank: This process.
+        recipe: Gives batch size, epochs, augmentation, and whether records that do not decode are skipped.
+        seed: Seed of order and augmentation.
+        rank: Rank of this process.
         world_size: Number of processes that share a batch.
 
     Raises:
-        InputError: If the dataset is empty, smaller than a batch, or wrongly labelled, or the processes do not fit.
+        InputError: If the dataset is empty, smaller than a batch or wrongly labelled, or if the number of processes
+            does not divide the batch.
     """
 
     def __init__(self, faces: Faces, recipe: Recipe, *, seed: int, rank: int = 0, world_size: int = 1) -> None:
@@ -140,41 +148,47 @@ class FaceBatches(Dataset[Batch]):
         start = position * self._recipe.batch_size
         indices = self._order[1][start : start + self._recipe.batch_size][self._rank :: self._world_size]
         corrupt: dict[int, str] = {}
-        used = indices
+        decoded = indices
         try:
             faces = decode_faces(self._faces, indices)
         except InputError:
             if not self._recipe.skip_corrupt:
                 raise
-            used = np.array([self._stand_in(int(index), corrupt) for index in indices])
-            faces = decode_faces(self._faces, used)
+            decoded = np.array([self._next_valid(int(index), corrupt) for index in indices])
+            faces = decode_faces(self._faces, decoded)
         augment_(faces, self._recipe.augmentation, self._seed, epoch, indices)
-        return Batch(faces, torch.from_numpy(self._faces.identity_ids[used]), indices, epoch, corrupt)
+        return Batch(faces, torch.from_numpy(self._faces.identity_ids[decoded]), indices, epoch, corrupt)
 
-    def _stand_in(self, index: int, corrupt: dict[int, str]) -> int:
-        """The face itself if it decodes, else the next one in the dataset that does."""
-        for candidate in range(index, index + len(self._faces)):
+    def _next_valid(self, index: int, corrupt: dict[int, str]) -> int:
+        """The first position from ``index`` on that decodes; adds those before it to ``corrupt``."""
+        num_faces = len(self._faces)
+        for offset in range(num_faces):
+            position = (index + offset) % num_faces
             try:
-                decode_faces(self._faces, np.array([candidate % len(self._faces)]))
+                decode_faces(self._faces, np.array([position]))
             except InputError as error:
-                corrupt[candidate % len(self._faces)] = str(error)
+                corrupt[position] = str(error)
             else:
-                return candidate % len(self._faces)
-        raise InputError(f"none of {len(self._faces)} faces decodes; fetch or write the dataset again")
+                return position
+        raise InputError(f"none of {num_faces} faces decodes; fetch or write the dataset again")
 
     def stream(self, start_step: int, *, num_workers: int | None) -> Iterator[Batch]:
-        """The batches from ``start_step`` on; see ``made_ahead``.
+        """The batches from ``start_step`` to the end of the run.
+
+        Args:
+            start_step: First step, 0 for a new run.
+            num_workers: Worker processes, as for ``prefetched_batches``.
 
         Raises:
             InputError: If a record does not decode and the recipe does not skip it.
         """
-        return made_ahead(self, range(start_step, len(self)), num_workers=num_workers)
+        return prefetched_batches(self, range(start_step, len(self)), num_workers=num_workers)
 
     def sample_grid(self, *, num_rows: int = 8, num_columns: int = 8) -> list[list[NDArray[np.uint8]]]:
-        """What the network sees of the first batch: augmented, normalised and erased, then back as uint8."""
-        first = self[0].parts(num_rows * num_columns)[0]
-        seen = first.on(torch.device("cpu"), self._recipe.augmentation, self._seed, channels_last=False)
-        pixels = seen.mul(127.5).add(127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        """Rows of faces of the first batch as the network gets them, augmented and erased, each uint8 (H, W, 3)."""
+        first = self[0].split(num_rows * num_columns)[0]
+        faces = first.network_input(torch.device("cpu"), self._recipe.augmentation, self._seed, channels_last=False)
+        pixels = to_pixels(faces)
         return [list(pixels[start : start + num_columns]) for start in range(0, len(pixels), num_columns)]
 
 
@@ -186,16 +200,16 @@ def _check_faces(faces: Faces, batch_size: int) -> None:
     wrong = np.flatnonzero((faces.identity_ids < 0) | (faces.identity_ids >= faces.num_identities))
     if len(wrong):
         raise InputError(
-            f"{faces.path}: face {wrong[0]} has identity {faces.identity_ids[wrong[0]]}, of {faces.num_identities} "
-            f"the last is {faces.num_identities - 1} ({len(wrong)} such faces); label them 0 and up, without gaps"
+            f"{faces.path}: face {wrong[0]} has identity {faces.identity_ids[wrong[0]]}, outside 0 to "
+            f"{faces.num_identities - 1} ({len(wrong)} such faces); number the identities from 0 without gaps"
         )
 
 
 def _check_world_size(batch_size: int, world_size: int) -> None:
-    fitting = [n for n in range(1, batch_size // 2 + 1) if batch_size % n == 0]  # batch norm needs two faces each
-    if world_size not in fitting:
+    valid_sizes = [n for n in range(1, batch_size // 2 + 1) if batch_size % n == 0]  # batch norm needs two faces
+    if world_size not in valid_sizes:
         problem = "does not divide by" if batch_size % world_size else "leaves one face to each of"
-        nearest = sorted(fitting, key=lambda n: (abs(n - world_size), n))[:2]
+        nearest = sorted(valid_sizes, key=lambda n: (abs(n - world_size), n))[:2]
         raise InputError(
             f"batch_size={batch_size} is global and {problem} {world_size} processes; "
             f"set NPROC={' or '.join(map(str, sorted(nearest)))}"

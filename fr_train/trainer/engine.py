@@ -1,9 +1,9 @@
-"""One step of training: backbone, head, optimisers, and all else that changes while a network is trained.
+"""One training step, and everything that it changes: backbone, head, optimisers, loss scale, weight average.
 
-A step is the same whatever the number of processes: the batch is global, each takes its share, and where that does not
-fit into memory, in micro batches whose gradients add up.
+In: this process's share of a batch, and a learning rate. Out: the loss and the gradient norm. The batch is global:
+every process takes its share, if need be in micro batches whose gradients are accumulated.
 
-Legend: B global batch, b faces of one process.
+Legend: B faces of the global batch, b faces of one process.
 """
 
 from contextlib import nullcontext
@@ -21,35 +21,38 @@ from bench.errors import InputError
 from fr_train.trainer.data import Batch
 from fr_train.trainer.head import Head, active_rows, build_margin
 from fr_train.trainer.options import RunOptions
-from fr_train.trainer.prepared import AUTOCAST, callable_for_steps, is_channels_last, make_backbone
+from fr_train.trainer.prepared import AUTOCAST, is_channels_last, prepare_backbone, wrap_for_steps
 
 _NEVER = torch.iinfo(torch.int64).max
 
 
 class Engine:
-    """What is trained, and how a step changes it.
+    """The state of a training run, and the step that changes it.
+
+    Initial weights are drawn from torch's global generator; the caller seeds it.
 
     Args:
-        num_identities: Of the dataset.
-        recipe: How to train.
-        options: How to carry it out.
-        seed: Of the weights, which come from the global generator, of dropout and of the sampling of identities.
-        device: Of this process.
+        num_identities: Number of identities in the dataset.
+        recipe: Recipe of the training.
+        options: Options of the run.
+        seed: Seed of dropout and of the sampling of identities.
+        device: Device of this process.
 
     Raises:
-        InputError: If the micro batch does not divide a process's share, or options and recipe do not fit.
+        InputError: If the micro batch does not divide a process's share of the batch, or if the recipe does not support
+            the options.
     """
 
     def __init__(
         self, num_identities: int, recipe: Recipe, options: RunOptions, *, seed: int, device: torch.device
     ) -> None:
         self.recipe, self.options, self.seed, self.device, self.step = recipe, options, seed, device, 0
-        self.backbone = make_backbone(recipe, options, device)
+        self.backbone = prepare_backbone(recipe, options, device)
         margin = build_margin(recipe.margin, num_identities)
         dim, rate = recipe.backbone.embedding_dim, recipe.margin.sample_rate
         self.head = Head(num_identities, dim, margin, sample_rate=rate, seed=seed).to(device)
         self.num_faces = recipe.batch_size // self.head.world_size
-        """Faces of this process in a step, b."""
+        """Number of faces of this process in a step, b."""
         self.micro_batch = _checked_micro_batch(options.micro_batch, self.num_faces)
         self.optimizer = _make_optimizer(_parameter_groups(self.backbone, self.head), recipe.optimizer)
         self.head_optimizer = _make_optimizer([{"params": [self.head.weight]}], recipe.optimizer)
@@ -58,27 +61,28 @@ class Engine:
         if recipe.ema_decay:
             average = get_ema_multi_avg_fn(recipe.ema_decay)
             self.ema = AveragedModel(self.backbone, multi_avg_fn=average, use_buffers=True)
-        self.network = callable_for_steps(self.backbone, recipe, options, self.micro_batch)
+        self.network = wrap_for_steps(self.backbone, recipe, options, self.micro_batch)
         self.first_bad_step = torch.tensor(_NEVER, device=device)
-        """First step of this run whose loss was not finite; on the device, so that a step need not wait for it."""
+        """First step whose loss was not finite. It stays on the device, so that steps need not synchronise."""
 
     @property
-    def trained(self) -> nn.Module:
-        """The network that training is for: the running average of the weights where the recipe keeps one."""
+    def trained_backbone(self) -> nn.Module:
+        """The backbone to save and validate: the moving average of the weights if the recipe has one."""
         return self.ema.module if self.ema is not None else self.backbone
 
     def update(self, batch: Batch, lr: float) -> dict[str, Tensor]:
-        """One step of the optimisers.
+        """Take one training step.
 
         Args:
-            batch: This process's share, b faces.
+            batch: This process's share of the batch, b faces.
             lr: Learning rate.
 
         Returns:
-            Loss, a mean over the global batch, and gradient norm of the backbone; still on the device.
+            ``loss``, the mean over the global batch, and ``grad_norm`` of the backbone before clipping; scalars on the
+            device.
 
         Raises:
-            InputError: If memory runs out; says which micro batch to set.
+            InputError: If memory runs out. The message says which micro batch to set.
         """
         self.network.train()
         self.head.train()
@@ -87,46 +91,50 @@ class Engine:
             for group in optimizer.param_groups:
                 group["lr"] = lr
         try:
-            loss = self._add_gradients(batch)
+            loss = self._accumulate_gradients(batch)
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error):
                 raise
-            raise InputError(self._out_of_memory()) from None
-        norm = self._descend()
-        bad = torch.where(loss.isfinite(), _NEVER, self.step)
-        self.first_bad_step = torch.minimum(self.first_bad_step, bad)
+            raise InputError(self._out_of_memory_message()) from None
+        norm = self._step_optimizers()
+        bad_step = torch.where(loss.isfinite(), _NEVER, self.step)
+        self.first_bad_step = torch.minimum(self.first_bad_step, bad_step)
         self.step += 1
         return {"loss": loss, "grad_norm": norm}
 
-    def _add_gradients(self, batch: Batch) -> Tensor:
-        """Forward and backward of all micro batches; the loss."""
+    def _accumulate_gradients(self, batch: Batch) -> Tensor:
+        """Run forward and backward passes of all micro batches, and return the loss."""
         self.head.start_step(batch.labels.to(self.device), self.step)
         loss = torch.zeros((), device=self.device)
-        parts = batch.parts(self.micro_batch)
-        for number, part in enumerate(parts):
-            is_shared = isinstance(self.network, DistributedDataParallel) and number < len(parts) - 1
-            with self.network.no_sync() if is_shared else nullcontext():  # type: ignore[operator]
+        micro_batches = batch.split(self.micro_batch)
+        for number, part in enumerate(micro_batches):
+            is_distributed = isinstance(self.network, DistributedDataParallel)
+            skips_averaging = is_distributed and number < len(micro_batches) - 1  # the last one averages the sum
+            with self.network.no_sync() if skips_averaging else nullcontext():  # type: ignore[operator]
                 loss += self._backward(part, number, share=len(part) / len(batch))
-        self.head.share_gradients()
+        self.head.sum_margin_gradients()
         return loss
 
     def _backward(self, part: Batch, number: int, *, share: float) -> Tensor:
-        """Add the gradients of one micro batch, which makes up ``share`` of the loss; that share of the loss."""
-        # Dropout depends on (seed, step, rank, micro batch) alone, so a resumed run needs no generator state.
+        """Add the gradients of micro batch ``number``, a ``share`` of the batch, and return its part of the loss."""
+        # Dropout depends on (seed, step, rank, micro batch) alone, so that checkpoints need no generator state.
         entropy = np.random.SeedSequence([self.seed, self.step, self.head.rank, number])
         torch.manual_seed(int(entropy.generate_state(1)[0]))
-        faces = part.on(self.device, self.recipe.augmentation, self.seed, channels_last=is_channels_last(self.recipe))
+        faces = part.network_input(
+            self.device, self.recipe.augmentation, self.seed, channels_last=is_channels_last(self.recipe)
+        )
         autocast = AUTOCAST.get(self.recipe.precision)
         with torch.autocast(self.device.type, autocast, enabled=autocast is not None):
             features = self.network(faces)
-        # The loss is a mean over all processes' faces: their gradients add up, but DistributedDataParallel averages.
+        # The loss is the mean over the faces of all processes, so gradients must be summed over them, but
+        # DistributedDataParallel averages.
         features.register_hook(lambda gradient: gradient * self.head.world_size)
         loss = share * self.head(features, part.labels.to(self.device))
         self.scaler.scale(loss).backward()
         return loss.detach()
 
-    def _descend(self) -> Tensor:
-        """Clip, and step both optimisers; the gradient norm before clipping."""
+    def _step_optimizers(self) -> Tensor:
+        """Clip gradients and step both optimisers; returns the backbone's gradient norm before clipping."""
         optimizers = (self.optimizer, self.head_optimizer)
         with active_rows(self.head_optimizer, self.head):
             for optimizer in optimizers:
@@ -143,37 +151,47 @@ class Engine:
         return norm
 
     def _share_overflow(self) -> None:
-        """Where one gradient of one process overflowed, all skip the step; else their loss scales would part."""
-        optimizers = (self.optimizer, self.head_optimizer)
-        found = [flag for one in optimizers for flag in self.scaler._found_inf_per_device(one).values()]
-        worst = torch.stack(found).amax()
-        if dist.is_initialized():
-            dist.all_reduce(worst, dist.ReduceOp.MAX)
-        for flag in found:
-            flag.copy_(worst)
+        """Let all processes skip the step if a gradient of any process overflowed in fp16.
 
-    def _out_of_memory(self) -> str:
+        Otherwise the loss scales of the processes would diverge.
+        """
+        flags: list[Tensor] = []
+        for optimizer in (self.optimizer, self.head_optimizer):
+            flags += self.scaler._found_inf_per_device(optimizer).values()
+        overflow = torch.stack(flags).amax()
+        if dist.is_initialized():
+            dist.all_reduce(overflow, dist.ReduceOp.MAX)
+        for flag in flags:
+            flag.copy_(overflow)
+
+    def _out_of_memory_message(self) -> str:
         smaller = [n for n in range(2, self.micro_batch) if self.num_faces % n == 0]
         remedies = [f"--micro-batch {smaller[-1]}"] if smaller else []
-        remedies += [] if self.options.gradient_checkpointing else ["--gradient-checkpointing"]
+        if not self.options.gradient_checkpointing:
+            remedies.append("--gradient-checkpointing")
         return (
             f"memory ran out at step {self.step} with {self.micro_batch} faces at a time in each process; "
             f"set {' or '.join(remedies) or 'NPROC higher, on more devices'}"
         )
 
-    def parts(self) -> dict[str, Any]:
-        """What a checkpoint holds besides the head, which is put together from all processes."""
-        named = {"backbone": self.backbone, "margin": self.head.margin, "optimizer": self.optimizer}
-        named["scaler"] = self.scaler
-        return named | ({"ema": self.ema} if self.ema is not None else {})
+    def stateful_parts(self) -> dict[str, Any]:
+        """Objects whose state dicts a checkpoint holds, by name. The class weights, split over processes, are apart."""
+        parts = {
+            "backbone": self.backbone,
+            "margin": self.head.margin,
+            "optimizer": self.optimizer,
+            "scaler": self.scaler,
+        }
+        return parts | ({"ema": self.ema} if self.ema is not None else {})
 
 
 def _checked_micro_batch(micro_batch: int | None, num_faces: int) -> int:
+    """The micro batch: a divisor of a process's faces, at least 2 because of batch norm."""
     if micro_batch is None:
         return num_faces
-    fitting = [n for n in range(2, num_faces + 1) if num_faces % n == 0]
-    if micro_batch not in fitting:
-        nearest = sorted(sorted(fitting, key=lambda n: abs(n - micro_batch))[:2])
+    divisors = [n for n in range(2, num_faces + 1) if num_faces % n == 0]
+    if micro_batch not in divisors:
+        nearest = sorted(sorted(divisors, key=lambda n: abs(n - micro_batch))[:2])
         raise InputError(
             f"--micro-batch {micro_batch} does not divide the {num_faces} faces of each process into parts of two or "
             f"more; set {' or '.join(map(str, nearest))}"
@@ -183,18 +201,18 @@ def _checked_micro_batch(micro_batch: int | None, num_faces: int) -> int:
 
 def _is_out_of_memory(error: Exception) -> bool:
     kinds = (torch.OutOfMemoryError, MemoryError)
-    return isinstance(error, kinds) or "can't allocate memory" in str(error)  # the latter on a CPU
+    return isinstance(error, kinds) or "can't allocate memory" in str(error)  # torch's words on a CPU
 
 
 def _parameter_groups(backbone: nn.Module, head: Head) -> list[dict[str, Any]]:
-    """All parameters but the class weights; weight decay spares the batch norms, as the reference does."""
+    """All parameters but the class weights. Batch norms get no weight decay, as in the reference."""
     norms = [module for module in backbone.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    spared = {id(parameter) for module in norms for parameter in module.parameters()}
+    norm_ids = {id(parameter) for module in norms for parameter in module.parameters()}
     trained = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
     margin = list(head.margin.parameters())
     return [
-        {"params": [parameter for parameter in trained if id(parameter) not in spared] + margin},
-        {"params": [parameter for parameter in trained if id(parameter) in spared], "weight_decay": 0.0},
+        {"params": [parameter for parameter in trained if id(parameter) not in norm_ids] + margin},
+        {"params": [parameter for parameter in trained if id(parameter) in norm_ids], "weight_decay": 0.0},
     ]
 
 

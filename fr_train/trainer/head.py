@@ -1,12 +1,12 @@
-"""The head: class weights and a margin, features and identities in, the loss out. Used in training only, in float32.
+"""The head: class weights and a margin. Features and identity labels in, the training loss out, in float32.
 
-Over several processes the identities are split in blocks (PartialFC, arXiv 2203.15565): each process holds a block of
-the weights, sees the features of all, and computes its columns of the logits; the softmax is put together over the
-processes. So 300,000 identities need a share of the memory per process, and the loss and every gradient are those of
-one process with the whole batch. With ``sample_rate`` below 1, a step uses the identities in the batch and a random
-share of the others, and holds logits and gradients of these alone.
+Over several processes the identities are split into blocks, one per rank (PartialFC, arXiv 2203.15565). Each rank
+holds the class weights of its block, gathers the features of all ranks, and computes its columns of the logits. The
+softmax is then normalised over all ranks. Loss and gradients equal those of one process with the whole batch, but each
+rank needs only its share of the memory. With ``sample_rate`` below 1, a step uses the identities of its batch and a
+random share of the others.
 
-Legend: b faces of this process, B faces of all processes, C identities (here: of this process), D embedding dimension.
+Legend: b faces of this process, B faces of all processes, C identities of this process, D embedding dimension.
 """
 
 from collections.abc import Iterator
@@ -24,14 +24,19 @@ from bench.errors import InputError
 from fr_train.margin import Margin, make_margin
 from fr_train.trainer.augment import draw
 
-_ROWS_AT_ONCE = 4096
+_ROWS_PER_DRAW = 4096
 _CAN_COLLAPSE = ("arcface", "sphereface", "magface", "combined")
+"""Margins whose target logit may rise again with the angle; see ``CombinedMargin``."""
 
 
 def build_margin(settings: MarginSettings, num_identities: int) -> Margin:
-    """The margin that a recipe names; those that can collapse are built monotone unless the recipe says otherwise."""
+    """The margin of a recipe. Margins that can collapse are monotone, unless the recipe sets ``monotone`` itself.
+
+    Raises:
+        InputError: If a parameter is unknown to the margin.
+    """
     parameters: dict[str, float] = {"scale": settings.scale}
-    if settings.kind != "magface":  # its margin is a range, given by parameters
+    if settings.kind != "magface":  # magface takes a range of margins, from settings.parameters
         parameters["margin"] = settings.margin
     if settings.kind == "uniface":
         parameters["num_identities"] = num_identities
@@ -41,14 +46,20 @@ def build_margin(settings: MarginSettings, num_identities: int) -> Margin:
 
 
 class Head(nn.Module):
-    """Class weights of this process and the margin.
+    """Class weights of this process's identities, and the margin.
+
+    A step calls ``start_step``, ``forward``, the loss's ``backward``, ``sum_margin_gradients``, and steps the optimiser
+    of ``weight`` inside ``active_rows``.
 
     Args:
-        num_identities: Identities of all processes together.
+        num_identities: Number of identities over all processes.
         embedding_dim: Length D of the features.
-        margin: From cosines to logits.
-        sample_rate: Share of the identities used per step; those in the batch always are.
-        seed: Of the sampling.
+        margin: Margin loss that turns cosines into logits.
+        sample_rate: Share of the other identities used per step, in (0, 1]; those in the batch are always used.
+        seed: Seed of that sampling.
+
+    Raises:
+        InputError: If there are fewer identities than processes.
     """
 
     def __init__(
@@ -62,79 +73,87 @@ class Head(nn.Module):
             )
         self.num_identities, self.margin, self.sample_rate, self.seed = num_identities, margin, sample_rate, seed
         self.start, self.stop = (num_identities * (self.rank + i) // self.world_size for i in (0, 1))
-        self.weight = nn.Parameter(self._initial(embedding_dim))
-        self.used: Tensor | None = None
-        """Rows of ``weight`` that the step uses, ascending; None for all."""
-        self.active = self.weight
-        """The weights that the step uses, and that get its gradient: ``weight``, or a copy of its used rows."""
+        self.weight = nn.Parameter(self._initial_weight(embedding_dim))
+        self.sampled_rows: Tensor | None = None
+        """Rows of ``weight`` that the current step uses, ascending; None for all."""
+        self.active_weight = self.weight
+        """Class weights that the current step uses and that receive its gradient: ``weight`` or a copy of some rows."""
 
-    def _initial(self, embedding_dim: int) -> Tensor:
-        """This process's rows of N(0, 0.01); the same draws whatever the number of processes, never all in memory."""
+    def _initial_weight(self, embedding_dim: int) -> Tensor:
+        """This process's rows of class weights drawn from N(0, 0.01^2).
+
+        Every process draws the rows of all identities and keeps its own, so that the values do not depend on the number
+        of processes. It draws a few thousand rows at a time to save memory.
+        """
         block = torch.empty(self.stop - self.start, embedding_dim)
-        for start in range(0, self.num_identities, _ROWS_AT_ONCE):
-            rows = torch.empty(min(_ROWS_AT_ONCE, self.num_identities - start), embedding_dim).normal_(0, 0.01)
+        for start in range(0, self.num_identities, _ROWS_PER_DRAW):
+            rows = torch.empty(min(_ROWS_PER_DRAW, self.num_identities - start), embedding_dim).normal_(0, 0.01)
             first, last = max(start, self.start), min(start + len(rows), self.stop)
             if first < last:
                 block[first - self.start : last - self.start] = rows[first - start : last - start]
         return block
 
     def start_step(self, labels: Tensor, step: int) -> None:
-        """Choose the identities of a step; before its first ``forward``.
+        """Sample the identities of a step. Call this before its first ``forward``.
 
         Args:
-            labels: Identities of all the faces of this process in the step, (b,).
-            step: Step of the run, for the sampling.
+            labels: Identities of all faces of this process in the step, shape (b,).
+            step: Number of the step in the run, 0 first.
         """
         if self.sample_rate < 1:
-            self.used = self.sampled(self._columns(_gather(labels)), step)
-            self.active = nn.Parameter(self.weight.detach()[self.used])
+            self.sampled_rows = self.sample_rows(self._columns(_gather(labels)), step)
+            self.active_weight = nn.Parameter(self.weight.detach()[self.sampled_rows])
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Mean loss over the faces of all processes; each process gets the same value.
+        """Mean loss over the faces of all processes, a scalar; every process gets the same value.
 
         Args:
-            features: Of this process, not normalised, (b, D).
-            labels: Identities, (b,), of all: 0 .. num_identities - 1.
+            features: Features of this process before normalisation, shape (b, D).
+            labels: Identity of each face, shape (b,), from 0 to num_identities - 1.
         """
         features, columns = _gather_features(features.float()), self._columns(_gather(labels))  # (B, D), (B,)
         is_here = columns >= 0
-        if self.used is not None:
-            columns = torch.where(is_here, torch.searchsorted(self.used, columns.clamp_min(0)), -1)
-        cosine = F.linear(F.normalize(features), F.normalize(self.active))  # (B, C)
+        if self.sampled_rows is not None:
+            columns = torch.where(is_here, torch.searchsorted(self.sampled_rows, columns.clamp_min(0)), -1)
+        cosine = F.linear(F.normalize(features), F.normalize(self.active_weight))  # (B, C)
         target = cosine.detach()[torch.arange(len(columns), device=columns.device), columns.clamp_min(0)]
         target = _sum_over_processes(torch.where(is_here, target, 0.0))
         logits, regularizer = self.margin(cosine, columns, features.norm(dim=1), target)
         loss = _pairwise_loss(logits, columns) if self.margin.pairwise else _SplitCrossEntropy.apply(logits, columns)
-        if regularizer is not None:  # every process has all norms: each gives its share of the gradient
+        if regularizer is not None:  # every process computes it from all norms, and adds its share of the gradient
             weighted = self.margin.regularizer_weight * regularizer
             share = weighted / self.world_size
             loss = loss + share + (weighted - share).detach()
         return loss
 
     def _columns(self, labels: Tensor) -> Tensor:
-        """Row of ``weight`` of each label; -1 for those of other processes."""
+        """Row of ``weight`` for each label; -1 for identities of other processes."""
         return torch.where((labels >= self.start) & (labels < self.stop), labels - self.start, -1)
 
-    def sampled(self, columns: Tensor, step: int) -> Tensor:
-        """Identities of this process that this step uses, ascending: those in the batch, and a random share.
+    def sample_rows(self, columns: Tensor, step: int) -> Tensor:
+        """Rows of ``weight`` that a step uses, ascending: those of the batch and a random share of the others.
 
-        A hash of (seed, step, identity) decides, so that the number of processes changes nothing.
+        A hash of (seed, step, identity) selects them, so that the number of processes does not matter.
+
+        Args:
+            columns: Row of ``weight`` of each face's identity, shape (B,); -1 for identities of other processes.
+            step: Number of the step in the run.
         """
         identities = np.arange(self.start, self.stop)
-        used = draw(self.seed, step, identities, "identities", num_draws=1)[:, 0] < self.sample_rate
-        used[columns[columns >= 0].cpu().numpy()] = True
-        used[0] |= not used.any()  # a softmax needs a column
-        return torch.from_numpy(np.flatnonzero(used)).to(columns.device)
+        is_used = draw(self.seed, step, identities, "identities", num_draws=1)[:, 0] < self.sample_rate
+        is_used[columns[columns >= 0].cpu().numpy()] = True
+        is_used[0] |= not is_used.any()  # a softmax needs at least one column
+        return torch.from_numpy(np.flatnonzero(is_used)).to(columns.device)
 
-    def block(self, whole: Tensor) -> Tensor:
-        """The rows of this process out of those of all identities."""
-        return whole[self.start : self.stop]
+    def own_rows(self, rows: Tensor) -> Tensor:
+        """The rows of this process's identities, out of one row per identity of the dataset."""
+        return rows[self.start : self.stop]
 
     @torch.no_grad()
-    def whole(self, block: Tensor) -> Tensor | None:
-        """The rows of all identities, on the CPU of the first process; None in the others. Every process must call.
+    def gather_rows(self, block: Tensor) -> Tensor | None:
+        """The blocks of all processes as one tensor on the CPU of rank 0; None elsewhere. All processes must call this.
 
-        Blocks travel one after the other: a device never holds more than one of another process.
+        Blocks are broadcast one after the other, so that a device holds at most one block of another process.
         """
         if self.world_size == 1:
             return block.cpu()
@@ -149,8 +168,8 @@ class Head(nn.Module):
         return torch.cat(blocks) if self.rank == 0 else None
 
     @torch.no_grad()
-    def share_gradients(self) -> None:
-        """Sum the gradients of the margin's own parameters over the processes; after ``backward``."""
+    def sum_margin_gradients(self) -> None:
+        """Sum the gradients of the margin's own parameters over the processes. Call this after ``backward``."""
         for parameter in self.margin.parameters():
             if parameter.grad is not None:
                 _sum_over_processes(parameter.grad)
@@ -158,31 +177,45 @@ class Head(nn.Module):
 
 @contextmanager
 def active_rows(optimizer: torch.optim.Optimizer, head: Head) -> Iterator[None]:
-    """Within the block, the optimiser of ``head.weight`` steps the used rows alone; others keep weight and momentum."""
-    used, weight, rows = head.used, head.weight, head.active
-    if used is None:
+    """Let the optimiser of ``head.weight`` update only the sampled rows inside the block.
+
+    Other rows keep their weights and their optimiser state (momentum, moments). The state of the sampled rows is copied
+    out of the whole state before the block and back after it.
+
+    Args:
+        optimizer: Optimiser whose only parameter is ``head.weight``.
+        head: The head, after ``start_step``.
+    """
+    rows, weight, active = head.sampled_rows, head.weight, head.active_weight
+    if rows is None:
         yield
         return
     state = optimizer.state.pop(weight, {})
-    optimizer.param_groups[0]["params"] = [rows]
-    optimizer.state[rows] = {name: value[used] if _per_row(value, weight) else value for name, value in state.items()}
+    optimizer.param_groups[0]["params"] = [active]
+    optimizer.state[active] = {
+        name: value[rows] if _has_a_row_per_identity(value, weight) else value for name, value in state.items()
+    }
     yield
-    weight.data[used] = rows.detach()
-    for name, value in optimizer.state.pop(rows).items():
-        if _per_row(value, rows):
-            state.setdefault(name, torch.zeros_like(weight.detach()))[used] = value
+    weight.data[rows] = active.detach()
+    for name, value in optimizer.state.pop(active).items():
+        if _has_a_row_per_identity(value, active):
+            state.setdefault(name, torch.zeros_like(weight.detach()))[rows] = value
         else:
             state[name] = value
     optimizer.state[weight] = state
     optimizer.param_groups[0]["params"] = [weight]
 
 
-def _per_row(value: Any, weight: Tensor) -> bool:
+def _has_a_row_per_identity(value: Any, weight: Tensor) -> bool:
+    """Whether an entry of the optimiser's state has the shape of the class weights."""
     return isinstance(value, Tensor) and value.shape == weight.shape
 
 
 class _SplitCrossEntropy(torch.autograd.Function):
-    """Mean softmax cross-entropy of logits (B, C) whose columns are split over processes; labels are -1 elsewhere."""
+    """Mean softmax cross-entropy of logits (B, C) whose columns are split over processes.
+
+    ``labels`` (B,) holds the column of each row's target, or -1 where another process has that column.
+    """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
@@ -207,16 +240,19 @@ class _SplitCrossEntropy(torch.autograd.Function):
 
 
 def _pairwise_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over rows of the sum of softplus: of -logit for the target, of the logit for the others."""
+    """Mean over the rows of softplus(-target) plus the sum of softplus(other), over the columns of all processes.
+
+    The gradient is that of this process's columns.
+    """
     rows = (labels >= 0).nonzero().squeeze(1)
     sign = torch.ones_like(logits)
     sign[rows, labels[rows]] = -1
-    here = F.softplus(sign * logits).sum() / len(labels)
-    return here + (_sum_over_processes(here.detach().clone()) - here.detach())
+    own_loss = F.softplus(sign * logits).sum() / len(labels)
+    return own_loss + (_sum_over_processes(own_loss.detach().clone()) - own_loss.detach())
 
 
 class _GatherFeatures(torch.autograd.Function):
-    """(b, D) -> (B, D); backward sums what the processes' columns say about this process's faces."""
+    """Features (b, D) of each process -> features (B, D) of all; backward sums the gradients over the processes."""
 
     @staticmethod
     def forward(ctx: Any, features: Tensor) -> Tensor:
@@ -235,7 +271,7 @@ def _gather_features(features: Tensor) -> Tensor:
 
 
 def _gather(tensor: Tensor) -> Tensor:
-    """Concatenate over the processes, in rank order; all have equally many rows."""
+    """Concatenate the tensors of all processes in rank order. All must have the same number of rows."""
     if not dist.is_initialized():
         return tensor
     parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
@@ -244,7 +280,7 @@ def _gather(tensor: Tensor) -> Tensor:
 
 
 def _sum_over_processes(tensor: Tensor) -> Tensor:
-    """Sum in place; returns the tensor."""
+    """Sum a tensor over the processes in place, and return it."""
     if dist.is_initialized():
         dist.all_reduce(tensor)
     return tensor

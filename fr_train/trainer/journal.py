@@ -1,9 +1,14 @@
-"""The journal of a run, ``train.jsonl``: a line every few seconds and at the end of every epoch.
+"""The journal of a run, ``train.jsonl``: a line every five seconds and at the end of every epoch.
 
-A line has step, time (Unix seconds), loss and gradient norm of that step, lr; images_per_second and data_wait_share
-(share of the time spent waiting for faces) since the line before, over all processes and of the first; memory_mb, the
-peak of the first process in MiB, of its GPU where it has one; the load of the machine under MLflow's names for it; and
-after a validation ``NAME/accuracy`` and ``mean/accuracy``.
+| field | meaning |
+|---|---|
+| step, time | steps done; Unix time, seconds |
+| loss, grad_norm, lr | of that step; grad_norm of the backbone before clipping |
+| images_per_second | since the previous line, over all processes |
+| data_wait_share | share of the time since the previous line that rank 0 waited for faces |
+| memory_mb | peak memory of rank 0, MiB; of its GPU where it has one |
+| system/... | load of the machine, under the names of MLflow's system metrics |
+| NAME/accuracy, mean/accuracy | after a validation, fractions |
 """
 
 import time
@@ -20,58 +25,65 @@ SECONDS_BETWEEN_LINES = 5.0
 
 
 class Journal:
-    """Counts, and writes lines.
+    """Counts images and waiting time, and writes lines.
 
     Args:
-        path: The file; lines after ``step``, of a run that was interrupted, are dropped.
-        step: Steps done.
-        device: Of this process.
-        is_writing: Whether this process writes; the others count only.
+        path: The file. Lines after ``step``, which an interrupted run wrote, are removed.
+        step: Number of steps done.
+        device: Device of this process.
+        is_writing: Whether this process writes the file.
     """
 
     def __init__(self, path: Path, step: int, device: torch.device, *, is_writing: bool) -> None:
         self._file, self._device = JournalFile(path, step, is_writing=is_writing), device
-        self.last: dict[str, Any] = self._file.kept[-1] if self._file.kept else {}
-        """The last line."""
-        self._all_waited = self._all_seconds = 0.0
+        self.last_line: dict[str, Any] = self._file.earlier_lines[-1] if self._file.earlier_lines else {}
+        """The last line; empty before the first."""
+        self._total_waited = self._total_seconds = 0.0
         self._reset()
 
     def _reset(self) -> None:
         self._start, self._waited, self._images = time.perf_counter(), 0.0, 0
 
     def count(self, images: int, waited: float) -> None:
-        """Count a step: images of all processes, seconds that this one waited for its share."""
+        """Count a step.
+
+        Args:
+            images: Images of the step, over all processes.
+            waited: Seconds that this process waited for its share of them.
+        """
         self._images += images
         self._waited += waited
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time for a line."""
+        """Whether five seconds have passed since the previous line."""
         return time.perf_counter() - self._start >= SECONDS_BETWEEN_LINES
 
     @property
     def data_wait_share(self) -> float | None:
-        """Share of the time of all lines that was spent waiting for faces; None before the first."""
-        return self._all_waited / self._all_seconds if self._all_seconds else None
+        """Share of this run's time that this process waited for faces; None before the first line."""
+        return self._total_waited / self._total_seconds if self._total_seconds else None
 
-    def line(self, step: int, values: dict[str, Any]) -> dict[str, Any]:
-        """A line of these values and of the figures since the one before; whatever follows it is not counted.
+    def build_line(self, step: int, values: dict[str, Any]) -> dict[str, Any]:
+        """Build a line from ``values`` and from what was counted since the previous line.
+
+        Time from here until ``write`` is not counted, so that a validation does not lower the rate.
 
         Args:
-            step: Steps done.
-            values: Loss, gradient norm, lr; numbers or tensors.
+            step: Number of steps done.
+            values: Loss, gradient norm and learning rate; numbers or scalar tensors.
         """
         seconds = time.perf_counter() - self._start
-        self._all_waited += self._waited
-        self._all_seconds += seconds
+        self._total_waited += self._waited
+        self._total_seconds += seconds
         figures = {name: float(value) for name, value in values.items()}
         figures |= {"images_per_second": self._images / seconds, "data_wait_share": self._waited / seconds}
         figures |= {"memory_mb": self._memory_mb()} | _machine_load(self._device)
         return journal_line(step, figures)
 
     def write(self, line: dict[str, Any]) -> None:
-        """Append a line, and begin to count anew."""
-        self.last = line
+        """Append a line, and restart the counts."""
+        self.last_line = line
         self._file.append(line)
         self._reset()
 

@@ -1,7 +1,8 @@
-"""The backbone of a recipe, made ready for training: memory layout, synchronised batch norm, checkpointing, compiling.
+"""The backbone of a recipe, prepared for training.
 
-Two handles on one set of weights: the backbone itself, which is saved and validated, and what a step calls, which may
-be compiled and shared out over processes.
+Two modules share one set of weights. ``prepare_backbone`` makes the backbone itself, which is saved and validated: its
+memory layout, synchronised batch norm and gradient checkpointing. ``wrap_for_steps`` makes the module that a step
+calls, which may be compiled and distributed over processes.
 """
 
 import copy
@@ -19,21 +20,24 @@ from fr_train.backbone import build_backbone
 from fr_train.trainer.options import RunOptions
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""Precision of a recipe -> type of autocast; float32 uses none."""
 
 
 def is_channels_last(recipe: Recipe) -> bool:
-    """Whether batches and weights are laid out channels-last.
+    """Whether batches and weights are channels-last in memory.
 
-    Not under 16 channels: there oneDNN of torch 2.14 corrupts memory in the float32 backward of convolutions.
+    Networks of fewer than 16 channels are not: for them oneDNN of torch 2.14 corrupts memory in the float32 backward
+    pass of convolutions.
     """
     return recipe.channels_last and recipe.backbone.width >= 16
 
 
-def make_backbone(recipe: Recipe, options: RunOptions, device: torch.device) -> nn.Module:
-    """The recipe's backbone with random weights, on its device.
+def prepare_backbone(recipe: Recipe, options: RunOptions, device: torch.device) -> nn.Module:
+    """The recipe's backbone with random weights, on the device.
 
     Raises:
-        InputError: If batch norm shall be synchronised on a CPU, or the backbone cannot compute activations again.
+        InputError: If batch norm is to be synchronised on a CPU, or the backbone does not support gradient
+            checkpointing.
     """
     layout = torch.channels_last if is_channels_last(recipe) else torch.contiguous_format
     network = build_backbone(recipe.backbone)
@@ -47,14 +51,14 @@ def make_backbone(recipe: Recipe, options: RunOptions, device: torch.device) -> 
     return backbone
 
 
-def callable_for_steps(backbone: nn.Module, recipe: Recipe, options: RunOptions, num_faces: int) -> nn.Module:
-    """What a step calls: the backbone, compiled if asked for, its gradients averaged over the processes.
+def wrap_for_steps(backbone: nn.Module, recipe: Recipe, options: RunOptions, num_faces: int) -> nn.Module:
+    """The module that a step calls: the backbone, compiled on request, with gradients averaged over the processes.
 
     Args:
-        backbone: On its device.
-        recipe: For precision and layout.
-        options: Of the run.
-        num_faces: Faces at a time.
+        backbone: From ``prepare_backbone``.
+        recipe: Gives precision and memory layout.
+        options: Options of the run.
+        num_faces: Faces per forward pass, the micro batch.
     """
     network = backbone
     if options.compile:
@@ -62,7 +66,7 @@ def callable_for_steps(backbone: nn.Module, recipe: Recipe, options: RunOptions,
         faces = torch.zeros(num_faces, 3, 112, 112, device=parameter.device)
         if is_channels_last(recipe):
             faces = faces.to(memory_format=torch.channels_last)
-        network = compiled(backbone, faces, AUTOCAST.get(recipe.precision))
+        network = compile_or_fall_back(backbone, faces, AUTOCAST.get(recipe.precision))
     if dist.is_initialized():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # the new name of broadcast_buffers is not in torch 2.9
@@ -70,18 +74,23 @@ def callable_for_steps(backbone: nn.Module, recipe: Recipe, options: RunOptions,
     return network
 
 
-def compiled(backbone: nn.Module, faces: Tensor, autocast: torch.dtype | None) -> nn.Module:
-    """The backbone through torch.compile; the backbone itself, with a word, where that does not work.
+def compile_or_fall_back(backbone: nn.Module, faces: Tensor, autocast: torch.dtype | None) -> nn.Module:
+    """The backbone through torch.compile. Falls back to the uncompiled backbone and logs why.
 
-    A copy is tried, forward and backward, so that a failure leaves no trace in the statistics of batch norm.
+    A copy of the backbone is tried, forward and backward, so that a failure does not change batch norm statistics.
+
+    Args:
+        backbone: From ``prepare_backbone``.
+        faces: A batch of the shape, layout and device of training.
+        autocast: Type of autocast; None for float32.
     """
     try:
         trial = torch.compile(copy.deepcopy(backbone).train())
         with torch.autocast(faces.device.type, autocast, enabled=autocast is not None):
             features = trial(faces)
         features.float().sum().backward()
-    except Exception as error:  # compilers fail in too many ways to list, and none of them shall end a run
+    except Exception as error:  # compilers raise too many types to list, and none of them should end a run
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
-        note(f"train: torch.compile does not work here, going on without it ({reason})")
+        note(f"train: torch.compile fails here, continuing without it ({reason})")
         return backbone
     return torch.compile(backbone)  # type: ignore[return-value]

@@ -1,14 +1,21 @@
-"""The learning rate of a step."""
+"""Learning rate schedules: step drops as in the reference, or polynomial decay, after a linear warm-up."""
 
 from bench.config.recipe import Schedule
 
 
 def lr_at(step: int, *, steps_per_epoch: int, base_lr: float, schedule: Schedule) -> float:
-    """Learning rate of step ``step`` (0 = first).
+    """Learning rate of one step.
 
-    Kind ``step``: multiplied by ``drop_factor`` as each of ``drop_epochs`` (1 = first epoch) starts, as the reference
-    does: drops 12, 20, 24 of 26 epochs leave 11, 8, 4 and 3 epochs at each rate. Kind ``polynomial``:
-    ``(1 - progress) ** power`` after the warm-up. Warm-up is linear from 0.
+    The warm-up rises linearly from 0. After it, kind ``step`` multiplies the rate by ``drop_factor`` when each of
+    ``drop_epochs`` starts; the first epoch is 1. As in the reference (docs/field.md, section 1.9), drops at 12, 20 and
+    24 of 26 epochs give 11, 8, 4 and 3 epochs at each rate. Kind ``polynomial`` multiplies the rate by
+    ``(1 - progress) ** power``.
+
+    Args:
+        step: Number of the step in the run, 0 first.
+        steps_per_epoch: Steps per epoch.
+        base_lr: Learning rate after the warm-up.
+        schedule: Warm-up, kind and its parameters.
     """
     epoch = step / steps_per_epoch
     if epoch < schedule.warmup_epochs:

@@ -1,8 +1,16 @@
-"""A face dataset and a recipe in, a recognition network out: ``model.safetensors`` and ``train.jsonl``.
+"""Trains a recognition network: a face dataset and a recipe in, ``model.safetensors`` and ``train.jsonl`` out.
 
-One process, or several under torchrun: the batch is global and each rank takes its share. An interrupted run goes on
-from its last checkpoint, with as many processes as it then has; with as many as before, on a CPU, it ends with the same
-bits as an uninterrupted one.
+From Python::
+
+    from bench.config.benchmarks import load_recipe
+    from bench.faces.lmdb_file import open_faces
+    from fr_train.trainer.train import train
+
+    train(open_faces("faces.lmdb"), load_recipe("smoke_arcface"), "out", seed=0)
+
+The run uses one process, or several under torchrun: the batch is global, and each rank takes its share. An interrupted
+run resumes from its last checkpoint, with any number of processes. With the same number, on a CPU, the result is
+bitwise that of an uninterrupted run.
 """
 
 import time
@@ -22,36 +30,38 @@ from bench.faces.lmdb_file import FACE_SIZE, Faces
 from bench.machine.device import keep_freed_memory, process_rank
 from bench.machine.journal import JOURNAL_NAME
 from bench.machine.loading import timed
-from bench.machine.processes import process_group, union
+from bench.machine.processes import merge_over_processes, process_group
 from bench.machine.progress import note, progress
 from fr_train.checkpoint import save_backbone
-from fr_train.trainer.checkpoints import Keeper
-from fr_train.trainer.data import Batch, FaceBatches, other_size
+from fr_train.trainer.checkpoints import Checkpoints
+from fr_train.trainer.data import Batch, FaceBatches, unusual_size
 from fr_train.trainer.engine import Engine
 from fr_train.trainer.journal import Journal
 from fr_train.trainer.options import RunOptions
 from fr_train.trainer.schedule import lr_at
 
+MODEL_NAME = "model.safetensors"
+
 Validate = Callable[[nn.Module], dict[str, float]]
-"""Accuracies, fractions by protocol, of a network; called in every process at once."""
+"""Measures a network: protocol -> accuracy, fractions. All processes call it at once."""
 
 
 @dataclass(frozen=True)
 class TrainSummary:
-    """What a run did."""
+    """Counts, times and figures of a finished run, for its card."""
 
     num_parameters: int
     num_images_seen: int
     earlier_seconds: float
-    """What interrupted runs took before this one."""
+    """Time that interrupted runs took before this one."""
     validation_seconds: float
-    """What validations took, in those and in this one."""
+    """Time of all validations, those of interrupted runs included."""
     last_line: dict[str, Any]
-    """Of train.jsonl, and data_wait_share over the whole run."""
+    """Last line of train.jsonl, with data_wait_share over this whole run."""
     best: dict[str, Any] | None
-    """Epoch and accuracies of best.safetensors, if there were validations."""
-    data: dict[str, Any]
-    """What was met in the dataset: identities with one image, corrupt records skipped, size before resizing."""
+    """Epoch and accuracies of best.safetensors; None without validations."""
+    dataset_warnings: dict[str, Any]
+    """Number of identities with a single image, number of records skipped, original size of resized faces."""
 
     @property
     def final_loss(self) -> float | None:
@@ -68,19 +78,26 @@ def train(
     options: RunOptions | None = None,
     validate: Validate | None = None,
 ) -> TrainSummary:
-    """Train a backbone, or go on where an interrupted run stopped.
+    """Train a backbone, or resume an interrupted run.
+
+    Progress bars go to stderr; ``BENCH_PROGRESS=0`` in the environment switches them off.
 
     Args:
-        faces: The dataset.
-        recipe: How to train.
-        directory: Gets samples.png, checkpoint.pt, train.jsonl, best.safetensors and at the end model.safetensors.
-        seed: Of weights, order and augmentation.
-        options: How the run is carried out; without, on a CPU by the defaults.
-        validate: Measures a network on the test sets, by which best.safetensors is chosen.
+        faces: The dataset, from ``open_faces``.
+        recipe: How to train, for example from ``load_recipe``.
+        directory: Receives samples.png, checkpoint.pt, train.jsonl, best.safetensors (with ``validate``), and at the
+            end model.safetensors. It is created if missing. A run resumes if it holds a checkpoint.
+        seed: Seed of weights, order and augmentation.
+        options: Device, memory and speed of the run; by default on the CPU with the defaults of ``RunOptions``.
+        validate: Measures the network every ``options.validate_every`` epochs. best.safetensors is chosen by it.
+
+    Returns:
+        Summary of the run. The network itself is in model.safetensors, see ``load_backbone``.
 
     Raises:
-        InputError: If recipe, options, dataset and processes do not fit each other, the checkpoint belongs to another
-            run, a record does not decode, memory runs out, or the loss is not finite (the last good checkpoint stays).
+        InputError: If recipe, options, dataset and number of processes do not fit each other; if the checkpoint belongs
+            to another run; if a record does not decode; if memory runs out; or if the loss is not finite, in which case
+            the last checkpoint is kept.
     """
     directory, options = Path(directory), options or RunOptions()
     rank, world_size, _ = process_rank()
@@ -90,93 +107,106 @@ def train(
         if device.type == "cpu":
             keep_freed_memory()
         engine = Engine(faces.num_identities, recipe, options, seed=seed, device=device)
-        keeper = Keeper(directory, engine, options.checkpoint_minutes)
-        data = _look_at(faces)
+        checkpoints = Checkpoints(directory, engine, options.checkpoint_minutes)
+        dataset_warnings = _find_dataset_warnings(faces)
         if rank == 0 and engine.step == 0:
-            _announce(data, faces)
+            _print_warnings(dataset_warnings, faces)
             write_grid(directory / "samples.png", batches.sample_grid())
         journal = Journal(directory / JOURNAL_NAME, engine.step, device, is_writing=rank == 0)
-        _loop(engine, batches, journal, keeper, validate)
-        corrupt = union(keeper.corrupt)
+        _run_steps(engine, batches, journal, checkpoints, validate)
+        corrupt = merge_over_processes(checkpoints.corrupt)
+    if recipe.skip_corrupt:
+        dataset_warnings["num_corrupt_skipped"] = len(corrupt)
     if rank == 0:
-        save_backbone(directory / "model.safetensors", engine.trained, recipe.backbone)
+        save_backbone(directory / MODEL_NAME, engine.trained_backbone, recipe.backbone)
     return TrainSummary(
         num_parameters=sum(parameter.numel() for parameter in engine.backbone.parameters()),
         num_images_seen=engine.step * recipe.batch_size,
-        earlier_seconds=keeper.earlier_seconds,
-        validation_seconds=keeper.validation_seconds,
-        last_line=journal.last | {"data_wait_share": journal.data_wait_share},
-        best=keeper.best,
-        data=data | ({"num_corrupt_skipped": len(corrupt)} if recipe.skip_corrupt else {}),
+        earlier_seconds=checkpoints.earlier_seconds,
+        validation_seconds=checkpoints.validation_seconds,
+        last_line=journal.last_line | {"data_wait_share": journal.data_wait_share},
+        best=checkpoints.best,
+        dataset_warnings=dataset_warnings,
     )
 
 
-def _loop(engine: Engine, batches: FaceBatches, journal: Journal, keeper: Keeper, validate: Validate | None) -> None:
-    """Every step that is left, a line in the journal now and then, a checkpoint after every epoch or some minutes."""
+def _run_steps(
+    engine: Engine, batches: FaceBatches, journal: Journal, checkpoints: Checkpoints, validate: Validate | None
+) -> None:
+    """Take all remaining steps; write journal lines, validate, and save checkpoints when they are due."""
     recipe, size = engine.recipe, engine.recipe.batch_size
     with progress(desc="train", total=len(batches) * size, initial=engine.step * size) as bar:
         for batch, waited in timed(batches.stream(engine.step, num_workers=engine.options.num_workers)):
-            lr = _lr(engine.step, batches, recipe)
+            lr = _learning_rate(engine.step, batches, recipe)
             values = engine.update(batch, lr)
             bar.update(size)
             journal.count(size, waited)
-            _note_corrupt(batch, keeper)
+            _report_corrupt(batch, checkpoints)
             epoch, step_in_epoch = divmod(engine.step, batches.steps_per_epoch)
-            saves = keeper.is_time() or step_in_epoch == 0
+            saves = checkpoints.is_due() or step_in_epoch == 0
             if not (saves or journal.is_due):
                 continue
             _check_finite(engine, batches)
-            line = journal.line(engine.step, values | {"lr": lr})
-            if validate is not None and step_in_epoch == 0 and _validates(epoch, engine):
-                start = time.perf_counter()
-                accuracies = validate(engine.trained)
-                keeper.validation_seconds += time.perf_counter() - start
-                keeper.keep_if_best(epoch, accuracies)
-                line |= {f"{name}/accuracy": round(value, 6) for name, value in accuracies.items()}
-                line["mean/accuracy"] = round(float(np.mean(list(accuracies.values()))), 6)
+            line = journal.build_line(engine.step, values | {"lr": lr})
+            if validate is not None and step_in_epoch == 0 and _is_validated(epoch, engine):
+                line |= _validate_epoch(epoch, engine, checkpoints, validate)
             journal.write(line)
             bar.set_postfix(loss=f"{line['loss']:.2f}", lr=f"{lr:.1e}", refresh=False)
             if saves:
-                keeper.save()
+                checkpoints.save()
 
 
-def _lr(step: int, batches: FaceBatches, recipe: Recipe) -> float:
+def _validate_epoch(epoch: int, engine: Engine, checkpoints: Checkpoints, validate: Validate) -> dict[str, float]:
+    """Measure the network, save it if it is the best, and return the accuracies as fields of a journal line."""
+    start = time.perf_counter()
+    accuracies = validate(engine.trained_backbone)
+    checkpoints.validation_seconds += time.perf_counter() - start
+    checkpoints.save_if_best(epoch, accuracies)
+    fields = {f"{name}/accuracy": round(value, 6) for name, value in accuracies.items()}
+    return fields | {"mean/accuracy": round(float(np.mean(list(accuracies.values()))), 6)}
+
+
+def _learning_rate(step: int, batches: FaceBatches, recipe: Recipe) -> float:
     per_epoch = batches.steps_per_epoch
     return lr_at(step, steps_per_epoch=per_epoch, base_lr=recipe.optimizer.lr, schedule=recipe.schedule)
 
 
-def _validates(epoch: int, engine: Engine) -> bool:
+def _is_validated(epoch: int, engine: Engine) -> bool:
+    """Whether to validate after ``epoch`` epochs."""
     every, epochs = engine.options.validate_every, engine.recipe.schedule.epochs
     return 0 < every <= epochs and (epoch % every == 0 or epoch == epochs)
 
 
 def _check_finite(engine: Engine, batches: FaceBatches) -> None:
-    """Stop at a loss that is not finite; the same in every process, for all have the same loss."""
+    """Raise if a loss was not finite. All processes raise together, because they share the loss."""
     step = int(engine.first_bad_step)
     if step < engine.step:
-        lr = _lr(step, batches, engine.recipe)
+        lr = _learning_rate(step, batches, engine.recipe)
         raise InputError(
             f"loss is not finite at step {step}, lr {lr:g}; the last checkpoint is kept; "
             "lower recipe.optimizer.lr or give warmup_epochs"
         )
 
 
-def _look_at(faces: Faces) -> dict[str, Any]:
+def _find_dataset_warnings(faces: Faces) -> dict[str, Any]:
     counts = np.bincount(faces.identity_ids, minlength=faces.num_identities)
-    size = other_size(faces)
-    data: dict[str, Any] = {"num_single_image_identities": int((counts == 1).sum())}
-    return data | ({"resized_from": f"{size[0]} x {size[1]}"} if size else {})
+    warnings: dict[str, Any] = {"num_single_image_identities": int((counts == 1).sum())}
+    size = unusual_size(faces)
+    if size is not None:
+        warnings["resized_from"] = f"{size[0]} x {size[1]}"
+    return warnings
 
 
-def _announce(data: dict[str, Any], faces: Faces) -> None:
-    if data["num_single_image_identities"]:
-        note(f"train: {data['num_single_image_identities']} of {faces.num_identities} identities have one image")
-    if "resized_from" in data:
-        note(f"train: faces are {data['resized_from']}, resized to {FACE_SIZE} x {FACE_SIZE}")
+def _print_warnings(warnings: dict[str, Any], faces: Faces) -> None:
+    if warnings["num_single_image_identities"]:
+        note(f"train: {warnings['num_single_image_identities']} of {faces.num_identities} identities have one image")
+    if "resized_from" in warnings:
+        note(f"train: faces are {warnings['resized_from']}, resized to {FACE_SIZE} x {FACE_SIZE}")
 
 
-def _note_corrupt(batch: Batch, keeper: Keeper) -> None:
+def _report_corrupt(batch: Batch, checkpoints: Checkpoints) -> None:
+    """Print and record each record that was skipped, once."""
     for index, problem in batch.corrupt.items():
-        if index not in keeper.corrupt:
-            note(f"train: skipped, the next face stands in: {problem}")
-    keeper.corrupt |= batch.corrupt
+        if index not in checkpoints.corrupt:
+            note(f"train: record skipped, the next face replaces it: {problem}")
+    checkpoints.corrupt |= batch.corrupt

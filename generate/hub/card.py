@@ -5,8 +5,9 @@ In: ``dataset.json``. Out: Markdown with the Hub's metadata in front; the grid l
 
 from typing import Any
 
+from bench.files import flatten
 from bench.markdown import markdown_table
-from bench.runs.cards import DatasetCard, flatten
+from bench.runs.cards import DatasetCard
 
 README_NAME = "README.md"
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))

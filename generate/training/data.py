@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from bench.errors import InputError
 from bench.faces.lmdb_file import FACE_SIZE, Faces, LmdbFaces, open_faces
-from bench.machine.loading import made_ahead
+from bench.machine.loading import prefetched_batches
 from generate.draw.perturbation import MaskRatio
 from generate.vec2face import NUM_GRID_TOKENS
 
@@ -174,4 +174,4 @@ class FeatureBatches(Dataset[Batch]):
         Raises:
             InputError: If a face cannot be decoded or is not 112 x 112.
         """
-        return made_ahead(self, range(start_step, stop_step), num_workers=num_workers)
+        return prefetched_batches(self, range(start_step, stop_step), num_workers=num_workers)

@@ -30,7 +30,7 @@ class Journal:
             norms_may_overflow: Whether infinite gradient norms are allowed: in fp16 the scaler skips such a step.
         """
         self._file, self._norms_may_overflow = JournalFile(path, step, is_writing=is_writing), norms_may_overflow
-        self.last: dict[str, Any] = {key: value for line in self._file.kept for key, value in line.items()}
+        self.last: dict[str, Any] = {key: value for line in self._file.earlier_lines for key, value in line.items()}
         """Last value of every name in the journal."""
         self._names: list[str] = []
         self._values: list[Tensor] = []

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from bench.files import atomic_path, write_text
+from bench.files import atomic_path, flatten, write_text
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
@@ -27,3 +27,7 @@ def test_an_error_leaves_nothing_and_an_older_file_stays(tmp_path):
             temporary.write_text("half")
             raise RuntimeError
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("kept", "before")]
+
+
+def test_nested_dictionaries_are_flattened():
+    assert flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": None}) == {"a.b": 1, "a.c.d": [2], "e": None}

@@ -1,4 +1,4 @@
-"""The command, from faces in any layout to a network: what lies on disk in which form changes no bit."""
+"""The command: its flags, its help, and that the layout of a dataset on disk changes no bit of the network."""
 
 import os
 import subprocess
@@ -12,6 +12,8 @@ from training import tiny_recipe, weights_of
 from bench.config.benchmarks import BENCHMARKS_PATH
 from bench.files import read_json_lines
 from bench.runs.cards import DatasetCard, ModelCard, read_card
+from fr_train.__main__ import main
+from fr_train.commands import COMMANDS
 from generate.render.dataset import render_dataset
 
 
@@ -20,6 +22,32 @@ def call(program, *arguments):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "runs"),
+    [
+        (["export", "m.pth", "--out", "o"], "runs"),
+        (["--runs", "before", "export", "m.pth", "--out", "o"], "before"),
+        (["export", "m.pth", "--out", "o", "--runs", "behind"], "behind"),
+        (["--runs", "before", "export", "m.pth", "--out", "o", "--runs", "behind"], "behind"),
+    ],
+)
+def test_flags_before_a_sub_command_count(monkeypatch, capsys, arguments, runs):
+    monkeypatch.setattr(sys, "argv", ["fr_train", *arguments])
+    monkeypatch.setitem(COMMANDS, "export", lambda args: f"runs={args.runs}")
+    assert main() == 0
+    assert capsys.readouterr().out == f"runs={runs}\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["export", "--help"]])
+def test_help_says_what_is_read_and_written_and_gives_an_example(monkeypatch, capsys, arguments):
+    monkeypatch.setattr(sys, "argv", ["fr_train", *arguments])
+    with pytest.raises(SystemExit):
+        main()
+    text = capsys.readouterr().out
+    for words in ("Reads ", "Writes ", "\nexample: python -m fr_train "):
+        assert words in text
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.config.benchmarks import BENCHMARKS_PATH, load_benchmark, load_benchmarks, protocol_names
+from bench.config.benchmarks import BENCHMARKS_PATH, load_benchmark, load_benchmarks, load_recipe, protocol_names
 from bench.errors import InputError
 
 TEXT = BENCHMARKS_PATH.read_text()
@@ -73,6 +73,22 @@ def test_lists_of_protocols_are_taken_apart():
 def test_unknown_scale_names_the_nearest():
     with pytest.raises(InputError, match=r"SCALE=smok is not in .*did you mean smoke\? choose from smoke, smoke_ref"):
         load_benchmark("smok")
+
+
+def test_a_recipe_by_name_is_that_of_its_benchmark():
+    assert load_recipe("hsface_arcface") == load_benchmark("20k").recipe
+
+
+def test_unknown_recipe_names_the_nearest():
+    with pytest.raises(InputError, match=r"recipe smoke_arcfac is not in .*did you mean smoke_arcface\? choose from"):
+        load_recipe("smoke_arcfac")
+
+
+def test_a_mistake_in_a_recipe_is_named(tmp_path):
+    path = tmp_path / "benchmarks.yaml"
+    path.write_text(TEXT.replace("lr: 0.1,", "lrate: 0.1,", 1))
+    with pytest.raises(InputError, match=r"recipes\.hsface_arcface: optimizer\.lrate is unknown \(did you mean lr\?"):
+        load_recipe("hsface_arcface", path)
 
 
 def test_missing_file_says_what_to_do(tmp_path):

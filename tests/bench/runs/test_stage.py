@@ -9,7 +9,7 @@ from results import make_result, write_run
 
 from bench.config.benchmarks import load_benchmark
 from bench.errors import InputError
-from bench.runs.cards import DatasetCard, ModelCard, ResultCard, flatten, read_card, write_card
+from bench.runs.cards import DatasetCard, ModelCard, ResultCard, read_card, write_card
 from bench.runs.inputs import find_protocol, missing_inputs
 from bench.runs.plan import describe_plan
 from bench.runs.stage import check_weights, plan_stages, read_latest, stage_lock, write_latest
@@ -92,10 +92,6 @@ def test_cards_round_trip_and_broken_ones_are_named(tmp_path):
         read_card(path, ResultCard)
     with pytest.raises(InputError, match=r"dataset\.json does not exist"):
         read_card(tmp_path, DatasetCard)
-
-
-def test_flatten():
-    assert flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": None}) == {"a.b": 1, "a.c.d": [2], "e": None}
 
 
 def test_missing_inputs_name_path_and_source(tmp_path):

@@ -1,4 +1,4 @@
-"""Exported networks are the same network, said to be what they are, and appear whole or not at all."""
+"""Exported files give the embeddings of their source, come with a model card, and appear whole or not at all."""
 
 import argparse
 import subprocess
@@ -97,10 +97,10 @@ def test_the_command_and_the_evaluation_of_what_it_writes(tmp_path, weights, mon
         means.append(done.stdout.split("mean ")[1].split("%")[0])
     assert means[0] == means[1]
     code = (tmp_path / "out" / names[0]).read_text().split("```python\n")[1].split("```")[0]
-    named = {"faces": np.random.default_rng(1).integers(0, 256, (3, 112, 112, 3), dtype=np.uint8)}
+    variables = {"faces": np.random.default_rng(1).integers(0, 256, (3, 112, 112, 3), dtype=np.uint8)}
     monkeypatch.chdir(tmp_path / "out")
-    exec(code, named)  # what the card tells people to write
-    np.testing.assert_allclose(named["embeddings"], embed(load_network(weights), named["faces"]), atol=1e-5)
+    exec(code, variables)  # the example in the model card
+    np.testing.assert_allclose(variables["embeddings"], embed(load_network(weights), variables["faces"]), atol=1e-5)
 
 
 @pytest.mark.parametrize("features", [lambda x: x[:, :16], lambda x: x[:, :16] * float("nan")])
@@ -139,8 +139,8 @@ def runs(tmp_path):
     result_dir = write_run(tmp_path / "runs")
     folder = tmp_path / "runs" / "smoke" / "models" / "model0"
     weights = trained(folder / "model.safetensors")
-    told = {"name": "rendered heads", "sha256": "d" * 64, "num_images": 6400, "num_identities": 320}
-    card = read_card(folder, ModelCard).model_copy(update={"weights_sha256": sha256(weights), "dataset": told})
+    dataset = {"name": "rendered heads", "sha256": "d" * 64, "num_images": 6400, "num_identities": 320}
+    card = read_card(folder, ModelCard).model_copy(update={"weights_sha256": sha256(weights), "dataset": dataset})
     write_card(folder, card)
     counts = {"num_pairs": 9000, "num_impostors": 8000, "num_templates": 500, "num_images": 3000}
     ijbb = TemplateResult(tar_at_far={"1e-4": None, "1e-3": 0.75}, auc=0.98, eer=0.03, sha256="b" * 64, **counts)
@@ -154,12 +154,12 @@ def test_the_model_card_says_what_the_cards_say(runs):
     text = render_model_card(find_origin(weights, Path("elsewhere")), {"model.onnx": 1e-12})
     data = HubCard(text).data
     assert (data.model_name, data.license, data.pipeline_tag) == ("smoke-seed0", "mit", "image-feature-extraction")
-    found = {(one.dataset_type, one.metric_name): one.metric_value for one in data.eval_results}
-    assert found["render_lfw", "accuracy, published 10-fold protocol"] == 0.875
-    assert found["render_cplfw", "TAR at FAR 1e-2"] == 0.6
-    assert ("render_lfw", "TAR at FAR 1e-3") not in found  # cannot be resolved by so few pairs
-    assert found["ijbb", "TAR at FAR 1e-3"] == 0.75
-    assert {one.dataset_type for one in data.eval_results} == {*make_result().protocols, "ijbb"}
+    values = {(entry.dataset_type, entry.metric_name): entry.metric_value for entry in data.eval_results}
+    assert values["render_lfw", "accuracy, published 10-fold protocol"] == 0.875
+    assert values["render_cplfw", "TAR at FAR 1e-2"] == 0.6
+    assert ("render_lfw", "TAR at FAR 1e-3") not in values  # cannot be resolved by so few pairs
+    assert values["ijbb", "TAR at FAR 1e-3"] == 0.75
+    assert {entry.dataset_type for entry in data.eval_results} == {*make_result().protocols, "ijbb"}
     assert "| ijbb | - | - | 0.98 | 0.03 | 9,000 |" in text
     for words in ("6,400 faces of 320 people", "no photo of a person was used", "rank nothing", "smoke_arcface"):
         assert words in text

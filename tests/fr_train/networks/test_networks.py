@@ -10,7 +10,7 @@ from paths import GOLDEN
 from bench.config.recipe import Backbone
 from bench.errors import InputError
 from fr_train.backbone import build_backbone
-from fr_train.checkpoint import _recognise, _stripped, load_backbone, save_backbone
+from fr_train.checkpoint import _infer_settings, _without_prefixes, load_backbone, save_backbone
 from fr_train.networks.mobilefacenet import MobileFaceNet
 
 SMALL = [
@@ -81,8 +81,8 @@ def test_an_unknown_timm_model_is_refused(name, message):
 )
 def test_released_files_are_recognised_from_their_keys(file, depth, se, prefix):
     entries = json.loads((GOLDEN / f"{file}.keys.json").read_text())
-    weights = {_stripped(prefix + entry[0]): torch.empty(entry[1], device="meta") for entry in entries}
-    settings = _recognise(weights, Path("released.pth"))
+    weights = {_without_prefixes(prefix + entry[0]): torch.empty(entry[1], device="meta") for entry in entries}
+    settings = _infer_settings(weights, Path("released.pth"))
     assert (settings.depth, settings.se, settings.width, settings.embedding_dim) == (depth, se, 64, 512)
     with torch.device("meta"):
         ours = {name: list(value.shape) for name, value in build_backbone(settings).state_dict().items()}

@@ -1,4 +1,4 @@
-"""The measured tables of training: the compared ways do the same, and the figures are of what they say."""
+"""The measured tables of training: the compared loaders give the same faces, and the rows have plausible figures."""
 
 import numpy as np
 import pytest
@@ -17,21 +17,21 @@ RECIPE = load_benchmark("smoke").recipe
 IMAGES = np.random.default_rng(0).integers(0, 256, (64, 112, 112, 3), dtype=np.uint8)
 
 
-def test_both_ways_end_with_the_same_faces_where_chance_has_no_say(tmp_path):
+def test_both_loaders_give_the_same_faces_without_random_augmentation(tmp_path):
     faces = make_faces(tmp_path, num_identities=2, images_per_identity=2)
     always_flip = Augmentation(flip=1.0, erasing={"probability": 0})
     load = PlainLoader(faces, always_flip)
     plain = torch.stack([load(i)[0] for i in range(4)])
     batch = FaceBatches(faces, RECIPE.model_copy(update={"batch_size": 4, "augmentation": always_flip}), seed=0)[0]
-    ours = batch.on(torch.device("cpu"), always_flip, 0, channels_last=True)
+    ours = batch.network_input(torch.device("cpu"), always_flip, 0, channels_last=True)
     torch.testing.assert_close(ours, plain[batch.indices], rtol=0, atol=1e-6)
 
 
-def test_the_plain_way_changes_as_many_faces_as_ours(tmp_path):
+def test_the_plain_loader_augments_as_many_faces_as_ours(tmp_path):
     faces = make_faces(tmp_path, num_identities=2, images_per_identity=1)
     chosen = Augmentation(flip=0, crop=0.3, low_resolution=0.3, photometric=0.3, erasing={"probability": 0.5})
     load, plain = PlainLoader(faces, chosen), PlainLoader(faces, Augmentation(flip=0, erasing={"probability": 0}))
-    np.random.seed(0)  # noqa: NPY002 (what the plain way draws from)
+    np.random.seed(0)  # noqa: NPY002 (the plain loader draws from it)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         is_changed = [not torch.equal(load(0)[0], plain(0)[0]) for _ in range(300)]

@@ -15,7 +15,7 @@ from training import assert_same, freeze_batch_norm, run_processes, tiny_recipe,
 from bench.errors import InputError
 from bench.faces.lmdb_file import open_faces
 from bench.files import read_json_lines
-from fr_train.trainer import checkpoints as resume
+from fr_train.trainer import checkpoints
 from fr_train.trainer.data import FaceBatches
 from fr_train.trainer.engine import Engine
 from fr_train.trainer.options import RunOptions
@@ -53,7 +53,7 @@ def stop():
 def test_an_interrupted_run_ends_with_the_same_bits(
     trained, training_faces, tmp_path, monkeypatch, minutes, resumes_at
 ):
-    monkeypatch.setattr(resume, "_STEPS_BETWEEN_LOOKS", 2)
+    monkeypatch.setattr(checkpoints, "_STEPS_BETWEEN_CLOCK_CHECKS", 2)
     options = RunOptions(num_workers=0, checkpoint_minutes=minutes)
     with monkeypatch.context() as patch, pytest.raises(StopError):
         dies_at(5, patch, stop)
@@ -91,7 +91,7 @@ def test_whatever_the_recipe_has_resumes_to_the_same_bits(training_faces, tmp_pa
 
 def kill_in_the_second_epoch(faces_path, directory, num_threads):
     torch.set_num_threads(num_threads)  # sums in another order are other bits
-    resume._STEPS_BETWEEN_LOOKS = 1
+    checkpoints._STEPS_BETWEEN_CLOCK_CHECKS = 1
     with pytest.MonkeyPatch.context() as patch:
         dies_at(5, patch, lambda: os.kill(os.getpid(), signal.SIGKILL))
         options = RunOptions(num_workers=1, checkpoint_minutes=0)

@@ -11,7 +11,7 @@ from training import tiny_recipe
 
 from bench.errors import InputError
 from bench.faces.lmdb_file import FaceWriter, encode_jpeg, open_faces
-from fr_train.trainer.data import FaceBatches, decode_faces, other_size
+from fr_train.trainer.data import FaceBatches, decode_faces, unusual_size
 
 
 def picture(seed: int, size: tuple[int, int] = (112, 112)) -> np.ndarray:
@@ -87,13 +87,14 @@ def test_batches_cover_every_epoch_once_and_ranks_share_them(faces):
 
 def test_parts_of_a_batch_make_up_the_batch(faces):
     batch = FaceBatches(faces, tiny_recipe(), seed=3)[1]
-    parts = batch.parts(2)
+    parts = batch.split(2)
     assert [len(part) for part in parts] == [2, 2, 2, 2]
     assert torch.equal(torch.cat([part.faces for part in parts]), batch.faces)
     assert torch.equal(torch.cat([part.labels for part in parts]), batch.labels)
-    erased = batch.on(torch.device("cpu"), tiny_recipe().augmentation, 3, channels_last=False)
-    in_parts = [part.on(torch.device("cpu"), tiny_recipe().augmentation, 3, channels_last=False) for part in parts]
-    assert torch.equal(torch.cat(in_parts), erased)
+    settings, cpu = tiny_recipe().augmentation, torch.device("cpu")
+    erased = batch.network_input(cpu, settings, 3, channels_last=False)
+    erased_parts = [part.network_input(cpu, settings, 3, channels_last=False) for part in parts]
+    assert torch.equal(torch.cat(erased_parts), erased)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,10 @@ class MadeUpFaces:
     ("labels", "message"),
     [
         ([], "made up holds no faces; give a dataset with at least batch_size=4"),
-        ([0, 1, 4, 1, 5], r"made up: face 2 has identity 4, of 2 the last is 1 \(2 such faces\); label them 0 and up"),
+        (
+            [0, 1, 4, 1, 5],
+            r"made up: face 2 has identity 4, outside 0 to 1 \(2 such faces\); number the identities from 0",
+        ),
         ([0, 1, 1, -1], r"made up: face 3 has identity -1"),
     ],
 )
@@ -159,5 +163,5 @@ def test_nothing_that_decodes(write):
 
 
 def test_the_size_of_faces_that_are_not_112(write, faces):
-    assert other_size(faces) is None
-    assert other_size(write(b"no image", encode_jpeg(picture(0, (160, 128))))) == (160, 128)
+    assert unusual_size(faces) is None
+    assert unusual_size(write(b"no image", encode_jpeg(picture(0, (160, 128))))) == (160, 128)

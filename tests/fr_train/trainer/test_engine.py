@@ -10,7 +10,7 @@ from training import assert_same, freeze_batch_norm, tiny_recipe
 from bench.config.benchmarks import BENCHMARKS_PATH
 from bench.config.recipe import Recipe
 from bench.errors import InputError
-from fr_train.trainer import prepared as network
+from fr_train.trainer import prepared
 from fr_train.trainer.data import Batch, FaceBatches
 from fr_train.trainer.engine import Engine
 from fr_train.trainer.options import RunOptions
@@ -109,9 +109,7 @@ def test_a_compiler_that_fails_is_done_without(faces, monkeypatch, capsys):
     engine = make_engine(tiny_recipe(), RunOptions(compile=True))
     assert engine.network is engine.backbone
     said = capsys.readouterr().err
-    assert said == (
-        "train: torch.compile does not work here, going on without it (RuntimeError: no compiler anywhere)\n"
-    )
+    assert said == ("train: torch.compile fails here, continuing without it (RuntimeError: no compiler anywhere)\n")
 
 
 @pytest.mark.slow
@@ -145,8 +143,8 @@ def test_the_running_average_is_what_training_is_for(training_faces):
         engine.update(batches[step], 0.02)
         now = {name: value.double() for name, value in engine.backbone.state_dict().items()}
         expected = now if expected is None else {name: 0.75 * expected[name] + 0.25 * now[name] for name in now}
-    assert engine.trained is not engine.backbone
-    for name, value in engine.trained.state_dict().items():
+    assert engine.trained_backbone is not engine.backbone
+    for name, value in engine.trained_backbone.state_dict().items():
         if "num_batches" not in name:
             torch.testing.assert_close(value.double(), expected[name], rtol=1e-5, atol=1e-6)
 
@@ -208,7 +206,7 @@ def test_other_errors_are_no_lack_of_memory(faces):
 
 
 def test_synchronised_batch_norm_needs_gpus(monkeypatch):
-    monkeypatch.setattr(network.dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(prepared.dist, "is_initialized", lambda: True)
     with pytest.raises(InputError, match=r"recipe\.sync_batch_norm works on GPUs alone; set it to false"):
         make_engine(tiny_recipe(sync_batch_norm=True))
 

@@ -32,7 +32,7 @@ def run_steps(kind: str, sample_rate: float, rank: int, world_size: int) -> dict
         head.start_step(labels[mine], step)
         loss = head(leaf, labels[mine])
         loss.backward()
-        head.share_gradients()
+        head.sum_margin_gradients()
         with active_rows(optimizer, head):
             optimizer.step()
         losses.append(loss.detach())
@@ -43,7 +43,7 @@ def run_steps(kind: str, sample_rate: float, rank: int, world_size: int) -> dict
         gradient = torch.cat(parts)
     result = {"losses": torch.stack(losses), "gradient": gradient}
     blocks = {"weight": head.weight.detach(), "momentum": optimizer.state[head.weight]["momentum_buffer"]}
-    wholes = {name: head.whole(block) for name, block in blocks.items()}
+    wholes = {name: head.gather_rows(block) for name, block in blocks.items()}
     result |= {name: whole for name, whole in wholes.items() if whole is not None}
     return result | {name: parameter.grad for name, parameter in head.margin.named_parameters()}
 
@@ -82,11 +82,11 @@ def test_the_loss_is_cross_entropy_of_all_columns():
 def test_sampling_keeps_the_batch_and_a_share_of_the_others():
     head = Head(5000, 2, build_margin(Margin(), 5000), sample_rate=0.1, seed=3)
     labels = torch.tensor([4999, 0, 77, 77])
-    used = head.sampled(labels, step=5)
+    used = head.sample_rows(labels, step=5)
     assert set(labels.tolist()) <= set(used.tolist())
     assert len(used) == pytest.approx(500, abs=80)
     assert torch.equal(used, used.unique())
-    assert not torch.equal(used, head.sampled(labels, step=6))
+    assert not torch.equal(used, head.sample_rows(labels, step=6))
 
 
 @pytest.mark.parametrize("optimizer_of", [lambda p: torch.optim.SGD(p, 0.1, 0.9), lambda p: torch.optim.AdamW(p, 0.1)])
@@ -114,7 +114,7 @@ def test_initial_weights_do_not_depend_on_how_they_are_split(num_identities, dim
     assert torch.equal(head.weight.detach(), whole)
     head.start, head.stop = 3, num_identities - 2
     torch.manual_seed(0)
-    assert torch.equal(head._initial(dim), whole[3:-2])
+    assert torch.equal(head._initial_weight(dim), whole[3:-2])
 
 
 def test_fewer_identities_than_processes(monkeypatch):

@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors import safe_open
 from training import assert_same, tiny_recipe, weights_of
 
+from bench.config.benchmarks import load_recipe
 from bench.errors import InputError
 from bench.faces.lmdb_file import FaceWriter, encode_jpeg, open_faces
 from bench.files import read_json_lines
@@ -45,6 +46,18 @@ def test_another_seed_gives_other_weights_and_global_randomness_is_left_alone(tr
     assert torch.equal(before, torch.random.get_rng_state())
     first, second = weights_of(trained[0]), weights_of(tmp_path)
     assert any(not torch.equal(first[name], second[name]) for name in first)
+
+
+def test_python_users_train_by_a_named_recipe(training_faces, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("BENCH_PROGRESS", "0")
+    faces = open_faces(training_faces.path)
+    recipe = load_recipe("smoke_arcface").model_copy(update={"batch_size": 8})  # 24 faces are fewer than its 64
+    summary = train(faces, recipe, tmp_path / "new" / "out", seed=0)
+    assert summary.num_images_seen == 3 * 24
+    assert capsys.readouterr().err == ""
+    assert load_backbone(tmp_path / "new" / "out" / "model.safetensors")(torch.zeros(1, 3, 112, 112)).shape == (1, 128)
+    with pytest.raises(InputError, match=r"batch_size=64 exceeds the dataset of 24 faces; set a smaller one"):
+        train(faces, load_recipe("smoke_arcface"), tmp_path, seed=0)
 
 
 @pytest.mark.slow
@@ -161,7 +174,7 @@ def test_identities_with_one_image_and_other_sizes_are_said_once_and_counted(tmp
             writer.write(encode_jpeg(np.full((96, 80, 3), 30 * identity, np.uint8)), identity)
     faces = open_faces(tmp_path / "faces.lmdb")
     summary = train(faces, tiny_recipe(batch_size=4), tmp_path, seed=0, options=RunOptions(num_workers=0))
-    assert summary.data == {"num_single_image_identities": 2, "resized_from": "80 x 96"}
+    assert summary.dataset_warnings == {"num_single_image_identities": 2, "resized_from": "80 x 96"}
     said = capsys.readouterr().err.splitlines()
     assert said.count("train: 2 of 4 identities have one image") == 1
     assert said.count("train: faces are 80 x 96, resized to 112 x 112") == 1
@@ -192,7 +205,7 @@ def test_a_corrupt_record_stops_the_run_and_is_named(tmp_path, num_workers):
 def test_corrupt_records_are_skipped_where_the_recipe_says_so(tmp_path, capsys):
     recipe = tiny_recipe(batch_size=4, skip_corrupt=True)
     summary = train(corrupted(tmp_path), recipe, tmp_path, seed=0, options=RunOptions(num_workers=0))
-    assert summary.data["num_corrupt_skipped"] == 1
+    assert summary.dataset_warnings["num_corrupt_skipped"] == 1
     said = [line for line in capsys.readouterr().err.splitlines() if "key 2 does not decode" in line]
     assert len(said) == 1
 
