@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from evaluate.layouts.packed import as_labels, check_counts
+from evaluate.layouts.labels import as_labels, check_counts
 
 if TYPE_CHECKING:
     import pyarrow

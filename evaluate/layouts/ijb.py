@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.faces.lmdb_file import decode_image
+from bench.faces.face import decode_image
 from bench.files import sha256
 from evaluate.layouts.align import align
 from evaluate.layouts.images import LazyImages, check_faces, listed

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from bench.errors import InputError
-from bench.faces.lmdb_file import FACE_SIZE, decode_image
+from bench.faces.face import FACE_SIZE, decode_image
 
 MAX_LISTED = 20
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.faces.lmdb_file import IMAGE_SUFFIXES
+from bench.faces.face import IMAGE_SUFFIXES
 
 _MAX_SCORE = 1.5
 

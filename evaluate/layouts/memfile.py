@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.faces.lmdb_file import FACE_SIZE
+from bench.faces.face import FACE_SIZE
 from bench.files import read_json
-from evaluate.layouts.packed import as_labels, check_counts
+from evaluate.layouts.labels import as_labels, check_counts
 
 
 def memfile_paths(folder: Path) -> tuple[Path, Path, Path]:

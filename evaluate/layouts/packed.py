@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.faces.lmdb_file import FACE_SIZE
+from bench.faces.face import FACE_SIZE
 from bench.files import atomic_path
+from evaluate.layouts.labels import as_labels, check_counts
 
 _XZ_MAGIC = bytes.fromhex("fd377a585a00")
 _FETCH_AGAIN = "fetch or pack it again"
@@ -140,32 +141,6 @@ def write_npy(folder: str | Path, images: Iterable[NDArray[np.uint8]], is_genuin
         check_counts(num_images, len(is_genuine), Path(folder))
         array.flush()
         (temporary / "issame.txt").write_text("".join(f"{int(label)}\n" for label in is_genuine))
-
-
-def as_labels(labels: Sequence | NDArray, where: Path) -> NDArray[np.bool_]:
-    """Labels 0 and 1, as bool, number or text, to bool (P,).
-
-    Raises:
-        InputError: If one is anything else; says which.
-    """
-    values = np.empty(len(labels), dtype=bool)
-    for i, label in enumerate(labels):
-        try:
-            number = float(label)
-        except (TypeError, ValueError):
-            number = float("nan")
-        if number not in (0, 1):
-            raise InputError(f"{where}: label {i} is {label!r}; must be 1 (genuine) or 0 (impostor)")
-        values[i] = number == 1
-    return values
-
-
-def check_counts(num_images: int, num_labels: int, where: Path) -> None:
-    """Refuse a set whose images and labels disagree in number, or that is empty."""
-    if num_images != 2 * num_labels or num_labels == 0:
-        raise InputError(
-            f"{where} holds {num_images} images and {num_labels} labels; needs two images per label; {_FETCH_AGAIN}"
-        )
 
 
 def _unpickle(file: IO[bytes], path: Path) -> Any:

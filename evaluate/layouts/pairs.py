@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import InputError
-from bench.faces.lmdb_file import IMAGE_SUFFIXES
+from bench.faces.face import IMAGE_SUFFIXES
 from evaluate.layouts.images import listed
 
 

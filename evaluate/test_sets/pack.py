@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.errors import InputError
+from bench.faces.face import decode_image
 from bench.files import atomic_path
-from bench.faces.lmdb_file import decode_image
 from evaluate.layouts.align import align
 from evaluate.layouts.images import check_faces, decode_face, listed
 from evaluate.layouts.landmarks import Landmarks, image_key, read_landmarks

@@ -8,10 +8,10 @@ are first seen.
 
 from dataclasses import dataclass, field, replace
 
+from bench.names import look_up
 from bench.runs.cards import ProtocolResult, TemplateResult
 from bench.runs.hub import HubFile
 from bench.runs.inputs import TEST_SETS_ON_THE_HUB, is_rendered
-from bench.names import look_up
 
 YARDSTICK = "AdaFace IR101 trained on WebFace12M"
 """The network whose accuracies tell copies of one name apart."""

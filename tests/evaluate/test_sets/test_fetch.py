@@ -8,11 +8,11 @@ from PIL import Image
 
 from bench.errors import InputError
 from bench.faces.lmdb_file import encode_jpeg
+from evaluate.layouts.packed import write_bin
+from evaluate.measure.verify import score
+from evaluate.protocol import load_protocol
 from evaluate.test_sets import registry
 from evaluate.test_sets.fetch import fetch_test_sets
-from evaluate.layouts.packed import write_bin
-from evaluate.protocol import load_protocol
-from evaluate.measure.verify import score
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import pytest
 from results import make_protocol_result, make_result
 
 from bench.errors import InputError
-from evaluate.test_sets.registry import REGISTRY, describe_copy, find_test_set, is_unknown, wrong_count
 from evaluate.leaderboard.rows import FIVE, Result
 from evaluate.leaderboard.tables import make_tables
+from evaluate.test_sets.registry import REGISTRY, describe_copy, find_test_set, is_unknown, wrong_count
 
 
 @pytest.mark.parametrize("name", FIVE)
