@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 
 from bench.errors import InputError
+from bench.faces.face import ARCFACE_TEMPLATE
 from bench.runs.stage import model_stage
-from evaluate.layouts.align import TEMPLATE, align
+from evaluate.layouts.align import align
 from evaluate.layouts.ijb import is_template_set, load_templates
 from evaluate.measure.checks import contradictions
 from evaluate.measure.embed import feature_batches
@@ -42,7 +43,7 @@ def write_miniature(folder, name="ijbb"):
                 small.save(folder / "loose_crop" / name_of_face)
                 # published template and media numbers have gaps, and media numbers are shared between templates
                 faces.append(f"{name_of_face} {10 * template + 5} {media + 100 * (template % 2)}")
-                landmarks = TEMPLATE * rng.uniform(0.9, 1.2) + rng.normal(0, 2, (5, 2)) + (20, 10)
+                landmarks = ARCFACE_TEMPLATE * rng.uniform(0.9, 1.2) + rng.normal(0, 2, (5, 2)) + (20, 10)
                 numbers = " ".join(f"{value:.3f}" for value in landmarks.ravel())
                 points.append(f"{name_of_face} {numbers} {rng.uniform(0.6, 1):.4f}")
     pairs = [
