@@ -18,7 +18,7 @@ from bench.runs.cards import TemplateResult
 from evaluate import metrics
 from evaluate.layouts.ijb import TemplateSet
 from evaluate.layouts.images import listed
-from evaluate.test_sets.registry import describe_copy
+from evaluate.test_sets.registry import known_version
 
 _PAIRS_PER_BLOCK = 8192  # whose features stay in the processor's cache
 
@@ -46,7 +46,7 @@ def verify_templates(batches: Iterable[tuple[slice, torch.Tensor]], templates: T
         num_templates=templates.num_templates,
         num_images=len(templates.faces),
         sha256=templates.sha256,
-        copy_known_as=describe_copy(templates.name, templates.sha256),
+        copy_known_as=known_version(templates.name, templates.sha256),
     )
 
 

@@ -15,7 +15,7 @@ from evaluate.measure.bootstrap import interval, resampled_means
 from evaluate.measure.checks import protocol_contradictions
 from evaluate.measure.scores import IDENTITIES
 from evaluate.protocol import Protocol
-from evaluate.test_sets.registry import describe_copy
+from evaluate.test_sets.registry import known_version
 
 NUM_FOLDS = 10
 
@@ -95,7 +95,7 @@ def score(embeddings: NDArray, protocol: Protocol, *, start: float | None = None
         exact_accuracy=float(metrics.fold_means(metrics.exact_decisions(scores, is_genuine, NUM_FOLDS)).mean()),
         d_prime=_finite(metrics.d_prime(scores, is_genuine)) if has_both else None,
         sha256=protocol.sha256,
-        copy_known_as=describe_copy(protocol.name, protocol.sha256) or protocol.fetched_from,
+        copy_known_as=known_version(protocol.name, protocol.sha256) or protocol.fetched_from,
         folds=tuple(folds.tolist()),
         interval=interval(resampled_means(is_correct, identities=identities)),
         interval_over="pairs" if identities is None else "identities",
