@@ -143,8 +143,8 @@ def test_one_card_of_a_network_on_templates_alone(miniature, tmp_path):
             "5 15 x",
             r"template_pair_label.txt: .*; needs lines 'template template 0|1'",
         ),
-        ("template_pair_label", "5 15 0", "5 7 0", r"names 1 templates without faces, as 7"),
-        ("template_pair_label", "5 15 0", "5 5 1", r"1 templates are their own partner, as 5; mend the list"),
+        ("template_pair_label", "5 15 0", "5 7 0", r"names 1 templates without faces, such as 7"),
+        ("template_pair_label", "5 15 0", "5 5 1", r"pairs 1 templates with themselves, such as 5; correct the list"),
     ],
 )
 def test_wrong_lists_are_named(tmp_path, ending, old, new, message):
@@ -158,7 +158,7 @@ def test_wrong_lists_are_named(tmp_path, ending, old, new, message):
 def test_missing_and_broken_faces_are_counted(tmp_path):
     folder = write_miniature(tmp_path / "ijbb")
     (folder / "loose_crop" / "2.png").write_bytes(b"no image")
-    with pytest.raises(InputError, match=r"ijbb: 1 of \d+ images are no images: 2.png does not decode; replace them$"):
+    with pytest.raises(InputError, match=r"ijbb: 1 of \d+ images are not images: 2.png does not decode; replace them$"):
         load_templates(folder)
     (folder / "loose_crop" / "2.png").unlink()
     with pytest.raises(InputError, match=r"loose_crop lacks 1 of \d+ faces: 2.png; unpack it again"):

@@ -67,9 +67,7 @@ def test_a_file_and_a_module_give_the_same_card_and_files(sets, tmp_path, weight
 
 
 def test_what_cannot_be_evaluated_is_said(sets):
-    with pytest.raises(
-        InputError, match=r"lfw is neither a set in .* nor a path that exists; give a path, or"
-    ):
+    with pytest.raises(InputError, match=r"lfw is neither a set in .* nor a path that exists; give a path, or"):
         evaluate(raw_pixels, ["lfw"], test_sets_dir=sets)
     with pytest.raises(InputError, match=r"give the folder that make benchmark rendered, runs/protocols/render_v"):
         evaluate(raw_pixels, ["render_lfw"], test_sets_dir=sets)

@@ -88,7 +88,7 @@ def test_unaligned_images_are_aligned(unaligned, out):
 
 
 def test_unaligned_images_without_landmarks_are_refused(unaligned):
-    with pytest.raises(InputError, match=r"5 of 5 images are no aligned .* is 300 x 280.*evaluate pack"):
+    with pytest.raises(InputError, match=r"5 of 5 images are not aligned .* is 300 x 280.*evaluate pack"):
         pack_as(unaligned, "set.bin")
     lines = (unaligned / "landmarks.txt").read_text().splitlines()
     (unaligned / "landmarks.txt").write_text("\n".join(lines[1:]))
@@ -100,8 +100,8 @@ def test_unaligned_images_without_landmarks_are_refused(unaligned):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (f"{NAMES[0]} {NAMES[1]} 1", "line 4: the pair of line 1 again"),
-        (f"{NAMES[0]} {NAMES[0]} 1", f"line 4: {NAMES[0]} is its own partner"),
+        (f"{NAMES[0]} {NAMES[1]} 1", "line 4: repeats the pair of line 1"),
+        (f"{NAMES[0]} {NAMES[0]} 1", f"line 4: {NAMES[0]} is paired with itself"),
         ("Ann/Ann_0009 Bob/Bob_0001 0", r"names 1 missing images \(of 6\): Ann/Ann_0009"),
     ],
 )
@@ -116,7 +116,7 @@ def test_wrong_pairs_leave_nothing_behind(aligned, line, message):
 
 def test_what_is_there_is_not_overwritten(aligned):
     pack_as(aligned, "set.npy")
-    with pytest.raises(InputError, match=r"is there already; delete it, or give another --out"):
+    with pytest.raises(InputError, match=r"exists already; delete it, or give another --out"):
         pack_as(aligned, "set.npy")
 
 
