@@ -1,8 +1,8 @@
 """Verification sets as Arrow tables: CVLface's ``facerec_val/NAME`` and the Hub's ``.parquet`` files.
 
 CVLface's is a folder of ``data-*.arrow`` (Hugging Face ``datasets``, saved to disk) with columns image, index, is_same.
-It has one row per image; sorted by ``index`` the images are a0, b0, a1, b1, ..., and both rows of a pair hold its label.
-A ``.parquet``, such as cat-claws/face-verification, has one row per pair: image1, image2, target. An image is the bytes
+It has one row per image. Sorted by ``index`` the images are a0, b0, a1, b1, ...; both rows of a pair hold its label. A
+``.parquet``, such as cat-claws/face-verification, has one row per pair: image1, image2, target. An image is the bytes
 of an image file, or a struct with such ``bytes``. Legend: P pairs.
 """
 

@@ -1,9 +1,9 @@
 """IJB-B and IJB-C in their official layout -> templates of aligned faces, and pairs of templates.
 
 The layout is that of insightface's release, on which the field evaluates. In ``meta/`` lie three lists:
-``NAME_face_tid_mid.txt`` (face, template, media), ``NAME_name_5pts_score.txt`` (face, five landmarks, detector score) and
-``NAME_template_pair_label.txt`` (template, template, 1 or 0). In ``loose_crop/`` lie loosely cropped faces, which are
-aligned when they are read. A template is a set of faces of one person; a media is one photograph or one video.
+``NAME_face_tid_mid.txt`` (face, template, media), ``NAME_name_5pts_score.txt`` (face, five landmarks, detector score)
+and ``NAME_template_pair_label.txt`` (template, template, 1 or 0). In ``loose_crop/`` lie loosely cropped faces, which
+are aligned when they are read. A template is a set of faces of one person; a media is one photograph or one video.
 Legend: K faces, T templates, P pairs.
 """
 
@@ -133,7 +133,10 @@ def _landmarks_of(names: Sequence[str], path: Path, faces_path: Path) -> list[La
 
 
 def _read_pairs(path: Path, published_ids: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """Pairs as positions in ``published_ids`` (ascending), and their labels; read block by block (millions of lines)."""
+    """Pairs as positions in ``published_ids`` (ascending), and their labels.
+
+    The list has millions of lines and is read block by block.
+    """
     pairs, labels = [], []
     with path.open(encoding="utf-8") as file:
         while lines := file.readlines(16 * _LINES_PER_BLOCK):

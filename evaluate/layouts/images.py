@@ -114,7 +114,7 @@ def check_faces(encoded: Iterator[bytes], names: Sequence[str], *, resize: bool 
         kind, advice = f"aligned {FACE_SIZE} x {FACE_SIZE} faces", "replace or align them (python -m evaluate pack)"
         if resize is None:
             kind, advice = "images", "replace them"
-        raise InputError(f"{source}: {len(wrong)} of {len(names)} images are not {kind}: {listed(wrong)}; {advice}")
+        raise InputError(f"{source}: {len(wrong)} of {len(names)} files are not {kind}: {listed(wrong)}; {advice}")
     return digest.hexdigest()
 
 

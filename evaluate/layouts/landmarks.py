@@ -1,8 +1,8 @@
 """Files of five-point landmarks: per line the name of an image and x1 y1 ... x5 y5, separated by spaces or tabs.
 
 Two files of the field have an eleventh number. IJB's ``*_name_5pts_score.txt`` ends with the detector's score; RFW's
-``*_lmk.txt`` has a label before the points. A last number of at most ``_MAX_SCORE`` is too small for a coordinate and is
-read as a score.
+``*_lmk.txt`` has a label before the points. A last number of at most ``_MAX_SCORE`` is too small for a coordinate and
+is read as a score.
 """
 
 from dataclasses import dataclass

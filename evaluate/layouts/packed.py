@@ -1,8 +1,8 @@
 """Packed verification sets, read and written: ``.bin`` (insightface), ``.xz`` and ``NAME/NAME.npy`` (SOTA).
 
-A ``.bin`` is one pickle of ``(image files, is_genuine)``; an ``.xz`` is the same pickle, compressed. SOTA is the official
-trainer, HaiyuWu/SOTA-Face-Recognition-Train-and-Test. Loading a pickle can run any code. The reader therefore allows
-only a fixed list of functions, those that rebuild bytes and NumPy arrays. Legend: P pairs.
+A ``.bin`` is one pickle of ``(image files, is_genuine)``; an ``.xz`` is the same pickle, compressed. SOTA stands for
+the official trainer, HaiyuWu/SOTA-Face-Recognition-Train-and-Test. Loading a pickle can run any code. The reader
+therefore allows only a fixed list of functions, those that rebuild bytes and NumPy arrays. Legend: P pairs.
 """
 
 import lzma

@@ -185,7 +185,7 @@ def test_other_square_sizes_of_a_bin_are_scaled_but_not_oblong_ones(tmp_path):
     oblong = encode_jpeg(np.full((112, 90, 3), 90, dtype=np.uint8))
     write_bin(tmp_path / "oblong.bin", [large, oblong], [True])
     with pytest.raises(
-        InputError, match=r"oblong.bin: 1 of 2 images are not aligned 112 x 112 faces: image 1 is 90 x 112"
+        InputError, match=r"oblong.bin: 1 of 2 files are not aligned 112 x 112 faces: image 1 is 90 x 112"
     ):
         load_protocol(tmp_path / "oblong.bin")
 
@@ -251,7 +251,7 @@ def test_wrong_pairs_files(lfw, lines, message):
 def test_a_broken_image_is_found_before_any_embedding(lfw):
     (lfw / "Bob" / "Bob_0002.png").write_bytes(b"not an image")
     with pytest.raises(
-        InputError, match=r"1 of 4 images are not aligned .*: Bob/Bob_0002 does not decode; replace or align them"
+        InputError, match=r"1 of 4 files are not aligned .*: Bob/Bob_0002 does not decode; replace or align them"
     ):
         load_protocol(lfw)
 

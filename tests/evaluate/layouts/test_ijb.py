@@ -158,7 +158,7 @@ def test_wrong_lists_are_named(tmp_path, ending, old, new, message):
 def test_missing_and_broken_faces_are_counted(tmp_path):
     folder = write_miniature(tmp_path / "ijbb")
     (folder / "loose_crop" / "2.png").write_bytes(b"no image")
-    with pytest.raises(InputError, match=r"ijbb: 1 of \d+ images are not images: 2.png does not decode; replace them$"):
+    with pytest.raises(InputError, match=r"ijbb: 1 of \d+ files are not images: 2.png does not decode; replace them$"):
         load_templates(folder)
     (folder / "loose_crop" / "2.png").unlink()
     with pytest.raises(InputError, match=r"loose_crop lacks 1 of \d+ faces: 2.png; unpack it again"):
@@ -175,5 +175,5 @@ def test_features_that_are_not_finite_name_the_faces(miniature):
     batches = list(feature_batches(network, templates.faces, batch_size=4))
     batches[1] = (batches[1][0], batches[1][1].clone())
     batches[1][1][2] = torch.nan
-    with pytest.raises(InputError, match=r"ijbb: features of 7.png are not finite; look at them, or use float32"):
+    with pytest.raises(InputError, match=r"ijbb: features of 7.png are not finite; inspect these images, or evaluate"):
         pool_templates(batches, templates)

@@ -78,7 +78,7 @@ def test_one_kind_of_pair_leaves_rates_undefined():
 def test_embeddings_that_are_not_finite_name_the_images(twenty):
     protocol, embeddings = twenty
     embeddings[2, 1] = np.nan
-    with pytest.raises(InputError, match="made_up: embeddings of 1 of 3 images are not finite: images 2; look at"):
+    with pytest.raises(InputError, match="made_up: embeddings of 1 of 3 images are not finite: images 2; inspect"):
         verify(lambda images: embeddings, protocol)
 
 

@@ -88,7 +88,7 @@ def test_unaligned_images_are_aligned(unaligned, out):
 
 
 def test_unaligned_images_without_landmarks_are_refused(unaligned):
-    with pytest.raises(InputError, match=r"5 of 5 images are not aligned .* is 300 x 280.*evaluate pack"):
+    with pytest.raises(InputError, match=r"5 of 5 files are not aligned .* is 300 x 280.*evaluate pack"):
         pack_as(unaligned, "set.bin")
     lines = (unaligned / "landmarks.txt").read_text().splitlines()
     (unaligned / "landmarks.txt").write_text("\n".join(lines[1:]))
