@@ -1,17 +1,17 @@
-"""Which range of pixels an ONNX recognition network takes: the format itself says nothing of it."""
+"""Input range of an ONNX recognition network, which the format does not state: [-1, 1] or 0..255."""
 
 from typing import Any
 
 
 def takes_bytes(graph: Any) -> bool:
-    """Whether a network takes RGB of 0..255; any other takes RGB in [-1, 1].
+    """Whether a network expects RGB in 0..255; if not, it expects RGB in [-1, 1].
 
-    Rule: a graph whose input goes straight into Sub, Mul or Div normalises by itself (MXNet exports such as
-    mobilefacenet_y1).
+    A graph that first subtracts, multiplies or divides its input normalises the pixels itself and so expects 0..255.
+    MXNet exports such as mobilefacenet_y1 do this.
 
     Args:
         graph: The ``graph`` of an ``onnx.ModelProto``.
     """
-    weights = {tensor.name for tensor in graph.initializer}  # older exports list them among the inputs
+    weights = {tensor.name for tensor in graph.initializer}  # older exports list weights among the inputs
     images = [value.name for value in graph.input if value.name not in weights][:1]
     return any(node.op_type in ("Sub", "Mul", "Div") and set(images) & set(node.input) for node in graph.node)

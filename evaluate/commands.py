@@ -127,9 +127,9 @@ def _leaderboard(args: argparse.Namespace) -> str:
 
 
 def _compare(args: argparse.Namespace) -> str:
-    from evaluate.measure.compare import describe_comparison
+    from evaluate.leaderboard.difference import describe_difference
 
-    return describe_comparison(*args.results)
+    return describe_difference(*args.results)
 
 
 def _publish(args: argparse.Namespace) -> str:

@@ -1,8 +1,12 @@
-"""Verification metrics on NumPy arrays: no model, no files.
+"""Verification metrics on NumPy arrays; no networks, no files.
 
 In: unit embeddings in pair order (a0, b0, a1, b1, ...), or one score per pair. Out: rates, as fractions.
-The 10-fold accuracy is insightface's ``calculate_accuracy`` protocol, the one that the field prints for LFW, CFP-FP,
-AgeDB-30, CALFW and CPLFW. Legend: P pairs, D embedding dimension, T thresholds.
+The 10-fold accuracy follows insightface's ``calculate_accuracy``, which the field reports for LFW, CFP-FP, AgeDB-30,
+CALFW and CPLFW (docs/field.md, section 5.1).
+
+ROC, AUC and EER are our own. They are exact, and on the 15.7 million pairs of IJB-C ``auc`` takes 0.2 s and 0.1 GiB,
+where scikit-learn's ``roc_auc_score`` takes 8.7 s and 1 GiB. The tests hold both equal.
+Legend: P pairs, D embedding dimension, T thresholds.
 """
 
 import numpy as np
@@ -11,68 +15,75 @@ from numpy.typing import NDArray
 from bench.errors import InputError
 
 GRID = np.arange(0, 4, 0.01)
-"""Published thresholds on the squared L2 distance of unit embeddings, shape (400,)."""
+"""Thresholds of the published protocol, on the squared L2 distance of unit embeddings, shape (400,)."""
 
 FARS = ("1e-1", "1e-2", "1e-3", "1e-4", "1e-5", "1e-6")
-"""False accept rates that a result states, as it writes them; each where the impostor pairs can resolve it."""
+"""False accept rates of result cards, as the cards write them. A rate is measured where there are enough impostors."""
 
-_ROWS_PER_BLOCK = 256  # pairs whose embeddings and differences stay in the processor's cache
+_PAIRS_PER_BLOCK = 256  # their embeddings and differences fit into the processor's cache
 
 
 def fold_accuracies(embeddings: NDArray, is_genuine: NDArray, num_folds: int = 10) -> NDArray[np.float64]:
     """Accuracy of each fold by the published protocol.
 
-    Folds are contiguous blocks in pair order, the first ones one pair larger where they do not divide (scikit-learn's
-    ``KFold``). A pair is accepted as genuine when its squared L2 distance is strictly below the threshold; a fold's
-    threshold is the first of ``GRID`` with the best accuracy on the other folds. The protocol's accuracy is the mean.
+    Folds are contiguous blocks in pair order. If the pairs do not divide evenly, the first folds have one pair more
+    (scikit-learn's ``KFold``). A pair is accepted as genuine when its squared L2 distance is strictly below the
+    threshold. The threshold of a fold is the first of ``GRID`` with the best accuracy on the other folds. The accuracy
+    of the protocol is the mean over the folds.
 
     Args:
         embeddings: Unit embeddings, shape (2P, D); rows 2i and 2i + 1 are pair i.
-        is_genuine: True where both faces are one identity, shape (P,).
+        is_genuine: True where both faces are of one identity, shape (P,).
         num_folds: Number of folds, 2 to P.
 
     Returns:
         Accuracies, shape (num_folds,).
 
     Raises:
-        InputError: If the numbers disagree, there are fewer pairs than folds, or an embedding is not finite.
+        InputError: If embeddings and labels disagree in number, there are fewer pairs than folds, or an embedding is
+            not finite.
+
+    Example:
+        >>> from evaluate.metrics import fold_accuracies
+        >>> accuracy = fold_accuracies(embeddings, is_genuine).mean()
     """
     correct = grid_decisions(pair_distances(embeddings), is_genuine, num_folds)
     return fold_means(correct, num_folds)
 
 
 def grid_decisions(distances: NDArray, is_genuine: NDArray, num_folds: int = 10) -> NDArray[np.bool_]:
-    """Whether each pair is decided rightly at its fold's threshold, by the published protocol, shape (P,).
+    """Whether each pair is decided correctly at the threshold of its fold, shape (P,); see ``fold_accuracies``.
 
     Args:
         distances: Squared L2 distance per pair, shape (P,).
-        is_genuine: True where both faces are one identity, shape (P,).
+        is_genuine: True where both faces are of one identity, shape (P,).
         num_folds: Number of folds, 2 to P.
     """
     is_genuine = _checked_labels(distances, is_genuine)
     fold = fold_ids(distances.size, num_folds)
-    # A pair is accepted by the thresholds above its distance: those from this position on.
+    # The thresholds from this position on lie above the distance and accept the pair.
     first_accepting = np.searchsorted(GRID, distances.astype(np.float64), side="right")
-    right_per_threshold = np.empty((num_folds, GRID.size), dtype=np.int64)
+    num_correct = np.empty((num_folds, GRID.size), dtype=np.int64)
     for k in range(num_folds):
-        genuine, impostor = (first_accepting[(fold == k) & (is_genuine == same)] for same in (True, False))
+        genuine, impostor = (first_accepting[(fold == k) & (is_genuine == label)] for label in (True, False))
         accepted_genuine, accepted_impostor = (
             np.cumsum(np.bincount(part, minlength=GRID.size + 1))[:-1] for part in (genuine, impostor)
         )
-        right_per_threshold[k] = accepted_genuine + impostor.size - accepted_impostor
-    best = np.argmax(right_per_threshold.sum(axis=0) - right_per_threshold, axis=1)  # on the other folds, first best
+        num_correct[k] = accepted_genuine + impostor.size - accepted_impostor
+    # Of the other folds, the first of the best thresholds.
+    best = np.argmax(num_correct.sum(axis=0) - num_correct, axis=1)
     return (first_accepting <= best[fold]) == is_genuine
 
 
 def exact_decisions(scores: NDArray, is_genuine: NDArray, num_folds: int = 10) -> NDArray[np.bool_]:
-    """As ``grid_decisions``, with thresholds halfway between neighbouring scores of the other folds, shape (P,).
+    """As ``grid_decisions``, with thresholds midway between neighbouring scores of the other folds, shape (P,).
 
-    Not the published number: it shows what the grid costs where distances crowd into few of its steps. Of equally
-    good thresholds the strictest is taken, as the grid does.
+    This is not the published accuracy. It shows how much accuracy the grid loses when many distances fall into few of
+    its steps. Of equally good thresholds the strictest is used, as in the published protocol.
 
     Args:
         scores: Similarity per pair, shape (P,), higher is more alike.
-        is_genuine: True where both faces are one identity, shape (P,).
+        is_genuine: True where both faces are of one identity, shape (P,).
         num_folds: Number of folds, 2 to P.
     """
     is_genuine = _checked_labels(scores, is_genuine)
@@ -82,12 +93,13 @@ def exact_decisions(scores: NDArray, is_genuine: NDArray, num_folds: int = 10) -
     for k in range(num_folds):
         others = order[fold[order] != k]
         descending = scores[others].astype(np.float64)
-        # Accept none, or all down to the last of equal scores; a right acceptance counts +1, a wrong one -1.
+        # A threshold accepts the first n of the falling scores, and never only some of equal scores. Each accepted
+        # genuine pair adds 1 to the gain, each accepted impostor pair subtracts 1.
         gain = np.concatenate([[0], np.cumsum(np.where(is_genuine[others], 1, -1))])
-        is_cut = np.concatenate([[True], descending[1:] != descending[:-1], [True]])
-        cut = np.flatnonzero(is_cut)[np.argmax(gain[is_cut])]
-        edges = np.concatenate([[np.inf], descending, [-np.inf]])
-        threshold = (edges[cut] + edges[cut + 1]) / 2
+        separates = np.concatenate([[True], descending[1:] != descending[:-1], [True]])
+        num_accepted = np.flatnonzero(separates)[np.argmax(gain[separates])]
+        bounds = np.concatenate([[np.inf], descending, [-np.inf]])
+        threshold = (bounds[num_accepted] + bounds[num_accepted + 1]) / 2
         correct[fold == k] = (scores[fold == k] >= threshold) == is_genuine[fold == k]
     return correct
 
@@ -106,7 +118,12 @@ def fold_ids(num_pairs: int, num_folds: int) -> NDArray[np.int64]:
 
 
 def fold_means(correct: NDArray, num_folds: int = 10) -> NDArray[np.float64]:
-    """Mean of ``correct`` (P,) in each fold, shape (num_folds,)."""
+    """Share of correct pairs in each fold, shape (num_folds,).
+
+    Args:
+        correct: Whether each pair is decided correctly, shape (P,).
+        num_folds: Number of folds, 2 to P.
+    """
     fold = fold_ids(correct.size, num_folds)
     return np.bincount(fold[correct.astype(bool)], minlength=num_folds) / np.bincount(fold)
 
@@ -118,15 +135,15 @@ def pair_distances(embeddings: NDArray) -> NDArray:
         embeddings: Unit embeddings, shape (2P, D); rows 2i and 2i + 1 are pair i.
 
     Raises:
-        InputError: If the rows are not pairs, or an embedding is not finite; names the images.
+        InputError: If the number of rows is odd, or embeddings are not finite (names their images).
     """
     if embeddings.ndim != 2 or len(embeddings) % 2:
         raise InputError(f"embeddings have shape {embeddings.shape}; needs (2 * num_pairs, embedding_dim)")
     distances = np.empty(len(embeddings) // 2, dtype=embeddings.dtype)
-    for start in range(0, distances.size, _ROWS_PER_BLOCK):
-        block = embeddings[2 * start : 2 * (start + _ROWS_PER_BLOCK)]
-        # Exactly this expression: the golden accuracies turn on the last bit of a float32 sum.
-        distances[start : start + _ROWS_PER_BLOCK] = np.sum(np.square(np.subtract(block[0::2], block[1::2])), axis=1)
+    for start in range(0, distances.size, _PAIRS_PER_BLOCK):
+        block = embeddings[2 * start : 2 * (start + _PAIRS_PER_BLOCK)]
+        # Keep exactly this expression: the golden accuracies depend on the last bit of the float32 sum.
+        distances[start : start + _PAIRS_PER_BLOCK] = np.sum(np.square(np.subtract(block[0::2], block[1::2])), axis=1)
     if not np.isfinite(distances).all():
         check_finite(embeddings)
         raise InputError("distances overflow although the embeddings are finite; needs unit embeddings")
@@ -134,7 +151,7 @@ def pair_distances(embeddings: NDArray) -> NDArray:
 
 
 def cosines(distances: NDArray) -> NDArray[np.float64]:
-    """Cosine of each pair of unit embeddings from its ``pair_distances``, shape (P,)."""
+    """Cosine similarity of each pair from its ``pair_distances``, shape (P,)."""
     return 1 - distances.astype(np.float64) / 2
 
 
@@ -142,14 +159,14 @@ def check_finite(embeddings: NDArray) -> None:
     """Refuse embeddings that are not finite.
 
     Raises:
-        InputError: With the number of such images and the positions of the first ten.
+        InputError: With the number of such images and the positions of the first ten of them.
     """
     bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
     if bad.size:
         shown = ", ".join(map(str, bad[:10])) + (", ..." if bad.size > 10 else "")
         raise InputError(
             f"embeddings of {bad.size} of {len(embeddings)} images are not finite: images {shown}; "
-            "look at these images, or evaluate in float32"
+            "inspect these images, or evaluate in float32"
         )
 
 
@@ -161,15 +178,15 @@ def tar_at_far(scores: NDArray[np.floating], is_genuine: NDArray[np.bool_], far:
 
     Args:
         scores: Similarity per pair, shape (P,), higher is more alike.
-        is_genuine: True where both faces are one identity, shape (P,).
+        is_genuine: True where both faces are of one identity, shape (P,).
         far: Highest allowed false accept rate, a fraction in (0, 1).
 
     Returns:
         True accept rate, a fraction in [0, 1].
 
     Raises:
-        InputError: If the shapes differ, a score is not finite, a class is empty, ``far`` is no fraction, or the
-            impostor pairs are too few to resolve ``far``; says the smallest rate that they can.
+        InputError: If the shapes differ, a score is not finite, there is no genuine or no impostor pair, ``far`` is
+            not in (0, 1), or there are fewer than 1 / ``far`` impostor pairs (says the smallest rate they resolve).
     """
     genuine, impostor = _split(scores, is_genuine)
     if not 0 < far < 1:
@@ -185,7 +202,7 @@ def tar_at_far(scores: NDArray[np.floating], is_genuine: NDArray[np.bool_], far:
 
 
 def tar_at_fars(scores: NDArray, is_genuine: NDArray) -> dict[str, float | None]:
-    """``tar_at_far`` at each of ``FARS``; None where the impostor pairs are too few to resolve it."""
+    """``tar_at_far`` at each of ``FARS``; None where there are fewer than 1 / FAR impostor pairs."""
     num_impostors = int(np.count_nonzero(~is_genuine.astype(bool)))
     return {
         far: tar_at_far(scores, is_genuine, float(far)) if num_impostors * float(far) >= 1 - 1e-9 else None
@@ -197,8 +214,8 @@ def roc(scores: NDArray, is_genuine: NDArray) -> tuple[NDArray, NDArray, NDArray
     """False and true accept rate at every distinct threshold.
 
     Returns:
-        ``far``, ``tar``, ``thresholds``, each of shape (T,), thresholds falling: element i holds the rates of pairs
-        with a score at or above ``thresholds[i]``. ``thresholds[0]`` is infinite, where both rates are 0.
+        ``far``, ``tar``, ``thresholds``, each of shape (T,). Thresholds fall. Element i holds the share of impostor and
+        genuine pairs with a score at or above ``thresholds[i]``. ``thresholds[0]`` is infinite, where both are 0.
     """
     genuine, impostor = _split(scores, is_genuine)
     ascending = np.unique(scores)
@@ -209,15 +226,15 @@ def roc(scores: NDArray, is_genuine: NDArray) -> tuple[NDArray, NDArray, NDArray
 
 
 def auc(scores: NDArray, is_genuine: NDArray) -> float:
-    """Chance that a genuine pair scores above an impostor pair; a tie counts half. In [0, 1]."""
+    """Area under the ROC curve: chance that a genuine pair scores above an impostor pair; a tie counts half."""
     genuine, impostor = _split(scores, is_genuine)
     impostor = np.sort(impostor)
-    below, not_above = (np.searchsorted(impostor, genuine, side=side).sum() for side in ("left", "right"))
-    return float((below + not_above) / 2 / (genuine.size * impostor.size))
+    num_below, num_not_above = (np.searchsorted(impostor, genuine, side=side).sum() for side in ("left", "right"))
+    return float((num_below + num_not_above) / 2 / (genuine.size * impostor.size))
 
 
 def eer(scores: NDArray, is_genuine: NDArray) -> float:
-    """Equal error rate: where the false accept rate equals 1 - true accept rate, on straight lines between points."""
+    """Equal error rate: where FAR = 1 - TAR on the ROC curve, interpolated linearly between its points."""
     far, tar, _ = roc(scores, is_genuine)
     gap = far + tar - 1  # rises from -1 to 1
     above = int(np.argmax(gap >= 0))
@@ -226,9 +243,9 @@ def eer(scores: NDArray, is_genuine: NDArray) -> float:
 
 
 def d_prime(scores: NDArray, is_genuine: NDArray) -> float:
-    """Distance of the mean genuine and impostor scores over the root mean of their (population) variances.
+    """Difference of the mean genuine and impostor score, over the root of the mean of both population variances.
 
-    NaN where all scores of each kind are equal.
+    NaN if both variances are 0.
     """
     genuine, impostor = _split(scores, is_genuine)
     spread = np.sqrt((genuine.var() + impostor.var()) / 2)
@@ -238,8 +255,8 @@ def d_prime(scores: NDArray, is_genuine: NDArray) -> float:
 def _checked_labels(values: NDArray, is_genuine: NDArray) -> NDArray[np.bool_]:
     if values.ndim != 1 or values.shape != is_genuine.shape:
         raise InputError(
-            f"{values.shape} values and {is_genuine.shape} labels disagree; needs one of each per pair "
-            "(twice as many embeddings as labels)"
+            f"{values.shape} values and {is_genuine.shape} labels disagree; give one score and one label per pair, "
+            "or two embeddings per label"
         )
     if not np.isfinite(values).all():
         raise InputError(f"{np.count_nonzero(~np.isfinite(values))} of {values.size} scores are not finite")

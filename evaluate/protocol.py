@@ -2,8 +2,8 @@
 
 In: an insightface ``.bin``, a SOTA ``.xz``, a folder with ``NAME.npy`` and ``issame.txt``, AdaFace's ``NAME/memfile``,
 CVLface's ``NAME/data-*.arrow``, a ``.parquet``, or a folder of images with a pairs file (LFW's layout, or lines ``pathA
-pathB 0|1``). Out: a ``Protocol``. Images stay as they are stored until they are indexed, and one that several pairs
-share is held, and embedded, once. Legend: P pairs, K distinct images.
+pathB 0|1``). Out: a ``Protocol``. Images stay as stored until they are indexed. An image that several pairs share is
+held, and later embedded, once. Legend: P pairs, K distinct images.
 """
 
 import hashlib
@@ -39,15 +39,15 @@ class Protocol:
     pairs: NDArray[np.int64]
     """Positions in ``faces``, shape (P, 2)."""
     is_genuine: NDArray[np.bool_]
-    """True where both faces are one identity, shape (P,)."""
+    """True where both faces are of one identity, shape (P,)."""
     sha256: str
-    """Of the file; for a folder, of the list of digests of its files."""
+    """SHA-256 of the file; for a folder, of the list of the digests of its files."""
     identity_ids: NDArray[np.int64] | None = None
-    """Identity of each of ``faces``, shape (K,), where the layout tells it."""
+    """Identity of each of ``faces``, shape (K,); None where the layout does not state it."""
     identity_names: list[str] | None = None
-    """What the layout calls each identity, where it does."""
+    """Name of each identity in the layout; None where it does not state them."""
     fetched_from: str | None = None
-    """Repository and commit that the file was fetched from; None where it came by other means."""
+    """Repository and commit that the file was downloaded from; None if it was placed by hand."""
 
     @property
     def images(self) -> LazyImages:
@@ -64,14 +64,20 @@ def load_protocol(path: str | Path) -> Protocol:
     """Read a verification set.
 
     Args:
-        path: A ``.bin``, ``.xz`` or ``.parquet`` file, a folder in one of the layouts above, or a pairs file itself.
+        path: A ``.bin``, ``.xz`` or ``.parquet`` file, a folder in one of the layouts above, or a pairs file.
 
     Returns:
         The protocol, named after the file or folder (``cfp/pairs_FP.txt`` is ``cfp_fp``).
 
     Raises:
-        InputError: If nothing readable is there, images are missing or broken (all are counted), images and labels
-            disagree in number, or a pair is listed twice.
+        InputError: If the path does not exist or has none of these layouts, images are missing or broken (all are
+            counted), images and labels disagree in number, or a pair is listed twice.
+
+    Example:
+        >>> from evaluate.protocol import load_protocol
+        >>> protocol = load_protocol("test_sets/lfw.bin")
+        >>> first_face, second_face = protocol.images[0], protocol.images[1]
+        >>> print(protocol.num_pairs, protocol.is_genuine[0])
     """
     path = Path(path)
     if not path.exists():
@@ -82,7 +88,8 @@ def load_protocol(path: str | Path) -> Protocol:
         return _load_npy(path.parent)
     if path.suffix == ".txt":
         return _load_pairs(path)
-    return _load_bin(path)
+    image_files, is_genuine = read_table(path) if path.suffix == ".parquet" else read_bin(path)
+    return _load_encoded(path, path.stem, image_files, is_genuine, sha256(path))
 
 
 def _load_folder(folder: Path) -> Protocol:
@@ -91,28 +98,22 @@ def _load_folder(folder: Path) -> Protocol:
     if (folder / "memfile").is_dir():
         return _load_array(folder, *read_memfile(folder), to_face, memfile_paths(folder))
     if arrow_files(folder):
-        digests = "".join(f"{sha256(file)}  {file.name}\n" for file in arrow_files(folder))
-        digest = hashlib.sha256(digests.encode()).hexdigest()
-        return _load_encoded(folder, folder.name, *read_table(folder), digest)
+        return _load_encoded(folder, folder.name, *read_table(folder), _sha256_of_files(arrow_files(folder)))
     pairs_files = sorted(folder.glob("*pairs*.txt"))
     if len(pairs_files) != 1:
-        found = f"the pairs files {listed([file.name for file in pairs_files])}" if pairs_files else "no pairs file"
-        raise InputError(f"{folder} holds {found}; give {_LAYOUTS}, or name one pairs file")
+        names = f"the pairs files {listed([file.name for file in pairs_files])}" if pairs_files else "no pairs file"
+        raise InputError(f"{folder} holds {names}; give {_LAYOUTS}, or name one pairs file")
     return _load_pairs(pairs_files[0])
 
 
-def _load_bin(path: Path) -> Protocol:
-    digest = sha256(path)
-    encoded, is_genuine = read_table(path) if path.suffix == ".parquet" else read_bin(path)
-    return _load_encoded(path, path.stem, encoded, is_genuine, digest)
-
-
-def _load_encoded(path: Path, name: str, encoded: list[bytes], is_genuine: NDArray[np.bool_], digest: str) -> Protocol:
-    """A set whose image files, in pair order, lie in memory."""
-    kept, positions = _distinct(encoded)
-    files = [encoded[i] for i in kept]
-    names = [f"image {i}" for i in kept]
-    check_faces(iter(files), names, resize=True, where=str(path))
+def _load_encoded(
+    path: Path, name: str, image_files: list[bytes], is_genuine: NDArray[np.bool_], digest: str
+) -> Protocol:
+    """A set whose image files, in pair order, are in memory."""
+    distinct, positions = _distinct(image_files)
+    files = [image_files[i] for i in distinct]
+    names = [f"image {i}" for i in distinct]
+    check_faces(iter(files), names, resize=True, source=str(path))
 
     def read(k: int) -> NDArray[np.uint8]:
         return decode_face(files[k], f"{path} {names[k]}", resize=True)
@@ -134,51 +135,58 @@ def _load_array(
     to_face: Callable[[NDArray], NDArray[np.uint8]],
     files: Sequence[Path],
 ) -> Protocol:
-    """A set whose images, of shape (2P, ...), lie in one array on disk; ``files`` make its digest."""
-    kept, positions = _distinct(images)
+    """A set whose images, shape (2P, ...), are one array on disk; ``files`` are those that enter its digest."""
+    distinct, positions = _distinct(images)
 
     def read(k: int) -> NDArray[np.uint8]:
         return to_face(images[k])
 
-    digest = hashlib.sha256("".join(f"{sha256(file)}  {file.name}\n" for file in files).encode()).hexdigest()
-    return Protocol(folder.name, LazyImages(read, np.array(kept)), positions.reshape(-1, 2), is_genuine, digest)
+    faces = LazyImages(read, np.array(distinct))
+    return Protocol(folder.name, faces, positions.reshape(-1, 2), is_genuine, _sha256_of_files(files))
+
+
+def _sha256_of_files(files: Sequence[Path]) -> str:
+    """SHA-256 of the list of digests and names of several files."""
+    return hashlib.sha256("".join(f"{sha256(file)}  {file.name}\n" for file in files).encode()).hexdigest()
 
 
 def _distinct(images: Sequence[bytes] | NDArray) -> tuple[list[int], NDArray[np.int64]]:
-    """Positions of the first of equal images, and for each image its place among those."""
-    first: dict[bytes, int] = {}
-    kept: list[int] = []
-    places = np.empty(len(images), dtype=np.int64)
+    """Positions of the distinct images, and for each image the index of its equal in that list."""
+    index_of_digest: dict[bytes, int] = {}
+    distinct: list[int] = []
+    indices = np.empty(len(images), dtype=np.int64)
     for i, image in enumerate(images):
         digest = hashlib.blake2b(image if isinstance(image, bytes) else image.tobytes(), digest_size=16).digest()
-        if digest not in first:
-            first[digest] = len(kept)
-            kept.append(i)
-        places[i] = first[digest]
-    return kept, places
+        if digest not in index_of_digest:
+            index_of_digest[digest] = len(distinct)
+            distinct.append(i)
+        indices[i] = index_of_digest[digest]
+    return distinct, indices
 
 
 def _load_pairs(path: Path) -> Protocol:
+    """A set of image files and a pairs file."""
     pairs = read_pairs(path)
     names = sorted({name for pair in pairs for name in pair.names})
-    files = find_images(names, path.parent, where=path)
-    place = {name: k for k, name in enumerate(names)}
-    digest = check_faces((file.read_bytes() for file in files), names, resize=False, where=str(path))
+    files = find_images(names, path.parent, source=path)
+    faces_digest = check_faces((file.read_bytes() for file in files), names, resize=False, source=str(path))
 
     def read(k: int) -> NDArray[np.uint8]:
         return decode_face(files[k].read_bytes(), str(files[k]), resize=False)
 
-    positions = np.array([[place[name] for name in pair.names] for pair in pairs])
+    index_of_name = {name: k for k, name in enumerate(names)}
+    positions = np.array([(index_of_name[pair.names[0]], index_of_name[pair.names[1]]) for pair in pairs])
     is_genuine = np.array([pair.is_genuine for pair in pairs])
-    digest = hashlib.sha256(f"{sha256(path)}  {path.name}\n{digest}\n".encode()).hexdigest()
-    known = _identities(names, positions, is_genuine)
-    return Protocol(_name(path), LazyImages(read, np.arange(len(files))), positions, is_genuine, digest, *known)
+    digest = hashlib.sha256(f"{sha256(path)}  {path.name}\n{faces_digest}\n".encode()).hexdigest()
+    identities = _identities(names, positions, is_genuine)
+    return Protocol(_name(path), LazyImages(read, np.arange(len(files))), positions, is_genuine, digest, *identities)
 
 
 def _name(path: Path) -> str:
-    """The name: ``lfw/pairs.txt`` is ``lfw``, ``cfp/pairs_FP.txt`` and ``cfp_fp/pairs_FP.txt`` are ``cfp_fp``.
+    """Name of a set with a pairs file.
 
-    ``rfw/txts/Asian/...`` is ``rfw_asian``.
+    ``lfw/pairs.txt`` is ``lfw``; ``cfp/pairs_FP.txt`` and ``cfp_fp/pairs_FP.txt`` are ``cfp_fp``;
+    ``rfw/txts/Asian/Asian_pairs.txt`` is ``rfw_asian``.
     """
     folder = path.resolve().parent
     if folder.parent.name == "txts":
@@ -190,7 +198,10 @@ def _name(path: Path) -> str:
 def _identities(
     names: Sequence[str], positions: NDArray[np.int64], is_genuine: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], list[str]] | tuple[None, None]:
-    """Identity of each image by its top folder, and the folders, where those agree with every label; else nothing."""
+    """Identity of each image, taken from its top folder, and the names of these folders.
+
+    None, None where the folders contradict a label.
+    """
     folders, identity_ids = np.unique([Path(name).parts[0] for name in names], return_inverse=True)
     first, second = identity_ids[positions].T
     return (identity_ids, folders.tolist()) if np.array_equal(first == second, is_genuine) else (None, None)

@@ -16,6 +16,13 @@ from bench.errors import InputError
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 FACE_SIZE = 112
+ARCFACE_TEMPLATE = np.array(
+    [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)]
+)
+"""Where an aligned face has its five landmarks: x, y in pixels of the 112 x 112 image, shape (5, 2).
+
+Order: the eye on the left of the image, the other eye, tip of the nose, left and right corner of the mouth.
+"""
 _MAGIC = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"BM": ".bmp", b"RIFF": ".webp"}
 
 

@@ -1,1 +1,1 @@
-"""Files of the field in, faces, pairs and landmarks out."""
+"""Files of the field -> faces, labels, pairs and landmarks. One module per layout; imports only ``bench``."""

@@ -1,9 +1,9 @@
-"""IJB-B and IJB-C in their official layout -> faces, aligned when they are read, templates, pairs of templates.
+"""IJB-B and IJB-C in their official layout -> templates of aligned faces, and pairs of templates.
 
-The layout of the release that the field evaluates on (insightface's IJB): in ``meta/`` the lists
-``NAME_face_tid_mid.txt`` (face, template, media), ``NAME_name_5pts_score.txt`` (face, five landmarks, the detector's
-score) and ``NAME_template_pair_label.txt`` (template, template, 1 or 0); in ``loose_crop/`` the faces, loosely cropped.
-A media is one photograph or one video.
+The layout is that of insightface's release, on which the field evaluates. In ``meta/`` lie three lists:
+``NAME_face_tid_mid.txt`` (face, template, media), ``NAME_name_5pts_score.txt`` (face, five landmarks, detector score)
+and ``NAME_template_pair_label.txt`` (template, template, 1 or 0). In ``loose_crop/`` lie loosely cropped faces, which
+are aligned when they are read. A template is a set of faces of one person; a media is one photograph or one video.
 Legend: K faces, T templates, P pairs.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.faces.lmdb_file import decode_image
+from bench.faces.face import decode_image
 from bench.files import sha256
 from evaluate.layouts.align import align
 from evaluate.layouts.images import LazyImages, check_faces, listed
@@ -28,29 +28,29 @@ _LINES_PER_BLOCK = 1_000_000
 
 @dataclass(frozen=True)
 class TemplateSet:
-    """Templates, and which of them are compared."""
+    """A template protocol: templates, and the pairs of templates that are compared."""
 
     name: str
     faces: LazyImages
     """uint8, shape (K, 112, 112, 3), RGB, aligned to the ArcFace template."""
     face_names: Sequence[str]
-    """K names of image files."""
+    """Names of the K image files."""
     detector_scores: NDArray[np.float64]
-    """How sure the detector was of each face, shape (K,)."""
+    """Confidence of the face detector for each face, shape (K,)."""
     template_ids: NDArray[np.int64]
     """Template of each face, shape (K,), 0 .. T - 1 without gaps."""
     media_ids: NDArray[np.int64]
-    """Photograph or video that each face comes from, shape (K,)."""
+    """Media of each face, shape (K,)."""
     pairs: NDArray[np.int32]
     """Templates that are compared, shape (P, 2)."""
     is_genuine: NDArray[np.bool_]
     """True where both templates are of one identity, shape (P,)."""
     sha256: str
-    """Of the three lists and all faces."""
+    """SHA-256 of the three lists and all faces."""
 
     @property
     def num_templates(self) -> int:
-        """T."""
+        """T, the number of templates."""
         return int(self.template_ids.max()) + 1
 
 
@@ -60,19 +60,19 @@ def is_template_set(path: Path) -> bool:
 
 
 def load_templates(folder: str | Path) -> TemplateSet:
-    """Read a template protocol; its name is that of its lists (``ijbb``, ``ijbc``).
+    """Read a template protocol, named after its lists (``ijbb``, ``ijbc``).
 
-    Pairs are taken as they are listed, repeated ones too: so counts the official evaluation.
+    Repeated pairs are kept, since the official evaluation counts them too.
 
     Raises:
-        InputError: If a list is missing or holds something else, lists name different faces, a face is missing or no
-            image, a pair names a template without faces, or a template is its own partner.
+        InputError: If a list is missing or malformed, lists name different faces, a face is missing or no image, a pair
+            names a template without faces, or a template is paired with itself.
     """
     folder = Path(folder)
     lists = _find_lists(folder)
-    names, ids, media_ids = _read_faces(lists[_FACES])
+    names, published_template_ids, media_ids = _read_faces(lists[_FACES])
     landmarks = _landmarks_of(names, lists[_LANDMARKS], lists[_FACES])
-    published_ids, template_ids = np.unique(ids, return_inverse=True)
+    published_ids, template_ids = np.unique(published_template_ids, return_inverse=True)
     pairs, is_genuine = _read_pairs(lists[_PAIRS], published_ids)
     files = [folder / "loose_crop" / name for name in names]
     missing = [name for name, file in zip(names, files, strict=True) if not file.is_file()]
@@ -80,28 +80,35 @@ def load_templates(folder: str | Path) -> TemplateSet:
         raise InputError(
             f"{folder / 'loose_crop'} lacks {len(missing)} of {len(names)} faces: {listed(missing)}; unpack it again"
         )
-    faces_sha256 = check_faces((file.read_bytes() for file in files), names, resize=None, where=str(folder))
+    faces_sha256 = check_faces((file.read_bytes() for file in files), names, resize=None, source=str(folder))
     digests = "".join(f"{sha256(path)}  {path.name}\n" for path in lists.values())
     digest = hashlib.sha256(f"{digests}{faces_sha256}\n".encode()).hexdigest()
 
     def read(k: int) -> NDArray[np.uint8]:
         return align(decode_image(files[k].read_bytes(), str(files[k])), landmarks[k].points)
 
-    faces = LazyImages(read, np.arange(len(files)))
-    detector_scores = np.array([one.score for one in landmarks])
-    name = lists[_FACES].name.removesuffix(f"_{_FACES}").lower()
-    return TemplateSet(name, faces, names, detector_scores, template_ids, media_ids, pairs, is_genuine, digest)
+    return TemplateSet(
+        name=lists[_FACES].name.removesuffix(f"_{_FACES}").lower(),
+        faces=LazyImages(read, np.arange(len(files))),
+        face_names=names,
+        detector_scores=np.array([points.score for points in landmarks]),
+        template_ids=template_ids,
+        media_ids=media_ids,
+        pairs=pairs,
+        is_genuine=is_genuine,
+        sha256=digest,
+    )
 
 
 def _find_lists(folder: Path) -> dict[str, Path]:
-    """The three lists by what they end with."""
-    found = {}
+    """The three lists, by the endings of their names."""
+    lists = {}
     for ending in (_FACES, _LANDMARKS, _PAIRS):
         paths = sorted((folder / "meta").glob(f"*_{ending}"))
         if len(paths) != 1:
             raise InputError(f"{folder / 'meta'} holds {len(paths)} files *_{ending}; needs one, as in the release")
-        found[ending] = paths[0]
-    return found
+        lists[ending] = paths[0]
+    return lists
 
 
 def _read_faces(path: Path) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
@@ -118,15 +125,18 @@ def _read_faces(path: Path) -> tuple[list[str], NDArray[np.int64], NDArray[np.in
 
 def _landmarks_of(names: Sequence[str], path: Path, faces_path: Path) -> list[Landmarks]:
     """Landmarks of each face, in the order of ``names``."""
-    found = read_landmarks(path)
-    missing = [name for name in names if name not in found]
+    landmarks = read_landmarks(path)
+    missing = [name for name in names if name not in landmarks]
     if missing:
         raise InputError(f"{path} lacks {len(missing)} faces of {faces_path.name}: {listed(missing)}; unpack it again")
-    return [found[name] for name in names]
+    return [landmarks[name] for name in names]
 
 
 def _read_pairs(path: Path, published_ids: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """Pairs as positions in ``published_ids``, which rise, and their labels; millions of lines, block by block."""
+    """Pairs as positions in ``published_ids`` (ascending), and their labels.
+
+    The list has millions of lines and is read block by block.
+    """
     pairs, labels = [], []
     with path.open(encoding="utf-8") as file:
         while lines := file.readlines(16 * _LINES_PER_BLOCK):
@@ -136,15 +146,23 @@ def _read_pairs(path: Path, published_ids: NDArray[np.int64]) -> tuple[NDArray[n
                 raise InputError(f"{path}: {error}; needs lines 'template template 0|1'") from None
             if rows.shape[1] != 3 or not np.isin(rows[:, 2], (0, 1)).all():
                 raise InputError(f"{path} has lines that are not 'template template 0|1'; unpack it again")
-            places = np.searchsorted(published_ids, rows[:, :2]).clip(max=len(published_ids) - 1)
-            unknown = rows[:, :2][published_ids[places] != rows[:, :2]]
-            if unknown.size:
-                raise InputError(f"{path} names {unknown.size} templates without faces, as {unknown[0]}; unpack again")
-            alone = rows[rows[:, 0] == rows[:, 1], 0]
-            if alone.size:
-                raise InputError(f"{path}: {alone.size} templates are their own partner, as {alone[0]}; mend the list")
-            pairs.append(places.astype(np.int32))
+            pairs.append(_template_positions(rows[:, :2], published_ids, path))
             labels.append(rows[:, 2] == 1)
     if not pairs:
         raise InputError(f"{path} is empty; needs lines 'template template 0|1'")
     return np.concatenate(pairs), np.concatenate(labels)
+
+
+def _template_positions(rows: NDArray[np.int64], published_ids: NDArray[np.int64], path: Path) -> NDArray[np.int32]:
+    """Published numbers of templates as positions in ``published_ids``, shape (pairs of the block, 2)."""
+    positions = np.searchsorted(published_ids, rows).clip(max=len(published_ids) - 1)
+    unknown = rows[published_ids[positions] != rows]
+    if unknown.size:
+        raise InputError(f"{path} names {unknown.size} templates without faces, such as {unknown[0]}; unpack it again")
+    paired_with_itself = rows[rows[:, 0] == rows[:, 1], 0]
+    if paired_with_itself.size:
+        raise InputError(
+            f"{path} pairs {paired_with_itself.size} templates with themselves, such as {paired_with_itself[0]}; "
+            "correct the list"
+        )
+    return positions.astype(np.int32)

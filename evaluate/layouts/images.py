@@ -1,4 +1,7 @@
-"""Images that are decoded only when they are indexed, so that a verification set never lies in memory as floats."""
+"""Face images that are decoded when they are indexed, so that a verification set never lies in memory as floats.
+
+In: image files, or images on disk. Out: uint8 RGB faces, (N, 112, 112, 3), and checks of all files beforehand.
+"""
 
 import hashlib
 import io
@@ -10,13 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from bench.errors import InputError
-from bench.faces.lmdb_file import FACE_SIZE, decode_image
+from bench.faces.face import FACE_SIZE, decode_image
 
 MAX_LISTED = 20
 
 
 class ImageArray(Protocol):
-    """What an embed function needs of images: a NumPy array, a memory map, or ``LazyImages``."""
+    """N face images, uint8, shape (N, 112, 112, 3), RGB: a NumPy array, a memory map, or ``LazyImages``."""
 
     def __len__(self) -> int: ...
 
@@ -24,23 +27,23 @@ class ImageArray(Protocol):
 
 
 class LazyImages:
-    """N face images, uint8, shape (N, 112, 112, 3), RGB; indexing decodes just what is asked for."""
+    """N face images, uint8, shape (N, 112, 112, 3), RGB; indexing decodes only the indexed images."""
 
     dtype = np.dtype(np.uint8)
 
     def __init__(self, read: Callable[[int], NDArray[np.uint8]], positions: NDArray[np.int64]) -> None:
-        """View of images by position.
+        """Images by position.
 
         Args:
-            read: Position -> one image, uint8 (112, 112, 3) RGB.
-            positions: Which images, in which order, shape (N,); one may occur several times.
+            read: Returns the image at a position, uint8, shape (112, 112, 3), RGB.
+            positions: Positions of the N images, shape (N,); a position may occur several times.
         """
         self.read = read
         self.positions = positions
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """As of an array: (N, 112, 112, 3)."""
+        """Shape as of an array: (N, 112, 112, 3)."""
         return (len(self.positions), FACE_SIZE, FACE_SIZE, 3)
 
     def __len__(self) -> int:
@@ -63,12 +66,12 @@ class LazyImages:
 
 
 def decode_face(encoded: bytes, name: str, *, resize: bool) -> NDArray[np.uint8]:
-    """Decode an image file to a face, uint8 (112, 112, 3) RGB.
+    """Decode an image file to a face, uint8, shape (112, 112, 3), RGB.
 
     Args:
         encoded: The image file.
-        name: What to call it in messages.
-        resize: Whether a square image of another size is scaled, as the field's ``.bin`` reader does.
+        name: Name of the image, for messages.
+        resize: Whether to scale a square image of another size, as insightface's ``.bin`` reader does.
 
     Raises:
         InputError: If it does not decode.
@@ -79,20 +82,21 @@ def decode_face(encoded: bytes, name: str, *, resize: bool) -> NDArray[np.uint8]
     return image
 
 
-def check_faces(encoded: Iterator[bytes], names: Sequence[str], *, resize: bool | None, where: str) -> str:
-    """Look at the header of every image file, before hours are spent on the first ones.
+def check_faces(encoded: Iterator[bytes], names: Sequence[str], *, resize: bool | None, source: str) -> str:
+    """Check type and size of every image file by its header, before hours of embedding.
 
     Args:
-        encoded: Image files, taken one at a time.
-        names: What to call them.
-        resize: Whether square images of another size are fine; None where any size is, as of faces not aligned yet.
-        where: The verification set, for messages.
+        encoded: Image files, read one at a time.
+        names: Names of the images, for messages and the digest.
+        resize: True accepts square images of another size. False accepts 112 x 112 only. None accepts any size, for
+            faces that are not aligned yet.
+        source: The verification set, for messages.
 
     Returns:
         SHA-256 over the digests and names of all files, in hexadecimal.
 
     Raises:
-        InputError: If some are no images, or not of the right size; lists them.
+        InputError: If files are no images or have a wrong size; lists them.
     """
     digest = hashlib.sha256()
     wrong = []
@@ -103,17 +107,18 @@ def check_faces(encoded: Iterator[bytes], names: Sequence[str], *, resize: bool 
         except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
             wrong.append(f"{name} does not decode")
             continue
-        is_fine = resize is None or (width, height) == (FACE_SIZE, FACE_SIZE) or (resize and width == height)
-        if not is_fine:
+        has_right_size = resize is None or (width, height) == (FACE_SIZE, FACE_SIZE) or (resize and width == height)
+        if not has_right_size:
             wrong.append(f"{name} is {width} x {height}")
     if wrong:
-        kind = "images" if resize is None else f"aligned {FACE_SIZE} x {FACE_SIZE} faces"
-        advice = "replace them" + ("" if resize is None else ", or align them with python -m evaluate pack")
-        raise InputError(f"{where}: {len(wrong)} of {len(names)} images are no {kind}: {listed(wrong)}; {advice}")
+        kind, advice = f"aligned {FACE_SIZE} x {FACE_SIZE} faces", "replace or align them (python -m evaluate pack)"
+        if resize is None:
+            kind, advice = "images", "replace them"
+        raise InputError(f"{source}: {len(wrong)} of {len(names)} files are not {kind}: {listed(wrong)}; {advice}")
     return digest.hexdigest()
 
 
 def listed(items: Sequence[str], limit: int = MAX_LISTED) -> str:
-    """Items in one line, the first ``limit`` of them and the number of the others."""
+    """The first ``limit`` items, separated by commas, and the number of the others."""
     more = f" and {len(items) - limit} more" if len(items) > limit else ""
     return ", ".join(items[:limit]) + more

@@ -1,7 +1,8 @@
-"""Packed verification sets: read and write insightface ``.bin``, SOTA ``.xz`` and ``.npy``.
+"""Packed verification sets, read and written: ``.bin`` (insightface), ``.xz`` and ``NAME/NAME.npy`` (SOTA).
 
-A ``.bin`` is one pickle of ``(image files, is_genuine)``, an ``.xz`` the same compressed. Loading a pickle can run any
-code, so only the few functions that rebuild bytes and NumPy arrays are let through, by name.
+A ``.bin`` is one pickle of ``(image files, is_genuine)``; an ``.xz`` is the same pickle, compressed. SOTA stands for
+the official trainer, HaiyuWu/SOTA-Face-Recognition-Train-and-Test. Loading a pickle can run any code. The reader
+therefore allows only a fixed list of functions, those that rebuild bytes and NumPy arrays. Legend: P pairs.
 """
 
 import lzma
@@ -14,22 +15,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.faces.lmdb_file import FACE_SIZE
+from bench.faces.face import FACE_SIZE
 from bench.files import atomic_path
+from evaluate.layouts.labels import as_labels, check_counts
 
 _XZ_MAGIC = bytes.fromhex("fd377a585a00")
 _FETCH_AGAIN = "fetch or pack it again"
 
 
 def _encode_latin1(text: str, encoding: str) -> bytes:
-    """How protocol 2 writes bytes; other codecs of ``_codecs.encode`` are of no use here."""
+    """Stands in for ``_codecs.encode``, which pickle protocol 2 calls to rebuild bytes; it needs latin1 only."""
     if encoding not in ("latin1", "latin-1"):
         raise InputError(f"asks for codec {encoding!r}; only latin1 is allowed")
     return text.encode("latin1")
 
 
 def _allowed() -> dict[tuple[str, str], Any]:
-    """Module and name -> object. The functions are taken from NumPy's own pickles, since their home moved in 2.0."""
+    """The allowed functions and classes, by module and name as a pickle writes them.
+
+    NumPy 2.0 moved these functions to another module, so they are taken from what NumPy itself would pickle.
+    """
     reconstruct = np.zeros(1).__reduce__()[0]
     scalar = np.uint8(0).__reduce__()[0]  # type: ignore[misc]
     from_buffer = np.zeros(1).__reduce_ex__(5)[0]  # arrays under pickle protocol 5
@@ -46,6 +51,8 @@ def _allowed() -> dict[tuple[str, str], Any]:
 
 
 class _SafeUnpickler(pickle.Unpickler):
+    """Refuses every name outside the list before it is looked up, so nothing of it runs."""
+
     allowed = _allowed()
 
     def find_class(self, module: str, name: str) -> Any:
@@ -55,14 +62,14 @@ class _SafeUnpickler(pickle.Unpickler):
 
 
 def read_bin(path: Path) -> tuple[list[bytes], NDArray[np.bool_]]:
-    """Read a ``.bin`` or ``.xz``, told apart by content.
+    """Read a ``.bin`` or ``.xz``, distinguished by content rather than by suffix.
 
     Returns:
         Image files in pair order, 2P of them, and ``is_genuine``, shape (P,).
 
     Raises:
-        InputError: If it is no such pickle, holds a class outside the allow-list (nothing of it is run), or images and
-            labels disagree in number.
+        InputError: If it is no such pickle, names a function outside the allowed list (nothing of it is run), or images
+            and labels disagree in number.
     """
     with path.open("rb") as raw:
         is_xz = raw.read(len(_XZ_MAGIC)) == _XZ_MAGIC
@@ -86,7 +93,7 @@ def read_npy(folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         Memory-mapped images, uint8, shape (2P, 3, 112, 112), RGB, and ``is_genuine``, shape (P,).
 
     Raises:
-        InputError: If a file is missing or cut short, the shape or type is another, or the numbers disagree.
+        InputError: If a file is missing or cut short, shape or type are wrong, or images and labels disagree in number.
     """
     path = folder / f"{folder.name}.npy"
     labels_path = folder / "issame.txt"
@@ -95,7 +102,7 @@ def read_npy(folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     try:
         images = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} is not a whole .npy ({error}); {_FETCH_AGAIN}") from None
+        raise InputError(f"{path} is not a complete .npy ({error}); {_FETCH_AGAIN}") from None
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (3, FACE_SIZE, FACE_SIZE):
         raise InputError(
             f"{path} is {images.dtype} of shape {images.shape}; needs uint8 (2 * num_pairs, 3, {FACE_SIZE}, "
@@ -107,12 +114,12 @@ def read_npy(folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
 
 
 def write_bin(path: str | Path, images: Sequence[bytes], is_genuine: Sequence[bool] | NDArray) -> None:
-    """Write an insightface ``.bin``, or the same compressed if the name ends in ``.xz``; it appears whole.
+    """Write an insightface ``.bin``, compressed if the name ends in ``.xz``; the file appears whole.
 
     Args:
-        path: The file.
+        path: The file to write.
         images: Image files in pair order, 2P of them.
-        is_genuine: True where both faces are one identity, P of them.
+        is_genuine: True where both faces are of one identity, P of them.
     """
     check_counts(len(images), len(is_genuine), Path(path))
     content = (list(images), [bool(label) for label in is_genuine])
@@ -125,9 +132,9 @@ def write_npy(folder: str | Path, images: Iterable[NDArray[np.uint8]], is_genuin
     """Write ``NAME/NAME.npy`` and ``NAME/issame.txt``; the folder appears whole.
 
     Args:
-        folder: The folder, called as the set.
+        folder: The folder to write; its name becomes the name of the set.
         images: Faces in pair order, 2P of them, each uint8 (112, 112, 3) RGB.
-        is_genuine: True where both faces are one identity, shape (P,).
+        is_genuine: True where both faces are of one identity, shape (P,).
     """
     with atomic_path(folder) as temporary:
         temporary.mkdir()
@@ -142,32 +149,6 @@ def write_npy(folder: str | Path, images: Iterable[NDArray[np.uint8]], is_genuin
         (temporary / "issame.txt").write_text("".join(f"{int(label)}\n" for label in is_genuine))
 
 
-def as_labels(labels: Sequence | NDArray, where: Path) -> NDArray[np.bool_]:
-    """Labels 0 and 1, as bool, number or text, to bool (P,).
-
-    Raises:
-        InputError: If one is anything else; says which.
-    """
-    values = np.empty(len(labels), dtype=bool)
-    for i, label in enumerate(labels):
-        try:
-            number = float(label)
-        except (TypeError, ValueError):
-            number = float("nan")
-        if number not in (0, 1):
-            raise InputError(f"{where}: label {i} is {label!r}; must be 1 (genuine) or 0 (impostor)")
-        values[i] = number == 1
-    return values
-
-
-def check_counts(num_images: int, num_labels: int, where: Path) -> None:
-    """Refuse a set whose images and labels disagree in number, or that is empty."""
-    if num_images != 2 * num_labels or num_labels == 0:
-        raise InputError(
-            f"{where} holds {num_images} images and {num_labels} labels; needs two images per label; {_FETCH_AGAIN}"
-        )
-
-
 def _unpickle(file: IO[bytes], path: Path) -> Any:
     try:
         return _SafeUnpickler(file, encoding="bytes").load()
@@ -175,12 +156,12 @@ def _unpickle(file: IO[bytes], path: Path) -> Any:
         raise InputError(f"{path} {error}; do not load it elsewhere, {_FETCH_AGAIN}") from None
     except Exception as error:  # a broken pickle can raise nearly anything
         raise InputError(
-            f"{path} is not a whole verification pickle ({type(error).__name__}: {error}); {_FETCH_AGAIN}"
+            f"{path} is not a complete verification pickle ({type(error).__name__}: {error}); {_FETCH_AGAIN}"
         ) from None
 
 
 def _image_bytes(image: Any, name: str) -> bytes:
-    """An image element in any of its three encodings: python 2 str and python 3 bytes, or a uint8 array."""
+    """The file of an image, which sets store as bytes or as a uint8 vector."""
     if isinstance(image, bytes):
         return image
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.size == max(image.shape, default=0):

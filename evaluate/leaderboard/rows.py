@@ -14,12 +14,12 @@ from typing import Literal
 import numpy as np
 
 from bench.errors import InputError
-from bench.runs.cards import CARD_NAMES, DatasetCard, ModelCard, ProtocolResult, ResultCard, TemplateResult, read_card
+from bench.runs.cards import DatasetCard, ModelCard, ProtocolResult, ResultCard, TemplateResult, read_card
 from bench.runs.inputs import RENDERED_PREFIX, is_rendered
 from bench.runs.stage import generator_sha256
 from evaluate.measure.checks import contradictions, grid_misleads
-from evaluate.measure.scores import read_scores
-from evaluate.test_sets.registry import RFW, is_unknown, wrong_count
+from evaluate.measure.scores import read_scores, scores_path_of
+from evaluate.test_sets.registry import RFW, is_unregistered, unexpected_num_pairs
 
 FIVE = ("lfw", "cfp_fp", "agedb_30", "calfw", "cplfw")
 RENDERED_FIVE = tuple(RENDERED_PREFIX + name for name in FIVE)
@@ -218,18 +218,11 @@ def read_checked(path: Path) -> ResultCard:
         InputError: If the card does not fit the schema, or contradicts itself.
     """
     card = read_card(path, ResultCard)
-    scores = scores_beside(path)
+    scores = scores_path_of(path)
     wrong = contradictions(card, read_scores(scores) if scores.exists() else None)
     if wrong:
         raise InputError(f"{path}: {'; '.join(wrong)}; run the evaluation again")
     return card
-
-
-def scores_beside(path: Path) -> Path:
-    """Where the scores of a result lie: ``scores.npz`` of its folder, or NAME.npz beside a committed NAME.json."""
-    if path.is_dir() or path.name == CARD_NAMES[ResultCard]:
-        return (path if path.is_dir() else path.parent) / "scores.npz"
-    return path.with_suffix(".npz")
 
 
 def place(name: str) -> tuple[int, str]:
@@ -271,13 +264,13 @@ def _notes(core: tuple[str, ...], results: Sequence[Result], num_older: int) -> 
     if num_older:
         notes.append(f"{num_older} older results of the same seeds left out")
     first = {name: measured(results[0].card, name) for name in core}
-    unknown = [protocol_title(name) for name, one in first.items() if is_unknown(name, one)]
+    unknown = [protocol_title(name) for name, one in first.items() if is_unregistered(name, one)]
     if unknown:
         notes.append(f"copies of {', '.join(unknown)} that no registry knows")
     notes += [
         f"{protocol_title(name)} has {one.num_pairs:,} pairs, published are {published:,}"
         for name, one in first.items()
-        if (published := wrong_count(name, one))
+        if (published := unexpected_num_pairs(name, one))
     ]
     for result in results:
         found = result.card.protocols
@@ -309,7 +302,7 @@ def row_key(result: Result, core: tuple[str, ...]) -> str:
 
 def _local_result(path: Path) -> Result:
     card = read_checked(path)
-    found = _existing(scores_beside(path))
+    found = _existing(scores_path_of(path))
     if card.row != "dataset":
         return Result(card, found)
     root = path.parent.parent.parent

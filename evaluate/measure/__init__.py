@@ -1,1 +1,5 @@
-"""One network on one test set, with its uncertainty."""
+"""One network on test sets -> accuracies with their uncertainty, and whether two networks differ.
+
+Imports ``evaluate.metrics``, ``evaluate.protocol``, ``evaluate.layouts``, ``evaluate.test_sets.registry`` and
+``fr_train.checkpoint``; never the leaderboard.
+"""

@@ -1,9 +1,9 @@
-"""How sure is a mean over pairs? Means of resampled pairs, all at once.
+"""Bootstrap of a mean over pairs: one value per pair in, the means of resampled pairs and their interval out.
 
-Pairs that share a person are not independent. Where the identities of a test set are known, identities are drawn anew
-and a pair counts as often as its people do (the vertex bootstrap); else pairs are. Decisions are kept: the thresholds,
-chosen on 5,400 of 6,000 pairs, hardly move. Source of the identity bootstrap: Fogliato, Patil and Perona, Confidence
-intervals for error rates in 1:1 matching tasks, arXiv 2306.01198. Legend: P pairs, R resamples, I identities.
+Pairs that share a person are not independent. If the identities of a test set are known, identities are resampled and
+a pair counts as often as its identities were drawn (vertex bootstrap; Fogliato, Patil and Perona, Confidence intervals
+for error rates in 1:1 matching tasks, arXiv 2306.01198). If not, pairs are resampled. Thresholds are not chosen anew in
+each resample: chosen on 5,400 of 6,000 pairs, they hardly change. Legend: P pairs, R resamples, I identities.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 NUM_RESAMPLES = 10_000
 NUM_IDENTITY_RESAMPLES = 2_000
-_NUMBERS_PER_BLOCK = 4_000_000  # resamples are drawn in blocks of this many weights, 32 MB
+_DRAWS_PER_BLOCK = 4_000_000  # identities drawn at once, as int64: 32 MB
 
 
 def resampled_means(
@@ -22,11 +22,11 @@ def resampled_means(
     """Mean of ``values`` in each resample, shape (R,).
 
     Args:
-        values: One number per pair, shape (P,): whether it was decided rightly, or the difference of two networks in
-            that (-1, 0 or 1).
-        seed: Of the drawing; the same seed gives the same means.
-        identities: Who is on the two images of each pair, shape (P, 2); the two are equal for a genuine pair. None
-            draws pairs.
+        values: One number per pair, shape (P,): whether a network decides it correctly (0 or 1), or the difference of
+            two networks in that (-1, 0 or 1).
+        seed: Seed of the resampling; the same seed gives the same means.
+        identities: Identities on the two images of each pair, shape (P, 2), equal for genuine pairs. None resamples
+            pairs.
     """
     rng = np.random.default_rng(seed)
     values = np.asarray(values, dtype=np.float64)
@@ -40,37 +40,38 @@ def interval(means: NDArray) -> tuple[float, float]:
 
 
 def _over_pairs(values: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """How often each distinct value is drawn follows a multinomial: a resample costs a few numbers, not P."""
-    levels, counts = np.unique(values, return_counts=True)
-    drawn = rng.multinomial(values.size, counts / values.size, size=NUM_RESAMPLES)  # (R, levels)
-    return drawn @ levels / values.size
+    """Resample pairs. The counts of the distinct values are multinomial, so pairs need not be drawn one by one."""
+    distinct, counts = np.unique(values, return_counts=True)
+    num_drawn = rng.multinomial(values.size, counts / values.size, size=NUM_RESAMPLES)  # (R, distinct values)
+    return num_drawn @ distinct / values.size
 
 
 def _over_identities(
     values: NDArray[np.float64], identities: NDArray[np.integer], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """A genuine pair weighs as often as its person is drawn, an impostor pair the product over its two people.
+    """Resample identities. A genuine pair counts as often as its identity was drawn.
 
-    Genuine and impostor pairs keep their shares, as the protocol fixes them.
+    An impostor pair counts as often as the product of its two identities' counts. The shares of genuine and impostor
+    pairs stay fixed, as the protocol fixes them.
     """
     is_genuine = identities[:, 0] == identities[:, 1]
-    people, places = np.unique(identities, return_inverse=True)
-    first, second = places.reshape(-1, 2).T
+    distinct, indices = np.unique(identities, return_inverse=True)
+    first, second = indices.reshape(-1, 2).T
     means = []
-    for drawn in _draws(len(people), rng):
-        total = np.zeros(len(drawn))
-        for part in (is_genuine, ~is_genuine):
-            weights = drawn[:, first[part]].astype(np.float64)  # (resamples of the block, pairs of this kind)
-            if part is not is_genuine:
-                weights *= drawn[:, second[part]]
-            total += part.mean() * (weights @ values[part]) / np.maximum(weights.sum(axis=1), 1)
+    for num_drawn in _identity_counts(len(distinct), rng):
+        total = np.zeros(len(num_drawn))
+        for kind in (is_genuine, ~is_genuine):
+            weights = num_drawn[:, first[kind]].astype(np.float64)  # (resamples of the block, pairs of this kind)
+            if kind is not is_genuine:
+                weights *= num_drawn[:, second[kind]]
+            total += kind.mean() * (weights @ values[kind]) / np.maximum(weights.sum(axis=1), 1)
         means.append(total)
     return np.concatenate(means)
 
 
-def _draws(num_identities: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """How often each identity is drawn, in blocks of shape (resamples, I)."""
-    block = max(1, min(NUM_IDENTITY_RESAMPLES, _NUMBERS_PER_BLOCK // max(num_identities, 1)))
+def _identity_counts(num_identities: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """How often each identity was drawn, in blocks of shape (resamples of the block, I)."""
+    block = max(1, min(NUM_IDENTITY_RESAMPLES, _DRAWS_PER_BLOCK // max(num_identities, 1)))
     for start in range(0, NUM_IDENTITY_RESAMPLES, block):
         rows = min(block, NUM_IDENTITY_RESAMPLES - start)
         drawn = rng.integers(0, num_identities, size=(rows, num_identities)) + num_identities * np.arange(rows)[:, None]

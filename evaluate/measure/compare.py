@@ -1,27 +1,27 @@
-"""Is a difference real? Two networks on the same pairs: McNemar's test and a paired bootstrap of the difference."""
+"""Two networks on the same pairs: by how much their accuracies differ, and whether the difference is significant.
 
-import math
+In: two results with their scores. Out: per protocol the difference of the accuracies, its interval by a paired
+bootstrap, and the p-value of McNemar's exact test. Legend: P pairs, R resamples.
+"""
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from bench.errors import InputError
-from bench.files import flatten
-from bench.runs.cards import DatasetCard, ModelCard, ResultCard, read_card
-from evaluate.leaderboard.rows import scores_beside
 from evaluate.measure.bootstrap import interval, resampled_means
-from evaluate.measure.scores import IDENTITIES, Scores, read_scores
+from evaluate.measure.scores import IDENTITIES, Scores, read_scores, scores_path_of
 
-SIGNIFICANT = 0.05
+SIGNIFICANCE_LEVEL = 0.05
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Accuracy of A less that of B on the same pairs, as fractions."""
+    """Accuracy of A minus accuracy of B on the same pairs, as fractions."""
 
     value: float
     low: float
@@ -29,21 +29,45 @@ class Difference:
     """2.5 and 97.5 per cent points of the paired bootstrap, over identities where they are known, else over pairs."""
     only_a: int
     only_b: int
-    """Pairs that only A, or only B, decides rightly."""
+    """Pairs that only A, or only B, decides correctly."""
     p_value: float
-    """Exact two-sided McNemar: the chance of as uneven a split or more if both were equally good."""
+    """McNemar's exact two-sided test: chance of a split at least as uneven, if A and B were equally good."""
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the p-value is below 0.05."""
+        return self.p_value < SIGNIFICANCE_LEVEL
+
+
+def compare_results(a: str | Path, b: str | Path, *, seed: int = 0) -> dict[str, Difference]:
+    """Accuracy of result A minus accuracy of result B, per protocol that both have, and of their mean.
+
+    Args:
+        a: Folder of the first result (result.json and scores.npz), or a committed card such as
+            reports/results/smoke.json.
+        b: The second result.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        Protocol -> difference; ``mean`` is the difference of the plain means over these protocols.
+
+    Raises:
+        InputError: If scores are missing or broken, no protocol is shared, or a protocol has other pairs in A than
+            in B.
+
+    Example:
+        >>> from evaluate.measure.compare import compare_results
+        >>> differences = compare_results("runs/a/results/0123", "runs/b/results/4567")
+        >>> print(differences["lfw"].value, differences["lfw"].is_significant)
+    """
+    return compare_scores(read_scores(scores_path_of(a)), read_scores(scores_path_of(b)), seed=seed)
 
 
 def compare_scores(a: Scores, b: Scores, *, seed: int = 0) -> dict[str, Difference]:
-    """Difference on each protocol that both have, and ``mean``: of the plain means over these protocols.
-
-    Args:
-        a: Scores of the first network.
-        b: Scores of the second.
-        seed: Of the bootstrap.
+    """As ``compare_results``, from scores in memory.
 
     Raises:
-        InputError: If no protocol is shared, or one has other pairs in A than in B.
+        InputError: If no protocol is shared, or a protocol has other pairs in A than in B.
     """
     shared = [name for name in a if name in b]
     if not shared:
@@ -52,94 +76,42 @@ def compare_scores(a: Scores, b: Scores, *, seed: int = 0) -> dict[str, Differen
         if not np.array_equal(a[name]["is_genuine"], b[name]["is_genuine"]):
             raise InputError(f"{name} has other pairs in A than in B; evaluate both on the same file")
     correct = {name: (a[name]["is_correct"], b[name]["is_correct"]) for name in shared}
-    # Drawing identities takes tens of times as long as drawing pairs, so each protocol is drawn once, for both uses.
-    drawn = {
-        name: _resampled_difference(pair, a[name].get(IDENTITIES, b[name].get(IDENTITIES)), [seed, place])
-        for place, (name, pair) in enumerate(correct.items())
+    # Resampling identities takes tens of times as long as resampling pairs. Each protocol is resampled once, and the
+    # mean over protocols uses the same resamples.
+    resampled = {
+        name: _resampled_difference(pair, a[name].get(IDENTITIES, b[name].get(IDENTITIES)), [seed, index])
+        for index, (name, pair) in enumerate(correct.items())
     }
-    differences = {name: _difference({name: pair}, drawn) for name, pair in correct.items()}
-    return differences | {"mean": _difference(correct, drawn)}
+    differences = {name: _difference({name: pair}, resampled) for name, pair in correct.items()}
+    return differences | {"mean": _difference(correct, resampled)}
 
 
-def compare_decisions(correct: Mapping[str, tuple[NDArray, NDArray]], *, seed: int = 0) -> Difference:
-    """Difference of the mean accuracies over protocols; pairs are drawn anew in each, both networks together.
-
-    Args:
-        correct: For each protocol whether A and B decide each pair rightly, each of shape (P,).
-        seed: Of the bootstrap.
-    """
-    drawn = {
-        name: _resampled_difference(pair, None, [seed, place]) for place, (name, pair) in enumerate(correct.items())
-    }
-    return _difference(correct, drawn)
+def _resampled_difference(
+    correct: tuple[NDArray, NDArray], identities: NDArray | None, seed: list[int]
+) -> NDArray[np.float64]:
+    """Difference of the accuracies in each resample, shape (R,); both networks get the same pairs."""
+    a, b = (decisions.astype(np.int8) for decisions in correct)
+    return resampled_means(a - b, seed=seed, identities=identities)
 
 
-def _resampled_difference(pair: tuple[NDArray, NDArray], identities: NDArray | None, seed: list[int]) -> NDArray:
-    first, second = (one.astype(np.int8) for one in pair)
-    return resampled_means(first - second, seed=seed, identities=identities)
-
-
-def _difference(correct: Mapping[str, tuple[NDArray, NDArray]], drawn: Mapping[str, NDArray]) -> Difference:
-    """Of the plain mean over the protocols of ``correct``, from the resampled differences of each."""
+def _difference(correct: Mapping[str, tuple[NDArray, NDArray]], resampled: Mapping[str, NDArray]) -> Difference:
+    """Difference of the plain means over the protocols of ``correct``, which all count alike."""
     only_a = {name: int(np.count_nonzero(a & ~b)) for name, (a, b) in correct.items()}
     only_b = {name: int(np.count_nonzero(~a & b)) for name, (a, b) in correct.items()}
     value = sum((only_a[name] - only_b[name]) / len(a) for name, (a, _) in correct.items()) / len(correct)
-    num = min(len(drawn[name]) for name in correct)  # protocols with and without identities differ in resamples
-    low, high = interval(np.mean([drawn[name][:num] for name in correct], axis=0))
-    wins, losses = sum(only_a.values()), sum(only_b.values())
-    return Difference(value, low, high, wins, losses, mcnemar(wins, losses))
+    # Protocols whose identities are known have fewer resamples than the others.
+    num_resamples = min(len(resampled[name]) for name in correct)
+    low, high = interval(np.mean([resampled[name][:num_resamples] for name in correct], axis=0))
+    total_a, total_b = sum(only_a.values()), sum(only_b.values())
+    return Difference(value, low, high, total_a, total_b, mcnemar(total_a, total_b))
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """Exact two-sided p-value: twice the smaller tail of a fair coin thrown ``only_a + only_b`` times, at most 1."""
-    num = only_a + only_b
-    logs = [_log_choose(num, k) - num * math.log(2) for k in range(min(only_a, only_b) + 1)]
-    return min(1.0, 2 * math.fsum(math.exp(value) for value in logs))
-
-
-def _log_choose(n: int, k: int) -> float:
-    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-
-
-def describe_comparison(a: Path, b: Path) -> str:
-    """What differs between two results in settings, and whether their accuracies differ beyond chance; for a person.
+    """McNemar's exact two-sided p-value: the binomial test of an even split of the pairs that one network alone solves.
 
     Args:
-        a: Folder of the first result, or a committed card such as reports/results/smoke.json.
-        b: The second.
-
-    Raises:
-        InputError: If a card or scores.npz is missing, or no protocol is shared.
+        only_a: Pairs that only A decides correctly.
+        only_b: Pairs that only B decides correctly.
     """
-    first, second = read_settings(a), read_settings(b)
-    changes = [
-        f"  {key}: {first.get(key, 'absent')} -> {second.get(key, 'absent')}"
-        for key in sorted(first.keys() | second.keys())
-        if first.get(key) != second.get(key)
-    ]
-    lines = [f"A {a}", f"B {b}", "settings:", *(changes or ["  none differ"]), "accuracy of A less B, points:"]
-    for name, one in compare_scores(read_scores(scores_beside(a)), read_scores(scores_beside(b))).items():
-        verdict = "differs" if one.p_value < SIGNIFICANT else "chance would do"
-        lines.append(
-            f"  {name:<16} {100 * one.value:+6.2f}  95 % interval {100 * one.low:+.2f} to {100 * one.high:+.2f}, "
-            f"only A right {one.only_a}, only B right {one.only_b}, McNemar p = {one.p_value:.2g}: {verdict}"
-        )
-    return "\n".join(lines)
-
-
-def read_settings(result: Path) -> dict[str, Any]:
-    """Flat settings behind a result: generator, recipe and seed of its parents where they are there, and test sets."""
-    card = read_card(result, ResultCard)
-    settings: dict[str, Any] = {f"test set {name}": one.sha256 for name, one in card.protocols.items()}
-    settings |= {"scale": card.scale, "seed": card.seed, "commit": card.git.commit, "dirty": card.git.dirty}
-    settings |= flatten({"recipe": card.recipe, "dataset": card.dataset} if card.recipe and card.dataset else {})
-    root = result.parent.parent
-    model_dir = root / "models" / str(card.inputs.get("model"))
-    if not (model_dir / "model.json").exists():
-        return settings | {"model": card.model.get("weights_sha256", card.name)}
-    model = read_card(model_dir, ModelCard)
-    settings |= flatten({"recipe": model.inputs.get("recipe", {})})
-    dataset_dir = root / "faces" / str(model.inputs.get("dataset"))
-    if (dataset_dir / "dataset.json").exists():
-        settings |= flatten({"generator": read_card(dataset_dir, DatasetCard).inputs.get("generator", {})})
-    return settings
+    num_pairs = only_a + only_b
+    return float(binomtest(only_a, num_pairs).pvalue) if num_pairs else 1.0

@@ -1,8 +1,8 @@
-"""Images -> unit embeddings. The flipped image's features are added here, and nowhere else.
+"""Face images -> unit embeddings. The features of the mirrored image are added here, and nowhere else.
 
-In: a network (float NCHW in [-1, 1], RGB -> features) and uint8 images. Out: float32 embeddings of length 1:
-``normalised(f(x) + f(flip x))``, the convention of the ArcFace family. Images stay uint8 until they are on the device.
-Legend: N images, B batch, D embedding dimension.
+In: a network (float NCHW RGB in [-1, 1] -> features) and uint8 images. Out: float32 embeddings of length 1, the
+normalised sum of f(image) and f(mirrored image), as the ArcFace family does. Images stay uint8 until they are on the
+device. Legend: N images, B batch, D embedding dimension.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,12 +17,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from bench.errors import InputError
+from bench.faces.face import FACE_SIZE
+from bench.faces.pixels import to_network_input
 from bench.machine.progress import progress
-from bench.onnx_input import takes_bytes
 from evaluate.layouts.images import ImageArray
+from evaluate.measure.onnx_network import OnnxNetwork
 
 BATCH_SIZE = 64
-PIXEL_FLOOR_SIZE = 28
+RAW_PIXELS_SIZE = 28
 
 
 class FaceNetwork(Protocol):
@@ -31,6 +33,31 @@ class FaceNetwork(Protocol):
     def __call__(self, images: torch.Tensor, /) -> torch.Tensor:
         """Features, shape (B, D), of RGB images in [-1, 1], float, shape (B, 3, 112, 112)."""
         ...
+
+
+def load_network(path: str | Path, device: str = "cpu") -> FaceNetwork:
+    """A recognition network from a file, ready on ``device`` and in eval mode.
+
+    Args:
+        path: ``.safetensors`` or ``.pth`` (trained here, or a released IResNet), or ``.onnx``.
+        device: Torch device. An ONNX network runs on the GPU where the installed onnxruntime can, else on the CPU.
+
+    Raises:
+        InputError: If the file is missing or holds no such network, or onnxruntime is not installed.
+
+    Example:
+        >>> from evaluate.measure.embed import embed, load_network
+        >>> network = load_network("model.safetensors")
+        >>> embeddings = embed(network, faces)  # faces: uint8 RGB, (N, 112, 112, 3); embeddings: float32, (N, D)
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist; give a .safetensors, .pth or .onnx file")
+    if path.suffix == ".onnx":
+        return OnnxNetwork(path, device)
+    from fr_train.checkpoint import load_backbone
+
+    return load_backbone(path).to(device).to(memory_format=torch.channels_last).eval()
 
 
 def embed(
@@ -42,18 +69,28 @@ def embed(
     flip: bool = True,
     precision: Literal["float32", "bf16"] = "float32",
 ) -> NDArray[np.float32]:
-    """Unit embeddings of face images.
+    """Unit embeddings of aligned face images.
 
     Args:
-        network: Features from images; a ``torch.nn.Module`` is put in eval mode meanwhile and must be on ``device``.
+        network: Callable from images to features. A ``torch.nn.Module`` must be on ``device``; it is in eval mode for
+            the duration of the call.
         images: RGB, uint8, shape (N, 112, 112, 3).
-        batch_size: Images per forward pass. It moves embeddings by rounding only.
+        batch_size: Images per forward pass; changes embeddings by rounding only.
         device: Torch device of the network.
-        flip: Whether the features of the mirrored image are added before normalising.
-        precision: bf16 runs the network under autocast.
+        flip: Whether to add the features of the mirrored image before normalising.
+        precision: ``bf16`` runs the network under autocast.
 
     Returns:
-        Embeddings, shape (N, D), each of length 1 (or 0 where the features are all 0).
+        Embeddings, shape (N, D), each of length 1 (or 0 where all features are 0).
+
+    Raises:
+        InputError: If the images have another shape or type, or one does not decode.
+
+    Example:
+        >>> from evaluate.measure.embed import embed, load_network
+        >>> network = load_network("model.onnx", device="cuda")
+        >>> embeddings = embed(network, faces, device="cuda")
+        >>> cosine = embeddings[0] @ embeddings[1]
     """
     embeddings: NDArray[np.float32] | None = None
     for batch, features in feature_batches(
@@ -75,14 +112,17 @@ def feature_batches(
     flip: bool = True,
     precision: Literal["float32", "bf16"] = "float32",
 ) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Features before normalising, (B, D) float32 on ``device``, with the places of their images; see ``embed``."""
+    """Features before normalising, batch by batch; arguments and errors as of ``embed``.
+
+    Yields:
+        Positions of the batch in ``images``, and its features, float32, shape (B, D), on ``device``.
+    """
     batches = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)]
     autocast = torch.autocast(torch.device(device).type, torch.bfloat16) if precision == "bf16" else nullcontext()
     bar = progress(desc="embed", total=len(images))
     with torch.inference_mode(), _eval_mode(network), autocast, bar:
         for batch, pixels in zip(batches, _prefetched(images, batches), strict=True):
-            on_device = torch.from_numpy(pixels).to(device)  # (B, 112, 112, 3)
-            faces = ((on_device.permute(0, 3, 1, 2).float() / 255) - 0.5) / 0.5  # (B, 3, 112, 112), channels last
+            faces = to_network_input(pixels, device)  # (B, 3, 112, 112)
             features = network(faces).float()
             if flip:
                 features = features + network(faces.flip(3)).float()
@@ -91,12 +131,18 @@ def feature_batches(
 
 
 def _prefetched(images: ImageArray, batches: Sequence[slice]) -> Iterator[NDArray[np.uint8]]:
-    """Batches in order, the next one decoded in a thread while the network works on this one."""
+    """Batches of images in order; a thread decodes the next one while the network works on this one."""
+
+    def load(batch: slice) -> NDArray[np.uint8]:
+        pixels = np.ascontiguousarray(images[batch])
+        if pixels.dtype != np.uint8 or pixels.shape[1:] != (FACE_SIZE, FACE_SIZE, 3):
+            raise InputError(
+                f"images are {pixels.dtype} of shape {(len(images), *pixels.shape[1:])}; give aligned faces, uint8 RGB "
+                f"of shape (num_images, {FACE_SIZE}, {FACE_SIZE}, 3)"
+            )
+        return pixels
+
     with ThreadPoolExecutor(max_workers=1) as pool:
-
-        def load(batch: slice) -> NDArray[np.uint8]:
-            return np.ascontiguousarray(images[batch])
-
         upcoming = [pool.submit(load, batch) for batch in batches[:1]]
         for i in range(len(batches)):
             pixels = upcoming.pop().result()
@@ -106,6 +152,7 @@ def _prefetched(images: ImageArray, batches: Sequence[slice]) -> Iterator[NDArra
 
 @contextmanager
 def _eval_mode(network: Any) -> Iterator[None]:
+    """Eval mode for a module that is in training mode; training mode again afterwards."""
     was_training = isinstance(network, torch.nn.Module) and network.training
     if was_training:
         network.eval()
@@ -116,56 +163,7 @@ def _eval_mode(network: Any) -> Iterator[None]:
             network.train()
 
 
-def load_network(path: str | Path, device: str = "cpu") -> FaceNetwork:
-    """A recognition network from a file, ready on ``device``.
-
-    Args:
-        path: ``.safetensors`` or ``.pth`` (ours, or a released IResNet), or ``.onnx``.
-        device: Torch device; an ONNX model runs on the GPU where onnxruntime can.
-
-    Raises:
-        InputError: If the file is missing or holds no such network, or onnxruntime is not installed.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path} does not exist; give a .safetensors, .pth or .onnx file")
-    if path.suffix == ".onnx":
-        return OnnxNetwork(path, device)
-    from fr_train.checkpoint import load_backbone
-
-    return load_backbone(path).to(device).to(memory_format=torch.channels_last).eval()
-
-
-class OnnxNetwork:
-    """An ONNX recognition network, run by onnxruntime; takes images in [-1, 1], whatever the graph takes."""
-
-    def __init__(self, path: Path, device: str = "cpu") -> None:
-        try:
-            import onnx
-            import onnxruntime
-        except ImportError as error:
-            raise InputError(f"{path} needs {error.name}; run .venv/bin/pip install -e '.[onnx]'") from None
-        providers = ["CUDAExecutionProvider"] if device.startswith("cuda") else []
-        available = [name for name in providers if name in onnxruntime.get_available_providers()]
-        try:
-            graph = onnx.load(path, load_external_data=False).graph
-            self._session = onnxruntime.InferenceSession(path, providers=[*available, "CPUExecutionProvider"])
-        except Exception as error:  # protobuf's and onnxruntime's errors share no base class
-            raise InputError(f"{path} is not a whole ONNX model ({str(error)[:200]}); fetch it again") from None
-        image = self._session.get_inputs()[0]
-        self._input = image.name
-        self._one_by_one = image.shape[0] == 1
-        self.takes_bytes = takes_bytes(graph)
-
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """Features, shape (B, D), of RGB images in [-1, 1], shape (B, 3, 112, 112)."""
-        pixels = (images * 127.5 + 127.5 if self.takes_bytes else images).cpu().numpy()
-        parts = [pixels[i : i + 1] for i in range(len(pixels))] if self._one_by_one else [pixels]
-        features = [self._session.run(None, {self._input: np.ascontiguousarray(part)})[0] for part in parts]
-        return torch.from_numpy(np.concatenate(features)).to(images.device)
-
-
 def raw_pixels(images: torch.Tensor) -> torch.Tensor:
-    """Floor without any learning: colours averaged to 28 x 28, less their mean, shape (B, 2352)."""
-    pixels = F.interpolate(images, size=(PIXEL_FLOOR_SIZE, PIXEL_FLOOR_SIZE), mode="area").flatten(1)
+    """Features without any learning, shape (B, 2352): colours averaged to 28 x 28, minus the mean of each image."""
+    pixels = F.interpolate(images, size=(RAW_PIXELS_SIZE, RAW_PIXELS_SIZE), mode="area").flatten(1)
     return pixels - pixels.mean(dim=1, keepdim=True)

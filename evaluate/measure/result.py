@@ -1,13 +1,23 @@
-"""One network on all its protocols -> scores.npz and result.json, and the fields of each kind of row."""
+"""One network on several test sets -> result.json and scores.npz.
 
+``evaluate`` needs no benchmark: any network, any test sets. ``evaluate_network`` is the stage of a benchmark; the
+``*_row`` functions give the fields of its card that depend on the kind of leaderboard row.
+"""
+
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from bench.config.benchmarks import Benchmark
-from bench.machine.device import Stopwatch
+from bench.errors import InputError
+from bench.files import sha256
+from bench.machine.device import Stopwatch, choose_device
 from bench.runs.cards import (
     DatasetCard,
     GroupSummary,
@@ -19,14 +29,83 @@ from bench.runs.cards import (
     read_card,
     write_card,
 )
+from bench.runs.inputs import find_protocol, is_rendered
 from bench.runs.stage import Stage, Stages, generator_sha256, stage_lock
 from evaluate.layouts.ijb import TemplateSet, is_template_set, load_templates
-from evaluate.measure.embed import FaceNetwork, embed, feature_batches
+from evaluate.measure.embed import FaceNetwork, embed, feature_batches, load_network
 from evaluate.measure.scores import write_scores
 from evaluate.measure.templates import verify_templates
 from evaluate.measure.verify import Verification, verify
 from evaluate.protocol import load_protocol
 from evaluate.test_sets.registry import RFW
+
+Precision = Literal["float32", "bf16"]
+
+
+@dataclass
+class Measurements:
+    """What a network reached on each test set."""
+
+    verifications: dict[str, Verification]
+    """By name of the set, in the order of evaluation."""
+    templates: dict[str, TemplateResult]
+    num_images: int
+    """Number of images embedded, over all sets."""
+
+
+def evaluate(
+    network: str | Path | FaceNetwork,
+    test_sets: str | Path | Iterable[str | Path],
+    *,
+    device: str | None = None,
+    precision: Precision = "float32",
+    test_sets_dir: str | Path = "test_sets",
+    result_dir: str | Path | None = None,
+) -> ResultCard:
+    """Accuracies of a network on test sets, with intervals, AUC, EER and TAR at FAR, as a result card.
+
+    Writes nothing unless ``result_dir`` is given.
+
+    Args:
+        network: File of a network (see ``load_network``), or a callable from RGB images in [-1, 1], float, shape
+            (B, 3, 112, 112), to features, shape (B, D).
+        test_sets: Names of sets in ``test_sets_dir``, or paths of sets in any layout of ``load_protocol``, or of IJB-B
+            and IJB-C.
+        device: Torch device. By default a file is loaded on the GPU if there is one, and a module stays where it is.
+        precision: ``bf16`` runs the network under autocast.
+        test_sets_dir: Folder of verification sets.
+        result_dir: Folder for result.json and scores.npz, which ``compare_results`` reads.
+
+    Returns:
+        The card: ``card.protocols`` by name of the set, ``card.mean_accuracy``, ``card.templates`` for IJB. Accuracies
+        are fractions.
+
+    Raises:
+        InputError: If the network or a test set is missing or broken, two sets have one name, or an embedding is not
+            finite.
+
+    Example:
+        >>> from evaluate.measure.result import evaluate
+        >>> card = evaluate("model.onnx", ["lfw", "my_sets/mine.bin"])
+        >>> print(card.protocols["lfw"].accuracy, card.mean_accuracy)
+    """
+    names = [test_sets] if isinstance(test_sets, str | Path) else test_sets
+    paths = [_find_test_set(name, Path(test_sets_dir)) for name in names]
+    if not paths:
+        raise InputError("no test sets to evaluate on; give names or paths of verification sets")
+    stopwatch = Stopwatch()
+    module, device, row = _open_network(network, device)
+    measured = _measure(module, paths, stopwatch, device=device, precision=precision)
+    states = {name: verification.result.sha256 for name, verification in measured.verifications.items()}
+    states |= {name: result.sha256 for name, result in measured.templates.items()}
+    inputs = {"protocols": states, "model": row["model"].get("weights_sha256", row["name"])}
+    fingerprint = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
+    header = Stage("evaluate", Path(fingerprint), ResultCard, inputs).card_header(scale="models", seed=0)
+    cost = stopwatch.cost(images=measured.num_images, phase="verify", device=device)
+    card = _make_card(measured, header | row | {"cost": cost, "stage_costs": {"evaluate": cost}})
+    if result_dir is not None:
+        _write(Path(result_dir), card, measured)
+    return card
 
 
 def evaluate_network(
@@ -37,58 +116,85 @@ def evaluate_network(
     device: str,
     seed: int,
     row: dict[str, Any],
-    precision: Literal["float32", "bf16"] = "float32",
+    precision: Precision = "float32",
 ) -> ResultCard:
-    """Verify a network on every protocol; scores are written first, the card last.
+    """Evaluate a network as a stage: hold the stage's folder, measure, write scores.npz and then result.json.
 
     Args:
         stage: Where the result goes.
-        load: Makes the network, on ``device``.
+        load: Returns the network, on ``device``.
         paths: Verification and template sets, in the order of the columns.
         device: Torch device.
-        seed: Of the benchmark, for the card.
-        row: The fields of the card that depend on the kind of row; ``stage_costs`` gains this stage's.
-        precision: bf16 embeds under autocast, as a network was trained by a bf16 recipe.
+        seed: Seed of the benchmark, for the card.
+        row: The fields of the card that depend on the kind of row; this stage's cost is added to ``stage_costs``.
+        precision: ``bf16`` runs the network under autocast, as for networks of a bf16 recipe.
     """
     stopwatch = Stopwatch()
-    verifications: list[Verification] = []
-    templates: dict[str, TemplateResult] = {}
-    num_images = 0
     with stage_lock(stage.directory):
-        network = load()
-        for path in paths:
-            with stopwatch.phase("load"):
-                test_set = load_templates(path) if is_template_set(path) else load_protocol(path)
-            with stopwatch.phase("verify"):
-                if isinstance(test_set, TemplateSet):
-                    batches = feature_batches(network, test_set.faces, device=device, precision=precision)
-                    templates[test_set.name] = verify_templates(batches, test_set)
-                else:
-                    verifications.append(
-                        verify(lambda images: embed(network, images, device=device, precision=precision), test_set)
-                    )
-            num_images += len(test_set.faces)
-        write_scores(stage.directory / "scores.npz", {one.name: one.arrays for one in verifications})
-        cost = stopwatch.cost(images=num_images, phase="verify", device=device)
+        measured = _measure(load(), paths, stopwatch, device=device, precision=precision)
+        cost = stopwatch.cost(images=measured.num_images, phase="verify", device=device)
         costs = row.get("stage_costs", {}) | {"evaluate": cost}
         header = stage.card_header(scale=stage.directory.parent.parent.name, seed=seed)
-        fields = header | row | {"stage_costs": costs, "cost": cost, "templates": templates}
-        card = make_result(verifications, **fields)
-        write_card(stage.directory, card)
+        card = _make_card(measured, header | row | {"stage_costs": costs, "cost": cost})
+        _write(stage.directory, card, measured)
     return card
 
 
-def make_result(verifications: list[Verification], **fields: Any) -> ResultCard:
-    """The card of a network's verifications.
+def _find_test_set(test_set: str | Path, test_sets_dir: Path) -> Path:
+    """Path of a test set, given by name or path; a name counts before a path of the same text."""
+    found = find_protocol(test_set, test_sets_dir) if isinstance(test_set, str) else None
+    path = found or Path(test_set)
+    if not path.exists():
+        advice = f"give a path, or download it: python -m evaluate fetch {test_set}"
+        if is_rendered(str(test_set)):
+            advice = f"give the folder that make benchmark rendered, runs/protocols/render_v*/{test_set}"
+        raise InputError(f"{test_set} is neither a set in {test_sets_dir} nor a path that exists; {advice}")
+    return path
 
-    Args:
-        verifications: One per protocol, in the order of the columns.
-        **fields: The other fields of ResultCard.
-    """
-    results = {one.name: one.result for one in verifications}
+
+def _open_network(network: str | Path | FaceNetwork, device: str | None) -> tuple[FaceNetwork, str, dict[str, Any]]:
+    """The network, its device, and the fields of its row."""
+    if isinstance(network, str | Path):
+        device = choose_device(device or "auto")
+        return load_network(network, device), device, model_row(Path(network), sha256(network))
+    if not callable(network):
+        raise InputError(f"network is a {type(network).__name__}; give the path of a network's file, or a callable")
+    if device is None:
+        parameters = network.parameters() if isinstance(network, torch.nn.Module) else iter(())
+        device = str(next((parameter.device for parameter in parameters), "cpu"))
+    name = getattr(network, "__name__", type(network).__name__)
+    return network, device, {"row": "model", "name": name, "dataset": None, "recipe": None, "model": {"name": name}}
+
+
+def _measure(
+    network: FaceNetwork, paths: Iterable[Path], stopwatch: Stopwatch, *, device: str, precision: Precision
+) -> Measurements:
+    """Load each set (phase ``load``) and measure the network on it (phase ``verify``), one after the other."""
+    measured = Measurements({}, {}, 0)
+    for path in dict.fromkeys(paths):
+        with stopwatch.phase("load"):
+            test_set = load_templates(path) if is_template_set(path) else load_protocol(path)
+        if test_set.name in measured.verifications or test_set.name in measured.templates:
+            raise InputError(f"two test sets are called {test_set.name}, one of them {path}; rename one")
+        with stopwatch.phase("verify"):
+            if isinstance(test_set, TemplateSet):
+                batches = feature_batches(network, test_set.faces, device=device, precision=precision)
+                measured.templates[test_set.name] = verify_templates(batches, test_set)
+            else:
+                measured.verifications[test_set.name] = verify(
+                    lambda images: embed(network, images, device=device, precision=precision), test_set
+                )
+        measured.num_images += len(test_set.faces)
+    return measured
+
+
+def _make_card(measured: Measurements, fields: dict[str, Any]) -> ResultCard:
+    """The card; ``fields`` are those that do not come from the measurements."""
+    results = {name: verification.result for name, verification in measured.verifications.items()}
     errors = np.array([result.standard_error for result in results.values()])
     return ResultCard(
         protocols=results,
+        templates=measured.templates,
         groups=summarise_groups(results),
         mean_accuracy=float(np.mean([result.accuracy for result in results.values()])) if results else None,
         mean_standard_error=float(np.sqrt(np.sum(errors**2)) / len(errors)) if results else None,
@@ -96,8 +202,15 @@ def make_result(verifications: list[Verification], **fields: Any) -> ResultCard:
     )
 
 
+def _write(directory: Path, card: ResultCard, measured: Measurements) -> None:
+    """Write the scores, then the card: a folder with a card is complete."""
+    arrays = {name: verification.arrays for name, verification in measured.verifications.items()}
+    write_scores(directory / "scores.npz", arrays)
+    write_card(directory, card)
+
+
 def summarise_groups(results: Mapping[str, ProtocolResult]) -> dict[str, GroupSummary]:
-    """Mean and spread over RFW's groups of people, where all four were measured."""
+    """Mean and standard deviation over RFW's groups of people; empty unless all four were measured."""
     if not set(RFW) <= results.keys():
         return {}
     accuracies = [results[name].accuracy for name in RFW]
@@ -108,23 +221,28 @@ def summarise_groups(results: Mapping[str, ProtocolResult]) -> dict[str, GroupSu
 
 
 def describe_result(card: ResultCard) -> str:
-    """Accuracies and their mean, and rates of template protocols, in one line."""
-    parts = [f"{name} {one.accuracy:.2%}" for name, one in card.protocols.items()]
-    for name, one in card.templates.items():
-        resolved = [(far, tar) for far, tar in one.tar_at_far.items() if tar is not None]
+    """One line of text: accuracies, TAR at FAR of template protocols, and the mean accuracy."""
+    parts = [f"{name} {result.accuracy:.2%}" for name, result in card.protocols.items()]
+    for name, result in card.templates.items():
+        resolved = [(far, tar) for far, tar in result.tar_at_far.items() if tar is not None]
         parts += [f"{name} TAR {tar:.2%} at FAR {far}" for far, tar in resolved]
-    return ", ".join(parts) + ("" if card.mean_accuracy is None else f"; mean {card.mean_accuracy:.2%}")
+    mean = "" if card.mean_accuracy is None else f"; mean {card.mean_accuracy:.2%}"
+    return ", ".join(parts) + mean
 
 
 def dataset_row(benchmark: Benchmark, stages: Stages) -> dict[str, Any]:
-    """Fields of a row that says what a dataset is worth: trained here, by a recipe."""
+    """Fields of a row that measures a dataset: a network trained on it here, by a recipe."""
     dataset = read_card(stages.generate.directory, DatasetCard)
     model = read_card(stages.train.directory, ModelCard)
-    counts = {"name": dataset.name, "num_images": dataset.num_images, "num_identities": dataset.num_identities}
-    counts["generator_sha256"] = generator_sha256(dataset.inputs["generator"])
     return {
         "name": benchmark.name,
-        "dataset": counts | {"sha256": card_sha256(stages.generate.directory, DatasetCard)},
+        "dataset": {
+            "name": dataset.name,
+            "num_images": dataset.num_images,
+            "num_identities": dataset.num_identities,
+            "generator_sha256": generator_sha256(dataset.inputs["generator"]),
+            "sha256": card_sha256(stages.generate.directory, DatasetCard),
+        },
         "model": {
             "sha256": card_sha256(stages.train.directory, ModelCard),
             "weights_sha256": model.weights_sha256,
@@ -136,11 +254,11 @@ def dataset_row(benchmark: Benchmark, stages: Stages) -> dict[str, Any]:
 
 
 def floor_row(name: str) -> dict[str, Any]:
-    """Fields of a row without any training."""
+    """Fields of a row without any training: raw pixels, or an untrained backbone."""
     return {"row": "floor", "name": name, "dataset": None, "recipe": None, "model": {"name": name}}
 
 
 def model_row(path: Path, weights_sha256: str) -> dict[str, Any]:
-    """Fields of a row for given weights, whose dataset and recipe are not known here."""
+    """Fields of a row for a given file of weights, whose training data and recipe are unknown."""
     model = {"name": path.name, "weights_sha256": weights_sha256}
     return {"row": "model", "name": path.stem, "dataset": None, "recipe": None, "model": model}

@@ -1,4 +1,4 @@
-"""The scores of a result on disk, from which every figure can be drawn again."""
+"""scores.npz: the score and the decision of every pair of a result, from which all its figures can be drawn again."""
 
 import zlib
 from pathlib import Path
@@ -9,17 +9,32 @@ from numpy.typing import NDArray
 
 from bench.errors import InputError
 from bench.files import atomic_path
+from bench.runs.cards import CARD_NAMES, ResultCard
 
 FIELDS = ("scores", "is_genuine", "fold", "is_correct")
 IDENTITIES = "identities"
-"""A further array, shape (num_pairs, 2), where the test set tells who is on each image."""
+"""A further array, shape (P, 2): the identities on both images of a pair, where the test set states them."""
 
 Scores = dict[str, dict[str, NDArray]]
-"""Protocol name -> arrays of FIELDS, each of shape (num_pairs,), and IDENTITIES where they are known."""
+"""Protocol name -> arrays of FIELDS, each of shape (P,) for P pairs, and IDENTITIES where they are known."""
+
+
+def scores_path_of(result: str | Path) -> Path:
+    """Where the scores of a result lie, whether they exist or not.
+
+    Args:
+        result: Folder of a result, its result.json, or a committed card NAME.json, whose scores are NAME.npz.
+    """
+    result = Path(result)
+    if result.is_dir():
+        return result / "scores.npz"
+    if result.name == CARD_NAMES[ResultCard]:
+        return result.parent / "scores.npz"
+    return result.with_suffix(".npz")
 
 
 def write_scores(path: str | Path, scores: Scores) -> None:
-    """Write ``scores.npz`` with the arrays NAME/scores, NAME/is_genuine, ...; it appears whole."""
+    """Write ``scores.npz`` with the arrays NAME/scores, NAME/is_genuine, ...; the file appears whole."""
     arrays = {
         f"{name}/{field}": fields[field]
         for name, fields in scores.items()
@@ -34,7 +49,7 @@ def read_scores(path: str | Path) -> Scores:
     """Read ``scores.npz``.
 
     Raises:
-        InputError: If the file is not whole.
+        InputError: If the file is missing or damaged, or a protocol lacks a field.
     """
     scores: Scores = {}
     try:
@@ -43,7 +58,7 @@ def read_scores(path: str | Path) -> Scores:
                 name, _, field = key.rpartition("/")
                 scores.setdefault(name, {})[field] = file[key]
     except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
-        raise InputError(f"{path} is not a whole scores.npz ({error}); run the evaluation again") from None
+        raise InputError(f"{path} is not a complete scores.npz ({error}); run the evaluation again") from None
     for name, arrays in scores.items():
         missing = [field for field in FIELDS if field not in arrays]
         if missing:

@@ -1,9 +1,11 @@
-"""(network, template set) -> TAR at FAR: how the field evaluates IJB-B and IJB-C one to one.
+"""A network on a template set -> TAR at FAR: the 1:1 evaluation of IJB-B and IJB-C, by insightface's protocol.
 
-insightface's protocol: features of a face and of its mirror image are added and *not* normalised, so that their
-length, which falls with quality, weighs; each face is weighted by its detector score; the faces of one media are
-averaged, the media of a template added, the sum normalised; a pair's score is the cosine. What differs: a rate is
-exact, at the loosest threshold that keeps FAR; the reference takes the nearest point of its curve, be it above FAR.
+The features of a face and of its mirror image are added and *not* normalised: their length falls with image quality, so
+poor images count less. Each face is weighted by its detector score. The faces of one media are averaged, the media of a
+template are added, and the sum is normalised. The score of a pair is the cosine.
+
+One thing differs from insightface: TAR is exact, at the loosest threshold whose FAR is at most the stated one.
+insightface takes the nearest point of its ROC curve, whose FAR may be higher.
 Legend: B batch, D feature dimension, K faces, T templates, P pairs.
 """
 
@@ -18,21 +20,20 @@ from bench.runs.cards import TemplateResult
 from evaluate import metrics
 from evaluate.layouts.ijb import TemplateSet
 from evaluate.layouts.images import listed
-from evaluate.test_sets.registry import describe_copy
+from evaluate.test_sets.registry import known_version
 
-_PAIRS_PER_BLOCK = 8192  # whose features stay in the processor's cache
+_PAIRS_PER_BLOCK = 8192  # their features fit into the processor's cache
 
 
 def verify_templates(batches: Iterable[tuple[slice, torch.Tensor]], templates: TemplateSet) -> TemplateResult:
     """Measure a network on a template protocol.
 
     Args:
-        batches: As ``evaluate.measure.embed.feature_batches`` gives them for ``templates.faces``: flip included, before
-            normalising.
+        batches: Features of ``templates.faces`` before normalising, with flip, as from ``feature_batches``.
         templates: Faces, templates and pairs.
 
     Raises:
-        InputError: If features are not finite (names the faces), or all pairs are genuine or all impostors.
+        InputError: If features are not finite (names the faces), or there is no genuine or no impostor pair.
     """
     features = pool_templates(batches, templates)
     scores = pair_scores(features, templates.pairs)
@@ -46,15 +47,15 @@ def verify_templates(batches: Iterable[tuple[slice, torch.Tensor]], templates: T
         num_templates=templates.num_templates,
         num_images=len(templates.faces),
         sha256=templates.sha256,
-        copy_known_as=describe_copy(templates.name, templates.sha256),
+        copy_known_as=known_version(templates.name, templates.sha256),
     )
 
 
 def pool_templates(batches: Iterable[tuple[slice, torch.Tensor]], templates: TemplateSet) -> NDArray[np.float32]:
-    """Unit features of all templates, shape (T, D), in one pass over the faces: memory grows with T alone.
+    """Unit features of all templates, shape (T, D), in one pass over the faces; memory grows with T, not with K.
 
-    The mean over a media's faces, summed over media, is a weighted sum over faces: each weighs its detector score over
-    the number of faces that its template has of its media.
+    Averaging within media and adding over media is a weighted sum over faces. The weight of a face is its detector
+    score divided by the number of faces that its template has of its media.
     """
     weights = templates.detector_scores / _faces_of_same_media(templates)
     sums = np.empty((0, 0))
@@ -63,7 +64,9 @@ def pool_templates(batches: Iterable[tuple[slice, torch.Tensor]], templates: Tem
         bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         if bad.size:
             names = listed([templates.face_names[batch.start + row] for row in bad])
-            raise InputError(f"{templates.name}: features of {names} are not finite; look at them, or use float32")
+            raise InputError(
+                f"{templates.name}: features of {names} are not finite; inspect these images, or evaluate in float32"
+            )
         if not sums.size:
             sums = np.zeros((templates.num_templates, rows.shape[1]))
         np.add.at(sums, templates.template_ids[batch], rows * weights[batch, None])
@@ -72,14 +75,19 @@ def pool_templates(batches: Iterable[tuple[slice, torch.Tensor]], templates: Tem
 
 
 def _faces_of_same_media(templates: TemplateSet) -> NDArray[np.int64]:
-    """For each face, how many its template has of its media, shape (K,)."""
-    media = templates.template_ids * (templates.media_ids.max() + 1) + templates.media_ids
-    _, places, counts = np.unique(media, return_inverse=True, return_counts=True)
-    return counts[places]
+    """For each face, the number of faces with the same template and media, shape (K,)."""
+    keys = templates.template_ids * (templates.media_ids.max() + 1) + templates.media_ids
+    _, indices, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    return counts[indices]
 
 
 def pair_scores(features: NDArray[np.float32], pairs: NDArray[np.integer]) -> NDArray[np.float32]:
-    """Cosine of each pair of unit features, shape (P,); besides the answer, memory does not grow with P."""
+    """Cosine of each pair, shape (P,), computed in blocks so that only the result grows with P.
+
+    Args:
+        features: Unit features of the templates, shape (T, D).
+        pairs: Templates that are compared, shape (P, 2).
+    """
     scores = np.empty(len(pairs), dtype=np.float32)
     for start in range(0, len(pairs), _PAIRS_PER_BLOCK):
         block = pairs[start : start + _PAIRS_PER_BLOCK]

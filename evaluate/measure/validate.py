@@ -1,6 +1,7 @@
-"""Accuracies of a network while it is being trained: the faces are shared out over the processes, no one waits.
+"""Accuracies of a network during its training. In: a network and test sets. Out: one accuracy per set, no card.
 
-Not a result: no card, no floors. The images stay encoded or memory-mapped uint8 between validations.
+The processes of a distributed training share the faces of each set, so none waits while another validates. Between
+validations the images stay encoded, or memory-mapped as uint8.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,13 +19,13 @@ from evaluate.protocol import Protocol, load_protocol
 
 
 class Validation:
-    """Measures networks on the same protocols again and again; every process must call at once.
+    """Measures networks on the same test sets again and again. All processes must call it at the same time.
 
     Args:
-        find: Paths of the verification sets; called at the first validation, first by the first process alone, so that
-            it may make sets that are not there.
+        find: Returns the paths of the verification sets; called at the first validation. The first process calls it
+            before the others, so that it can write sets that do not exist yet.
         device: Torch device of the networks in this process.
-        precision: bf16 embeds under autocast.
+        precision: ``bf16`` embeds under autocast.
     """
 
     def __init__(
@@ -34,12 +35,13 @@ class Validation:
         self._protocols: list[Protocol] = []
 
     def __call__(self, network: FaceNetwork) -> dict[str, float]:
-        """Accuracy by the published 10-fold protocol, a fraction, of each set; the same in every process."""
+        """Accuracy on each set by the published 10-fold protocol, a fraction; equal in every process."""
         if not self._protocols:
-            self._protocols = [load_protocol(path) for path in self._found()]
-        return {one.name: self._accuracy(network, one) for one in self._protocols}
+            self._protocols = [load_protocol(path) for path in self._find_in_order()]
+        return {protocol.name: self._accuracy(network, protocol) for protocol in self._protocols}
 
-    def _found(self) -> Sequence[Path]:
+    def _find_in_order(self) -> Sequence[Path]:
+        """Paths of the sets; the first process looks before the others."""
         if dist.is_initialized():
             if dist.get_rank() == 0:
                 self._find()
@@ -49,13 +51,13 @@ class Validation:
     def _accuracy(self, network: FaceNetwork, protocol: Protocol) -> float:
         rank, world_size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         start, stop = (len(protocol.faces) * (rank + i) // world_size for i in (0, 1))
-        mine = LazyImages(protocol.faces.read, protocol.faces.positions[start:stop])
-        embeddings = _gathered(embed(network, mine, device=self._device, precision=self._precision))
+        share = LazyImages(protocol.faces.read, protocol.faces.positions[start:stop])
+        embeddings = _gather(embed(network, share, device=self._device, precision=self._precision))
         return float(fold_accuracies(embeddings[protocol.pairs.ravel()], protocol.is_genuine).mean())
 
 
-def _gathered(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The embeddings of all processes in their order, (K, D)."""
+def _gather(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The embeddings of all processes in order of rank, shape (K, D)."""
     if not dist.is_initialized():
         return embeddings
     parts: list[NDArray[np.float32]] = [embeddings] * dist.get_world_size()

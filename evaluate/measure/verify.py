@@ -1,4 +1,8 @@
-"""(embed function, protocol) -> result: the one place where a verification number is made and checked."""
+"""An embed function on a verification protocol -> its result: accuracy, AUC, EER, TAR at FAR, interval, scores.
+
+Every verification number of a card is computed here, and checked. Legend: P pairs, K distinct images, D embedding
+dimension.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +19,7 @@ from evaluate.measure.bootstrap import interval, resampled_means
 from evaluate.measure.checks import protocol_contradictions
 from evaluate.measure.scores import IDENTITIES
 from evaluate.protocol import Protocol
-from evaluate.test_sets.registry import describe_copy
+from evaluate.test_sets.registry import known_version
 
 NUM_FOLDS = 10
 
@@ -24,7 +28,7 @@ EmbedFunction = Callable[[ImageArray], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Verification:
-    """What one network did on one protocol: the numbers of the card, and the scores to redraw every figure from."""
+    """One network on one protocol: the numbers of the card, and the scores from which every figure can be drawn."""
 
     name: str
     result: ProtocolResult
@@ -33,18 +37,20 @@ class Verification:
     is_genuine: NDArray[np.bool_]
     """Shape (P,)."""
     is_correct: NDArray[np.bool_]
-    """Whether each pair was decided rightly at its fold's published threshold, shape (P,)."""
+    """Whether each pair is decided correctly at the threshold of its fold, shape (P,)."""
     seconds: float
     """Wall time of embedding and scoring."""
     identities: NDArray[np.integer] | None = None
-    """Who is on the two images of each pair, shape (P, 2), where the test set tells."""
+    """Identities on the two images of each pair, shape (P, 2); None where the test set does not state them."""
 
     @property
     def arrays(self) -> dict[str, NDArray]:
-        """What scores.npz keeps, each of shape (P,), and the identities."""
-        known = {} if self.identities is None else {IDENTITIES: self.identities.astype(np.int32)}
-        fields = {"scores": self.scores, "is_genuine": self.is_genuine, "fold": self.fold}
-        return fields | {"is_correct": self.is_correct} | known
+        """The arrays of scores.npz, each of shape (P,), and the identities where they are known."""
+        arrays = {"scores": self.scores, "is_genuine": self.is_genuine, "fold": self.fold}
+        arrays["is_correct"] = self.is_correct
+        if self.identities is not None:
+            arrays[IDENTITIES] = self.identities.astype(np.int32)
+        return arrays
 
     @property
     def fold(self) -> NDArray[np.int64]:
@@ -56,24 +62,30 @@ def verify(embed_function: EmbedFunction, protocol: Protocol) -> Verification:
     """Measure a network on a verification protocol.
 
     Args:
-        embed_function: uint8 images (K, 112, 112, 3) RGB -> unit embeddings (K, D), flip included.
+        embed_function: Returns unit embeddings, shape (K, D), of RGB images, uint8, shape (K, 112, 112, 3).
         protocol: The pairs. Each distinct image is embedded once.
 
     Raises:
         InputError: If an embedding is not finite (names the images), or there are fewer pairs than folds.
     """
     start = perf_counter()
-    metrics.fold_ids(protocol.num_pairs, NUM_FOLDS)  # before hours of embedding
-    faces = embed_function(protocol.faces)
+    metrics.fold_ids(protocol.num_pairs, NUM_FOLDS)  # refuse too few pairs before hours of embedding
+    embeddings = embed_function(protocol.faces)
     try:
-        metrics.check_finite(faces)
+        metrics.check_finite(embeddings)
     except InputError as error:
         raise InputError(f"{protocol.name}: {error}") from None
-    return score(faces[protocol.pairs.ravel()], protocol, start=start)
+    return score(embeddings[protocol.pairs.ravel()], protocol, start=start)
 
 
 def score(embeddings: NDArray, protocol: Protocol, *, start: float | None = None) -> Verification:
-    """Measure unit embeddings in pair order, shape (2P, D); see ``verify``."""
+    """As ``verify``, from embeddings.
+
+    Args:
+        embeddings: Unit embeddings in pair order a0, b0, a1, b1, ..., shape (2P, D).
+        protocol: The pairs.
+        start: ``perf_counter`` at the start of embedding, for ``seconds``; by default now.
+    """
     start = perf_counter() if start is None else start
     is_genuine = protocol.is_genuine
     distances = metrics.pair_distances(embeddings)
@@ -95,7 +107,7 @@ def score(embeddings: NDArray, protocol: Protocol, *, start: float | None = None
         exact_accuracy=float(metrics.fold_means(metrics.exact_decisions(scores, is_genuine, NUM_FOLDS)).mean()),
         d_prime=_finite(metrics.d_prime(scores, is_genuine)) if has_both else None,
         sha256=protocol.sha256,
-        copy_known_as=describe_copy(protocol.name, protocol.sha256) or protocol.fetched_from,
+        copy_known_as=known_version(protocol.name, protocol.sha256) or protocol.fetched_from,
         folds=tuple(folds.tolist()),
         interval=interval(resampled_means(is_correct, identities=identities)),
         interval_over="pairs" if identities is None else "identities",
@@ -106,10 +118,10 @@ def score(embeddings: NDArray, protocol: Protocol, *, start: float | None = None
 
 
 def check_result(name: str, result: ProtocolResult) -> None:
-    """Refuse a result that contradicts itself; it would be a bug of ours.
+    """Refuse a result whose numbers contradict each other, which would be a bug of this package.
 
     Raises:
-        RuntimeError: With what cannot be true, as when the folds do not average to the accuracy.
+        RuntimeError: With the numbers, for example an accuracy that is not the mean of the folds.
     """
     wrong = list(protocol_contradictions(result))
     if wrong:

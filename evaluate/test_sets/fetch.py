@@ -1,6 +1,7 @@
-"""Verification sets from the Hub into the folder of test sets; for the others, where to ask.
+"""Verification sets: downloaded from the Hub, or the address to get them from. ``python -m evaluate fetch [NAME ...]``.
 
-``python -m evaluate fetch [NAME ...]``. A file that is already there is checked against its record, not fetched again.
+In: names of sets. Out: their files in the folder of test sets, and one line of text per set. A file that exists is
+checked against the record of its first download, and not downloaded again.
 """
 
 from collections.abc import Sequence
@@ -10,47 +11,48 @@ from bench.errors import InputError
 from bench.runs.hub import fetch
 from bench.runs.inputs import TEST_SETS_ON_THE_HUB, find_protocol
 from evaluate.protocol import load_protocol
-from evaluate.test_sets.registry import REGISTRY, YARDSTICK, describe_copy, find_test_set
+from evaluate.test_sets.registry import REGISTRY, YARDSTICK, find_test_set, known_version
 
 
 def fetch_test_sets(names: Sequence[str], test_sets: Path, *, revision: str = "main") -> str:
-    """Fetch what the Hub has, and say where to ask for the rest.
+    """Download the sets that the Hub has; for the others, say where to get them.
 
     Args:
-        names: Entries of the registry; none means every one.
+        names: Entries of the registry; empty for all.
         test_sets: Folder of verification sets.
-        revision: Commit, tag or branch of the repository.
+        revision: Commit, tag or branch of the repository on the Hub.
 
     Returns:
-        One line per set: its file, pairs and SHA-256 and what is known of that copy, or where to ask.
+        One line per set: file, number of pairs, SHA-256 and version, or where to get it.
 
     Raises:
         InputError: If a name is unknown, a transfer fails, or a file has another number of pairs than published.
     """
-    chosen = {name: find_test_set(name) for name in names or REGISTRY}
+    entries = {name: find_test_set(name) for name in names or REGISTRY}
     lines = []
-    for name in sorted(chosen, key=lambda name: name not in TEST_SETS_ON_THE_HUB):
-        known, path = chosen[name], find_protocol(name, test_sets)
-        if known.hub is not None and path in (None, test_sets / known.hub.local_name):
-            lines.append(_describe(name, fetch(known.hub, test_sets, revision=revision)))
+    for name in sorted(entries, key=lambda name: name not in TEST_SETS_ON_THE_HUB):
+        entry, path = entries[name], find_protocol(name, test_sets)
+        if entry.hub is not None and path in (None, test_sets / entry.hub.local_name):
+            lines.append(_describe(name, fetch(entry.hub, test_sets, revision=revision)))
         elif path is not None:
-            lines.append(f"{name}: is there, {path}")
+            lines.append(f"{name}: {path} exists, left unchanged")
         else:
-            place = known.put.replace("NAME", name)
-            lines.append(f"{name}: not on the Hub; ask {known.ask}; put it into {test_sets} as {place}")
+            save_as = entry.save_as.replace("NAME", name)
+            lines.append(f"{name} is missing: get it from {entry.source}, and save it as {save_as} in {test_sets}")
     return "\n".join(lines)
 
 
 def _describe(name: str, path: Path) -> str:
-    protocol, known = load_protocol(path), REGISTRY[name]
-    if known.num_pairs != protocol.num_pairs:
+    protocol, entry = load_protocol(path), REGISTRY[name]
+    if entry.num_pairs != protocol.num_pairs:
         raise InputError(
-            f"{path} holds {protocol.num_pairs} pairs, published are {known.num_pairs}; delete it and look for "
-            "another copy"
+            f"{path} holds {protocol.num_pairs} pairs, but {entry.num_pairs} are published; delete it and get "
+            "another version"
         )
-    copy = describe_copy(name, protocol.sha256) or protocol.fetched_from or "a copy that no registry knows"
-    lines = [f"{name}: {path}, {protocol.num_pairs:,} pairs, SHA-256 {protocol.sha256[:16]}..., {copy}"]
+    version = known_version(name, protocol.sha256) or protocol.fetched_from or "an unregistered version"
+    lines = [f"{name}: {path}, {protocol.num_pairs:,} pairs, SHA-256 {protocol.sha256[:16]}..., {version}"]
     lines += [
-        f"  {YARDSTICK} scores {100 * value:.2f} % on {copy}" for copy, value in known.yardstick_accuracies.items()
+        f"  {YARDSTICK} reaches {100 * accuracy:.2f} % on the version of {holder}"
+        for holder, accuracy in entry.yardstick_accuracies.items()
     ]
-    return "\n".join([*lines, f"  {known.note}"] if known.note else lines)
+    return "\n".join([*lines, f"  {entry.note}"] if entry.note else lines)

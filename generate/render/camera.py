@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.faces.face import ARCFACE_TEMPLATE
 from generate.render.people import Factors
 from generate.render.texture import Floats
 
@@ -17,9 +18,7 @@ SUPERSAMPLING = 1.5
 FINE = int(SIZE * SUPERSAMPLING)
 COARSE_OF_FINE = np.arange(FINE) * SIZE // FINE
 FINE_OF_COARSE = ((np.arange(SIZE) + 0.5) * SUPERSAMPLING).astype(np.intp)
-TEMPLATE = np.array(  # ArcFace: eyes, tip of the nose, corners of the mouth, in pixels
-    [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)], np.float32
-)
+TEMPLATE = ARCFACE_TEMPLATE.astype(np.float32)  # float32, since the bytes of rendered faces rest on its rounding
 Indices = NDArray[np.intp]  # any other kind is converted at every look-up
 
 

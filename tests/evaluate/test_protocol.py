@@ -106,7 +106,7 @@ def test_memfiles_that_do_not_fit(tmp_path):
         load_protocol(folder)
     data = folder / "memfile" / "mem_file.dat"
     data.write_bytes(data.read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"toy is not a whole memfile set \(.*\); copy it again"):
+    with pytest.raises(InputError, match=r"toy is not a complete memfile set \(.*\); copy it again"):
         load_protocol(folder)
     (tmp_path / "toy_list.npy").unlink()
     with pytest.raises(InputError, match=r"toy_list.npy does not exist; copy the set again, with NAME_list.npy beside"):
@@ -149,7 +149,7 @@ def test_arrow_tables_that_do_not_fit(tmp_path):
     with pytest.raises(InputError, match=r"a.parquet has columns \['image1', 'image2'\]; needs image1, image2, target"):
         load_protocol(path)
     path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(InputError, match=r"a.parquet is no whole table \(.*\); fetch it again"):
+    with pytest.raises(InputError, match=r"a.parquet is not a complete table \(.*\); fetch it again"):
         load_protocol(path)
     labels = {"index": range(4), "is_same": [True, True, True, False]}
     with pytest.raises(InputError, match=r"the rows of a pair have different labels; needs a0, b0, a1, b1"):
@@ -185,7 +185,7 @@ def test_other_square_sizes_of_a_bin_are_scaled_but_not_oblong_ones(tmp_path):
     oblong = encode_jpeg(np.full((112, 90, 3), 90, dtype=np.uint8))
     write_bin(tmp_path / "oblong.bin", [large, oblong], [True])
     with pytest.raises(
-        InputError, match=r"oblong.bin: 1 of 2 images are no aligned 112 x 112 faces: image 1 is 90 x 112"
+        InputError, match=r"oblong.bin: 1 of 2 files are not aligned 112 x 112 faces: image 1 is 90 x 112"
     ):
         load_protocol(tmp_path / "oblong.bin")
 
@@ -228,9 +228,12 @@ def test_missing_images_are_all_listed(lfw):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ("Ann/Ann_0001 Ann/Ann_0001 1", "line 1: Ann/Ann_0001 is its own partner"),
-        ("Ann/Ann_0001 Bob/Bob_0001 0\n" * 2, "line 2: the pair of line 1 again"),
-        ("Ann/Ann_0001 Bob/Bob_0001 0\nBob/Bob_0001 Ann/Ann_0001 1", "line 2: the pair of line 1 with the other label"),
+        ("Ann/Ann_0001 Ann/Ann_0001 1", "line 1: Ann/Ann_0001 is paired with itself"),
+        ("Ann/Ann_0001 Bob/Bob_0001 0\n" * 2, "line 2: repeats the pair of line 1"),
+        (
+            "Ann/Ann_0001 Bob/Bob_0001 0\nBob/Bob_0001 Ann/Ann_0001 1",
+            "line 2: repeats the pair of line 1 with the other label",
+        ),
         ("Ann/Ann_0001 Bob/Bob_0001 2", "line 1 is 'Ann/Ann_0001 Bob/Bob_0001 2'; needs 'pathA pathB 0|1'"),
         ("10\t300\nAnn\t1\t2", "holds 1 pairs, but its first line says 10 folds of 300 genuine and 300 impostor"),
         ("1\t1\nAnn\t1\t2\nAnn\tone\tBob\t1", "line 3 is 'Ann one Bob 1'; needs 'name i j' or 'name1 i name2 j'"),
@@ -248,7 +251,7 @@ def test_wrong_pairs_files(lfw, lines, message):
 def test_a_broken_image_is_found_before_any_embedding(lfw):
     (lfw / "Bob" / "Bob_0002.png").write_bytes(b"not an image")
     with pytest.raises(
-        InputError, match=r"1 of 4 images are no aligned .*: Bob/Bob_0002 does not decode; replace them"
+        InputError, match=r"1 of 4 files are not aligned .*: Bob/Bob_0002 does not decode; replace or align them"
     ):
         load_protocol(lfw)
 
@@ -281,12 +284,12 @@ def test_images_and_labels_that_disagree(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"no pickle at all", "is not a whole verification pickle"),
+        (b"no pickle at all", "is not a complete verification pickle"),
         (pickle.dumps([1, 2, 3]), r"holds a list, not \(images, labels\)"),
         (pickle.dumps((b"a", [True])), "holds bytes and list, not a list of images and a list of labels"),
         (pickle.dumps(([b"a", b"b"], [7])), "label 0 is 7; must be 1"),
         (pickle.dumps(([1.5, b"b"], [True])), "image 0 is a float; must be an image file"),
-        ((FORMATS / "toy.bin").read_bytes()[:9000], "is not a whole verification pickle"),
+        ((FORMATS / "toy.bin").read_bytes()[:9000], "is not a complete verification pickle"),
     ],
 )
 def test_not_a_verification_pickle(tmp_path, content, message):
@@ -300,7 +303,7 @@ def test_not_a_verification_pickle(tmp_path, content, message):
 def test_a_cut_short_xz(tmp_path):
     (tmp_path / "cut.xz").write_bytes((FORMATS / "toy.xz").read_bytes()[:20_000])
     with pytest.raises(
-        InputError, match=r"cut.xz is not a whole verification pickle \(EOFError: Compressed file ended"
+        InputError, match=r"cut.xz is not a complete verification pickle \(EOFError: Compressed file ended"
     ):
         load_protocol(tmp_path / "cut.xz")
 
@@ -350,5 +353,5 @@ def test_npy_folders_that_do_not_fit(tmp_path):
     ):
         load_protocol(folder)
     (folder / "toy.npy").write_bytes((FORMATS / "toy" / "toy.npy").read_bytes()[:5000])
-    with pytest.raises(InputError, match=r"toy.npy is not a whole .npy"):
+    with pytest.raises(InputError, match=r"toy.npy is not a complete .npy"):
         load_protocol(folder / "toy.npy")

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from bench.errors import InputError
-from evaluate.layouts.align import TEMPLATE, align, similarity_transform
+from bench.faces.face import ARCFACE_TEMPLATE
+from evaluate.layouts.align import align, similarity_transform
 
 
 def least_squares(points, target):
@@ -23,14 +24,14 @@ def test_transform_equals_least_squares(seed):
     rng = np.random.default_rng(seed)
     angle, scale = rng.uniform(-0.6, 0.6), rng.uniform(0.3, 4)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    points = scale * TEMPLATE @ turn.T + rng.uniform(-50, 300, 2) + rng.normal(0, 4, (5, 2))
-    np.testing.assert_allclose(similarity_transform(points), least_squares(points, TEMPLATE), atol=1e-9)
+    points = scale * ARCFACE_TEMPLATE @ turn.T + rng.uniform(-50, 300, 2) + rng.normal(0, 4, (5, 2))
+    np.testing.assert_allclose(similarity_transform(points), least_squares(points, ARCFACE_TEMPLATE), atol=1e-9)
 
 
 def test_an_exact_similarity_is_recovered_and_a_mirror_is_not_used():
-    points = 2.5 * TEMPLATE + (7, -3)
+    points = 2.5 * ARCFACE_TEMPLATE + (7, -3)
     np.testing.assert_allclose(similarity_transform(points), [[0.4, 0, -2.8], [0, 0.4, 1.2]], atol=1e-9)
-    mirrored = TEMPLATE * (-1, 1) + (112, 0)
+    mirrored = ARCFACE_TEMPLATE * (-1, 1) + (112, 0)
     assert np.linalg.det(similarity_transform(mirrored)[:, :2]) > 0
 
 
@@ -57,7 +58,7 @@ def test_align_equals_the_slow_loop():
     image = np.asarray(small.resize((280, 240), Image.Resampling.BICUBIC))
     angle = 0.2
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    points = 1.7 * (TEMPLATE - 56) @ turn.T + (150, 110) + rng.normal(0, 1, (5, 2))
+    points = 1.7 * (ARCFACE_TEMPLATE - 56) @ turn.T + (150, 110) + rng.normal(0, 1, (5, 2))
     expected = slow_warp(image, similarity_transform(points))
     found = align(image, points)
     assert (found.shape, found.dtype) == ((112, 112, 3), np.uint8)
@@ -68,11 +69,11 @@ def test_align_equals_the_slow_loop():
 
 def test_an_aligned_face_stays_as_it_is():
     image = np.random.default_rng(0).integers(0, 255, (112, 112, 3), dtype=np.uint8)
-    assert np.abs(align(image, TEMPLATE).astype(int) - image).max() <= 1  # Pillow cuts off where others round
+    assert np.abs(align(image, ARCFACE_TEMPLATE).astype(int) - image).max() <= 1  # Pillow cuts off where others round
 
 
 def test_landmarks_that_are_none():
-    with pytest.raises(InputError, match="are one point; mend the landmarks"):
+    with pytest.raises(InputError, match="all coincide; correct the landmarks"):
         similarity_transform(np.ones((5, 2)))
     with pytest.raises(InputError, match="are not 5 finite points"):
         similarity_transform(np.full((5, 2), np.nan))

@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 
 from bench.errors import InputError
+from bench.faces.face import ARCFACE_TEMPLATE
 from bench.runs.stage import model_stage
-from evaluate.layouts.align import TEMPLATE, align
+from evaluate.layouts.align import align
 from evaluate.layouts.ijb import is_template_set, load_templates
 from evaluate.measure.checks import contradictions
 from evaluate.measure.embed import feature_batches
@@ -42,7 +43,7 @@ def write_miniature(folder, name="ijbb"):
                 small.save(folder / "loose_crop" / name_of_face)
                 # published template and media numbers have gaps, and media numbers are shared between templates
                 faces.append(f"{name_of_face} {10 * template + 5} {media + 100 * (template % 2)}")
-                landmarks = TEMPLATE * rng.uniform(0.9, 1.2) + rng.normal(0, 2, (5, 2)) + (20, 10)
+                landmarks = ARCFACE_TEMPLATE * rng.uniform(0.9, 1.2) + rng.normal(0, 2, (5, 2)) + (20, 10)
                 numbers = " ".join(f"{value:.3f}" for value in landmarks.ravel())
                 points.append(f"{name_of_face} {numbers} {rng.uniform(0.6, 1):.4f}")
     pairs = [
@@ -142,8 +143,8 @@ def test_one_card_of_a_network_on_templates_alone(miniature, tmp_path):
             "5 15 x",
             r"template_pair_label.txt: .*; needs lines 'template template 0|1'",
         ),
-        ("template_pair_label", "5 15 0", "5 7 0", r"names 1 templates without faces, as 7"),
-        ("template_pair_label", "5 15 0", "5 5 1", r"1 templates are their own partner, as 5; mend the list"),
+        ("template_pair_label", "5 15 0", "5 7 0", r"names 1 templates without faces, such as 7"),
+        ("template_pair_label", "5 15 0", "5 5 1", r"pairs 1 templates with themselves, such as 5; correct the list"),
     ],
 )
 def test_wrong_lists_are_named(tmp_path, ending, old, new, message):
@@ -157,7 +158,7 @@ def test_wrong_lists_are_named(tmp_path, ending, old, new, message):
 def test_missing_and_broken_faces_are_counted(tmp_path):
     folder = write_miniature(tmp_path / "ijbb")
     (folder / "loose_crop" / "2.png").write_bytes(b"no image")
-    with pytest.raises(InputError, match=r"ijbb: 1 of \d+ images are no images: 2.png does not decode; replace them$"):
+    with pytest.raises(InputError, match=r"ijbb: 1 of \d+ files are not images: 2.png does not decode; replace them$"):
         load_templates(folder)
     (folder / "loose_crop" / "2.png").unlink()
     with pytest.raises(InputError, match=r"loose_crop lacks 1 of \d+ faces: 2.png; unpack it again"):
@@ -174,5 +175,5 @@ def test_features_that_are_not_finite_name_the_faces(miniature):
     batches = list(feature_batches(network, templates.faces, batch_size=4))
     batches[1] = (batches[1][0], batches[1][1].clone())
     batches[1][1][2] = torch.nan
-    with pytest.raises(InputError, match=r"ijbb: features of 7.png are not finite; look at them, or use float32"):
+    with pytest.raises(InputError, match=r"ijbb: features of 7.png are not finite; inspect these images, or evaluate"):
         pool_templates(batches, templates)

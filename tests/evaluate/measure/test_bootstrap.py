@@ -56,7 +56,7 @@ def test_identities_against_the_slow_way():
 def test_blocks_change_nothing_but_the_order_of_drawing(monkeypatch):
     values, identities = made_up_people(2, hardness=0.3)
     whole = resampled_means(values, identities=identities)
-    monkeypatch.setattr(bootstrap, "_NUMBERS_PER_BLOCK", 30 * 70)
+    monkeypatch.setattr(bootstrap, "_DRAWS_PER_BLOCK", 30 * 70)
     blocks = resampled_means(values, identities=identities)
     np.testing.assert_array_equal(blocks, whole)  # the generator hands out the same numbers, block by block
 

@@ -30,11 +30,11 @@ def test_a_sound_result_has_none():
     ("change", "text"),
     [
         ({"folds": (0.9,) * 10}, "folds average 0.900000, but the accuracy is 0.85"),
-        ({"fold_std": 0.06}, "folds spread by 0.050000, but fold_std is 0.06"),
-        ({"standard_error": 0.02}, "standard_error is 0.02, but 600 pairs at 0.85 give another"),
+        ({"fold_std": 0.06}, "standard deviation of the folds is 0.050000, but fold_std is 0.06"),
+        ({"standard_error": 0.02}, "standard_error is 0.02, but accuracy 0.85 on 600 pairs gives another"),
         ({"tar_at_far": {"1e-2": 0.5, "1e-1": 0.4}}, "TAR falls as FAR rises"),
-        ({"tar_at_far": {"1e-3": 0.5}}, "TAR is given at FAR 0.001; 300 impostor pairs resolve 0.00333 and above"),
-        ({"interval": (0.9, 0.8)}, r"interval \(0.9, 0.8\) is none of fractions"),
+        ({"tar_at_far": {"1e-3": 0.5}}, "TAR is given at FAR 0.001, but 300 impostor pairs resolve 0.00333 and above"),
+        ({"interval": (0.9, 0.8)}, r"interval \(0.9, 0.8\) does not hold two ascending fractions"),
         ({"num_impostors": 601}, "num_impostors is 601 of 600 pairs"),
     ],
 )
@@ -72,7 +72,7 @@ def test_groups_and_templates_are_counted_again():
     (text,) = contradictions(card.model_copy(update={"groups": wrong}))
     assert text == "rfw: mean 0.830000 and std 0.010000, but its groups give 0.830000 and 0.025820"
     (text,) = contradictions(make_result(accuracy=0.83).model_copy(update={"groups": groups}))
-    assert text.startswith("rfw: of its groups rfw_african, rfw_asian, rfw_caucasian, rfw_indian only 0 are there")
+    assert text.startswith("rfw: the card has only 0 of its groups rfw_african, rfw_asian, rfw_caucasian, rfw_indian")
     falls = make_template_result(0.5).model_copy(update={"tar_at_far": {"1e-1": 0.5, "1e-2": 0.9}})
     (text,) = contradictions(make_result().model_copy(update={"templates": {"ijbc": falls}}))
     assert text.startswith("ijbc: TAR falls as FAR rises")

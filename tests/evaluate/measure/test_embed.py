@@ -6,7 +6,8 @@ import torch
 
 from bench.errors import InputError
 from evaluate.layouts.images import LazyImages
-from evaluate.measure.embed import OnnxNetwork, embed, load_network, raw_pixels
+from evaluate.measure.embed import embed, load_network, raw_pixels
+from evaluate.measure.onnx_network import OnnxNetwork
 
 
 class TinyNetwork(torch.nn.Module):
@@ -129,5 +130,18 @@ def test_files_that_hold_no_network(tmp_path):
         load_network(tmp_path / "gone.pth")
     pytest.importorskip("onnxruntime")
     (tmp_path / "bad.onnx").write_bytes(b"nothing")
-    with pytest.raises(InputError, match=r"bad.onnx is not a whole ONNX model .*; fetch it again"):
+    with pytest.raises(InputError, match=r"bad.onnx is not a complete ONNX model .*; fetch it again"):
         load_network(tmp_path / "bad.onnx")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (np.zeros((2, 112, 112, 3), dtype=np.float32), r"images are float32 of shape \(2, 112, 112, 3\); give aligned"),
+        (np.zeros((2, 3, 112, 112), dtype=np.uint8), r"images are uint8 of shape \(2, 3, 112, 112\); give aligned"),
+        (np.zeros((112, 112, 3), dtype=np.uint8), r"images are uint8 of shape \(112, 112, 3\); give aligned"),
+    ],
+)
+def test_images_of_another_shape_or_type_are_refused(wrong, message):
+    with pytest.raises(InputError, match=message):
+        embed(TinyNetwork(), wrong)

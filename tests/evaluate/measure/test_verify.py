@@ -78,7 +78,7 @@ def test_one_kind_of_pair_leaves_rates_undefined():
 def test_embeddings_that_are_not_finite_name_the_images(twenty):
     protocol, embeddings = twenty
     embeddings[2, 1] = np.nan
-    with pytest.raises(InputError, match="made_up: embeddings of 1 of 3 images are not finite: images 2; look at"):
+    with pytest.raises(InputError, match="made_up: embeddings of 1 of 3 images are not finite: images 2; inspect"):
         verify(lambda images: embeddings, protocol)
 
 
@@ -127,10 +127,10 @@ def test_scores_that_are_not_whole(twenty, tmp_path):
     path = tmp_path / "scores.npz"
     write_scores(path, {"made_up": arrays})
     path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(InputError, match=r"scores.npz is not a whole scores.npz .*; run the evaluation again"):
+    with pytest.raises(InputError, match=r"scores.npz is not a complete scores.npz .*; run the evaluation again"):
         read_scores(path)
     np.savez(path, **{"made_up/scores": arrays["scores"]})
     with pytest.raises(InputError, match="made_up lacks is_genuine, fold, is_correct; run the evaluation again"):
         read_scores(path)
-    with pytest.raises(InputError, match=r"gone.npz is not a whole scores.npz"):
+    with pytest.raises(InputError, match=r"gone.npz is not a complete scores.npz"):
         read_scores(tmp_path / "gone.npz")

@@ -43,23 +43,26 @@ def test_the_copy_is_named_on_the_result(lfw_on_the_hub):
     many = replace(protocol, pairs=np.tile(protocol.pairs, (10, 1)), is_genuine=np.tile([True, False], 10))
     result = score(np.tile(np.eye(2, 4, dtype=np.float32), (20, 1)), many).result
     assert "gaunernst" in result.copy_known_as
-    assert not registry.is_unknown("lfw", result)
+    assert not registry.is_unregistered("lfw", result)
 
 
 def test_sets_that_the_hub_does_not_have_say_whom_to_ask(tmp_path):
     text = fetch_test_sets(["hadrian", "ijbc"], tmp_path)
-    assert text.splitlines()[0].startswith("hadrian: not on the Hub; ask its authors (Wu et al.), an .xz with")
-    assert "NIST ended distribution on 2023-03-14" in text
+    first, second = text.splitlines()
+    address = "its authors (Wu et al.), as an .xz with a password"
+    assert first == f"hadrian is missing: get it from {address}, and save it as hadrian.bin (or .xz) in {tmp_path}"
+    assert "NIST ended distribution on 2023-03-14" in second
+    assert second.endswith(f", and save it as ijbc/meta and ijbc/loose_crop in {tmp_path}")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_file_with_other_pairs_than_published_is_refused(lfw_on_the_hub, monkeypatch):
     monkeypatch.setitem(registry.REGISTRY, "lfw", replace(registry.REGISTRY["lfw"], num_pairs=6000))
-    with pytest.raises(InputError, match=r"lfw.bin holds 2 pairs, published are 6000; delete it and look"):
+    with pytest.raises(InputError, match=r"lfw.bin holds 2 pairs, but 6000 are published; delete it and get"):
         fetch_test_sets(["lfw"], lfw_on_the_hub)
 
 
 def test_a_set_that_is_there_in_another_layout_is_left_alone(hub, tmp_path):
     (tmp_path / "lfw").mkdir()
-    assert fetch_test_sets(["lfw"], tmp_path) == f"lfw: is there, {tmp_path / 'lfw'}"
+    assert fetch_test_sets(["lfw"], tmp_path) == f"lfw: {tmp_path / 'lfw'} exists, left unchanged"
     assert hub.log == []

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from bench.errors import InputError
-from evaluate.layouts.align import TEMPLATE, align
+from bench.faces.face import ARCFACE_TEMPLATE
+from evaluate.layouts.align import align
 from evaluate.layouts.landmarks import image_key, read_landmarks
 from evaluate.test_sets.pack import pack
 
@@ -38,7 +39,7 @@ def unaligned(aligned):
         canvas = Image.new("RGB", (300, 280))
         canvas.paste(Image.open(path).resize((224, 224)), (40, 30))
         canvas.save(path)
-        points = 2 * TEMPLATE + (40.5, 30.5)
+        points = 2 * ARCFACE_TEMPLATE + (40.5, 30.5)
         lines.append(" ".join([f"{name}.png", *(f"{value:.4f}" for value in points.ravel())]))
     (aligned / "landmarks.txt").write_text("\n".join(lines))
     return aligned
@@ -79,7 +80,7 @@ def test_the_bytes_are_those_of_the_field(aligned):
 def test_unaligned_images_are_aligned(unaligned, out):
     protocol = pack_as(unaligned, out, landmarks=unaligned / "landmarks.txt")
     picture = np.asarray(Image.open(unaligned / "faces" / f"{NAMES[2]}.png"))
-    expected = align(picture, 2 * TEMPLATE + (40.5, 30.5)).astype(int)
+    expected = align(picture, 2 * ARCFACE_TEMPLATE + (40.5, 30.5)).astype(int)
     assert np.abs(protocol.images[3] - expected).max() <= 1  # landmarks are written to four places
     small = np.random.default_rng(2).integers(0, 255, (7, 7, 3), dtype=np.uint8)
     original = np.asarray(Image.fromarray(small).resize((112, 112)))
@@ -87,7 +88,7 @@ def test_unaligned_images_are_aligned(unaligned, out):
 
 
 def test_unaligned_images_without_landmarks_are_refused(unaligned):
-    with pytest.raises(InputError, match=r"5 of 5 images are no aligned .* is 300 x 280.*evaluate pack"):
+    with pytest.raises(InputError, match=r"5 of 5 files are not aligned .* is 300 x 280.*evaluate pack"):
         pack_as(unaligned, "set.bin")
     lines = (unaligned / "landmarks.txt").read_text().splitlines()
     (unaligned / "landmarks.txt").write_text("\n".join(lines[1:]))
@@ -99,8 +100,8 @@ def test_unaligned_images_without_landmarks_are_refused(unaligned):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (f"{NAMES[0]} {NAMES[1]} 1", "line 4: the pair of line 1 again"),
-        (f"{NAMES[0]} {NAMES[0]} 1", f"line 4: {NAMES[0]} is its own partner"),
+        (f"{NAMES[0]} {NAMES[1]} 1", "line 4: repeats the pair of line 1"),
+        (f"{NAMES[0]} {NAMES[0]} 1", f"line 4: {NAMES[0]} is paired with itself"),
         ("Ann/Ann_0009 Bob/Bob_0001 0", r"names 1 missing images \(of 6\): Ann/Ann_0009"),
     ],
 )
@@ -115,7 +116,7 @@ def test_wrong_pairs_leave_nothing_behind(aligned, line, message):
 
 def test_what_is_there_is_not_overwritten(aligned):
     pack_as(aligned, "set.npy")
-    with pytest.raises(InputError, match=r"is there already; delete it, or give another --out"):
+    with pytest.raises(InputError, match=r"exists already; delete it, or give another --out"):
         pack_as(aligned, "set.npy")
 
 

@@ -1,4 +1,4 @@
-"""Test sets are known by their bytes; unknown copies and wrong pair counts are said on the leaderboard."""
+"""Versions of test sets are known by SHA-256; the leaderboard notes unregistered ones and unexpected pair counts."""
 
 import pytest
 from results import make_protocol_result, make_result
@@ -6,7 +6,7 @@ from results import make_protocol_result, make_result
 from bench.errors import InputError
 from evaluate.leaderboard.rows import FIVE, Result
 from evaluate.leaderboard.tables import make_tables
-from evaluate.test_sets.registry import REGISTRY, describe_copy, find_test_set, is_unknown, wrong_count
+from evaluate.test_sets.registry import REGISTRY, find_test_set, is_unregistered, known_version, unexpected_num_pairs
 
 
 @pytest.mark.parametrize("name", FIVE)
@@ -18,40 +18,40 @@ def test_the_five_sets_are_there_with_their_pairs(name):
 
 def test_digests_are_digests():
     for known in REGISTRY.values():
-        assert all(len(digest) == 64 and int(digest, 16) for digest in known.copies)
+        assert all(len(digest) == 64 and int(digest, 16) for digest in known.versions)
 
 
-def test_known_and_unknown_copies():
-    digest = next(iter(REGISTRY["lfw"].copies))
+def test_known_and_unregistered_versions():
+    digest = next(iter(REGISTRY["lfw"].versions))
     known = make_protocol_result(0.9, num_pairs=6000).model_copy(update={"sha256": digest})
-    assert "official pairs" in describe_copy("lfw", digest)
-    assert not is_unknown("lfw", known)
-    assert is_unknown("cfp_fp", known)
-    assert is_unknown("my_own_set", known)
-    assert not is_unknown("render_lfw", make_protocol_result(0.9))
-    assert wrong_count("lfw", known) is None
-    assert wrong_count("cfp_fp", known) == 7000
-    assert wrong_count("my_own_set", known) is None
+    assert "official pairs" in known_version("lfw", digest)
+    assert not is_unregistered("lfw", known)
+    assert is_unregistered("cfp_fp", known)
+    assert is_unregistered("my_own_set", known)
+    assert not is_unregistered("render_lfw", make_protocol_result(0.9))
+    assert unexpected_num_pairs("lfw", known) is None
+    assert unexpected_num_pairs("cfp_fp", known) == 7000
+    assert unexpected_num_pairs("my_own_set", known) is None
 
 
 def test_every_set_of_the_issue_is_there():
     names = {"lfw", "cfp_fp", "cfp_ff", "agedb_30", "calfw", "cplfw"}
     assert names == {name for name, known in REGISTRY.items() if known.hub}
     assert REGISTRY.keys() >= names | {"hadrian", "eclipse", "sllfw", "doppelver", "twins"}
-    assert all(known.ask for known in REGISTRY.values())
+    assert all(known.source for known in REGISTRY.values())
     with pytest.raises(InputError, match=r"'lwf' is unknown; did you mean lfw"):
         find_test_set("lwf")
 
 
-def test_copies_of_one_name_differ():
+def test_versions_of_one_name_differ():
     accuracies = REGISTRY["cfp_fp"].yardstick_accuracies.values()
     assert round(100 * (max(accuracies) - min(accuracies)), 2) == 1.68
 
 
-def test_a_fetched_copy_is_known_by_its_record():
+def test_a_fetched_version_is_known_by_its_record():
     result = make_protocol_result(0.9, num_pairs=6000)
-    assert is_unknown("agedb_30", result)
-    assert not is_unknown("agedb_30", result.model_copy(update={"copy_known_as": "Hub dataset, commit 1"}))
+    assert is_unregistered("agedb_30", result)
+    assert not is_unregistered("agedb_30", result.model_copy(update={"copy_known_as": "Hub dataset, commit 1"}))
 
 
 def test_the_leaderboard_marks_them():
