@@ -62,7 +62,7 @@ def test_a_face_that_is_no_image_is_named_and_nothing_is_left(tmp_path, layout):
         for label in (0, 1):
             writer.write(encode_jpeg(np.zeros((8, 8, 3), dtype=np.uint8)), label)
         writer.write(b"nothing", 1)
-    with pytest.raises(InputError, match=r"f\.lmdb key 2 is no image \(7 bytes starting 6e6f7468\)"):
+    with pytest.raises(InputError, match=r"f\.lmdb key 2 is not an image file \(7 bytes starting 6e6f7468\)"):
         convert(open_faces(tmp_path / "f.lmdb"), tmp_path / "out", layout)
     assert [path.name for path in tmp_path.iterdir()] == ["f.lmdb"]
 

@@ -210,7 +210,7 @@ def test_a_file_that_is_no_lmdb_is_refused(tmp_path):
     ("mask", "message"),
     [
         (np.array([0, 6]), r"spans 0\.\.6, but the positions are 0\.\.5"),
-        (np.array([0.5]), r"needs 1-D integers"),
+        (np.array([0.5]), r"give integers of shape \(M,\)"),
     ],
 )
 def test_a_mask_that_does_not_fit(dataset, tmp_path, mask, message):
