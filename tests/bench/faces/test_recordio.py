@@ -1,4 +1,4 @@
-"""insightface's .rec in its three dialects, against a reader that walks the file byte by byte; broken files named."""
+"""The three dialects of .rec, our writer against a byte-by-byte reader, and messages for broken files."""
 
 import pickle
 import struct
@@ -46,7 +46,7 @@ def im2rec_records(first_key=0):
 
 
 def walk(data):
-    """Every record of a .rec from its first byte to its last: the definition of the format."""
+    """Every record of a .rec, read from the first byte to the last as the format is defined."""
     records, parts, offset = [], [], 0
     while offset < len(data):
         assert data[offset : offset + 4] == MAGIC

@@ -1,4 +1,4 @@
-"""WebDataset shards: as others write them, as we write them, and broken."""
+"""WebDataset shards: foreign ones, our own, and broken ones."""
 
 import io
 import json
@@ -86,7 +86,7 @@ def test_nothing_is_left_after_an_error(tmp_path):
         (lambda m: [("readme.txt", b"")], r"holds no face; a shard has members KEY\.jpg and KEY\.cls"),
     ],
 )
-def test_members_that_do_not_fit_are_named(tmp_path, change, message):
+def test_members_without_their_partner_are_named(tmp_path, change, message):
     path = write_tar(tmp_path / "faces.tar", change(list(members())))
     with pytest.raises(InputError, match=r"faces\.tar.*" + message):
         open_faces(path)
