@@ -38,7 +38,7 @@ def open_files(path: str, mask: str | None, leave_out: str | None) -> Faces:
     Args:
         path: Dataset in any layout that ``open_faces`` reads.
         mask: ``.npy`` file of the positions to use.
-        leave_out: Text file of the identity names to leave out, one per line.
+        leave_out: Text file of the identity names to leave out, separated by white space.
 
     Raises:
         InputError: If ``leave_out`` does not exist, or as ``open_faces``.

@@ -144,6 +144,7 @@ class RecordFile:
         return labels.astype(np.int64)
 
     def _first_labels(self, rows: NDArray[np.int64], file_bytes: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """First label of each record, unchecked; ``file_bytes`` is the whole file."""
         byte_indices = self.offsets[rows, None] + np.arange(36)
         # Nine words: magic, flag and length of the part, flag, label, id (2), id2 (2), first further label
         words = file_bytes[np.minimum(byte_indices, self.size - 1)].view("<u4")
@@ -210,8 +211,8 @@ def _read_index(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 def _read_insightface(file: RecordFile, header: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows and classes of the images in a file with a header record, both shape (N,).
 
-    The classes come from the identity records where these are consistent, so that one record per identity is read
-    instead of one per image.
+    The classes come from the identity records if these are consistent: then two images per identity are looked at
+    instead of all.
     """
     first_identity_row = _first_row_without_image(file)
     has_identity_records = first_identity_row < len(file)
@@ -233,7 +234,7 @@ def _read_insightface(file: RecordFile, header: NDArray[np.float32]) -> tuple[ND
 def _first_row_without_image(file: RecordFile) -> int:
     """Row of the first identity record, by bisection, or ``len(file)``.
 
-    The header's counts cannot tell: they are float32 and exact up to 2**24 only.
+    The header also holds this number, but as a float32, which is exact up to 2**24 only.
     """
     return bisect.bisect_left(range(len(file)), True, lo=1, key=lambda row: not file.read(row)[1])
 

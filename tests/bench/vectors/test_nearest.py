@@ -1,3 +1,5 @@
+"""Identity centres and nearest centres, compared with plain NumPy and with scikit-learn; ties; messages."""
+
 import numpy as np
 import pytest
 from sklearn.metrics import pairwise_distances_chunked

@@ -1,3 +1,5 @@
+"""Lengths of vectors, and the message for vectors that have no direction."""
+
 import pytest
 import torch
 

@@ -1,3 +1,5 @@
+"""Both rules of separation, by hand and compared with a loop over single vectors."""
+
 import numpy as np
 import pytest
 
