@@ -1,1 +1,4 @@
-"""What a YAML file may say: schemas of benchmarks.yaml and generators.yaml, read and checked."""
+"""Schemas of benchmarks.yaml and generators.yaml. In: a YAML file. Out: checked, frozen settings.
+
+May import ``bench.errors`` and ``bench.names``.
+"""

@@ -1,4 +1,8 @@
-"""The section ``recipe`` of benchmarks.yaml: how a recognition network is trained."""
+"""Schema of the recipes in benchmarks.yaml: how a recognition network is trained.
+
+``Recipe`` holds one section per class below. Shares and probabilities are fractions. Settings that were added after
+results were published have ``exclude_if``: they are left out of dumps at their default, so that no fingerprint changes.
+"""
 
 from typing import Annotated, Literal
 
@@ -8,93 +12,105 @@ from bench.config.settings import Count, Settings, Share
 
 
 class Backbone(Settings):
-    """The recognition network without its head."""
+    """The recognition network without its head: image in, features out."""
 
     kind: Literal["iresnet", "mobilefacenet", "timm"] = "iresnet"
-    name: str | None = Field(None, description="name of the timm model, for kind timm")
-    depth: Literal[18, 34, 50, 100, 200] = 50
+    name: str | None = Field(None, description="name of the timm model; for kind timm only")
+    depth: Literal[18, 34, 50, 100, 200] = Field(50, description="number of layers; for kind iresnet only")
     se: Literal["none", "shortcut", "standard"] = Field(
-        "none", description="squeeze-excitation; shortcut is the released HSFace networks' variant"
+        "none",
+        description="squeeze-excitation of kind iresnet. standard: in every block; shortcut: on the shortcut of the "
+        "first block of each stage, as in the released HSFace networks (docs/field.md, section 1.9)",
     )
-    width: Count = Field(64, description="channels of the stem; the stages have 1, 2, 4, 8 times as many")
-    embedding_dim: Count = 512
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    width: Count = Field(64, description="channels of the stem; the four stages have 1, 2, 4 and 8 times as many")
+    embedding_dim: Count = Field(512, description="length of the features")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="share of the last feature map dropped in training"
+    )
 
 
 class Margin(Settings):
-    """The head's loss. Which of the numbers count depends on the kind, see fr_train/margin.py."""
+    """The loss of the head. Each kind uses some of the numbers, see ``fr_train/margin.py``."""
 
     kind: Literal["arcface", "cosface", "sphereface", "curricularface", "magface", "adaface", "uniface", "combined"] = (
         "arcface"
     )
-    margin: float = Field(0.5, ge=0, description="radians (arcface) or cosine (cosface)")
-    scale: float = Field(64.0, gt=0)
-    parameters: dict[str, float] = Field({}, description="further parameters of the kind")
-    sample_rate: float = Field(1.0, gt=0, le=1, description="share of class weights per step (PartialFC)")
+    margin: float = Field(0.5, ge=0, description="in radians (arcface) or as a cosine (cosface)")
+    scale: float = Field(64.0, gt=0, description="factor between cosines and logits")
+    parameters: dict[str, float] = Field({}, description="other parameters of the kind, by name")
+    sample_rate: float = Field(1.0, gt=0, le=1, description="share of the class weights used per step (PartialFC)")
 
 
 class Optimizer(Settings):
-    """Optimiser of backbone and head."""
+    """The optimiser, one for the backbone and one for the head."""
 
     kind: Literal["sgd", "adamw"] = "sgd"
-    lr: float = Field(0.1, gt=0, description="for the whole global batch")
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(5e-4, ge=0, description="not applied to batch norm")
-    grad_clip: float | None = Field(5.0, gt=0, description="largest gradient norm of the backbone")
+    lr: float = Field(0.1, gt=0, description="learning rate for the global batch, after the warm-up")
+    momentum: float = Field(0.9, ge=0, lt=1, description="for kind sgd only")
+    weight_decay: float = Field(5e-4, ge=0, description="not applied to batch norm layers")
+    grad_clip: float | None = Field(5.0, gt=0, description="largest gradient norm of the backbone; null clips nothing")
 
 
 class Schedule(Settings):
-    """Learning rate over the epochs."""
+    """The learning rate over the epochs."""
 
     kind: Literal["step", "polynomial"] = "step"
     epochs: Count
-    drop_epochs: tuple[Count, ...] = Field((), description="the rate drops when these epochs (1 = first) start")
-    drop_factor: float = Field(0.1, gt=0, lt=1)
-    warmup_epochs: float = Field(0.0, ge=0)
-    power: float = Field(2.0, gt=0, description="exponent of the polynomial kind")
+    drop_epochs: tuple[Count, ...] = Field(
+        (), description="the rate drops at the start of these epochs (1 is the first); for kind step only"
+    )
+    drop_factor: float = Field(0.1, gt=0, lt=1, description="factor of each drop")
+    warmup_epochs: float = Field(0.0, ge=0, description="epochs in which the rate rises linearly from 0")
+    power: float = Field(2.0, gt=0, description="exponent of the decay to 0; for kind polynomial only")
 
     @model_validator(mode="after")
-    def _drops_inside(self) -> "Schedule":
+    def _check_drop_epochs(self) -> "Schedule":
         if list(self.drop_epochs) != sorted(set(self.drop_epochs)) or max(self.drop_epochs, default=1) > self.epochs:
-            raise ValueError(f"drop_epochs must rise and end by epoch {self.epochs}; got {list(self.drop_epochs)}")
+            raise ValueError(
+                f"drop_epochs={list(self.drop_epochs)}; give epochs in ascending order, none after epoch {self.epochs}"
+            )
         return self
 
 
 class Erasing(Settings):
-    """Random erasing after normalising, to mid-grey. Areas are fractions of the image."""
+    """Random erasing: after normalisation, one rectangle of the image becomes mid-grey."""
 
     probability: Share = 0.5
-    min_area: Share = 0.02
-    max_area: Share = 0.33
-    min_aspect: float = Field(0.3, gt=0, le=1)
+    min_area: Share = Field(0.02, description="smallest area, as a fraction of the image")
+    max_area: Share = Field(0.33, description="largest area, as a fraction of the image")
+    min_aspect: float = Field(0.3, gt=0, le=1, description="smallest aspect ratio; the largest is 1 / min_aspect")
 
 
 class Augmentation(Settings):
-    """Probabilities per image. crop, low_resolution and photometric are the AdaFace augmenter's."""
+    """Probability of each augmentation per image. Source of crop, low_resolution and photometric: AdaFace."""
 
-    flip: Share = 0.5
-    crop: Share = 0.0
-    low_resolution: Share = 0.0
-    photometric: Share = 0.0
+    flip: Share = Field(0.5, description="horizontal flip")
+    crop: Share = Field(0.0, description="a random box is kept at its position, the rest becomes black")
+    low_resolution: Share = Field(0.0, description="downscaling and upscaling")
+    photometric: Share = Field(0.0, description="random brightness, contrast and saturation")
     erasing: Erasing = Erasing()
 
 
 class Recipe(Settings):
-    """A frozen way of training: only the dataset may differ between two rows that are compared."""
+    """All training settings. Two results are comparable if they share the recipe and differ in the dataset alone."""
 
     backbone: Backbone
     margin: Margin = Margin()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule
-    batch_size: int = Field(ge=2, description="global: over all processes and accumulation steps")
+    batch_size: int = Field(ge=2, description="images per optimiser step, over all processes")
     augmentation: Augmentation = Augmentation()
     precision: Literal["float32", "bf16", "fp16"] = Field("float32", description="autocast type of the backbone")
-    channels_last: bool = True
-    ema_decay: float | None = Field(None, gt=0, lt=1)
-    # Added after results were published: left out of dumps at their default, so that no fingerprint changes.
+    channels_last: bool = Field(True, description="NHWC memory layout, which is faster; ignored for width below 16")
+    ema_decay: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="decay of a moving average of the weights, which is validated and saved in their place",
+    )
     sync_batch_norm: bool = Field(
-        False, exclude_if=lambda on: not on, description="statistics over all processes, on GPUs; else per process"
+        False, exclude_if=lambda on: not on, description="batch norm statistics over all processes; on GPUs only"
     )
     skip_corrupt: bool = Field(
-        False, exclude_if=lambda on: not on, description="the next face stands in for one that does not decode"
+        False, exclude_if=lambda on: not on, description="replace a face that does not decode by the next one"
     )

@@ -1,14 +1,16 @@
-"""What every section of benchmarks.yaml and generators.yaml is built from: unknown keys refused, types with a range."""
+"""Base class and types for the sections of benchmarks.yaml and generators.yaml."""
 
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
+"""A fraction or a probability, 0 to 1."""
 Count = Annotated[int, Field(gt=0)]
+"""A whole number of at least 1."""
 
 
 class Settings(BaseModel):
-    """Base of every section: unknown keys refused, values frozen after loading."""
+    """Base of every section: refuses unknown keys, and values cannot change after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

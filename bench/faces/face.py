@@ -1,6 +1,6 @@
-"""What every face dataset offers, whatever its layout on disk; and image files to and from pixels.
+"""The interface of a face dataset in any layout (``Faces``), and image files decoded and encoded.
 
-In: image files as they lie on disk. Out: identities numbered without gaps, and faces as uint8 RGB.
+In: encoded image files. Out: identities numbered without gaps, and faces as uint8 RGB.
 """
 
 import io
@@ -27,39 +27,54 @@ _MAGIC = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"BM": ".bmp", b"RIFF": "
 
 
 class Faces(Protocol):
-    """A face dataset: N encoded images, each with an identity."""
+    """A face dataset of N image files, each with an identity. ``bench.faces.lmdb_file.open_faces`` opens one.
+
+    Faces are counted by ``index``, 0 .. N - 1, after a mask and names to leave out are applied. Image files are read
+    and decoded on each call; nothing is cached. A dataset can be pickled into worker processes, and survives a fork.
+    """
 
     path: Path
+    """The file or folder that was opened."""
     identity_ids: NDArray[np.int64]
-    """Identity per face, shape (N,), relabelled to 0 .. num_identities - 1 without gaps."""
+    """Identity of each face, shape (N,), numbered 0 .. num_identities - 1 without gaps."""
     identity_names: list[str]
-    """What the source calls each identity, in the order of ``identity_ids``."""
+    """Name of each identity in the source (name of its folder, or its number), shape (num_identities,)."""
 
     @property
     def num_identities(self) -> int:
-        """Number of different identities."""
+        """Number of identities; each has at least one face."""
         ...
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """Number of faces, N."""
+        ...
 
     def encoded(self, index: int) -> bytes:
-        """The image file (JPEG, PNG, ...) of one face."""
+        """The image file (JPEG, PNG, ...) of one face, as it is stored.
+
+        Raises:
+            InputError: If the record is missing or broken.
+        """
         ...
 
     def image(self, index: int) -> NDArray[np.uint8]:
-        """One face, uint8, shape (H, W, 3), RGB."""
+        """One decoded face, uint8, shape (H, W, 3), RGB.
+
+        Raises:
+            InputError: If the record is missing or broken, or the image does not decode.
+        """
         ...
 
     def name(self, index: int) -> str:
-        """Where one face lies, file and key, for messages."""
+        """Source of one face for messages: its path, or the file and the key in it."""
         ...
 
 
 def aligned_image(faces: Faces, index: int) -> NDArray[np.uint8]:
-    """One face, uint8, shape (112, 112, 3), RGB.
+    """One face that must be 112 x 112, uint8, shape (112, 112, 3), RGB.
 
     Raises:
-        InputError: If it does not decode or has another size (names it).
+        InputError: If the face does not decode or has another size (the message names it).
     """
     image = faces.image(index)
     if image.shape != (FACE_SIZE, FACE_SIZE, 3):
@@ -71,7 +86,10 @@ def aligned_image(faces: Faces, index: int) -> NDArray[np.uint8]:
 
 
 class SelectedFaces(ABC):
-    """What all layouts share: a selection of positions, and gap-free labels."""
+    """Base of the readers of all layouts: selects faces and numbers their identities without gaps.
+
+    ``_positions`` holds, for each face of the selection, its position in the file.
+    """
 
     path: Path
     identity_ids: NDArray[np.int64]
@@ -79,27 +97,31 @@ class SelectedFaces(ABC):
     _positions: NDArray[np.int64]
 
     def _set_labels(self, labels: NDArray[np.int64]) -> None:
-        """Take all faces, whose identities the source numbers ``labels``, shape (N,), with or without gaps."""
+        """Select all faces; ``labels``, shape (N,), are their identities in the source, which may have gaps."""
         numbers, self.identity_ids = np.unique(labels, return_inverse=True)
         self.identity_names = [str(number) for number in numbers]
         self._positions = np.arange(len(labels))
 
     def select(self, positions: NDArray[np.int64]) -> None:
-        """Keep only these faces, in this order, and relabel so that no identity is empty."""
-        kept, self.identity_ids = np.unique(self.identity_ids[positions], return_inverse=True)
-        self.identity_names = [self.identity_names[label] for label in kept]
+        """Keep only the faces at these indices, in this order, and number their identities without gaps."""
+        remaining, self.identity_ids = np.unique(self.identity_ids[positions], return_inverse=True)
+        self.identity_names = [self.identity_names[label] for label in remaining]
         self._positions = self._positions[positions]
 
     @property
     def num_identities(self) -> int:
-        """Number of different identities."""
+        """Number of identities; each has at least one face."""
         return len(self.identity_names)
 
     def __len__(self) -> int:
         return len(self._positions)
 
     def image(self, index: int) -> NDArray[np.uint8]:
-        """One face, uint8, shape (H, W, 3), RGB."""
+        """One decoded face, uint8, shape (H, W, 3), RGB.
+
+        Raises:
+            InputError: If the record is missing or broken, or the image does not decode.
+        """
         return decode_image(self.encoded(index), self.name(index))
 
     @abstractmethod
@@ -108,14 +130,18 @@ class SelectedFaces(ABC):
 
     @abstractmethod
     def name(self, index: int) -> str:
-        """Where one face lies, for messages."""
+        """Source of one face for messages: its path, or the file and the key in it."""
 
 
 def decode_image(encoded: bytes, name: str = "image") -> NDArray[np.uint8]:
-    """Decode an image file to uint8 (H, W, 3) RGB.
+    """Decode an image file to uint8, shape (H, W, 3), RGB.
+
+    Args:
+        encoded: Bytes of the image file.
+        name: Source of the image, for the message of an error.
 
     Raises:
-        InputError: If the bytes are not a whole image; ``name`` says which.
+        InputError: If the bytes are not a complete image.
     """
     try:
         return np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB"))
@@ -127,20 +153,27 @@ def decode_image(encoded: bytes, name: str = "image") -> NDArray[np.uint8]:
 
 
 def encode_jpeg(image: NDArray[np.uint8], quality: int = 95) -> bytes:
-    """Encode uint8 (H, W, 3) RGB as JPEG without chroma subsampling, so that small faces keep their colours."""
+    """Encode an image, uint8, shape (H, W, 3), RGB, as JPEG.
+
+    Colours are stored at full resolution (no chroma subsampling), which matters for images as small as faces.
+    """
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="JPEG", quality=quality, subsampling=0)
     return buffer.getvalue()
 
 
 def image_suffix(encoded: bytes, name: str) -> str:
-    """The file suffix that fits an image file, from its first bytes: ``.jpg``, ``.png``, ``.bmp`` or ``.webp``.
+    """Suffix for an image file, from its first bytes: ``.jpg``, ``.png``, ``.bmp`` or ``.webp``.
+
+    Args:
+        encoded: Bytes of the image file.
+        name: Source of the image, for the message of an error.
 
     Raises:
-        InputError: If the bytes start as none of these; ``name`` says which.
+        InputError: If the bytes start like none of these formats.
     """
     for magic, suffix in _MAGIC.items():
         if encoded.startswith(magic):
             return suffix
-    start = encoded[:4].hex() or "nothing"
-    raise InputError(f"{name} is no image ({len(encoded)} bytes starting {start}); replace it or mask it out")
+    head = encoded[:4].hex() or "nothing"
+    raise InputError(f"{name} is not an image file ({len(encoded)} bytes starting {head}); replace it or mask it out")

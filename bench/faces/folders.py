@@ -1,4 +1,4 @@
-"""A folder with one sub-folder of face images per identity: read and written."""
+"""Reads and writes a folder with one sub-folder of face images per identity."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +12,21 @@ from bench.files import atomic_path
 
 
 class FolderFaces(SelectedFaces):
-    """A folder with one sub-folder of images per identity; sub-sub-folders belong to the identity."""
+    """A folder with one sub-folder of images per identity, in the order of the names of folders and files.
+
+    Images in deeper folders (``ann/profile/1.jpg``) belong to the identity of the first level.
+    """
 
     def __init__(self, path: Path) -> None:
+        """List the images.
+
+        Raises:
+            InputError: If there is none.
+        """
         self.path = path
         self.identity_names = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
         self._files: list[Path] = []
-        labels = []
+        labels: list[int] = []
         for label, name in enumerate(self.identity_names):
             files = sorted(file for file in (path / name).rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
             self._files += files
@@ -38,10 +46,10 @@ class FolderFaces(SelectedFaces):
 
 
 class FolderWriter:
-    """Writes a folder with one sub-folder per identity; it appears whole when the block ends, or not at all.
+    """Writes a folder with one sub-folder per identity. It appears when the block ends, or not at all after an error.
 
-    Usage: ``with FolderWriter(folder, names) as writer: writer.write(jpeg, identity_id)``. Numbers as names are padded,
-    so that the order of the sub-folders is that of the identities.
+    Usage: ``with FolderWriter(folder, names) as writer: writer.write(jpeg, identity_id)``. Names that are numbers are
+    padded with zeros, so that sorting the sub-folders by name keeps the order of the identities.
     """
 
     def __init__(self, path: str | Path, identity_names: Sequence[str]) -> None:
@@ -57,11 +65,11 @@ class FolderWriter:
         return self
 
     def write(self, encoded: bytes, identity_id: int) -> None:
-        """Append one face."""
+        """Append one face; ``identity_id`` is a position in ``identity_names``."""
         folder = self._folder / self._names[identity_id]
         folder.mkdir(exist_ok=True)
-        file = f"{self._num_faces:09d}{image_suffix(encoded, f'face {self._num_faces}')}"
-        (folder / file).write_bytes(encoded)
+        suffix = image_suffix(encoded, f"face {self._num_faces}")
+        (folder / f"{self._num_faces:09d}{suffix}").write_bytes(encoded)
         self._num_faces += 1
 
     def __exit__(self, *error: Any) -> None:

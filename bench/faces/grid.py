@@ -1,4 +1,4 @@
-"""A finished dataset stage -> its faces, wherever they lie."""
+"""Opens the faces behind a dataset card or a ``files`` generator, and draws sample faces as a grid (grid.png)."""
 
 from pathlib import Path
 
@@ -12,10 +12,15 @@ from bench.files import atomic_path
 from bench.runs.cards import DatasetCard, read_card
 
 _GAP = 2
+"""White pixels between the faces of a grid."""
 
 
 def open_dataset(directory: str | Path) -> Faces:
-    """The faces of a dataset card: its own LMDB, or the files that it points to.
+    """Open the faces of a finished dataset stage.
+
+    Args:
+        directory: Folder of the stage, with its ``dataset.json``. The card names an LMDB in this folder or, for a
+            ``files`` generator, the dataset that it was given.
 
     Raises:
         InputError: If the card or the faces are missing or broken.
@@ -28,7 +33,16 @@ def open_dataset(directory: str | Path) -> Faces:
 
 
 def open_files(path: str, mask: str | None, leave_out: str | None) -> Faces:
-    """The faces of a ``files`` generator; ``leave_out`` is a text file with one identity name a line."""
+    """Open the faces of a ``files`` generator (see ``bench.config.generator.FilesGenerator``).
+
+    Args:
+        path: Dataset in any layout that ``open_faces`` reads.
+        mask: ``.npy`` file of the positions to use.
+        leave_out: Text file of the identity names to leave out, separated by white space.
+
+    Raises:
+        InputError: If ``leave_out`` does not exist, or as ``open_faces``.
+    """
     names = None
     if leave_out:
         if not Path(leave_out).exists():
@@ -38,22 +52,35 @@ def open_files(path: str, mask: str | None, leave_out: str | None) -> Faces:
 
 
 def sample_grid(faces: Faces, *, num_rows: int = 12, num_columns: int = 8) -> list[list[NDArray[np.uint8]]]:
-    """One row of faces per identity, evenly spread over the identities that have enough faces."""
+    """The first faces of some identities, one row per identity; each face is uint8, shape (H, W, 3).
+
+    The identities are evenly spaced among those with at least ``num_columns`` faces. Where no identity has that many,
+    they are taken from those with the most faces.
+    """
     counts = np.bincount(faces.identity_ids)
-    enough = np.flatnonzero(counts >= min(num_columns, counts.max()))
-    chosen = enough[np.linspace(0, len(enough) - 1, min(num_rows, len(enough))).astype(int)]
-    rows = [np.flatnonzero(faces.identity_ids == identity)[:num_columns] for identity in chosen]
-    return [[decode_image(faces.encoded(index)) for index in row] for row in rows]
+    candidates = np.flatnonzero(counts >= min(num_columns, counts.max()))
+    identities = candidates[np.linspace(0, len(candidates) - 1, min(num_rows, len(candidates))).astype(int)]
+    rows = []
+    for identity in identities:
+        indices = np.flatnonzero(faces.identity_ids == identity)[:num_columns]
+        rows.append([decode_image(faces.encoded(index)) for index in indices])
+    return rows
 
 
 def write_grid(path: str | Path, rows: list[list[NDArray[np.uint8]]]) -> None:
-    """Draw faces, each uint8 (H, W, 3), in rows on white; the PNG appears whole."""
+    """Write rows of faces as one PNG on white.
+
+    Args:
+        path: The PNG. It is replaced only when the new one is complete.
+        rows: Faces, each uint8, shape (H, W, 3). Those of another size are resized to 112 x 112.
+    """
     step = FACE_SIZE + _GAP
     canvas = Image.new("RGB", (step * max(map(len, rows)) + _GAP, step * len(rows) + _GAP), "white")
     for y, row in enumerate(rows):
         for x, face in enumerate(row):
             tile = Image.fromarray(face)
-            tile = tile if tile.size == (FACE_SIZE, FACE_SIZE) else tile.resize((FACE_SIZE, FACE_SIZE))
+            if tile.size != (FACE_SIZE, FACE_SIZE):
+                tile = tile.resize((FACE_SIZE, FACE_SIZE))
             canvas.paste(tile, (_GAP + x * step, _GAP + y * step))
     with atomic_path(path) as temporary:
         canvas.save(temporary, format="PNG", optimize=True)

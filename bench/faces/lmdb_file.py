@@ -1,8 +1,16 @@
-"""The face dataset on disk: every layout opened, ours read and written. The only module that imports lmdb.
+"""Opens face datasets in any layout, and reads and writes the suite's own: the LMDB of the HSFace datasets.
 
-Ours is the single-file LMDB that HSFace ships (keys ``b"0"``, ``b"1"``, ...; values msgpack ``[image file, identity]``
-or, for training the generator, ``[image file, .npy of the feature, identity]``; ``__len__``, ``__keys__``,
-``__classnum__``). The other layouts live in ``folders``, ``recordio`` and ``webdataset``.
+In: a path. Out: ``Faces``. This is the only module that imports lmdb.
+
+| key | value (msgpack) |
+|---|---|
+| ``b"0"``, ``b"1"``, ... | ``[image file, identity]`` |
+| the same, to train a generator | ``[image file, .npy of the identity feature, identity]`` |
+| ``b"__len__"`` | number of faces |
+| ``b"__keys__"`` | all keys of faces |
+| ``b"__classnum__"`` | largest identity + 1 |
+
+Source: the datasets and readers of HaiyuWu/Vec2Face. ``folders``, ``recordio`` and ``webdataset`` read other layouts.
 """
 
 import errno
@@ -39,19 +47,49 @@ __all__ = [
 ]
 
 _INITIAL_MAP_BYTES = 1 << 26
+"""Size of a new LMDB's memory map, which limits the size of the file. It is doubled whenever it is full."""
 
 
 def open_faces(path: str | Path, mask: str | Path | None = None, leave_out: set[str] | None = None) -> Faces:
-    """Open a face dataset in any layout.
+    """Open a face dataset in any layout. The layout is recognised from the path.
 
     Args:
-        path: LMDB; insightface's ``.rec`` or its folder; WebDataset ``.tar`` or a folder of them; or a folder with one
-            sub-folder of images per identity.
-        mask: ``.npy`` file of integer positions; only these faces are used, in this order.
-        leave_out: Identity names to leave out.
+        path: One of: an LMDB file, or a folder with ``data.mdb``; insightface's ``.rec`` (with its ``.idx``), or the
+            folder of ``train.rec``; a WebDataset ``.tar``, or a folder of them; a folder with one sub-folder of images
+            per identity.
+        mask: ``.npy`` file of integer positions, shape (M,). Only the faces at these positions are used, in this order.
+        leave_out: Names of identities to leave out, as in ``Faces.identity_names``.
+
+    Returns:
+        The selected faces, with identities numbered 0, 1, ... without gaps.
 
     Raises:
-        InputError: If the path or mask does not fit, a key is missing, or fewer than two identities are left.
+        InputError: If the path does not exist or holds no dataset, a file is broken, the mask does not fit, or fewer
+            than two identities are left.
+
+    Example:
+        A folder with one sub-folder of images per identity:
+
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from bench.faces.face import encode_jpeg
+        >>> from bench.faces.lmdb_file import open_faces
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for identity in ("ann", "bob", "cyd"):
+        ...     (folder / identity).mkdir()
+        ...     for number in range(2):
+        ...         jpeg = encode_jpeg(np.full((112, 112, 3), 100 * number, np.uint8))
+        ...         _ = (folder / identity / f"{number}.jpg").write_bytes(jpeg)
+        >>> faces = open_faces(folder)
+        >>> len(faces), faces.num_identities, faces.identity_names
+        (6, 3, ['ann', 'bob', 'cyd'])
+        >>> faces.identity_ids.tolist()
+        [0, 0, 1, 1, 2, 2]
+        >>> faces.image(5).shape
+        (112, 112, 3)
+        >>> open_faces(folder, leave_out={"bob"}).identity_names
+        ['ann', 'cyd']
     """
     path = Path(path)
     if not path.exists():
@@ -62,8 +100,8 @@ def open_faces(path: str | Path, mask: str | Path | None = None, leave_out: set[
     faces = _open(path)
     positions = np.arange(len(faces)) if mask is None else _read_mask(Path(mask), len(faces))
     if leave_out:
-        out = np.array([name in leave_out for name in faces.identity_names])
-        positions = positions[~out[faces.identity_ids[positions]]]
+        is_left_out = np.array([name in leave_out for name in faces.identity_names])
+        positions = positions[~is_left_out[faces.identity_ids[positions]]]
     faces.select(positions)
     if faces.num_identities < 2:
         raise InputError(f"{path} holds {faces.num_identities} identity; recognition needs at least 2; add identities")
@@ -71,7 +109,7 @@ def open_faces(path: str | Path, mask: str | Path | None = None, leave_out: set[
 
 
 def _open(path: Path) -> SelectedFaces:
-    """The reader that fits what lies at ``path``."""
+    """Open the path with the reader of its layout."""
     if path.is_dir():
         if (path / "data.mdb").exists():
             return LmdbFaces(path)
@@ -84,22 +122,25 @@ def _open(path: Path) -> SelectedFaces:
 
 
 def _read_mask(path: Path, num_faces: int) -> NDArray[np.int64]:
+    """Positions of a mask file, shape (M,), checked against the number of faces."""
     try:
         positions = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise InputError(f"mask {path} is not an integer .npy ({error}); give a file of positions") from None
     if positions.ndim != 1 or not np.issubdtype(positions.dtype, np.integer):
-        raise InputError(f"mask {path} has shape {positions.shape} and type {positions.dtype}; needs 1-D integers")
+        raise InputError(
+            f"mask {path} has shape {positions.shape} and type {positions.dtype}; give integers of shape (M,)"
+        )
     if positions.size and not 0 <= positions.min() <= positions.max() < num_faces:
         raise InputError(
             f"mask {path} spans {positions.min()}..{positions.max()}, but the positions are 0..{num_faces - 1}; "
-            "is it the mask of another dataset?"
+            "give the mask of this dataset"
         )
     return positions.astype(np.int64)
 
 
 class _Handle:
-    """An LMDB opened for reading in this process; closed when the last dataset that uses it is gone."""
+    """An LMDB opened for reading by this process. It closes when the last dataset that uses it is garbage."""
 
     def __init__(self, path: Path) -> None:
         self.pid = os.getpid()
@@ -111,7 +152,7 @@ class _Handle:
             )
         except lmdb.Error as error:
             raise InputError(f"{path} ({size} bytes) is not a whole LMDB: {error}; fetch it again") from None
-        # Reading past the end of a file cut short would kill the process (SIGBUS): compare sizes first.
+        # Reading past the end of a truncated file would kill the process (SIGBUS), so compare the sizes first
         needed = (self.environment.info()["last_pgno"] + 1) * self.environment.stat()["psize"]
         if size < needed:
             self.environment.close()
@@ -122,7 +163,7 @@ _handles: weakref.WeakValueDictionary[Path, _Handle] = weakref.WeakValueDictiona
 
 
 def _open_handle(path: Path) -> _Handle:
-    """The handle of this process: LMDB lets a process open a file once, and two datasets may share one file."""
+    """The handle of this process for a file. LMDB lets a process open a file only once, so datasets share it."""
     key = path.resolve()
     handle = _handles.get(key)
     if handle is None:
@@ -131,24 +172,33 @@ def _open_handle(path: Path) -> _Handle:
 
 
 def _close_inherited() -> None:
+    """Close the handles that a forked process inherited: LMDB forbids their use. They are opened again when needed."""
     for handle in list(_handles.values()):
         handle.environment.close()
     _handles.clear()
 
 
-os.register_at_fork(after_in_child=_close_inherited)  # LMDB forbids the use of a handle from before a fork
+os.register_at_fork(after_in_child=_close_inherited)
 
 
 class LmdbFaces(SelectedFaces):
-    """An LMDB in the field's layout. Opens lazily, so that each worker process has its own handle."""
+    """The faces of an LMDB in the layout above. Each worker process opens the file for itself when it first reads."""
 
     def __init__(self, path: Path, labels: NDArray[np.int64] | None = None) -> None:
-        """Open the file; ``labels``, shape (N,), where they are known: else every record is looked at."""
+        """Open the file and read the identity of every record.
+
+        Args:
+            path: The LMDB file, or a folder with ``data.mdb``.
+            labels: Identity of every record, shape (N,), if already known; the records are then not read.
+
+        Raises:
+            InputError: If the file is not a face LMDB or is cut short, or a record is missing or broken.
+        """
         self.path = path
         self._handle: _Handle | None = None
         num_faces = self._meta(b"__len__")
         if not isinstance(num_faces, int) or num_faces < 1:
-            raise InputError(f"{path}: __len__ is {num_faces!r}, not a positive number; write the dataset again")
+            raise InputError(f"{path} has __len__ {num_faces!r}, not a positive number; write the dataset again")
         self._set_labels(self._read_labels(num_faces) if labels is None else labels)
 
     def encoded(self, index: int) -> bytes:
@@ -156,14 +206,14 @@ class LmdbFaces(SelectedFaces):
         return self._record(self._positions[index])[0]
 
     def features(self, index: int) -> NDArray[np.float32]:
-        """The un-normalised identity feature of one face, shape (embedding_dim,); 3-array layout only.
+        """Identity feature of one face, not normalised, shape (D,). Only records for training a generator have one.
 
         Raises:
-            InputError: If the records hold no features.
+            InputError: If the record holds no feature.
         """
         record = self._record(self._positions[index])
         if len(record) != 3:
-            raise InputError(f"{self.path} holds no features (2-array layout); make them with generate prepare")
+            raise InputError(f"{self.path} holds no features; add them with python -m generate prepare")
         return np.load(io.BytesIO(record[1]), allow_pickle=False)
 
     def name(self, index: int) -> str:
@@ -182,7 +232,7 @@ class LmdbFaces(SelectedFaces):
         with self._transaction() as transaction:
             value = transaction.get(key)
             if value is None:
-                raise InputError(f"{self.path} has no key {key.decode()}; it is not a face LMDB, or is cut short")
+                raise InputError(f"{self.path} has no key {key.decode()}; give a face LMDB, or fetch it again")
             return msgpack.unpackb(value)
 
     def _record(self, position: int) -> list:
@@ -196,7 +246,7 @@ class LmdbFaces(SelectedFaces):
                 raise InputError(f"{self.path} key {position} is not msgpack ({error}); fetch it again") from None
 
     def _read_labels(self, num_faces: int) -> NDArray[np.int64]:
-        """Identity of every record. The label is the last element: only the end of each value is looked at."""
+        """Identity of every record, shape (N,). It is the last element, so only the end of each value is read."""
         labels = np.empty(num_faces, dtype=np.int64)
         with self._transaction() as transaction:
             for position in progress(range(num_faces), desc="read labels", total=num_faces):
@@ -207,29 +257,30 @@ class LmdbFaces(SelectedFaces):
 
 
 def _last_int(value: memoryview) -> int | None:
-    """The label at the end of a msgpack record, without unpacking the image; None where it must be unpacked."""
+    """Last element of a msgpack record without unpacking the image; None if the record has to be unpacked."""
     try:
-        unpacker_start = 1 + _skip_bin(value, 1)
-        if value[0] == 0x93:
-            unpacker_start += _skip_bin(value, unpacker_start)
-        return msgpack.unpackb(value[unpacker_start:])
+        start = 1 + _bin_size(value, 1)
+        if value[0] == 0x93:  # an array of three: image file, feature, identity
+            start += _bin_size(value, start)
+        return msgpack.unpackb(value[start:])
     except (ValueError, IndexError, KeyError, msgpack.UnpackException):
         return None
 
 
-def _skip_bin(value: memoryview, start: int) -> int:
-    """Length of the msgpack bin at ``start``, header included."""
+def _bin_size(value: memoryview, start: int) -> int:
+    """Bytes of the msgpack bin at ``start``, including its header."""
     width = {0xC4: 1, 0xC5: 2, 0xC6: 4}[value[start]]
     return 1 + width + int.from_bytes(value[start + 1 : start + 1 + width], "big")
 
 
 class FaceWriter:
-    """Writes an LMDB in the field's layout; it appears whole when the block ends, and not at all on an error.
+    """Writes an LMDB in the layout above. It appears when the block ends, or not at all after an error.
 
-    Usage: ``with FaceWriter(path) as writer: writer.write(jpeg, identity_id)``. The map grows by itself.
+    Usage: ``with FaceWriter(path) as writer: writer.write(jpeg, identity_id)``. Equal faces give equal bytes.
     """
 
     def __init__(self, path: str | Path, batch: int = 1000) -> None:
+        """Prepare a file; ``batch`` faces are written per LMDB transaction."""
         self.path = Path(path)
         self._batch = batch
         self._pending: list[tuple[bytes, bytes]] = []
@@ -249,8 +300,8 @@ class FaceWriter:
 
         Args:
             encoded: Image file (JPEG, PNG, ...).
-            identity_id: Identity, 0 or more.
-            feature: Un-normalised identity feature, shape (embedding_dim,), for the 3-array layout.
+            identity_id: Identity, 0 or more; gaps are allowed.
+            feature: Identity feature, not normalised, shape (D,), for training a generator.
         """
         record: list[Any] = [encoded, int(identity_id)]
         if feature is not None:
@@ -289,14 +340,15 @@ class FaceWriter:
             except lmdb.MapFullError:
                 self._environment.set_mapsize(2 * self._environment.info()["map_size"])
             except lmdb.Error as error:
-                # LMDB reports a short write, which is what a full disk gives, as an I/O error.
+                # LMDB reports a full disk as an I/O error, so look at the free space to tell the two apart
                 if shutil.disk_usage(self._temporary.parent).free > 2 * sum(len(value) for _, value in self._pending):
-                    raise InputError(f"{self.path} cannot be written: {error}; look at the disk") from None
+                    raise InputError(f"{self.path} cannot be written: {error}; check the disk") from None
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path)) from None
         self._pending.clear()
 
 
 def _pack_array(items: Iterator[bytes], length: int) -> bytes:
+    """Msgpack array of many items, without a list of them in memory."""
     packer = msgpack.Packer(autoreset=False)
     packer.pack_array_header(length)
     for item in items:

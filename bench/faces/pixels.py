@@ -1,4 +1,4 @@
-"""Faces as pixels (uint8, NHWC) <-> faces as the networks take them (float32 in [-1, 1], NCHW).
+"""Converts faces between pixels (uint8, NHWC) and network input (float32 in [-1, 1], NCHW).
 
 ``B`` batch, ``H W`` pixels. Training has its own ``fr_train.trainer.augment.normalize``, which rounds as the published
 training code does; the two differ by at most 6e-8.
@@ -10,18 +10,20 @@ from numpy.typing import NDArray
 
 
 def to_network_input(faces: NDArray[np.uint8] | torch.Tensor, device: str | torch.device = "cpu") -> torch.Tensor:
-    """Faces as a network takes them: x / 127.5 - 1, float32, shape (B, 3, H, W), channels last in memory.
+    """Network input x / 127.5 - 1 of a batch of faces: float32, shape (B, 3, H, W), channels last in memory.
 
     Args:
         faces: uint8 RGB, shape (B, H, W, 3).
-        device: Where the result shall lie. Faces travel there as bytes, a quarter of the size.
+        device: Device of the result. The faces are copied to it as uint8, a quarter of the bytes of float32.
     """
     tensor = torch.from_numpy(faces) if isinstance(faces, np.ndarray) else faces
     return tensor.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def to_pixels(images: torch.Tensor) -> NDArray[np.uint8]:
-    """Faces as uint8 RGB, shape (B, H, W, 3); values outside [-1, 1] are clamped, NaN becomes mid-grey.
+    """Pixels of a batch of generated images: uint8 RGB, shape (B, H, W, 3), in main memory.
+
+    Values outside [-1, 1] are clamped. NaN becomes mid-grey (128).
 
     Args:
         images: Shape (B, 3, H, W), on any device, of any floating type.

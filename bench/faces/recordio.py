@@ -1,16 +1,22 @@
-"""RecordIO as insightface uses it, ``train.rec`` beside ``train.idx``: read and written without mxnet.
+"""Reads and writes RecordIO, ``train.rec`` beside ``train.idx``, without mxnet.
 
-Three dialects exist and are told apart by the record of key 0: insightface's own has a header record there, images
-after it and one record per identity at the end; im2rec and the shuffled files made for DALI hold images alone.
-Sources: dmlc-core ``recordio.h``, mxnet ``recordio.py``, insightface ``face2rec2.py``; formats.md section 2.
+In: a ``.rec`` in one of three dialects. Out: faces and identities; or insightface's dialect, written.
 
-A record is ``magic, flag and length (u32 each), data, zeros up to a multiple of 4``. Data that hold the magic at a
-multiple of 4 are cut there into parts. The data of an image record: ``flag u32, label f32, id u64, id2 u64``, then
-``flag`` labels (f32) that take the place of the one before, then the image file.
+| dialect | key 0 | other keys |
+|---|---|---|
+| insightface ``face2rec2.py`` | header record | images, then one record per identity |
+| im2rec | image (or keys start at 1) | images |
+| shuffled for DALI | image | images, in random order in the file |
+
+A record is ``magic, flag and length (u32 each), data, zeros up to a multiple of 4``. Where the data contain the magic
+at a multiple of 4, the writer drops these 4 bytes and splits the data there into parts. The data of an image record
+are ``flag u32, label f32, id u64, id2 u64``, then ``flag`` labels (f32) that replace the label before, then the image
+file. Sources: dmlc-core ``recordio.h``, mxnet ``recordio.py``, insightface ``face2rec2.py``.
 """
 
 import bisect
 import mmap
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -26,18 +32,27 @@ from bench.machine.progress import progress
 _MAGIC = 0xCED7230A
 _MAGIC_BYTES = struct.pack("<I", _MAGIC)
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
+"""Flags of a part: the whole record, or the first, a middle or the last of several parts."""
 _FRAME = struct.Struct("<II")
 _HEADER = struct.Struct("<IfQQ")
 _LENGTH_BITS = 29
-_EXACT = 1 << 24  # float32 labels count no further
+_LENGTH_MASK = (1 << _LENGTH_BITS) - 1
+_EXACT = 1 << 24
+"""Largest integer up to which float32 labels are exact."""
 _CHUNK = 1 << 16
+"""Records whose labels are read at once."""
 _FETCH_AGAIN = "fetch it again"
 
 
 class RecordFile:
-    """Random access to the records of a ``.rec``, in the order of their keys; memory-mapped, opened when needed."""
+    """Random access to the records of a ``.rec`` by row, their rank in the order of keys. The file is memory-mapped."""
 
     def __init__(self, path: Path) -> None:
+        """Read the index, and check that the last record is complete.
+
+        Raises:
+            InputError: If the index is missing or broken, or the file is cut short.
+        """
         self.path = path
         self.size = path.stat().st_size
         self.keys, self.offsets = _read_index(path)
@@ -48,7 +63,7 @@ class RecordFile:
                 f"{path.with_suffix('.idx')} key {self.keys[row]} points to byte {self.offsets[row]}, but {path} ends "
                 f"at {self.size}: the .rec is cut short, or the .idx belongs to another; {_FETCH_AGAIN}"
             )
-        self.read(int(self.offsets.argmax()))  # says it where the last record is cut short
+        self.read(int(self.offsets.argmax()))
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -58,7 +73,7 @@ class RecordFile:
 
     @property
     def mapped(self) -> mmap.mmap:
-        """The whole file, mapped; a map that a forked worker inherits is as good as its own."""
+        """The whole file, mapped on first use. Forked workers can use the map of their parent."""
         if self._map is None:
             with self.path.open("rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -69,75 +84,94 @@ class RecordFile:
         return f"{self.path} key {self.keys[row]}"
 
     def read(self, row: int) -> tuple[NDArray[np.float32], bytes]:
-        """Labels, shape (L,), and image file of one record; the image is empty in a header or identity record.
+        """Labels, shape (L,), and image file of one record. Header and identity records have an empty image.
 
         Raises:
-            InputError: If the record is cut short or is no image record; names its key.
+            InputError: If the record is cut short or is not an image record (the message names its key).
         """
         data = self._data(row)
         if len(data) < _HEADER.size:
-            raise InputError(f"{self.name(row)} is no image record ({len(data)} bytes); {_FETCH_AGAIN}")
+            raise InputError(f"{self.name(row)} is not an image record ({len(data)} bytes); {_FETCH_AGAIN}")
         flag, label, *_ = _HEADER.unpack_from(data)
         image_start = _HEADER.size + 4 * flag
         if image_start > len(data):
-            raise InputError(f"{self.name(row)} says {flag} labels in {len(data)} bytes; {_FETCH_AGAIN}")
+            raise InputError(f"{self.name(row)} announces {flag} labels in {len(data)} bytes; {_FETCH_AGAIN}")
         labels = np.frombuffer(data, "<f4", flag, _HEADER.size) if flag else np.array([label], np.float32)
         return labels, data[image_start:]
 
     def _data(self, row: int) -> bytes:
-        """The data of one record, its parts put together."""
+        """Data of one record, with its parts joined."""
         parts: list[bytes] = []
         offset, flag = int(self.offsets[row]), _FIRST
         while flag in (_FIRST, _MIDDLE):
-            magic, word = _FRAME.unpack_from(self.mapped, offset) if offset + _FRAME.size <= self.size else (None, 0)
-            flag, length = word >> _LENGTH_BITS, word & ((1 << _LENGTH_BITS) - 1)
-            end = offset + _FRAME.size + length
-            if magic is None or end > self.size:
-                raise InputError(f"{self.name(row)} is cut short: the file ends at {self.size}; {_FETCH_AGAIN}")
+            start = offset + _FRAME.size
+            if start > self.size:
+                raise self._cut_short(row)
+            magic, word = _FRAME.unpack_from(self.mapped, offset)
+            flag, length = word >> _LENGTH_BITS, word & _LENGTH_MASK
+            end = start + length
+            if end > self.size:
+                raise self._cut_short(row)
             if magic != _MAGIC or flag not in ((_MIDDLE, _LAST) if parts else (_WHOLE, _FIRST)):
                 raise InputError(
-                    f"{self.name(row)}: no record starts at byte {offset} (found {magic:#010x}); "
-                    f"the .idx belongs to another file, or this one is damaged; {_FETCH_AGAIN}"
+                    f"{self.name(row)}: no record starts at byte {offset} (it holds {magic:#010x}): "
+                    f"the .idx belongs to another file, or the .rec is damaged; {_FETCH_AGAIN}"
                 )
-            parts.append(self.mapped[offset + _FRAME.size : end])
+            parts.append(self.mapped[start:end])
             offset = end + -length % 4
         return _MAGIC_BYTES.join(parts)
 
+    def _cut_short(self, row: int) -> InputError:
+        return InputError(f"{self.name(row)} is cut short: the file ends at byte {self.size}; {_FETCH_AGAIN}")
+
     def classes(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """First label of many image records, shape of ``rows``, from their first 36 bytes alone.
+        """First label of each image record, shape of ``rows``.
+
+        Only the first 36 bytes of a record are looked at, unless it has several parts.
 
         Raises:
-            InputError: If a record holds no image or no class number; names its key.
+            InputError: If a record has no image, or its label is not a class number (the message names its key).
         """
         labels = np.empty(len(rows), dtype=np.float32)
-        everything = np.frombuffer(self.mapped, dtype=np.uint8)
+        file_bytes = np.frombuffer(self.mapped, dtype=np.uint8)
         for start in progress(range(0, len(rows), _CHUNK), desc="read labels", unit="chunk"):
             chunk = rows[start : start + _CHUNK]
-            where = self.offsets[chunk, None] + np.arange(36)  # frame, header, first label: nine words
-            words = everything[np.minimum(where, self.size - 1)].view("<u4")
-            flags, lengths = words[:, 2], words[:, 1] & ((1 << _LENGTH_BITS) - 1)
-            values = np.where(flags > 0, words[:, 8], words[:, 3]).view("<f4")
-            usual = (words[:, 0] == _MAGIC) & (words[:, 1] >> _LENGTH_BITS == _WHOLE) & (lengths > 24 + 4 * flags)
-            for i in np.flatnonzero(~usual):  # in parts, or broken
-                row_labels, image = self.read(int(chunk[i]))
-                if not image:
-                    raise InputError(
-                        f"{self.name(int(chunk[i]))} holds no image, as insightface's header and identity records do, "
-                        f"but stands among the images of another dialect; {_FETCH_AGAIN}"
-                    )
-                values[i] = row_labels[0]
-            labels[start : start + _CHUNK] = values
-        wrong = np.flatnonzero(~((labels >= 0) & (labels == np.floor(labels)) & (labels <= _EXACT)))
-        if wrong.size:
-            name = self.name(int(rows[wrong[0]]))
-            raise InputError(f"{name} has label {labels[wrong[0]]:g}, not a class number 0, 1, ...; {_FETCH_AGAIN}")
+            labels[start : start + _CHUNK] = self._first_labels(chunk, file_bytes)
+        invalid = np.flatnonzero(~((labels >= 0) & (labels == np.floor(labels)) & (labels <= _EXACT)))
+        if invalid.size:
+            name = self.name(int(rows[invalid[0]]))
+            raise InputError(f"{name} has label {labels[invalid[0]]:g}, not a class number 0, 1, ...; {_FETCH_AGAIN}")
         return labels.astype(np.int64)
+
+    def _first_labels(self, rows: NDArray[np.int64], file_bytes: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """First label of each record, unchecked; ``file_bytes`` is the whole file."""
+        byte_indices = self.offsets[rows, None] + np.arange(36)
+        # Nine words: magic, flag and length of the part, flag, label, id (2), id2 (2), first further label
+        words = file_bytes[np.minimum(byte_indices, self.size - 1)].view("<u4")
+        flags, lengths = words[:, 2], words[:, 1] & _LENGTH_MASK
+        labels = np.where(flags > 0, words[:, 8], words[:, 3]).view("<f4")
+        has_image = lengths > _HEADER.size + 4 * flags
+        is_whole = (words[:, 0] == _MAGIC) & (words[:, 1] >> _LENGTH_BITS == _WHOLE)
+        for i in np.flatnonzero(~(is_whole & has_image)):  # records in several parts, and broken ones
+            row_labels, image = self.read(int(rows[i]))
+            if not image:
+                raise InputError(
+                    f"{self.name(int(rows[i]))} has no image, like insightface's header and identity records, "
+                    f"but lies among the images of another dialect; {_FETCH_AGAIN}"
+                )
+            labels[i] = row_labels[0]
+        return labels
 
 
 class RecordFaces(SelectedFaces):
-    """A ``.rec`` with its ``.idx``, in any of the three dialects. A position is a rank in the order of image keys."""
+    """The faces of a ``.rec`` with its ``.idx``, in any of the three dialects, in the order of their keys."""
 
     def __init__(self, path: Path) -> None:
+        """Open the file and read its labels.
+
+        Raises:
+            InputError: If one of the two files is missing, broken or cut short.
+        """
         self.path = path
         self._file = RecordFile(path)
         labels, image = self._file.read(0)
@@ -159,7 +193,7 @@ class RecordFaces(SelectedFaces):
 
 
 def _read_index(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Keys, ascending, and the offsets of their records, both shape (R,)."""
+    """Keys in ascending order and the offsets of their records, both shape (R,)."""
     index_path = path.with_suffix(".idx")
     if not index_path.exists():
         raise InputError(f"{path} has no {index_path.name} beside it; fetch both files")
@@ -175,32 +209,59 @@ def _read_index(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _read_insightface(file: RecordFile, header: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and classes of the images, both shape (N,), of a file with a header record.
+    """Rows and classes of the images in a file with a header record, both shape (N,).
 
-    The header's counts are float32 and exact up to 2**24 only, hence the border between images and identity records
-    is looked for. Classes come from the identity records, a record of each identity in place of one of each image.
+    The classes come from the identity records if these are consistent: then two images per identity are looked at
+    instead of all.
     """
-    end = bisect.bisect_left(range(len(file)), True, lo=1, key=lambda row: not file.read(row)[1])
-    border = file.keys[end] if end < len(file) else file.keys[-1] + 1
-    if np.float32(border) != header[0] or (end < len(file) and np.float32(file.keys[-1] + 1) != header[1]):
+    first_identity_row = _first_row_without_image(file)
+    has_identity_records = first_identity_row < len(file)
+    last_end = int(file.keys[-1] + 1)
+    image_end = int(file.keys[first_identity_row]) if has_identity_records else last_end
+    if np.float32(image_end) != header[0] or (has_identity_records and np.float32(last_end) != header[1]):
         raise InputError(
             f"{file.path} key 0 says that images end before key {header[0]:.0f} and identities before {header[1]:.0f}, "
-            f"but they end before {border} and {file.keys[-1] + 1}: another dialect, or damaged; {_FETCH_AGAIN}"
+            f"but they end before {image_end} and {last_end}: another dialect, or damaged; {_FETCH_AGAIN}"
         )
-    rows = np.arange(1, end)
-    ranges = np.array([file.read(row)[0][:2] for row in range(end, len(file))]).reshape(-1, 2).astype(np.int64)
-    ranges = ranges[np.argsort(ranges[:, 0])]
-    tiles = len(ranges) > 0 and border < _EXACT and np.array_equal(file.keys[rows], np.arange(1, border))
-    tiles = tiles and np.array_equal(np.append(ranges[:, 0], border), np.insert(ranges[:, 1], 0, 1))
-    if tiles and (ranges[:, 1] > ranges[:, 0]).all():
-        first, last = file.classes(ranges[:, 0]), file.classes(ranges[:, 1] - 1)
-        if np.array_equal(first, last):
-            return rows, np.repeat(first, ranges[:, 1] - ranges[:, 0])
+    rows = np.arange(1, first_identity_row)
+    if image_end < _EXACT and np.array_equal(file.keys[rows], np.arange(1, image_end)):
+        classes = _classes_of_ranges(file, first_identity_row)
+        if classes is not None:
+            return rows, classes
     return rows, file.classes(rows)
 
 
+def _first_row_without_image(file: RecordFile) -> int:
+    """Row of the first identity record, by bisection, or ``len(file)``.
+
+    The header also holds this number, but as a float32, which is exact up to 2**24 only.
+    """
+    return bisect.bisect_left(range(len(file)), True, lo=1, key=lambda row: not file.read(row)[1])
+
+
+def _classes_of_ranges(file: RecordFile, first_identity_row: int) -> NDArray[np.int64] | None:
+    """Classes of the images in rows 1 .. first_identity_row - 1, from the identity records.
+
+    The labels of an identity record are the first key of its images and the key after the last one. None if these
+    ranges do not cover every image exactly once, or if the first and the last image of a range differ in class.
+    """
+    ranges = [file.read(row)[0][:2] for row in range(first_identity_row, len(file))]
+    if not ranges:
+        return None
+    starts, ends = np.array(ranges).reshape(-1, 2).astype(np.int64).T
+    order = np.argsort(starts)
+    starts, ends = starts[order], ends[order]
+    is_gapless = np.array_equal(np.append(starts, first_identity_row), np.insert(ends, 0, 1))
+    if not is_gapless or (ends <= starts).any():
+        return None
+    first, last = file.classes(starts), file.classes(ends - 1)
+    return np.repeat(first, ends - starts) if np.array_equal(first, last) else None
+
+
 class RecordWriter:
-    """Writes a folder with train.rec, train.idx and property, in insightface's dialect; it appears whole or not at all.
+    """Writes a folder with train.rec, train.idx and property, in insightface's dialect.
+
+    The folder appears when the block ends, or not at all after an error.
 
     Usage: ``with RecordWriter(folder) as writer: writer.write(jpeg, identity_id)``, one identity after the other.
     """
@@ -219,16 +280,20 @@ class RecordWriter:
         return self
 
     def write(self, encoded: bytes, identity_id: int) -> None:
-        """Append one face; identities are 0, 1, ... in this order."""
+        """Append one face.
+
+        Raises:
+            ValueError: If the identities do not come as 0, 0, ..., 1, 1, ..., 2, ...
+        """
         self._num_faces += 1
         if identity_id == len(self._ranges):
             self._ranges.append([self._num_faces, self._num_faces])
         if identity_id != len(self._ranges) - 1:
             raise ValueError(
-                f"identity {identity_id} after {len(self._ranges) - 1}: faces must come identity by identity"
+                f"identity {identity_id} after {len(self._ranges) - 1}: write the faces identity by identity, from 0"
             )
         self._ranges[-1][1] = self._num_faces + 1
-        self._write_record(self._num_faces, (identity_id, 1), encoded)  # 1: the face is aligned
+        self._write_record(self._num_faces, (identity_id, 1), encoded)  # label 1: the face is aligned
 
     def __exit__(self, *error: Any) -> None:
         with self._file:
@@ -247,16 +312,20 @@ class RecordWriter:
 
 
 def framed(data: bytes) -> bytes:
-    """One record of a ``.rec`` around ``data``, cut into parts where the magic stands at a multiple of 4."""
-    cuts, start = [-4], 0
-    while (found := data.find(_MAGIC_BYTES, start)) >= 0:
-        if found % 4 == 0:
-            cuts.append(found)
-        start = found + (4 if found % 4 == 0 else 1)
+    """The record that holds ``data``, in several parts where the magic occurs at a multiple of 4."""
+    occurrences = [match.start() for match in re.finditer(re.escape(_MAGIC_BYTES), data)]
+    cuts = [offset for offset in occurrences if offset % 4 == 0]
+    starts = [0, *(cut + len(_MAGIC_BYTES) for cut in cuts)]
+    ends = [*cuts, len(data)]
     record = []
-    for number, (cut, stop) in enumerate(zip(cuts, [*cuts[1:], len(data)], strict=True)):
-        is_last = number == len(cuts) - 1
-        flag = (_LAST if is_last else _MIDDLE) if number else (_WHOLE if is_last else _FIRST)
-        part = data[cut + 4 : stop]
+    for start, end in zip(starts, ends, strict=True):
+        flag = _part_flag(is_first=start == 0, is_last=end == len(data))
+        part = data[start:end]
         record.append(_FRAME.pack(_MAGIC, flag << _LENGTH_BITS | len(part)) + part + b"\0" * (-len(part) % 4))
     return b"".join(record)
+
+
+def _part_flag(*, is_first: bool, is_last: bool) -> int:
+    if is_first:
+        return _WHOLE if is_last else _FIRST
+    return _LAST if is_last else _MIDDLE

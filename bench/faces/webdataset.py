@@ -1,7 +1,10 @@
-"""WebDataset shards, tar files of ``KEY.jpg`` and ``KEY.cls``: read in any order, and written.
+"""Reads and writes WebDataset shards: tar files with members ``KEY.jpg`` and ``KEY.cls`` (the class number).
 
-The headers are read once, after which a face is a slice of a shard: order and augmentation depend on seed, epoch and
-index alone, which a stream of shards cannot give. Layout: github.com/webdataset/webdataset; formats.md section 5.
+In: shards in which these members come in any order. Out: faces and identities; or shards, written.
+
+The tar headers are read once. Afterwards a face is a slice of a memory-mapped shard. Training needs this random access,
+because the order and the augmentation of its faces depend on seed, epoch and index alone; a stream of shards cannot
+give that. Layout: github.com/webdataset/webdataset, with the index of its ``wids``.
 """
 
 import io
@@ -17,15 +20,19 @@ from bench.faces.face import IMAGE_SUFFIXES, SelectedFaces, image_suffix
 from bench.files import atomic_path, write_json
 from bench.machine.progress import progress
 
-_BLOCK = tarfile.BLOCKSIZE
 _FACES_PER_SHARD = 10_000
 _FETCH_AGAIN = "fetch or write it again"
 
 
 class ShardFaces(SelectedFaces):
-    """A folder of ``.tar`` shards, in the order of their names, or a single one."""
+    """The faces of one ``.tar`` shard, or of all shards in a folder in the order of their names."""
 
     def __init__(self, path: Path) -> None:
+        """Read the headers of all shards.
+
+        Raises:
+            InputError: If a shard is broken, or there is no face.
+        """
         self.path = path
         self._shards = sorted(path.glob("*.tar")) if path.is_dir() else [path]
         self._maps: dict[int, mmap.mmap] = {}
@@ -39,7 +46,7 @@ class ShardFaces(SelectedFaces):
                 labels.append(label)
         if not labels:
             raise InputError(f"{path} holds no face; a shard has members KEY.jpg and KEY.cls; {_FETCH_AGAIN}")
-        self._slices = np.array(slices, dtype=np.int64)
+        self._slices = np.array(slices, dtype=np.int64)  # (N, 3): shard, first byte, size
         self._set_labels(np.array(labels, dtype=np.int64))
 
     def encoded(self, index: int) -> bytes:
@@ -63,18 +70,20 @@ def _read_shard(path: Path) -> list[tuple[str, int, int, int]]:
     """Name, first byte, size and label of every face of a shard, in the order of its images.
 
     Raises:
-        InputError: If the shard is cut short or compressed, or an image or its label is missing, broken or there twice.
+        InputError: If the shard is cut short or compressed, or if an image or its label is missing, broken or there
+            twice.
     """
     images: dict[str, tuple[str, int, int]] = {}
     labels: dict[str, int] = {}
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
-                key, _, kind = _split(member.name)
+                key, kind = _split(member.name)
                 if not member.isreg() or not (f".{kind}" in IMAGE_SUFFIXES or kind == "cls"):
                     continue
-                if key in (labels if kind == "cls" else images):
-                    raise InputError(f"{path} member {member.name} stands beside another of its key; {_FETCH_AGAIN}")
+                same_kind = labels if kind == "cls" else images
+                if key in same_kind:
+                    raise InputError(f"{path} member {member.name} has the key of an earlier one; {_FETCH_AGAIN}")
                 if kind == "cls":
                     labels[key] = _read_label(tar, member, path)
                 else:
@@ -82,10 +91,8 @@ def _read_shard(path: Path) -> list[tuple[str, int, int, int]]:
             end = tar.offset
     except tarfile.TarError as error:
         raise InputError(f"{path} is not a whole, uncompressed tar ({error}); unpack or {_FETCH_AGAIN}") from None
-    with path.open("rb") as file:
-        file.seek(end)
-        if file.read(_BLOCK) != bytes(_BLOCK):  # a tar ends with blocks of zeros
-            raise InputError(f"{path} is cut short after {len(images)} images: it has no end mark; {_FETCH_AGAIN}")
+    if not _has_end_mark(path, end):
+        raise InputError(f"{path} is cut short after {len(images)} images: it has no end mark; {_FETCH_AGAIN}")
     for key, (name, *_) in images.items():
         if key not in labels:
             raise InputError(f"{path} member {name} has no label; put its class number into a member {key}.cls")
@@ -94,11 +101,18 @@ def _read_shard(path: Path) -> list[tuple[str, int, int, int]]:
     return [(*image, labels[key]) for key, image in images.items()]
 
 
-def _split(name: str) -> tuple[str, str, str]:
-    """Key, all extensions and the last of them, in lower case: the key ends at the first dot of the file's name."""
+def _has_end_mark(path: Path, end: int) -> bool:
+    """Whether a block of zeros, the end mark of a tar, lies at byte ``end``. Without it the shard is cut short."""
+    with path.open("rb") as file:
+        file.seek(end)
+        return file.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Key, up to the first dot of the file name, and kind: ``a/b`` and ``jpg`` of a member ``a/b.seg.JPG``."""
     folder, slash, file = name.rpartition("/")
     key, _, extensions = file.partition(".")
-    return folder + slash + key, extensions, extensions.rpartition(".")[2].lower()
+    return folder + slash + key, extensions.rpartition(".")[2].lower()
 
 
 def _read_label(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> int:
@@ -113,7 +127,7 @@ def _read_label(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> in
 
 
 class ShardWriter:
-    """Writes a folder of shards and their wids index; it appears whole when the block ends, and not at all on an error.
+    """Writes a folder of shards and their wids index. It appears when the block ends, or not at all after an error.
 
     Usage: ``with ShardWriter(folder) as writer: writer.write(jpeg, identity_id)``. Equal faces give equal bytes.
     """
@@ -122,7 +136,8 @@ class ShardWriter:
         self.path = Path(path)
         self._faces_per_shard = faces_per_shard
         self._num_faces = 0
-        self._shards: list[tarfile.TarFile] = []
+        self._index: list[dict[str, Any]] = []
+        self._tar: tarfile.TarFile | None = None
 
     def __enter__(self) -> "ShardWriter":
         self._atomic = atomic_path(self.path)
@@ -133,31 +148,32 @@ class ShardWriter:
     def write(self, encoded: bytes, identity_id: int) -> None:
         """Append one face."""
         if self._num_faces % self._faces_per_shard == 0:
-            self._close_last()
-            path = self._folder / f"faces-{len(self._shards):06d}.tar"
-            self._shards.append(tarfile.open(path, "w", format=tarfile.USTAR_FORMAT))  # noqa: SIM115 (closed in __exit__)
+            self._start_shard()
         key = f"{self._num_faces:09d}"
         self._add(key + image_suffix(encoded, f"face {self._num_faces}"), encoded)
         self._add(f"{key}.cls", str(identity_id).encode())
+        self._index[-1]["nsamples"] += 1
         self._num_faces += 1
 
     def __exit__(self, *error: Any) -> None:
-        self._close_last()
+        self._close_shard()
         if error[0] is None:
-            left = self._num_faces - self._faces_per_shard * (len(self._shards) - 1)
-            counts = [self._faces_per_shard] * (len(self._shards) - 1) + [left]
-            shards = [
-                {"url": Path(str(tar.name)).name, "nsamples": n} for tar, n in zip(self._shards, counts, strict=True)
-            ]
-            write_json(self._folder / "index.json", {"wids_version": 1, "shardlist": shards})
+            write_json(self._folder / "index.json", {"wids_version": 1, "shardlist": self._index})
         self._atomic.__exit__(*error)
 
+    def _start_shard(self) -> None:
+        self._close_shard()
+        name = f"faces-{len(self._index):06d}.tar"
+        self._index.append({"url": name, "nsamples": 0})
+        self._tar = tarfile.open(self._folder / name, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115 (_close_shard)
+
+    def _close_shard(self) -> None:
+        if self._tar is not None:
+            self._tar.close()
+
     def _add(self, name: str, data: bytes) -> None:
+        assert self._tar is not None
         member = tarfile.TarInfo(name)
         member.size = len(data)
-        self._shards[-1].addfile(member, io.BytesIO(data))
-        self._shards[-1].members = []  # type: ignore[attr-defined]  # else it remembers every member
-
-    def _close_last(self) -> None:
-        if self._shards:
-            self._shards[-1].close()
+        self._tar.addfile(member, io.BytesIO(data))
+        self._tar.members = []  # type: ignore[attr-defined]  # tarfile would keep every member in memory

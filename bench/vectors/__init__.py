@@ -1,1 +1,4 @@
-"""Many vectors against many others: nearest centres, and which vectors stay apart."""
+"""Cosines between many vectors. In: one vector per face or identity. Out: nearest centres, and separate identities.
+
+May import ``bench.machine`` and ``bench.errors``.
+"""

@@ -1,7 +1,8 @@
-"""Which vectors stay apart: the greedy rule that keeps identities, and the official one that counts unique ones.
+"""Decides which identities are separate, that is, not too similar to an earlier one.
 
-In: vectors of any scale, for example one per identity. Out: a boolean per vector. Rules as in Vec2Face's
-``inter-separability-measurement.py`` and in its author's answer on rejection sampling (issues 11 and 18).
+In: vectors of any scale, one per identity. Out: a boolean per vector. There are two rules: ``earlier`` counts unique
+identities as Vec2Face's ``inter-separability-measurement.py`` does; ``kept`` rejects identity vectors as its author
+describes in issues 11 and 18.
 """
 
 from typing import Literal
@@ -10,10 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.errors import InputError
 from bench.machine.progress import progress
+from bench.vectors.norms import checked_norms
 
 _BLOCK_ROWS = 2048
+_MIN_BLOCKS_FOR_BAR = 21
 
 
 def separated(
@@ -24,21 +26,21 @@ def separated(
     device: str | torch.device = "cpu",
     block_rows: int = _BLOCK_ROWS,
 ) -> NDArray[np.bool_]:
-    """Which identities stay apart, decided greedily in order; the first one always does.
+    """Which identities to keep, decided one by one in their order. The first is always kept.
 
-    An identity is kept if no earlier one (``against="earlier"``, the official rule of counting unique identities), or
-    no earlier one that was itself kept (``against="kept"``, which keeps more), has a cosine *above* ``max_cosine``.
-    Cosines are float32 products in blocks: memory is that of the unit vectors and of one block of cosines.
+    An identity is kept if its cosine to each identity that it is compared with is at most ``max_cosine``. Cosines are
+    float32 products in blocks, so memory is one copy of the vectors and one block of cosines.
 
     Args:
-        features: Vectors of any scale, shape (num, D).
-        max_cosine: Highest cosine between two identities, in [-1, 1].
-        against: Earlier identities to compare with.
-        device: Where the products are computed.
-        block_rows: Rows per block.
+        features: Vectors of any scale, shape (N, D).
+        max_cosine: Highest cosine allowed between two identities, in [-1, 1].
+        against: ``earlier``: compare with all earlier identities, the official rule for counting unique ones.
+            ``kept``: only with earlier identities that were kept, which keeps more.
+        device: Device that computes the cosines.
+        block_rows: Vectors per block.
 
     Returns:
-        True where kept, shape (num,).
+        True where kept, shape (N,).
 
     Raises:
         InputError: If a vector is not finite or is zero.
@@ -46,31 +48,28 @@ def separated(
     vectors = torch.as_tensor(features)
     if vectors.dtype != torch.float32:
         vectors = vectors.float()
-    norms = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-    bad = ~(torch.isfinite(norms) & (norms > 0)).flatten()
-    if bad.any():
-        raise InputError(
-            f"{int(bad.sum())} of {len(bad)} vectors are zero or not finite, first row {int(bad.int().argmax())}"
-        )
-    # The rows compared with: all earlier ones, or only the kept, packed at the front in their order
+    norms = checked_norms(vectors)
+    # Unit vectors that later blocks are compared with fill the first num_pool rows
     pool = torch.empty(vectors.shape, device=device)
-    keep = np.zeros(len(vectors), dtype=bool)
     num_pool = 0
-    blocks = range(0, len(vectors), block_rows)
-    for start in progress(blocks, desc="separate identities", unit="block") if len(blocks) > 20 else blocks:
+    keep = np.zeros(len(vectors), dtype=bool)
+    starts = range(0, len(vectors), block_rows)
+    has_bar = len(starts) >= _MIN_BLOCKS_FOR_BAR
+    for start in progress(starts, desc="separate identities", unit="block") if has_bar else starts:
         stop = min(start + block_rows, len(vectors))
         block = (vectors[start:stop] / norms[start:stop]).to(device)
-        clear = _clear_of(block, pool[:num_pool], max_cosine, block_rows)
-        within = (block @ block.T).cpu().numpy() > max_cosine
-        keep[start:stop] = chosen = _greedy(clear.cpu().numpy(), within, against)
-        entering = block[torch.from_numpy(chosen).to(device)] if against == "kept" else block
-        pool[num_pool : num_pool + len(entering)] = entering
-        num_pool += len(entering)
+        is_clear_of_pool = _is_clear_of_pool(block, pool[:num_pool], max_cosine, block_rows).cpu().numpy()
+        is_too_near = (block @ block.T).cpu().numpy() > max_cosine
+        keep_block = _keep_in_block(is_clear_of_pool, is_too_near, against)
+        keep[start:stop] = keep_block
+        new_in_pool = block[torch.from_numpy(keep_block).to(device)] if against == "kept" else block
+        pool[num_pool : num_pool + len(new_in_pool)] = new_in_pool
+        num_pool += len(new_in_pool)
     return keep
 
 
-def _clear_of(block: torch.Tensor, pool: torch.Tensor, max_cosine: float, pool_rows: int) -> torch.Tensor:
-    """True where no vector of the pool is nearer than the threshold, shape (block,)."""
+def _is_clear_of_pool(block: torch.Tensor, pool: torch.Tensor, max_cosine: float, pool_rows: int) -> torch.Tensor:
+    """True where no vector of the pool has a cosine above ``max_cosine``, shape (block_rows,)."""
     highest = torch.full((len(block),), -2.0, device=block.device)
     for start in range(0, len(pool), 4 * pool_rows):
         cosine = block @ pool[start : start + 4 * pool_rows].T
@@ -78,12 +77,20 @@ def _clear_of(block: torch.Tensor, pool: torch.Tensor, max_cosine: float, pool_r
     return highest <= max_cosine
 
 
-def _greedy(clear: NDArray[np.bool_], within: NDArray[np.bool_], against: str) -> NDArray[np.bool_]:
-    """Decide one block in order, given who is clear of the pool and which pairs of the block are too near."""
-    too_near = np.tril(within, k=-1)
+def _keep_in_block(
+    is_clear_of_pool: NDArray[np.bool_], is_too_near: NDArray[np.bool_], against: str
+) -> NDArray[np.bool_]:
+    """Decide one block in order.
+
+    Args:
+        is_clear_of_pool: Whether a vector is far enough from all vectors of earlier blocks, shape (block_rows,).
+        is_too_near: Whether two vectors of the block are too similar, shape (block_rows, block_rows).
+        against: As in ``separated``.
+    """
+    is_too_near_earlier = np.tril(is_too_near, k=-1)
     if against == "earlier":
-        return clear & ~too_near.any(axis=1)
-    chosen = clear.copy()
-    for row in np.flatnonzero(too_near.any(axis=1)):  # the others do not depend on their block
-        chosen[row] &= not (too_near[row] & chosen).any()
-    return chosen
+        return is_clear_of_pool & ~is_too_near_earlier.any(axis=1)
+    keep = is_clear_of_pool.copy()
+    for row in np.flatnonzero(is_too_near_earlier.any(axis=1)):  # the other rows do not depend on their block
+        keep[row] &= not (is_too_near_earlier[row] & keep).any()
+    return keep

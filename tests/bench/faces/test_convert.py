@@ -1,4 +1,4 @@
-"""Between all layouts: the same image files with the same identities; whole or not at all."""
+"""Conversion between all layouts keeps image files and identities; after an error nothing is left."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ LAYOUTS = ("lmdb", "rec", "shards", "folder")
 
 
 def content(faces):
-    """Image files by identity, in order."""
+    """Identity and image file of every face, in order."""
     return [(int(faces.identity_ids[i]), faces.encoded(i)) for i in range(len(faces))]
 
 
@@ -31,7 +31,7 @@ def test_there_and_back(tmp_path, first, second):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second"]
 
 
-def test_a_rec_gets_one_identity_after_the_other(tmp_path):
+def test_a_rec_stores_the_faces_of_an_identity_together(tmp_path):
     jpegs = [encode_jpeg(np.full((8, 8, 3), 40 * i, dtype=np.uint8)) for i in range(5)]
     with FaceWriter(tmp_path / "mixed.lmdb") as writer:
         for jpeg, label in zip(jpegs, [7, 3, 7, 3, 5], strict=True):
@@ -57,12 +57,12 @@ def test_a_folder_keeps_names_and_pads_numbers(tmp_path):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_face_that_is_no_image_is_named_and_nothing_is_left(tmp_path, layout):
+def test_a_face_that_is_not_an_image_is_named_and_nothing_is_left(tmp_path, layout):
     with FaceWriter(tmp_path / "f.lmdb") as writer:
         for label in (0, 1):
             writer.write(encode_jpeg(np.zeros((8, 8, 3), dtype=np.uint8)), label)
         writer.write(b"nothing", 1)
-    with pytest.raises(InputError, match=r"f\.lmdb key 2 is no image \(7 bytes starting 6e6f7468\)"):
+    with pytest.raises(InputError, match=r"f\.lmdb key 2 is not an image file \(7 bytes starting 6e6f7468\)"):
         convert(open_faces(tmp_path / "f.lmdb"), tmp_path / "out", layout)
     assert [path.name for path in tmp_path.iterdir()] == ["f.lmdb"]
 
@@ -80,7 +80,7 @@ def test_the_command(tmp_path):
     assert again.stderr.strip() == f"error: {tmp_path / 'rec'} exists already; delete it or name another"
 
 
-def test_faces_move_and_their_edge_repeats(tmp_path):
+def test_shifted_faces_repeat_their_edge(tmp_path):
     image = np.repeat(np.arange(0, 256, 2, dtype=np.uint8)[None, :112, None], 112, axis=0).repeat(3, axis=2)
     with FaceWriter(tmp_path / "faces.lmdb") as writer:
         for label in range(2):

@@ -1,11 +1,13 @@
-"""Faces on disk: the field's layout read and written, and every broken file answered with a line."""
+"""The LMDB of the HSFace datasets read and written; masks and names to leave out; messages for broken files."""
 
+import doctest
 import os
 import pickle
 import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import lmdb
 import msgpack
@@ -14,7 +16,7 @@ import pytest
 from paths import FORMATS
 
 from bench.errors import InputError
-from bench.faces import lmdb_file as records
+from bench.faces import lmdb_file
 from bench.faces.lmdb_file import FaceWriter, decode_image, encode_jpeg, open_faces
 
 
@@ -67,7 +69,7 @@ def test_round_trip_and_layout(dataset):
     for index, image in enumerate(make_images(6)):
         assert faces.encoded(index) == encode_jpeg(image)
     encoded = faces.encoded(3)
-    del faces  # LMDB lets a process open a file once
+    del faces  # LMDB lets a process open a file only once
     environment = lmdb.open(str(dataset), subdir=False, readonly=True, lock=False)
     with environment.begin() as transaction:
         assert msgpack.unpackb(transaction.get(b"__len__")) == 6
@@ -86,15 +88,15 @@ def test_features_round_trip(tmp_path):
     np.testing.assert_array_equal(faces.features(1), feature + 1)
 
 
-def test_label_at_the_end_equals_unpacking():
+def test_the_label_at_the_end_equals_that_of_unpacking():
     for label in (0, 127, 128, 255, 256, 65_535, 65_536, 2**31):
         for size in (1, 255, 256, 65_536):
             for record in ([b"i" * size, label], [b"i" * size, b"f" * 2176, label]):
-                assert records._last_int(memoryview(msgpack.packb(record))) == label
+                assert lmdb_file._last_int(memoryview(msgpack.packb(record))) == label
 
 
 def test_the_map_grows_by_itself(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "_INITIAL_MAP_BYTES", 1 << 17)
+    monkeypatch.setattr(lmdb_file, "_INITIAL_MAP_BYTES", 1 << 17)
     with FaceWriter(tmp_path / "big.lmdb", batch=10) as writer:
         for index in range(200):
             writer.write(bytes([index]) * 20_000, index)
@@ -117,11 +119,11 @@ def test_nothing_is_left_after_an_error(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_process_left_is_removed_when_the_path_is_written_again(tmp_path):
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
+def test_leftovers_of_a_killed_process_are_removed_when_the_path_is_written_again(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
     host = platform.node()
-    names = [f".faces.lmdb.{host}.{gone.pid}.tmp", f".faces.lmdb.{host}.{os.getppid()}.tmp", ".faces.lmdb.far.1.tmp"]
+    names = [f".faces.lmdb.{host}.{ended.pid}.tmp", f".faces.lmdb.{host}.{os.getppid()}.tmp", ".faces.lmdb.far.1.tmp"]
     for name in names:
         (tmp_path / name).touch()
     with FaceWriter(tmp_path / "faces.lmdb") as writer:
@@ -200,7 +202,7 @@ def test_a_record_that_does_not_decode_is_named(dataset):
         decode_image(b"nothing", "face 9")
 
 
-def test_a_file_that_is_no_lmdb_is_refused(tmp_path):
+def test_a_file_that_is_not_an_lmdb_is_refused(tmp_path):
     (tmp_path / "x.lmdb").write_bytes(b"hello" * 5000)
     with pytest.raises(InputError, match=r"x\.lmdb \(25000 bytes\) is not a whole LMDB"):
         open_faces(tmp_path / "x.lmdb")
@@ -210,7 +212,7 @@ def test_a_file_that_is_no_lmdb_is_refused(tmp_path):
     ("mask", "message"),
     [
         (np.array([0, 6]), r"spans 0\.\.6, but the positions are 0\.\.5"),
-        (np.array([0.5]), r"needs 1-D integers"),
+        (np.array([0.5]), r"give integers of shape \(M,\)"),
     ],
 )
 def test_a_mask_that_does_not_fit(dataset, tmp_path, mask, message):
@@ -223,3 +225,10 @@ def test_reads_a_folder_lmdb(dataset, tmp_path):
     (tmp_path / "d").mkdir()
     shutil.copy(dataset, tmp_path / "d" / "data.mdb")
     assert len(open_faces(tmp_path / "d")) == 6
+
+
+def test_the_example_of_open_faces(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (example,) = doctest.DocTestFinder().find(open_faces, globs={})
+    result = doctest.DocTestRunner().run(example)
+    assert result.attempted > 5 and result.failed == 0

@@ -1,4 +1,4 @@
-"""insightface's .rec in its three dialects, against a reader that walks the file byte by byte; broken files named."""
+"""The three dialects of .rec, our writer against a byte-by-byte reader, and messages for broken files."""
 
 import pickle
 import struct
@@ -46,7 +46,7 @@ def im2rec_records(first_key=0):
 
 
 def walk(data):
-    """Every record of a .rec from its first byte to its last: the definition of the format."""
+    """Every record of a .rec, read from the first byte to the last as the format is defined."""
     records, parts, offset = [], [], 0
     while offset < len(data):
         assert data[offset : offset + 4] == MAGIC
@@ -95,14 +95,14 @@ def test_identity_records_and_image_labels_agree_and_either_may_be_used(tmp_path
     assert open_faces(path).identity_ids.tolist() == from_identity_records
 
 
-def test_identity_records_that_contradict_the_images_are_not_believed(tmp_path):
+def test_identity_records_that_contradict_the_images_are_ignored(tmp_path):
     records = insightface_records()
     records[6] = (7, image_record(7, [1, 4], b""))
     records[7] = (8, image_record(8, [4, 4], b""))
     assert_is_the_toy(open_faces(write_rec(tmp_path, records)))
 
 
-def test_the_magic_inside_the_data_is_cut_out_and_put_back():
+def test_the_magic_inside_the_data_survives_a_round_trip():
     rng = np.random.default_rng(0)
     for trial in range(2000):
         words = [rng.bytes(4) if rng.random() < 0.6 else MAGIC for _ in range(rng.integers(0, 8))]
@@ -118,17 +118,17 @@ def test_records_in_parts_are_read_by_key(tmp_path):
     assert faces.identity_ids.tolist() == CLASSES
 
 
-def test_the_writer_writes_what_the_definition_says(tmp_path):
-    with RecordWriter(tmp_path / "out") as writer:
+def test_the_writer_follows_the_definition(tmp_path):
+    with RecordWriter(tmp_path / "written") as writer:
         for jpeg, identity in zip(JPEGS, CLASSES, strict=True):
             writer.write(jpeg, identity)
-    assert walk((tmp_path / "out" / "train.rec").read_bytes()) == [data for _, data in insightface_records()]
-    assert (tmp_path / "out" / "property").read_text() == "3,112,112\n"
-    assert_is_the_toy(open_faces(tmp_path / "out"))
+    assert walk((tmp_path / "written" / "train.rec").read_bytes()) == [data for _, data in insightface_records()]
+    assert (tmp_path / "written" / "property").read_text() == "3,112,112\n"
+    assert_is_the_toy(open_faces(tmp_path / "written"))
 
 
-def test_the_writer_wants_one_identity_after_the_other_and_leaves_nothing(tmp_path):
-    with pytest.raises(ValueError, match="identity by identity"), RecordWriter(tmp_path / "out") as writer:
+def test_the_writer_refuses_identities_out_of_order_and_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="identity by identity"), RecordWriter(tmp_path / "written") as writer:
         for identity in (0, 1, 0):
             writer.write(JPEGS[0], identity)
     assert list(tmp_path.iterdir()) == []
@@ -162,7 +162,7 @@ def test_an_index_of_another_file_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(("content", "message"), [("", "0 numbers"), ("0\t0\n1\n", "3 numbers"), ("a\tb\n", "invalid")])
-def test_an_index_that_is_none_is_named(tmp_path, content, message):
+def test_an_index_without_keys_and_offsets_is_named(tmp_path, content, message):
     path = write_rec(tmp_path, im2rec_records())
     (tmp_path / "train.idx").write_text(content)
     with pytest.raises(InputError, match=rf"train\.idx is not lines of key and offset \(.*{message}"):
@@ -177,7 +177,7 @@ def test_a_missing_index_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("header", [[5, 10], [7, 12], [3, 4]])
-def test_a_header_that_says_another_dialect_is_refused(tmp_path, header):
+def test_a_header_with_other_counts_is_refused(tmp_path, header):
     records = [*insightface_records()[:-1], (0, image_record(0, header, b""))]
     with pytest.raises(InputError, match=r"key 0 says that images end before key .* another dialect, or damaged"):
         open_faces(write_rec(tmp_path, records))
@@ -192,20 +192,23 @@ def test_a_header_without_identity_records(tmp_path):
 
 def test_identity_records_without_a_header_are_refused(tmp_path):
     records = [record for record in insightface_records() if record[0] != 0]
-    with pytest.raises(InputError, match=r"key 7 holds no image, as insightface's header and identity records do"):
+    with pytest.raises(InputError, match=r"key 7 has no image, like insightface's header and identity records"):
         open_faces(write_rec(tmp_path, records))
 
 
 @pytest.mark.parametrize("label", [-1.0, 0.5, float("nan")])
-def test_a_label_that_is_no_class_number_is_named(tmp_path, label):
+def test_a_label_that_is_not_a_class_number_is_named(tmp_path, label):
     records = im2rec_records()
     records[4] = (4, image_record(4, [label], JPEGS[4], flag=0))
     with pytest.raises(InputError, match=rf"key 4 has label {label:g}, not a class number"):
         open_faces(write_rec(tmp_path, records))
 
 
-def test_a_record_that_is_no_image_record_is_named(tmp_path):
-    for data, message in ((b"short", "is no image record"), (struct.pack("<IfQQ", 99, 0, 0, 0), "says 99 labels")):
+def test_a_record_that_is_not_an_image_record_is_named(tmp_path):
+    for data, message in (
+        (b"short", "is not an image record"),
+        (struct.pack("<IfQQ", 99, 0, 0, 0), "announces 99 labels"),
+    ):
         records = im2rec_records()
         records[2] = (2, data)
         with pytest.raises(InputError, match=rf"key 2 {message}"):

@@ -1,4 +1,4 @@
-"""WebDataset shards: as others write them, as we write them, and broken."""
+"""WebDataset shards: foreign ones, our own, and broken ones."""
 
 import io
 import json
@@ -81,12 +81,12 @@ def test_nothing_is_left_after_an_error(tmp_path):
     [
         (lambda m: [x for x in m if x[0] != "part.1/face_0003.cls"], r"member part\.1/face_0003\.jpg has no label"),
         (lambda m: [x for x in m if x[0] != "part.1/face_0003.jpg"], r"member part\.1/face_0003\.cls has no image"),
-        (lambda m: [*m, ("part.1/face_0003.png", b"")], r"face_0003\.png stands beside another of its key"),
+        (lambda m: [*m, ("part.1/face_0003.png", b"")], r"face_0003\.png has the key of an earlier one"),
         (lambda m: [*m[:1], (m[1][0], b"ann"), *m[2:]], r"face_0000\.cls holds b'ann', not a class number"),
         (lambda m: [("readme.txt", b"")], r"holds no face; a shard has members KEY\.jpg and KEY\.cls"),
     ],
 )
-def test_members_that_do_not_fit_are_named(tmp_path, change, message):
+def test_members_without_their_partner_are_named(tmp_path, change, message):
     path = write_tar(tmp_path / "faces.tar", change(list(members())))
     with pytest.raises(InputError, match=r"faces\.tar.*" + message):
         open_faces(path)

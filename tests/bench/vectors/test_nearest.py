@@ -1,35 +1,55 @@
+"""Identity centres and nearest centres, compared with plain NumPy and with scikit-learn; ties; messages."""
+
 import numpy as np
 import pytest
+from sklearn.metrics import pairwise_distances_chunked
 
 from bench.errors import InputError
 from bench.vectors.nearest import identity_centers, nearest_centers
 
 
-def slow_nearest(features, centers, own=None):
-    """Pair by pair in float64."""
-    cosines, positions = [], []
-    for row, feature in enumerate(features.astype(np.float64)):
-        values = [
-            -np.inf
-            if own is not None and own[row] == c
-            else feature @ center / np.linalg.norm(feature) / np.linalg.norm(center)
-            for c, center in enumerate(centers.astype(np.float64))
-        ]
-        positions.append(int(np.argmax(values)))
-        cosines.append(max(values))
-    return np.array(cosines), np.array(positions)
+def nearest_by_full_matrix(features, centers, own=None):
+    """All cosines in float64 at once."""
+    features, centers = features.astype(np.float64), centers.astype(np.float64)
+    products = features @ centers.T
+    cosines = products / np.linalg.norm(features, axis=1)[:, None] / np.linalg.norm(centers, axis=1)
+    if own is not None:
+        has_own = own >= 0
+        cosines[has_own, own[has_own]] = -np.inf
+    return cosines.max(axis=1), cosines.argmax(axis=1)
 
 
 @pytest.mark.parametrize("blocks", [(1024, 8192), (7, 5), (1, 1)])
 @pytest.mark.parametrize("leave_own_out", [False, True])
-def test_nearest_centres_equal_the_slow_reference(blocks, leave_own_out):
+def test_nearest_centres_equal_the_full_matrix(blocks, leave_own_out):
     rng = np.random.default_rng(0)
     features, centers = rng.normal(0, 3, (40, 16)).astype(np.float32), rng.normal(0, 9, (23, 16)).astype(np.float32)
     own = rng.integers(-1, 23, 40) if leave_own_out else None
     cosines, positions = nearest_centers(features, centers, own=own, block_rows=blocks[0], block_centers=blocks[1])
-    expected, expected_positions = slow_nearest(features, centers, own)
+    expected, expected_positions = nearest_by_full_matrix(features, centers, own)
     assert np.allclose(cosines, expected, atol=1e-6)
     assert positions.tolist() == expected_positions.tolist()
+
+
+@pytest.mark.parametrize("leave_own_out", [False, True])
+def test_nearest_centres_equal_those_of_scikit_learn(leave_own_out):
+    rng = np.random.default_rng(2)
+    features = rng.normal(0, 3, (700, 64)).astype(np.float32)
+    centers = rng.normal(0, 9, (301, 64)).astype(np.float32)
+    own = rng.integers(0, 301, 700)
+
+    def nearest_of_chunk(distances, start):
+        if leave_own_out:
+            distances[np.arange(len(distances)), own[start : start + len(distances)]] = np.inf
+        return np.stack([distances.min(axis=1), distances.argmin(axis=1)], axis=1)
+
+    chunks = pairwise_distances_chunked(
+        features, centers, metric="cosine", reduce_func=nearest_of_chunk, working_memory=0.1
+    )
+    expected_distances, expected_positions = np.concatenate(list(chunks)).T
+    cosines, positions = nearest_centers(features, centers, own=own if leave_own_out else None, block_rows=128)
+    np.testing.assert_allclose(cosines, 1 - expected_distances, rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(positions, expected_positions)
 
 
 def test_equal_centres_give_the_first_one_whatever_the_blocks():
@@ -52,7 +72,7 @@ def test_bad_input_is_named():
         identity_centers(vectors, np.array([0, 1]))
     with pytest.raises(InputError, match="identity 1 of 3 has no face"):
         identity_centers(vectors, np.array([0, 2, 0]))
-    with pytest.raises(InputError, match=r"features \(3, 4\) and centres \(3, 3\) need one width"):
+    with pytest.raises(InputError, match=r"features \(3, 4\) and centres \(3, 3\) differ in width"):
         nearest_centers(vectors, vectors[:, :3])
     with pytest.raises(InputError, match="1 identity centres are too few"):
         nearest_centers(vectors, vectors[:1], own=np.zeros(3, int))

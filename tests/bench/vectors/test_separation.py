@@ -1,10 +1,12 @@
+"""Both rules of separation, by hand and compared with a loop over single vectors."""
+
 import numpy as np
 import pytest
 
 from bench.vectors.separation import separated
 
 
-def slowly_separated(features, max_cosine, against):
+def separated_one_by_one(features, max_cosine, against):
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     keep = []
     for row in range(len(unit)):
@@ -14,7 +16,7 @@ def slowly_separated(features, max_cosine, against):
 
 
 def test_separation_by_hand():
-    # a, then b near a, then c near b but not near a: "kept" forgives c because b is gone
+    # The second vector is near the first; the third is near the second, which "kept" has rejected
     features = np.array([[1.0, 0.0], [0.9, 0.5], [0.4, 0.9], [5.0, 0.1]])
     assert separated(features, 0.8).tolist() == [True, False, True, False]
     assert separated(features, 0.8, against="earlier").tolist() == [True, False, True, False]
@@ -24,9 +26,9 @@ def test_separation_by_hand():
 
 @pytest.mark.parametrize("against", ["kept", "earlier"])
 @pytest.mark.parametrize("block_rows", [1, 7, 64, 1000])
-def test_separation_equals_the_obvious_loop(against, block_rows):
+def test_separation_equals_a_loop_over_single_vectors(against, block_rows):
     rng = np.random.default_rng(0)
     features = rng.standard_normal((150, 5)).astype(np.float32) * rng.uniform(1, 9, (150, 1)).astype(np.float32)
-    expected = slowly_separated(features, 0.6, against)
+    expected = separated_one_by_one(features, 0.6, against)
     assert 0.05 < expected.mean() < 0.95
     assert np.array_equal(separated(features, 0.6, against=against, block_rows=block_rows), expected)
