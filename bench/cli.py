@@ -167,6 +167,7 @@ def _take_defaults(parser: argparse.ArgumentParser, names: Collection[str] | Non
         is_flag = action.option_strings and action.default is not argparse.SUPPRESS
         if is_flag and (names is None or action.dest in names):
             defaults[action.dest] = action.default
+            action.help = action.help and action.help.replace("%(default)s", str(action.default))
             action.default = argparse.SUPPRESS
     return defaults
 

@@ -4,29 +4,37 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bench.cli import run, stage_parser
+from bench.cli import add_commands, parse_flags, run, run_command, stage_parser
 from bench.config.benchmarks import Benchmark, load_benchmark
 from bench.errors import InputError
 from bench.machine.device import choose_device, process_rank
-from bench.runs.inputs import find_protocol, is_rendered
+from bench.runs.inputs import find_protocol, is_rendered, protocol_path
 from bench.runs.stage import plan_stages, stage_lock
-from fr_train.commands import COMMANDS, EPILOG, HELP, add_commands
+from fr_train.commands import COMMANDS
 from fr_train.trainer.options import add_run_flags, run_options
 
 if TYPE_CHECKING:
     from evaluate.measure.validate import Validation
 
 
+_DESCRIPTION = """Train the recognition network of a benchmark, or run a sub-command.
+
+Without a sub-command, this reads the face dataset in RUNS/SCALE/faces, which `python -m generate` writes, and the recipe
+of the benchmark. It writes a folder in RUNS/SCALE/models with model.safetensors, model.json (its card), train.jsonl
+(losses, rates, accuracies), samples.png (augmented faces), checkpoint.pt (to resume) and best.safetensors (highest
+accuracy on the test sets). A finished network is skipped, and an interrupted one is resumed.
+
+The environment variable BENCH_PROGRESS=0 switches progress bars off."""
+
+
 def main() -> int:
-    """Parse the flags, then run a sub-command, or train unless the network is finished."""
-    parser = stage_parser("fr_train", HELP)
-    parser.epilog, parser.formatter_class = EPILOG, argparse.RawDescriptionHelpFormatter
+    """Run a sub-command, or train the network of a benchmark unless it is finished."""
+    parser = stage_parser("fr_train", _DESCRIPTION, example="python -m fr_train --scale smoke --seed 0 --device cpu")
     add_run_flags(parser)
-    add_commands(parser.add_subparsers(dest="command", title="sub-commands"))
-    args = parser.parse_args()
-    if args.command in COMMANDS:
-        print(COMMANDS[args.command](args))
-        return 0
+    add_commands(parser, COMMANDS)
+    args = parse_flags(parser)
+    if args.command:
+        return run_command(args)
     benchmark = load_benchmark(args.scale, args.config)
     stages = plan_stages(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets)
     if stages.train.is_finished:
@@ -54,13 +62,7 @@ def _validation(benchmark: Benchmark, args: argparse.Namespace, device: str) -> 
         return None
 
     def find_paths() -> list[Path]:
-        from generate.render.protocols import rendered_protocol
-
-        paths = [
-            rendered_protocol(name, args.runs) if is_rendered(name) else find_protocol(name, args.test_sets)
-            for name in names
-        ]
-        return [path for path in paths if path is not None]
+        return [protocol_path(name, test_sets=args.test_sets, runs=args.runs) for name in names]
 
     precision: Literal["float32", "bf16"] = "bf16" if benchmark.recipe.precision == "bf16" else "float32"
     return Validation(find_paths, device=process_rank(device)[2], precision=precision)

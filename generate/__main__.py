@@ -2,7 +2,7 @@
 
 import argparse
 
-from bench.cli import run, stage_parser
+from bench.cli import add_commands, parse_flags, run, run_command, stage_parser
 from bench.config.benchmarks import Benchmark, load_benchmark
 from bench.config.generator import Vec2FaceGenerator
 from bench.files import write_text
@@ -10,7 +10,6 @@ from bench.machine.device import Stopwatch
 from bench.runs.cards import DatasetCard, write_card
 from bench.runs.stage import Stage, check_weights, plan_stages, stage_lock
 from generate.commands import faces, publish, training
-from generate.commands.command import add_commands, fill
 from generate.hub.card import README_NAME, render_readme
 from generate.stage import make_faces
 
@@ -19,23 +18,19 @@ COMMANDS = {
     "train a generator": training.COMMANDS,
     "publish": publish.COMMANDS,
 }
-_DESCRIPTION = (
-    "Make the face dataset of a benchmark, or run a sub-command. Without one, it reads an entry of benchmarks.yaml and "
-    "the weights that the entry names, and writes faces.lmdb, faces.parquet, grid.png and dataset.json into "
-    "RUNS/<scale>/faces/<fingerprint>. A finished dataset is skipped, and an interrupted one is resumed. "
-    "Example: python -m generate --scale smoke"
-)
+_DESCRIPTION = """Make the face dataset of a benchmark, or run a sub-command.
+
+Without a sub-command, this reads an entry of benchmarks.yaml and the weights that the entry names, and writes
+faces.lmdb, faces.parquet, grid.png and dataset.json into RUNS/SCALE/faces/FINGERPRINT. A finished dataset is skipped, and
+an interrupted one is resumed."""
 
 
 def main() -> int:
     """Run a sub-command; without one, make the dataset of a benchmark unless it is finished, and write its card."""
-    args = make_parser().parse_args()
+    args = parse_flags(make_parser())
     if args.command:
-        if message := args.run(args):
-            print(message)
-        return 0
-    scale = args.scale or "smoke"
-    benchmark = load_benchmark(scale, args.config)
+        return run_command(args)
+    benchmark = load_benchmark(args.scale, args.config)
     stage = plan_stages(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets).generate
     check_weights(stage, args.weights)
     if stage.is_finished:
@@ -47,12 +42,8 @@ def main() -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of the stage and of its sub-commands.
-
-    ``scale`` is None unless given: the default of the stage is smoke, that of most sub-commands 10k.
-    """
-    parser = stage_parser("generate", fill(_DESCRIPTION))
-    parser.set_defaults(scale=None)
+    """The parser of the stage and of its sub-commands."""
+    parser = stage_parser("generate", _DESCRIPTION, example="python -m generate --scale smoke")
     add_commands(parser, COMMANDS)
     return parser
 

@@ -10,6 +10,8 @@ from bench.config.settings import Count, Settings, Share
 ASSETS_PATH = Path(__file__).parent.parent.parent / "generate" / "assets"
 """Networks that the suite ships: see generate/make_assets.py."""
 _SHIPPED = "assets/"
+RENDER_VERSION = 1
+"""Version of the renderer, in the folder names of rendered protocols; raised when a change moves pixels."""
 
 
 def is_shipped(name: str) -> bool:

@@ -4,11 +4,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from bench.cli import Command, add_stage_flags
 from bench.config.benchmarks import load_benchmark, protocol_names
 from bench.config.generator import Vec2FaceGenerator
 from bench.errors import InputError
 from bench.runs.inputs import is_rendered
-from generate.commands.command import Command, add_stage_flags
 
 _DEFAULT_SCALE = "10k"
 
@@ -16,7 +16,7 @@ _DEFAULT_SCALE = "10k"
 def _fetch_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", help="names of files (default: the four networks that generation needs)")
     parser.add_argument("--revision", help="commit, tag or branch of the Hub (default: the revision of --scale)")
-    add_stage_flags(parser, "--scale", "--config", "--weights")
+    add_stage_flags(parser, "--scale", "--config", "--weights", scale=_DEFAULT_SCALE)
 
 
 def _fetch(args: argparse.Namespace) -> str:
@@ -31,7 +31,7 @@ def _fetch(args: argparse.Namespace) -> str:
 def _centers_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("faces", type=Path, help="LMDB, folder with one sub-folder per person, or folder of images")
     parser.add_argument("--out", type=Path, required=True, help=".npy to write, one row per identity")
-    add_stage_flags(parser, "--scale", "--config", "--weights", "--device")
+    add_stage_flags(parser, "--scale", "--config", "--weights", "--device", scale=_DEFAULT_SCALE)
 
 
 def _centers(args: argparse.Namespace) -> str:
@@ -73,7 +73,7 @@ def _faces_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--lmdb", action="store_true", help="write faces.lmdb (default: a folder of images)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write; an interrupted one is resumed")
-    add_stage_flags(parser, "--scale", "--config", "--weights", "--device", "--seed")
+    add_stage_flags(parser, "--scale", "--config", "--weights", "--device", "--seed", scale=_DEFAULT_SCALE)
 
 
 def _faces(args: argparse.Namespace) -> str:
@@ -103,9 +103,7 @@ def _protocols_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "names", nargs="*", help="rendered protocols, such as render_lfw, or a list of them (default: those of --scale)"
     )
-    parser.add_argument(
-        "--scale", default=argparse.SUPPRESS, help="entry of benchmarks.yaml that names the protocols (default: smoke)"
-    )
+    parser.add_argument("--scale", help="entry of benchmarks.yaml that names the protocols (default: smoke)")
     add_stage_flags(parser, "--config", "--runs")
 
 
@@ -125,10 +123,9 @@ def _protocols(args: argparse.Namespace) -> str:
 
 
 def _vec2face_settings(args: argparse.Namespace) -> Vec2FaceGenerator:
-    scale = args.scale or _DEFAULT_SCALE
-    generator = load_benchmark(scale, args.config).generator
+    generator = load_benchmark(args.scale, args.config).generator
     if not isinstance(generator, Vec2FaceGenerator):
-        raise InputError(f"--scale {scale} has a {generator.kind} generator; give one with Vec2Face, such as 10k")
+        raise InputError(f"--scale {args.scale} has a {generator.kind} generator; give one with Vec2Face, such as 10k")
     return generator
 
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from generate.commands.command import Command
+from bench.cli import Command
 
 
 def _ship_flags(parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from generate.commands.command import Command, add_stage_flags
+from bench.cli import Command, add_stage_flags
 
 _RECIPES = "generators.yaml"
 

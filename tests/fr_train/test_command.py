@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -35,7 +36,8 @@ def call(program, *arguments):
 )
 def test_flags_before_a_sub_command_count(monkeypatch, capsys, arguments, runs):
     monkeypatch.setattr(sys, "argv", ["fr_train", *arguments])
-    monkeypatch.setitem(COMMANDS, "export", lambda args: f"runs={args.runs}")
+    (export,) = COMMANDS["publish"]
+    monkeypatch.setitem(COMMANDS, "publish", (replace(export, run=lambda args: f"runs={args.runs}"),))
     assert main() == 0
     assert capsys.readouterr().out == f"runs={runs}\n"
 
@@ -46,8 +48,8 @@ def test_help_says_what_is_read_and_written_and_gives_an_example(monkeypatch, ca
     with pytest.raises(SystemExit):
         main()
     text = capsys.readouterr().out
-    for words in ("Reads ", "Writes ", "\nexample: python -m fr_train "):
-        assert words in text
+    for words in ("reads ", "writes ", "\nexample:\n  python -m fr_train "):
+        assert words in text.lower()
 
 
 @pytest.fixture

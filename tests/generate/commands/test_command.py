@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from paths import ROOT
 
+from bench.cli import parse_flags
 from generate.__main__ import COMMANDS, make_parser
 
 FLAGS = {
@@ -77,7 +78,7 @@ def test_the_example_is_a_command_line(command):
     assert command.description.endswith(".") and not command.summary.endswith(".")
     python, _, package, *words = shlex.split(command.example)
     assert (python, package, words[0]) == ("python", "generate", command.name)
-    assert make_parser().parse_args(words).run is command.run
+    assert parse_flags(make_parser(), words).run is command.run
 
 
 def test_help_lists_every_command_under_its_heading():
@@ -94,17 +95,19 @@ def test_help_lists_every_command_under_its_heading():
 @pytest.mark.parametrize(("flag", "value", "name"), STAGE_FLAGS, ids=[flag for flag, _, _ in STAGE_FLAGS])
 def test_a_flag_of_the_stage_counts_before_and_after_the_command(command, flag, value, name):
     words = [command.name, *shortest_line(command.name)]
-    before = make_parser().parse_args([flag, str(value), *words])
-    assert getattr(before, name) == value
     if flag in FLAGS[command.name]:
-        after = make_parser().parse_args([*words, flag, str(value)])
-        both = make_parser().parse_args([flag, "7", *words, flag, str(value)])
-        assert getattr(after, name) == getattr(both, name) == value
+        before = parse_flags(make_parser(), [flag, str(value), *words])
+        after = parse_flags(make_parser(), [*words, flag, str(value)])
+        both = parse_flags(make_parser(), [flag, "7", *words, flag, str(value)])
+        assert getattr(before, name) == getattr(after, name) == getattr(both, name) == value
+    else:
+        with pytest.raises(SystemExit):
+            parse_flags(make_parser(), [flag, str(value), *words])
 
 
 def test_defaults_are_those_of_the_stage():
-    stage = vars(make_parser().parse_args([]))
-    train = vars(make_parser().parse_args(["train", *shortest_line("train")]))
+    stage = vars(parse_flags(make_parser(), []))
+    train = vars(parse_flags(make_parser(), ["train", *shortest_line("train")]))
     assert train["seed"] == stage["seed"] == 0
     assert train["device"] == stage["device"] == "auto"
     assert {name: train[name] for name in ("weights", "runs")} == {"weights": Path("weights"), "runs": Path("runs")}
