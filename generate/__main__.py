@@ -21,8 +21,8 @@ COMMANDS = {
 _DESCRIPTION = """Make the face dataset of a benchmark, or run a sub-command.
 
 Without a sub-command, this reads an entry of benchmarks.yaml and the weights that the entry names, and writes
-faces.lmdb, faces.parquet, grid.png and dataset.json into RUNS/SCALE/faces/FINGERPRINT. A finished dataset is skipped, and
-an interrupted one is resumed."""
+faces.lmdb, faces.parquet, grid.png and dataset.json into RUNS/SCALE/faces/FINGERPRINT. A finished dataset is skipped,
+and an interrupted one is resumed."""
 
 
 def main() -> int:
