@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 _DESCRIPTION = """Train the recognition network of a benchmark, or run a sub-command.
 
 Without a sub-command, this reads the face dataset in RUNS/SCALE/faces, which `python -m generate` writes, and the
-recipe of the benchmark. It writes a folder in RUNS/SCALE/models with model.safetensors, model.json (its card), train.jsonl
-(losses, rates, accuracies), samples.png (augmented faces), checkpoint.pt (to resume) and best.safetensors (highest
-accuracy on the test sets). A finished network is skipped, and an interrupted one is resumed.
+recipe of the benchmark. It writes a folder in RUNS/SCALE/models with model.safetensors, model.json (its card),
+train.jsonl (losses, rates, accuracies), samples.png (augmented faces), checkpoint.pt (to resume) and best.safetensors
+(highest accuracy on the test sets). A finished network is skipped, and an interrupted one is resumed.
 
 The environment variable BENCH_PROGRESS=0 switches progress bars off."""
 
