@@ -12,6 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.errors import InputError
 from bench.files import read_json, sha256, write_json
+from bench.runs.card_parts import (
+    BestNetwork,
+    DatasetReference,
+    ModelReference,
+    NetworkReference,
+    RecipeReference,
+    WeightProvenance,
+)
 
 SCHEMA_VERSION = 3
 """2 adds folds, intervals, the generator's hash and prices; 3 adds templates and groups. All are optional, so that
@@ -91,6 +99,11 @@ class DatasetCard(Card):
         {}, description="counts and figures of the generator: dropped images, factors, weights, ..."
     )
 
+    @property
+    def weights(self) -> dict[str, WeightProvenance]:
+        """Provenance of every weight file of the generator, by name; empty for datasets that no network made."""
+        return {name: WeightProvenance(**part) for name, part in self.statistics.get("weights", {}).items()}
+
 
 class ModelCard(Card):
     """model.json: a trained recognition network."""
@@ -98,15 +111,13 @@ class ModelCard(Card):
     kind: Literal["model"] = "model"
     recipe: str
     recipe_sha256: str = Field(description="of the recipe's settings; equal hashes mean equal settings")
-    dataset: dict[str, Any] = Field(description="name, counts, sha256 of dataset.json, and warnings about the dataset")
+    dataset: DatasetReference
     weights_sha256: str
     num_parameters: int
     num_images_seen: int
     final_loss: float | None
     final: dict[str, Any] = Field({}, description="last line of train.jsonl; data_wait_share of the whole run")
-    best: dict[str, Any] | None = Field(
-        None, description="epoch and accuracies of best.safetensors, chosen on the test sets: never in a leaderboard"
-    )
+    best: BestNetwork | None = None
     options: dict[str, Any] = Field(
         {}, description="how the run was carried out: affects speed and memory, not what is learned"
     )
@@ -118,8 +129,8 @@ class GeneratorCard(Card):
     kind: Literal["generator"] = "generator"
     recipe: str
     recipe_sha256: str
-    dataset: dict[str, Any] = Field(description="name, num_images, num_identities (trained on), sha256")
-    networks: dict[str, dict[str, str]] = Field(description="identity, judge: name and sha256 of the weights")
+    dataset: DatasetReference
+    networks: dict[str, NetworkReference] = Field(description="by role: identity, judge")
     perceptual_network: str = Field(description="network of the loss's perceptual term")
     weights_sha256: str
     num_parameters: int
@@ -184,9 +195,9 @@ class ResultCard(Card):
         "dataset", description="dataset: trained here; floor: no training; model: given weights, own recipe"
     )
     name: str
-    dataset: dict[str, Any] | None
-    model: dict[str, Any]
-    recipe: dict[str, Any] | None
+    dataset: DatasetReference | None
+    model: ModelReference
+    recipe: RecipeReference | None
     protocols: dict[str, ProtocolResult]
     templates: dict[str, TemplateResult] = Field({}, description="template protocols; never in the mean")
     groups: dict[str, GroupSummary] = Field({}, description="protocols that are groups of one set: rfw")

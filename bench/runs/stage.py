@@ -218,11 +218,11 @@ def check_weights(faces: Stage, weights: Path) -> None:
     """
     if not faces.is_finished:
         return
-    for name, made in read_card(faces.directory, DatasetCard).statistics.get("weights", {}).items():
+    for name, provenance in read_card(faces.directory, DatasetCard).weights.items():
         path = weight_path(name, weights)
-        if path.exists() and (now := sha256(path)) != made["sha256"]:
+        if path.exists() and (now := sha256(path)) != provenance.sha256:
             raise InputError(
-                f"{faces.directory} was made with another {path} (SHA-256 {made['sha256'][:12]}, now {now[:12]}); "
+                f"{faces.directory} was made with another {path} (SHA-256 {provenance.sha256[:12]}, now {now[:12]}); "
                 "delete that folder to make the faces again, or put the old file back"
             )
 

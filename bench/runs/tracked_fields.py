@@ -25,14 +25,14 @@ def tags_of(card: Card) -> dict[str, str]:
     if isinstance(card, ModelCard | GeneratorCard):
         more["suite.recipe_sha256"] = card.recipe_sha256
     if isinstance(card, ModelCard):
-        more["suite.dataset_sha256"] = card.dataset.get("sha256")
+        more["suite.dataset_sha256"] = card.dataset.sha256
     if isinstance(card, ResultCard):
-        recipe = card.recipe or {}
-        closed = (recipe.get("name"), recipe.get("sha256")) in closed_recipes(load_benchmarks().values())
-        more["suite.division"] = {"floor": "floor", "model": "given"}.get(card.row, "closed" if closed else "open")
-        more["suite.recipe_sha256"] = recipe.get("sha256")
-        more["suite.model_sha256"] = card.model.get("sha256")
-        more["suite.dataset_sha256"] = (card.dataset or {}).get("sha256")
+        recipe = card.recipe
+        is_closed = recipe and (recipe.name, recipe.sha256) in closed_recipes(load_benchmarks().values())
+        more["suite.division"] = {"floor": "floor", "model": "given"}.get(card.row, "closed" if is_closed else "open")
+        more["suite.recipe_sha256"] = recipe.sha256 if recipe else None
+        more["suite.model_sha256"] = card.model.sha256
+        more["suite.dataset_sha256"] = card.dataset.sha256 if card.dataset else None
     return tags | {key: value for key, value in more.items() if value}
 
 
@@ -73,8 +73,10 @@ def settings_of(result: ResultCard, cards: list[Card]) -> dict[str, Any]:
             settings |= flatten({"generator": card.inputs.get("generator", {})})
         if isinstance(card, ModelCard):
             settings |= flatten({"recipe": card.inputs.get("recipe", {})})
-    dataset = {key: (result.dataset or {}).get(key) for key in ("name", "num_images", "num_identities")}
-    return settings | {f"dataset.{key}": value for key, value in dataset.items() if value is not None}
+    if result.dataset:
+        dataset = result.dataset.model_dump(include={"name", "num_images", "num_identities"})
+        settings |= {f"dataset.{key}": value for key, value in dataset.items()}
+    return settings
 
 
 def audit_metrics(card: AuditCard) -> dict[str, float]:

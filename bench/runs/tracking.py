@@ -298,7 +298,8 @@ def _log_dataset(client: "MlflowClient", run_id: str, stage: str, card: Card) ->
     if isinstance(card, DatasetCard):
         name, digest, source = card.name, card.content_sha256 or card.fingerprint, card.path
     elif isinstance(card, ModelCard):
-        name, digest, source = card.dataset["name"], card.dataset["sha256"], card.dataset["name"]
+        name = source = card.dataset.name or "unnamed"
+        digest = card.dataset.sha256 or "unknown"
     else:
         return
     dataset = Dataset(name=name, digest=digest[:36], source_type="local", source=source)  # MLflow's limit is 36

@@ -60,10 +60,10 @@ def read_settings(result: Path) -> dict[str, Any]:
     settings: dict[str, Any] = {f"test set {name}": protocol.sha256 for name, protocol in card.protocols.items()}
     settings |= {"scale": card.scale, "seed": card.seed, "commit": card.git.commit, "dirty": card.git.dirty}
     if card.recipe and card.dataset:
-        settings |= flatten({"recipe": card.recipe, "dataset": card.dataset})
+        settings |= flatten({"recipe": card.recipe.model_dump(), "dataset": card.dataset.model_dump()})
     parents = parents_of_result(result if result.is_dir() else result.parent, card)
     if parents.model is None:
-        return settings | {"model": card.model.get("weights_sha256", card.name)}
+        return settings | {"model": card.model.weights_sha256 or card.name}
     settings |= flatten({"recipe": parents.model.inputs.get("recipe", {})})
     if parents.dataset is not None:
         settings |= flatten({"generator": parents.dataset.inputs.get("generator", {})})

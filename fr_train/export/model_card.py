@@ -95,7 +95,7 @@ def find_origin(weights: Path, runs: Path) -> Origin:
 def _results(folders: Iterable[Path], digest: str) -> dict[str, AnyResult]:
     """Protocol -> latest result of the weights with this SHA-256."""
     cards = [read_card(folder, ResultCard) for folder in folders if (folder / CARD_NAMES[ResultCard]).exists()]
-    cards = [card for card in cards if card.model.get("weights_sha256") == digest]
+    cards = [card for card in cards if card.model.weights_sha256 == digest]
     results: dict[str, AnyResult] = {}
     for card in sorted(cards, key=lambda card: card.created_utc):
         results.update(card.protocols)
@@ -200,7 +200,7 @@ def _training_data(dataset: DatasetCard | None, model: ModelCard | None) -> str:
     if model is None:
         return "Not known: these weights were not trained by this suite. Ask whoever released them."
     data = model.dataset
-    counts = f"{data['name']}: {data['num_images']:,} faces of {data['num_identities']:,} people (`{data['sha256']}`)."
+    counts = f"{data.name}: {data.num_images:,} faces of {data.num_identities:,} people (`{data.sha256}`)."
     if dataset is None:
         return f"{counts} The card of the dataset is missing: state by hand where its faces come from."
     kind = dataset.inputs["generator"]["kind"]
@@ -209,8 +209,8 @@ def _training_data(dataset: DatasetCard | None, model: ModelCard | None) -> str:
     if kind == "files":
         return f"{counts} These faces were given as files: state by hand where they come from, and their terms."
     rows = [
-        (name, weights["role"], weights["trained_on"], weights["licence"], f"`{weights['sha256'][:16]}`")
-        for name, weights in dataset.statistics.get("weights", {}).items()
+        (name, weights.role, weights.trained_on, weights.licence, f"`{weights.sha256[:16]}`")
+        for name, weights in dataset.weights.items()
     ]
     table = markdown_table(("file", "role", "trained on", "licence", "SHA-256"), rows)
     return (
