@@ -130,7 +130,7 @@ def _training_faces(args: argparse.Namespace) -> Any:
 
 def _turn(args: argparse.Namespace) -> str:
     from bench.machine.device import choose_device
-    from generate.render.turned import measure_yaw, write_with_views
+    from generate.training.turn import measure_yaw, write_with_views
 
     faces = _training_faces(args)
     yaw = measure_yaw(faces, args.yaw_model, device=choose_device(args.device))

@@ -46,7 +46,7 @@ def render_face(identity_seed: int, image_seed: int, factors: Factors) -> NDArra
     turn = camera.rotation(factors.yaw_degrees, factors.pitch_degrees)
     projected = camera.project(surface, turn, factors.distance)
     similarity = camera.align(projected[:2, head.template().landmarks], factors, rng)
-    fine = shading.shade(surface, turn, camera.to_pixels(projected, similarity), person, factors)
+    fine = shading.shade(surface, turn, camera.to_fine_image(projected, similarity), person, factors)
     return shading.develop(camera.shrink(fine, factors.blur_pixels), factors, rng)
 
 

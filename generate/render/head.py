@@ -37,7 +37,7 @@ from generate.render.texture import Floats, smoothstep
 IDENTITY_FIELDS = (*IDENTITY_BUMPS, *PROPORTIONS)
 EXPRESSION_FIELDS = ("mouth_open", *EXPRESSION_BUMPS)
 HEAD, EAR, GLASSES, HAIR = range(4)  # the part that a vertex belongs to
-HAIR_GRID, EAR_GRIDS, NUM_SHADED_GRIDS = 1, {-1: 2, 1: 3}, 4  # places in Template.grids
+HEAD_GRID, HAIR_GRID, EAR_GRIDS, NUM_SHADED_GRIDS = 0, 1, {-1: 2, 1: 3}, 4  # indices into Template.grids
 _LANDMARKS = ((-EYE_X, 0), (EYE_X, 0), (0, NOSE_Y), (-MOUTH_X, MOUTH_Y), (MOUTH_X, MOUTH_Y))
 
 

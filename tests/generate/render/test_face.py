@@ -84,7 +84,7 @@ def test_frontal_landmarks_lie_on_the_arcface_template():
         projected = camera.project(
             points, camera.rotation(factors.yaw_degrees, factors.pitch_degrees), factors.distance
         )
-        pixels = camera.to_pixels(projected, camera.align(projected[:2], factors, np.random.default_rng(0)))
+        pixels = camera.to_fine_image(projected, camera.align(projected[:2], factors, np.random.default_rng(0)))
         assert np.abs(pixels[:2].T / camera.SUPERSAMPLING - camera.TEMPLATE).max() < 2
 
 
