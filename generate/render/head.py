@@ -109,8 +109,8 @@ def _field_positions(
 ) -> Floats:
     """Positions (V, 3) at which each vertex reads the fields.
 
-    All vertices of an ear read them at its anchor, so that the ear moves as a rigid piece. Glasses read them at a
-    reduced depth and height for the same reason.
+    All vertices of an ear read them at its anchor, so that the ear moves as a rigid piece. Those of the glasses read
+    them at the height of the eyes and at a reduced depth, so that the frame keeps its form.
     """
     positions = points.copy()
     for grid, anchor in zip(EAR_GRIDS.values(), anchors, strict=True):
