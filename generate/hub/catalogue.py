@@ -1,6 +1,7 @@
-"""What ``python -m generate fetch`` knows by name: weights, identity vectors and published datasets on the Hub.
+"""Files that ``python -m generate fetch`` downloads by name: weights, identity vectors and published datasets.
 
-Files come from the Vec2Face authors' repositories, under the names of their README; ``bench.runs.hub`` fetches them.
+All lie in the Hub repositories of the Vec2Face authors, under the names of their README. ``bench.runs.hub`` downloads
+them.
 """
 
 from functools import partial
@@ -23,14 +24,15 @@ CATALOGUE = {
     "faces-webface4m": _faces("lmdb_dataset/WebFace4M/WebFace4M.lmdb"),
     "mask-webface4m": _faces("lmdb_dataset/WebFace4M/50000_ids_1022444_ims.npy"),
 }
-"""What ``python -m generate fetch`` knows by name."""
+"""Name for ``python -m generate fetch`` -> file on the Hub."""
 GENERATION = ("generator", "arcface-r100", "magface-r100", "6drepnet")
+"""Names of the weights that generating an HSFace dataset needs."""
 
 
 def find_file(name: str) -> HubFile:
-    """The catalogue's entry.
+    """The file with this name in the catalogue.
 
     Raises:
-        InputError: If the name is unknown (says the nearest).
+        InputError: If the name is unknown; the message suggests the nearest name.
     """
     return look_up("file", name, CATALOGUE)
