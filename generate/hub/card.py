@@ -14,7 +14,7 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000
 _LARGEST_SIZE = "1M<n<10M"
 _LABELS = {
     "candidates": "identity vectors that were optimised and drawn",
-    "candidates_too_near": "identity vectors dropped because their images' features were too near another identity's",
+    "candidates_too_near": "identity vectors dropped: features of their images were too near an earlier identity's",
     "centers_accepted": "identity vectors that met the targets of quality and identity within the step limit",
     "center_steps_mean": "optimiser steps per identity vector, mean",
     "center_identity_cosine_mean": "cosine of an identity's image to its vector, mean",

@@ -11,6 +11,7 @@ from bench.runs.hub import HubFile
 
 _weights = partial(HubFile, repo_id="BooBooWu/Vec2Face")
 _faces = partial(HubFile, repo_id="BooBooWu/Vec2Face", repo_type="dataset")
+_HSFACES = ("hsface10k", "hsface20k", "hsface100k", "hsface200k", "hsface300k")
 
 CATALOGUE = {
     "generator": _weights("weights/vec2face_generator.pth"),
@@ -18,9 +19,9 @@ CATALOGUE = {
     "magface-r100": _weights("weights/magface-r100-glint360k.pth"),
     "6drepnet": _weights("weights/6DRepNet_300W_LP_AFLW2000.pth"),
     "center-features": _weights("weights/center_feature_examples.npy"),
-    **{f"fr-{size}": _weights(f"fr_weights/{size}.pth") for size in ("hsface10k", "hsface20k", "hsface100k")},
-    **{f"fr-{size}": _weights(f"fr_weights/{size}.pth") for size in ("hsface200k", "hsface300k")},
-    **{f"faces-{size}": _faces(f"HSFaces/{size}.lmdb") for size in ("hsface10k", "hsface20k")},
+    **{f"fr-{dataset}": _weights(f"fr_weights/{dataset}.pth") for dataset in _HSFACES},
+    "faces-hsface10k": _faces("HSFaces/hsface10k.lmdb"),
+    "faces-hsface20k": _faces("HSFaces/hsface20k.lmdb"),
     "faces-webface4m": _faces("lmdb_dataset/WebFace4M/WebFace4M.lmdb"),
     "mask-webface4m": _faces("lmdb_dataset/WebFace4M/50000_ids_1022444_ims.npy"),
 }

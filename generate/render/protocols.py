@@ -57,7 +57,9 @@ def write_protocol(name: str, directory: str | Path) -> Path:
         InputError: If there is no such protocol.
     """
     pairs = draw_pairs(name)
-    jobs = [job for pair in pairs for job in (pair.first, pair.second)]
+    jobs: list[Job] = []
+    for pair in pairs:
+        jobs += [pair.first, pair.second]
     faces = np.empty((len(jobs), 3, 112, 112), np.uint8)
     for index, encoded in enumerate(progress(render_jpegs(jobs), desc=name, total=len(jobs))):
         faces[index] = decode_image(encoded).transpose(2, 0, 1)
