@@ -8,7 +8,7 @@ from bench.cli import Command, add_stage_flags
 from bench.config.benchmarks import load_benchmark, protocol_names
 from bench.config.generator import Vec2FaceGenerator
 from bench.errors import InputError
-from bench.runs.inputs import is_rendered
+from bench.runs.inputs import is_rendered, rendered_protocol_path
 
 _DEFAULT_SCALE = "10k"
 
@@ -119,7 +119,8 @@ def _protocols(args: argparse.Namespace) -> str:
         names = [name for name in benchmark.protocols if is_rendered(name)]
         if not names:
             return f"protocols: benchmark {benchmark.name} uses no rendered protocol, nothing to write"
-    return "\n".join(f"protocols: {rendered_protocol(name, args.runs)}" for name in names)
+    folders = [rendered_protocol(name, rendered_protocol_path(name, args.runs).parent) for name in names]
+    return "\n".join(f"protocols: {folder}" for folder in folders)
 
 
 def _vec2face_settings(args: argparse.Namespace) -> Vec2FaceGenerator:

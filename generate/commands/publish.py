@@ -16,7 +16,7 @@ def _ship_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _ship(args: argparse.Namespace) -> str:
-    from generate.make_assets import ship_generator
+    from generate.hub.ship import ship_generator
 
     path = ship_generator(args.training, args.out, trained_on=args.trained_on, licence=args.licence)
     return f"ship: {path.stat().st_size / 1e6:.1f} MB in {path}"

@@ -44,8 +44,8 @@ def _turn_flags(parser: argparse.ArgumentParser) -> None:
 
 def _turn(args: argparse.Namespace) -> str:
     from bench.machine.device import choose_device
-    from generate.render.turned import measure_yaw, write_with_views
     from generate.training.data import open_source_faces
+    from generate.training.turn import measure_yaw, write_with_views
 
     faces = open_source_faces(args.faces, args.mask, args.leave_out)
     yaw = measure_yaw(faces, args.yaw_model, device=choose_device(args.device))

@@ -1,1 +1,1 @@
-"""What comes from the Hugging Face Hub and what goes there: weights, provenance, dataset cards."""
+"""Files from and for the Hugging Face Hub: released weights, their provenance, dataset cards, uploads, shipping."""

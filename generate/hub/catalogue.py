@@ -1,6 +1,7 @@
-"""What ``python -m generate fetch`` knows by name: weights, identity vectors and published datasets on the Hub.
+"""Files that ``python -m generate fetch`` downloads by name: weights, identity vectors and published datasets.
 
-Files come from the Vec2Face authors' repositories, under the names of their README; ``bench.runs.hub`` fetches them.
+All lie in the Hub repositories of the Vec2Face authors, under the names of their README. ``bench.runs.hub`` downloads
+them.
 """
 
 from functools import partial
@@ -10,6 +11,7 @@ from bench.runs.hub import HubFile
 
 _weights = partial(HubFile, repo_id="BooBooWu/Vec2Face")
 _faces = partial(HubFile, repo_id="BooBooWu/Vec2Face", repo_type="dataset")
+_HSFACES = ("hsface10k", "hsface20k", "hsface100k", "hsface200k", "hsface300k")
 
 CATALOGUE = {
     "generator": _weights("weights/vec2face_generator.pth"),
@@ -17,20 +19,21 @@ CATALOGUE = {
     "magface-r100": _weights("weights/magface-r100-glint360k.pth"),
     "6drepnet": _weights("weights/6DRepNet_300W_LP_AFLW2000.pth"),
     "center-features": _weights("weights/center_feature_examples.npy"),
-    **{f"fr-{size}": _weights(f"fr_weights/{size}.pth") for size in ("hsface10k", "hsface20k", "hsface100k")},
-    **{f"fr-{size}": _weights(f"fr_weights/{size}.pth") for size in ("hsface200k", "hsface300k")},
-    **{f"faces-{size}": _faces(f"HSFaces/{size}.lmdb") for size in ("hsface10k", "hsface20k")},
+    **{f"fr-{dataset}": _weights(f"fr_weights/{dataset}.pth") for dataset in _HSFACES},
+    "faces-hsface10k": _faces("HSFaces/hsface10k.lmdb"),
+    "faces-hsface20k": _faces("HSFaces/hsface20k.lmdb"),
     "faces-webface4m": _faces("lmdb_dataset/WebFace4M/WebFace4M.lmdb"),
     "mask-webface4m": _faces("lmdb_dataset/WebFace4M/50000_ids_1022444_ims.npy"),
 }
-"""What ``python -m generate fetch`` knows by name."""
+"""Name for ``python -m generate fetch`` -> file on the Hub."""
 GENERATION = ("generator", "arcface-r100", "magface-r100", "6drepnet")
+"""Names of the weights that generating an HSFace dataset needs."""
 
 
 def find_file(name: str) -> HubFile:
-    """The catalogue's entry.
+    """The file with this name in the catalogue.
 
     Raises:
-        InputError: If the name is unknown (says the nearest).
+        InputError: If the name is unknown; the message suggests the nearest name.
     """
     return look_up("file", name, CATALOGUE)

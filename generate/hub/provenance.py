@@ -1,7 +1,8 @@
-"""Where every weight of a generated dataset comes from: role, SHA-256, training data, licence, source.
+"""Provenance of every weight file of a generated dataset: role, SHA-256, training data, licence, source.
 
-A dataset inherits what its weights were trained on: people in it, and terms of use. What is written here was stated
-by the publishers; of a file that is not released nothing is known, and that is said.
+A dataset inherits from its weights the people they were trained on and the terms of use. Training data and licences of
+released files are those that their publishers state. Nothing is known of a file that is neither released nor made by
+this suite, and the dataset's card says so.
 """
 
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 from bench.config.generator import Vec2FaceGenerator, is_shipped, weight_path
 from bench.files import read_json
 from bench.runs.hub import fetched_from
-from generate.training.prepare import PREPARED_NAME
+from generate.hub.ship import card_path
 
+_PREPARED_NAME = "prepared.json"  # as generate.training.prepare writes it, which this folder may not import
 _UNKNOWN = ("not stated: not a released file", "not stated")
 _GLINT = "Glint360K: real photos of some 360,000 people"
 _RESEARCH = "the field's terms: non-commercial research"
@@ -25,21 +27,22 @@ _RELEASED = {
     "mobilefacenet_y1.onnx": ("MS1M: real photos of some 85,000 people", _RESEARCH),
     "center_feature_examples.npy": ("identity vectors of HSFace10K; their sampling is not stated", _RESEARCH),
 }
-"""File name -> training data and licence. Sources: README and model card of BooBooWu/Vec2Face; README here."""
+"""Released file -> training data and licence, as in README and model card of BooBooWu/Vec2Face and in our README."""
 
 
 def weight_provenance(
     settings: Vec2FaceGenerator, digests: dict[str, str], weights: Path
 ) -> dict[str, dict[str, str | None]]:
-    """Per weight file of the settings: its role and where it comes from.
+    """Role and origin of every weight file of a generator's settings.
 
     Args:
         settings: Section ``generator`` of the benchmark.
-        digests: SHA-256 per file.
-        weights: Folder in which they lie.
+        digests: File name as in the settings -> SHA-256.
+        weights: Folder of the weights that do not come with the suite.
 
     Returns:
-        File name -> role, sha256, trained_on, licence, source (None: placed by hand).
+        File name -> dictionary with ``role``, ``sha256``, ``trained_on``, ``licence`` and ``source``; the source is
+        None for a file that was put there by hand.
     """
     roles = {
         settings.generator_weights: "generator",
@@ -67,12 +70,18 @@ def weight_provenance(
 
 
 def _origin(path: Path, digest: str) -> tuple[str, str, str | None]:
-    """Training data, licence and source of a file: by its card, by the training set beside it, or as released."""
-    if (card := path.with_suffix(".json")).exists() and (made := read_json(card)).get("sha256") == digest:
-        return made["trained_on"], made["licence"], "python -m generate ship"
-    if (prepared := path.with_name(PREPARED_NAME)).exists():
-        made = read_json(prepared)
-        faces = f"{made['num_images']} faces of {made['num_identities']} identities of {made['source']}"
+    """Training data, licence and source of a file.
+
+    They come from the card of a shipped file, else from the training set in the same folder, else from the table of
+    released files. A card counts only for the bytes that it was written for.
+    """
+    if card_path(path).exists():
+        card = read_json(card_path(path))
+        if card.get("sha256") == digest:
+            return card["trained_on"], card["licence"], "python -m generate ship"
+    if path.with_name(_PREPARED_NAME).exists():
+        prepared = read_json(path.with_name(_PREPARED_NAME))
+        faces = f"{prepared['num_images']} faces of {prepared['num_identities']} identities of {prepared['source']}"
         return faces, "the terms of these faces", "python -m generate prepare"
     trained_on, licence = _RELEASED.get(path.name, _UNKNOWN)
     return trained_on, licence, fetched_from(path, digest)

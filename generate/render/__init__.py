@@ -1,1 +1,1 @@
-"""Seeds in, rendered faces out; no torch."""
+"""Seeds -> rendered faces of known pose, age and light. Imports no torch, and of generate only this folder."""

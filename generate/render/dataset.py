@@ -1,6 +1,10 @@
-"""Identity counts in, a dataset of rendered faces on disk out, with the true factors of every image."""
+"""Render a face dataset: ``faces.lmdb``, ``faces.parquet`` with the true factors of every image, and ``grid.png``.
+
+In: numbers of identities and images, and a seed. The faces are encoded as JPEG on all cores.
+"""
 
 import multiprocessing
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -9,78 +13,72 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bench.errors import InputError
+from bench.faces.face import decode_image, encode_jpeg
 from bench.faces.grid import write_grid
-from bench.faces.lmdb_file import FaceWriter, decode_image, encode_jpeg
+from bench.faces.lmdb_file import FaceWriter
 from bench.files import atomic_path
 from bench.machine.device import num_cores
 from bench.machine.progress import progress
 from generate.render.face import IDENTITIES_PER_SEED, PROTOCOL_IDENTITIES, factor_table, render_face
 from generate.render.people import Factors
 
-GRID_ROWS, GRID_COLUMNS = 12, 8
-_CHUNK = 8
+_GRID_ROWS, _GRID_COLUMNS = 12, 8
+_FACES_PER_TASK = 8
+_NOT_FACTORS = ("identity_id", "identity_seed", "image_seed")
 
 Job = tuple[int, int, Factors]
-"""Identity seed, image seed, circumstances."""
+"""One face to render: identity seed, image seed, circumstances."""
 
 
 def render_dataset(
     directory: str | Path, *, num_identities: int, images_per_identity: int, seed: int, jpeg_quality: int = 95
 ) -> dict[str, Any]:
-    """Render a dataset: faces.lmdb, faces.parquet (true factors, one row per image) and grid.png, each whole or absent.
+    """Render a dataset into a folder. Each of its three files appears whole or not at all.
+
+    ``faces.lmdb`` holds the faces, ``faces.parquet`` their true factors, one row per face in the same order, and
+    ``grid.png`` the faces of some identities.
 
     Args:
-        directory: Where the files go.
-        num_identities: People; their identity seeds are ``seed`` * 1,000,000 + 0, 1, 2, ...
-        images_per_identity: Images of each.
-        seed: Of the dataset; different seeds share nobody.
+        directory: Folder of the files.
+        num_identities: Number of people. Their identity seeds are ``seed * 1,000,000 + 0, 1, 2, ...``.
+        images_per_identity: Images of each person.
+        seed: Seed of the dataset; datasets of different seeds share no person.
         jpeg_quality: 1 to 100.
 
     Returns:
-        Figures for the card: spread of pose and age, shares of glasses and of profiles.
+        Statistics for the dataset's card: mean yaw and age, shares of profiles and of glasses.
 
     Raises:
-        InputError: If the seed is negative, or it or the number of identities leaves the range kept for datasets.
+        InputError: If the seed or the number of identities leaves the range of datasets.
     """
+    _check_range(seed, num_identities)
     directory = Path(directory)
-    last_seed = PROTOCOL_IDENTITIES // IDENTITIES_PER_SEED - 1
-    if not 0 <= seed <= last_seed or num_identities > IDENTITIES_PER_SEED:
-        raise InputError(
-            f"seed={seed}, num_identities={num_identities}: rendered datasets have seeds 0..{last_seed} and at most "
-            f"{IDENTITIES_PER_SEED} identities; the identities beyond belong to the protocols"
-        )
     identity_ids = np.repeat(np.arange(num_identities), images_per_identity)
     image_seeds = np.tile(np.arange(images_per_identity), num_identities)
     table = factor_table((identity_ids + seed * IDENTITIES_PER_SEED).tolist(), image_seeds.tolist())
     table.insert(0, "identity_id", identity_ids)
+    identities_per_row = max(1, num_identities // _GRID_ROWS)
+    grid: defaultdict[int, list[NDArray[np.uint8]]] = defaultdict(list)
     jobs = _jobs(table)
-    step = max(1, num_identities // GRID_ROWS)
-    grid: dict[int, list[np.ndarray]] = {}
     with FaceWriter(directory / "faces.lmdb") as writer:
-        faces = render_jpegs(jobs, jpeg_quality)
-        for identity, encoded in progress(
-            zip(identity_ids.tolist(), faces, strict=True), desc="render", total=len(jobs)
-        ):
+        faces = zip(identity_ids.tolist(), render_jpegs(jobs, jpeg_quality), strict=True)
+        for identity, encoded in progress(faces, desc="render", total=len(jobs)):
             writer.write(encoded, identity)
-            row = grid.setdefault(identity, []) if identity % step == 0 and identity // step < GRID_ROWS else None
-            if row is not None and len(row) < GRID_COLUMNS:
-                row.append(decode_image(encoded))
+            row, remainder = divmod(identity, identities_per_row)
+            if remainder == 0 and row < _GRID_ROWS and len(grid[row]) < _GRID_COLUMNS:
+                grid[row].append(decode_image(encoded))
     write_grid(directory / "grid.png", list(grid.values()))
     with atomic_path(directory / "faces.parquet") as temporary:
         table.to_parquet(temporary)
-    return {
-        "mean_abs_yaw_degrees": round(float(table["yaw_degrees"].abs().mean()), 2),
-        "share_profile": round(float((table["yaw_degrees"].abs() >= 60).mean()), 4),
-        "mean_age_years": round(float(table["age_years"].mean()), 2),
-        "share_glasses": round(float((table["glasses"] != "none").mean()), 4),
-    }
+    return _statistics(table)
 
 
 def render_jpegs(jobs: Sequence[Job], quality: int = 95) -> Iterator[bytes]:
-    """Rendered faces as JPEG files, in order; every core takes part, and their number changes no byte."""
-    num_processes = min(num_cores(), -(-len(jobs) // _CHUNK))
+    """Rendered faces as JPEG files, in the order of the jobs, made on all cores; their number changes no byte."""
+    num_processes = min(num_cores(), -(-len(jobs) // _FACES_PER_TASK))
     render = partial(_render_jpeg, quality=quality)
     if num_processes <= 1:
         yield from map(render, jobs)
@@ -89,9 +87,32 @@ def render_jpegs(jobs: Sequence[Job], quality: int = 95) -> Iterator[bytes]:
     context.set_forkserver_preload(["generate.render.dataset"])
     with ProcessPoolExecutor(num_processes, context) as pool:
         try:
-            yield from pool.map(render, jobs, chunksize=_CHUNK)
+            yield from pool.map(render, jobs, chunksize=_FACES_PER_TASK)
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _check_range(seed: int, num_identities: int) -> None:
+    """Refuse seeds and numbers of identities that would reach the identity seeds of the protocols.
+
+    Raises:
+        InputError: If they do.
+    """
+    last_seed = PROTOCOL_IDENTITIES // IDENTITIES_PER_SEED - 1
+    if not 0 <= seed <= last_seed or num_identities > IDENTITIES_PER_SEED:
+        raise InputError(
+            f"seed={seed}, num_identities={num_identities}: the identities beyond the range of datasets belong to the "
+            f"protocols; choose a seed from 0 to {last_seed} and at most {IDENTITIES_PER_SEED} identities"
+        )
+
+
+def _statistics(table: pd.DataFrame) -> dict[str, Any]:
+    return {
+        "mean_abs_yaw_degrees": round(float(table["yaw_degrees"].abs().mean()), 2),
+        "share_profile": round(float((table["yaw_degrees"].abs() >= 60).mean()), 4),
+        "mean_age_years": round(float(table["age_years"].mean()), 2),
+        "share_glasses": round(float((table["glasses"] != "none").mean()), 4),
+    }
 
 
 def _render_jpeg(job: Job, quality: int) -> bytes:
@@ -99,8 +120,10 @@ def _render_jpeg(job: Job, quality: int) -> bytes:
 
 
 def _jobs(table: pd.DataFrame) -> list[Job]:
-    fields = [column for column in table.columns if column not in ("identity_id", "identity_seed", "image_seed")]
-    return [
-        (row["identity_seed"], row["image_seed"], Factors(**{field: row[field] for field in fields}))
-        for row in table.to_dict("records")
-    ]
+    """One job per row of a ``factor_table``."""
+    fields = [column for column in table.columns if column not in _NOT_FACTORS]
+    jobs = []
+    for row in table.to_dict("records"):
+        factors = Factors(**{field: row[field] for field in fields})
+        jobs.append((row["identity_seed"], row["image_seed"], factors))
+    return jobs

@@ -1,7 +1,7 @@
-"""Seeds in, rendered faces out.
+"""Render one face from an identity seed and an image seed.
 
-A face is a function of its identity seed and its image seed alone. Each is rendered by itself in NumPy, without BLAS,
-so its bits depend neither on the other images of a call nor on the number of processes or threads.
+Each face is rendered alone, in NumPy without BLAS. Its bits therefore depend neither on the other images of a call nor
+on the number of processes or threads. V counts vertices.
 """
 
 from collections.abc import Sequence
@@ -16,61 +16,61 @@ from generate.render import camera, head, shading
 from generate.render.people import Factors, Identity, aging, draw_factors, draw_identity
 from generate.render.texture import Floats
 
-RENDER_VERSION = 1
 IDENTITIES_PER_SEED = 1_000_000
-PROTOCOL_IDENTITIES = 2**40  # identity seeds from here on belong to the protocols; datasets stay below
+PROTOCOL_IDENTITIES = 2**40  # first identity seed of the protocols; datasets use smaller ones
 
 
 def factor_table(identity_seeds: Sequence[int], image_seeds: Sequence[int]) -> pd.DataFrame:
-    """The true factors of images, one row each: the two seeds, then the fields of ``Factors``.
+    """The true factors of images: one row per image with the two seeds, then the fields of ``Factors``.
 
     Args:
-        identity_seeds: Who is shown, shape (num,), 0 or more.
-        image_seeds: Which image of that person, shape (num,), 0 or more.
+        identity_seeds: Person in each image, 0 or more.
+        image_seeds: Number of the image among those of that person, 0 or more; as many as ``identity_seeds``.
     """
     seeds = [(int(i), int(j)) for i, j in zip(identity_seeds, image_seeds, strict=True)]
     return pd.DataFrame([{"identity_seed": i, "image_seed": j, **asdict(draw_factors(i, j))} for i, j in seeds])
 
 
 def render_face(identity_seed: int, image_seed: int, factors: Factors) -> NDArray[np.uint8]:
-    """One face, uint8 RGB of shape (112, 112, 3), aligned to the ArcFace template.
+    """One face, uint8 RGB, shape (112, 112, 3), aligned to the ArcFace template.
 
     Args:
-        identity_seed: Who is shown, 0 or more.
-        image_seed: Which image of that person, 0 or more.
-        factors: Circumstances; ``draw_factors`` of the two seeds, unless some are to be fixed.
+        identity_seed: Person to show, 0 or more.
+        image_seed: Number of the image among those of the person, 0 or more.
+        factors: Circumstances of the image, usually ``draw_factors(identity_seed, image_seed)``.
     """
     person = draw_identity(identity_seed)
     rng = np.random.default_rng([4, identity_seed, image_seed])
-    surface = _pose(person, factors)
-    turn = camera.rotation(factors.yaw_degrees, factors.pitch_degrees)
-    projected = camera.project(surface, turn, factors.distance)
+    surface = _expressive_surface(person, factors)
+    head_to_camera = camera.rotation(factors.yaw_degrees, factors.pitch_degrees)
+    projected = camera.project(surface, head_to_camera, factors.distance)
     similarity = camera.align(projected[:2, head.template().landmarks], factors, rng)
-    fine = shading.shade(surface, turn, camera.to_pixels(projected, similarity), person, factors)
+    fine = shading.shade(surface, head_to_camera, camera.to_fine_image(projected, similarity), person, factors)
     return shading.develop(camera.shrink(fine, factors.blur_pixels), factors, rng)
 
 
 @lru_cache(maxsize=64)
-def _surface(identity_seed: int) -> Floats:
-    """Vertices (3, V) of a person's head at rest, at twenty."""
+def _neutral_surface(identity_seed: int) -> Floats:
+    """Vertices (3, V) of a person's head at the age of 20, without expression."""
     mesh, person = head.template(), draw_identity(identity_seed)
     points = mesh.points + head.weighted_fields(mesh.identity_fields, head.IDENTITY_FIELDS, person.shape)
     scale = np.array([[person.ear_flare], [person.ear_size], [person.ear_size]], np.float32)
     for side, grid in head.EAR_GRIDS.items():
         first, rows, columns = mesh.grids[grid]
         ear = slice(first, first + rows * columns)
-        moved = (points[:, ear] - mesh.points[:, ear]).mean(1, keepdims=True)
-        pivot = moved + np.array([[side * 39.0], [8.0], [-6.0]], np.float32)
+        shift = (points[:, ear] - mesh.points[:, ear]).mean(1, keepdims=True)
+        pivot = shift + np.array([[side * 39.0], [8.0], [-6.0]], np.float32)
         points[:, ear] = pivot + (points[:, ear] - pivot) * scale
     points.setflags(write=False)
     return points
 
 
-def _pose(person: Identity, factors: Factors) -> Floats:
-    """Vertices (3, V) with expression, age and hair."""
+def _expressive_surface(person: Identity, factors: Factors) -> Floats:
+    """Vertices (3, V) of a person's head with expression, age and hair."""
     mesh = head.template()
     motion = {name: getattr(factors, name) for name in head.EXPRESSION_FIELDS if name != "age"}
     motion = {name: value for name, value in (motion | {"age": aging(factors)}).items() if value}
-    surface = _surface(person.seed) + head.weighted_fields(mesh.expression_fields, head.EXPRESSION_FIELDS, motion)
+    displacement = head.weighted_fields(mesh.expression_fields, head.EXPRESSION_FIELDS, motion)
+    surface = _neutral_surface(person.seed) + displacement
     shading.lift_hair(surface, person, factors)
     return surface

@@ -1,7 +1,8 @@
-"""How a head may deviate from the mean: displacement fields over the template, as tables and formulas.
+"""Displacement fields of the head model: identity, expression and age.
 
-A field is a displacement (V, 3) per unit of its coefficient. Most are sums of Gaussian bumps; the proportions of the
-whole head, the nose and the jaw are formulas. Axes and unit: ``generate/render/head.py``; V counts vertices, F fields.
+In: points of the template. Out: displacements per unit of a field's coefficient. Most fields are sums of Gaussian
+bumps, listed in tables; the proportions of the whole head, the nose and the jaw are formulas. Axes and unit are those
+of ``generate/render/head.py``. V counts vertices, F fields.
 """
 
 from typing import NamedTuple
@@ -10,11 +11,11 @@ import numpy as np
 
 from generate.render.texture import Floats, smoothstep
 
-EYE_X, MOUTH_X, MOUTH_Y, NOSE_Y = 17.6, 14.6, 40.6, 20.1  # the ArcFace template about the middle of the eyes
+EYE_X, MOUTH_X, MOUTH_Y, NOSE_Y = 17.6, 14.6, 40.6, 20.1  # ArcFace template, origin midway between the eyes
 
 
 class Bump(NamedTuple):
-    """A Gaussian displacement (dx, dy, dz), mirrored in x, around template (x, y) with widths (sx, sy)."""
+    """Gaussian displacement (dx, dy, dz) around template (x, y), mirrored in x; (sx, sy) are standard deviations."""
 
     dx: float
     dy: float
@@ -46,7 +47,7 @@ MEAN_FACE = (
     Bump(0, 0, -1.2, 37, -12, 5, 8),  # temples
 )
 
-# Identity: per field its spread (standard deviation of the coefficient is 1) as bumps.
+# Identity: the bumps of each field for a coefficient of 1, which is one standard deviation.
 IDENTITY_BUMPS: dict[str, tuple[Bump, ...]] = {
     "eye_spacing": (Bump(1.5, 0, 0, 17.6, 0, 7, 8),),
     "eye_height": (Bump(0, 1.2, 0, 17.6, -2, 9, 7),),
@@ -80,7 +81,7 @@ IDENTITY_BUMPS: dict[str, tuple[Bump, ...]] = {
     "forehead_bosses": (Bump(0, 0, 1.5, 14, -28, 8, 8),),
     "temples": (Bump(2.0, 0, 0, 38, -12, 9, 12),),
 }
-# Identity: proportions of the whole head; (dx, dy, dz) per coefficient as functions of template (x, y, z).
+# Identity: proportions of the whole head; the function `proportions` computes these fields, in this order.
 PROPORTIONS = (
     "face_width", "jaw_width", "forehead_width", "lower_face", "mid_face", "skull_height", "head_depth", "jaw_angle",
     "neck_width", "asymmetry",
@@ -96,7 +97,7 @@ EXPRESSION_BUMPS: dict[str, tuple[Bump, ...]] = {
     "brow_raise": (Bump(0, -3.2, 0.2, 15, -11, 12, 4.5),),
     "frown": (Bump(-1.4, 1.7, 0.4, 8, -9, 6, 4),),
     "pucker": (Bump(-2.4, 0, 1.4, 12, 40.6, 6, 6), Bump(0, 0, 1.5, 0, 41, 8, 5)),
-    "age": (  # one unit: from 20 to 80 years
+    "age": (  # a coefficient of 1 ages the face from 20 to 80 years
         Bump(0.8, 2.2, 0.9, 21, 49, 7, 6),  # jowls
         Bump(0, 1.4, -2.2, 25, 30, 8, 8),  # sunken cheeks
         Bump(0, 1.6, 0, 22, -7, 9, 5),  # brows sag
@@ -120,12 +121,12 @@ def _bump(points: Floats, bump: Bump) -> Floats:
 
 
 def sum_bumps(points: Floats, bumps: tuple[Bump, ...]) -> Floats:
-    """Displacement (V, 3) of points (V, 3) by all the bumps."""
+    """Total displacement (V, 3) of points (V, 3) by the bumps."""
     return np.sum([_bump(points, bump) for bump in bumps], axis=0)
 
 
 def nose(points: Floats) -> Floats:
-    """Displacement of the mean nose: a ridge that rises from the nasion to the tip and ends sharply below it."""
+    """Displacement (V, 3) that forms the mean nose: a ridge rising from the nasion, cut off below the tip."""
     x, y, _ = points.T
     along = np.clip((y + 3) / 23, 0, 1)
     width = 3.0 + 1.2 * along**2
@@ -136,7 +137,7 @@ def nose(points: Floats) -> Floats:
 
 
 def proportions(points: Floats) -> Floats:
-    """Displacements (F, V, 3) of the PROPORTIONS, one standard deviation each."""
+    """Displacements (F, V, 3) of the fields in PROPORTIONS, for a coefficient of 1 (one standard deviation)."""
     x, y, z = points.T
     fields = np.zeros((len(PROPORTIONS), *points.shape), np.float32)
     below = smoothstep(8, 60, y)
@@ -157,7 +158,12 @@ def proportions(points: Floats) -> Floats:
 
 
 def mouth_open(points: Floats, row: Floats) -> Floats:
-    """The jaw drops by one unit: a step at the line of the mouth, a smooth ramp beside it."""
+    """Displacement (V, 3) that drops the jaw by one unit: a step at the line of the mouth, a smooth ramp beside it.
+
+    Args:
+        points: Template coordinates, shape (V, 3).
+        row: Row coordinate of each vertex on the head's grid, shape (V,); rows below the mouth drop at once.
+    """
     x, y, z = points.T
     inside = np.sqrt(np.clip(1 - (x / (MOUTH_X - 1.2)) ** 2, 0, 1))
     step = (row > MOUTH_Y).astype(np.float32) * (row < 130)

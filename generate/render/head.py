@@ -1,13 +1,14 @@
-"""Identity and expression coefficients in, the surface of a head out: a hand-made morphable model.
+"""A hand-made morphable model of the head.
 
-The template is a mean head (skull, face, neck and shoulders), two ears, a shell for the hair and a pair of
-glasses (``generate/render/mesh.py``). Every shape parameter is a linear field of displacements over it
-(``generate/render/fields.py``), so a head is ``template + coefficients @ fields``. Nothing was measured on real people;
-proportions follow common anthropometry.
+In: coefficients of identity and expression. Out: vertices of a head. The template is a mean head (skull, face, neck and
+shoulders), two ears, a shell for the hair and a pair of glasses (``generate/render/mesh.py``). Every shape parameter is
+a linear field of displacements over it (``generate/render/fields.py``), so a head is
+``template + coefficients @ fields``. Nothing was measured on real people; proportions follow common anthropometry.
 
-Axes: x to the right of the image, y down, z towards the viewer. The unit is one pixel of a frontal aligned face (about
-1.8 mm), the origin lies between the eyes, on the axis of the skull. ``template`` coordinates are those of the mean
-head: a point keeps them however it moves, so features are painted in them (``generate/render/skin.py``).
+Axes: x to the right of the image, y down, z towards the viewer. The unit is one pixel of a frontal aligned face, about
+1.8 mm. The origin lies between the eyes, on the axis of the skull. Template coordinates are the coordinates of a vertex
+on the mean head. They stay the same when the vertex moves, so features are painted in template coordinates
+(``generate/render/skin.py``).
 """
 
 from collections.abc import Mapping
@@ -37,15 +38,15 @@ from generate.render.texture import Floats, smoothstep
 IDENTITY_FIELDS = (*IDENTITY_BUMPS, *PROPORTIONS)
 EXPRESSION_FIELDS = ("mouth_open", *EXPRESSION_BUMPS)
 HEAD, EAR, GLASSES, HAIR = range(4)  # the part that a vertex belongs to
-HAIR_GRID, EAR_GRIDS, NUM_SHADED_GRIDS = 1, {-1: 2, 1: 3}, 4  # places in Template.grids
+HEAD_GRID, HAIR_GRID, EAR_GRIDS, NUM_SHADED_GRIDS = 0, 1, {-1: 2, 1: 3}, 4  # indices into Template.grids
 _LANDMARKS = ((-EYE_X, 0), (EYE_X, 0), (0, NOSE_Y), (-MOUTH_X, MOUTH_Y), (MOUTH_X, MOUTH_Y))
 
 
 @dataclass(frozen=True, eq=False)
 class Template:
-    """The mean head and its displacement fields; V vertices, F fields, T triangles.
+    """The mean head and its displacement fields: V vertices, F fields, T triangles.
 
-    Vertices are stacked: head grid, hair grid, left ear, right ear, glasses.
+    The vertices are those of the head grid, the hair grid, the left ear, the right ear and the glasses, in this order.
     """
 
     points: Floats  # (3, V)
@@ -53,16 +54,16 @@ class Template:
     expression_fields: Floats  # (F, 3, V) in the order of EXPRESSION_FIELDS
     grids: tuple[tuple[int, int, int], ...]  # first vertex, rows, columns
     solid: NDArray[np.intp]  # (3, T) triangles of head, ears and neck
-    cloth: NDArray[np.bool_]  # (T,) those of ``solid`` that are clothes
+    cloth: NDArray[np.bool_]  # (T,) which triangles of ``solid`` are clothes
     shell: NDArray[np.intp]  # (3, T) triangles of the hair
     glasses: NDArray[np.intp]  # (3, T)
-    part: NDArray[np.int8]  # (V,)
+    part: NDArray[np.int8]  # (V,) HEAD, EAR, GLASSES or HAIR
     landmarks: NDArray[np.int64]  # (5,) vertices at eyes, tip of the nose, corners of the mouth
 
 
 @cache
 def template() -> Template:
-    """The mean head; built once a process (about 0.2 s)."""
+    """The mean head, built once per process (about 0.2 s)."""
     head, rows = head_mesh.head_grid()
     ears = [head_mesh.ear(side) for side in EAR_GRIDS]
     blocks = [head, head_mesh.hair_grid(), *(ear + anchor for ear, anchor in ears), *head_mesh.glasses()]
@@ -72,12 +73,14 @@ def template() -> Template:
     part = np.repeat(parts, [num_rows * columns for _, num_rows, columns in grids])
     row = np.zeros(len(points), np.float32)
     row[: head[..., 0].size] = np.repeat(rows, head.shape[1])
-    mean, shape, motion = _displace(points, _rigid(points, part, grids, [anchor for _, anchor in ears]), part, row)
+    positions = _field_positions(points, part, grids, [anchor for _, anchor in ears])
+    mean, shape, motion = _displace(points, positions, part, row)
     triangles = [head_mesh.grid_triangles(*grid) for grid in grids]
     strips = np.concatenate(triangles[NUM_SHADED_GRIDS:])
     solid = np.concatenate([triangles[0], *(triangles[grid] for grid in EAR_GRIDS.values())])
     face = points[: head[..., 0].size]
-    landmarks = [np.argmin(((face[:, :2] - t) ** 2).sum(1) + 1e3 * (face[:, 2] < 20)) for t in _LANDMARKS]
+    behind = 1e3 * (face[:, 2] < 20)  # keeps landmarks off the back of the head
+    landmarks = [np.argmin(((face[:, :2] - target) ** 2).sum(1) + behind) for target in _LANDMARKS]
     return Template(
         points=_planar(mean),
         identity_fields=_planar(shape),
@@ -93,7 +96,7 @@ def template() -> Template:
 
 
 def _grids(blocks: list[Floats]) -> tuple[tuple[int, int, int], ...]:
-    """First vertex, rows and columns of every block, stacked."""
+    """First vertex, number of rows and number of columns of every block."""
     grids, first = [], 0
     for block in blocks:
         grids.append((first, block.shape[0], block.shape[1]))
@@ -101,42 +104,54 @@ def _grids(blocks: list[Floats]) -> tuple[tuple[int, int, int], ...]:
     return tuple(grids)
 
 
-def _rigid(
+def _field_positions(
     points: Floats, part: NDArray[np.int8], grids: tuple[tuple[int, int, int], ...], anchors: list[Floats]
 ) -> Floats:
-    """Where the fields are evaluated (V, 3): ears and glasses move as rigid pieces."""
-    where = points.copy()
+    """Positions (V, 3) at which each vertex reads the fields.
+
+    All vertices of an ear read them at its anchor, so that the ear moves as a rigid piece. Those of the glasses read
+    them at the height of the eyes and at a reduced depth, so that the frame keeps its form.
+    """
+    positions = points.copy()
     for grid, anchor in zip(EAR_GRIDS.values(), anchors, strict=True):
         first, rows, columns = grids[grid]
-        where[first : first + rows * columns] = anchor
+        positions[first : first + rows * columns] = anchor
     glasses = part == GLASSES
-    where[glasses] = where[glasses] * np.array([1, 0, 0.6], np.float32)
-    return where
+    positions[glasses] = positions[glasses] * np.array([1, 0, 0.6], np.float32)
+    return positions
 
 
 def _displace(
-    points: Floats, where: Floats, part: NDArray[np.int8], row: Floats
+    points: Floats, positions: Floats, part: NDArray[np.int8], row: Floats
 ) -> tuple[Floats, NDArray[np.floating], NDArray[np.floating]]:
     """The mean head (V, 3), and the fields of identity and of expression (F, V, 3)."""
-    # the hair lies on the brow
-    is_head = np.where(part == HAIR, smoothstep(8, -6, points[:, 1]), part == HEAD)[:, None]
-    mean = points + is_head * (sum_bumps(points, MEAN_FACE) + nose(points))
-    shape = [sum_bumps(where, bumps) * is_head for bumps in IDENTITY_BUMPS.values()] + list(proportions(where))
-    motion = [mouth_open(where, row) * is_head] + [sum_bumps(where, b) * is_head for b in EXPRESSION_BUMPS.values()]
+    # bumps move the head, and the hair above the brow that lies on it; only proportions move ears and glasses
+    share = np.where(part == HAIR, smoothstep(8, -6, points[:, 1]), part == HEAD)[:, None]
+    mean = points + share * (sum_bumps(points, MEAN_FACE) + nose(points))
+    shape = [sum_bumps(positions, bumps) * share for bumps in IDENTITY_BUMPS.values()]
+    shape += list(proportions(positions))
+    motion = [mouth_open(positions, row) * share]
+    motion += [sum_bumps(positions, bumps) * share for bumps in EXPRESSION_BUMPS.values()]
     return mean, np.stack(shape), np.stack(motion)
 
 
 def _planar(values: NDArray) -> NDArray:
-    """(..., V, 3) -> (..., 3, V), contiguous; float32 unless they are integers."""
+    """The array with its last two axes exchanged, (..., V, 3) to (..., 3, V), contiguous, as float32 or intp."""
     kind = np.intp if np.issubdtype(values.dtype, np.integer) else np.float32
     return np.ascontiguousarray(values.swapaxes(-1, -2), dtype=kind)
 
 
 def weighted_fields(fields: Floats, names: tuple[str, ...], coefficients: Mapping[str, float]) -> Floats:
-    """Sum of the named fields, each times its coefficient: (3, V)."""
+    """Sum of the fields with a coefficient, each times its coefficient, shape (3, V).
+
+    Args:
+        fields: Displacements, shape (F, 3, V).
+        names: Name of each field, F of them.
+        coefficients: Name of a field -> coefficient; fields without one are left out.
+    """
     total = np.zeros(fields.shape[1:], np.float32)
     for name, coefficient in coefficients.items():
-        total += coefficient * fields[names.index(name)]  # no BLAS: its bits may depend on its threads
+        total += coefficient * fields[names.index(name)]  # BLAS would make the bits depend on threads
     return total
 
 

@@ -1,7 +1,7 @@
-"""The surfaces of the mean head as grids of points: head with neck and shoulders, hair, ears, glasses.
+"""Grids of points of the mean head: head with neck and shoulders, hair shell, ears, glasses.
 
-A grid is an array (rows, columns, 3). The head is a surface of revolution whose outline follows a table of knots; ears
-and glasses are pieces of their own. Axes and unit: ``generate/render/head.py``.
+A grid is an array of shape (rows, columns, 3). The head is a surface of revolution whose outline interpolates a table
+of knots. Ears and glasses are separate surfaces. Axes and unit: ``generate/render/head.py``.
 """
 
 import numpy as np
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from generate.render.fields import MOUTH_Y
 from generate.render.texture import Floats, smoothstep
 
-# Rows of the head from the crown to the shoulders: name of the row, then y at front, side and back, half the width,
-# z at front and back. The first column only orders the rows (equal to y at the front of the face).
+# Knots of the head from the crown to the shoulders. Columns: row coordinate, y at front, side and back, half the width,
+# z at front and back. The row coordinate equals y at the front, down to the chin.
 _KNOTS = np.array(
     [
         # row   yf    ys    yb     a     zf    zb
@@ -42,7 +42,7 @@ _KNOTS = np.array(
 
 
 def _profile(rows: Floats) -> list[Floats]:
-    """The knots' columns at ``rows``, smoothed over some units so that no row is a visible edge."""
+    """Columns of the knots (without the first), interpolated at ``rows`` and smoothed so that no knot is an edge."""
     fine = np.arange(-66, 120.1, 0.25, dtype=np.float32)
     kernel = np.exp(-0.5 * (np.arange(-24, 25) * 0.25 / 2.0) ** 2)
     smoothed = []
@@ -50,13 +50,13 @@ def _profile(rows: Floats) -> list[Floats]:
         values = np.interp(fine, _KNOTS[:, 0], column)
         low, high = 2 * values[0] - values[24:0:-1], 2 * values[-1] - values[-2:-26:-1]
         padded = np.convolve(np.concatenate([low, values, high]), kernel / kernel.sum(), "valid")
-        crown = np.clip((fine + 66) / 8, 0, 1)  # the crown is round already; smoothing would flatten it
+        crown = np.clip((fine + 66) / 8, 0, 1)  # smoothing would flatten the crown, so it fades in below it
         smoothed.append(np.interp(rows, fine, crown * padded + (1 - crown) * values).astype(np.float32))
     return smoothed
 
 
 def _revolve(rows: Floats, azimuth: Floats, profile: list[Floats]) -> Floats:
-    """Points (rows, columns, 3) of the surface with the given profile; azimuth 0 is the front, in radians."""
+    """Points (rows, columns, 3) of the surface with the given profile; azimuth in radians, 0 is the front."""
     y_front, y_side, y_back, half_width, z_front, z_back = (column[:, None] for column in profile)
     sine, cosine = np.sin(azimuth)[None], np.cos(azimuth)[None]
     squareness = (np.abs(sine) ** 2.2 + np.abs(cosine) ** 2.2) ** (-1 / 2.2)
@@ -69,14 +69,18 @@ def _revolve(rows: Floats, azimuth: Floats, profile: list[Floats]) -> Floats:
 
 
 def grid_triangles(first: int, rows: int, columns: int) -> NDArray[np.int64]:
-    """Two triangles a cell, wound so that the outside faces the viewer."""
+    """Triangles (T, 3) of a grid whose vertices start at ``first``: two per cell, wound to face outwards."""
     corner = first + np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)[None]
     a, b, c, d = (corner + step for step in (0, 1, columns, columns + 1))
     return np.stack([np.stack([a, c, b], -1), np.stack([b, c, d], -1)]).reshape(-1, 3)
 
 
 def ear(side: int) -> tuple[Floats, Floats]:
-    """Points (rows, columns, 3) of an ear relative to its anchor and the anchor (3,); ``side`` is -1 or 1."""
+    """Points (rows, columns, 3) of an ear relative to its anchor, and the anchor (3,).
+
+    Args:
+        side: -1 for the ear at the left of the image, 1 for the right.
+    """
     radius = np.array([0.0, 0.18, 0.34, 0.5, 0.64, 0.78, 0.9, 1.0, 0.98], np.float32)[:, None]
     angle = np.linspace(2 * np.pi, 0, 29, dtype=np.float32)[None] * side
     back = np.cos(angle) * radius  # -1 at the cheek, 1 at the rim
@@ -87,19 +91,15 @@ def ear(side: int) -> tuple[Floats, Floats]:
     relief = relief - 3.4 * np.exp(-(((back + 0.15) / 0.32) ** 2) - ((down - 0.12) / 0.34) ** 2)
     relief = relief * (1 - 0.8 * smoothstep(0.45, 0.8, down)) - 5.0 * (np.arange(9) == 8)[:, None]
     width = 9.2 * (1 - 0.26 * smoothstep(0.1, 1.0, down))
-    out = 0.2 + 0.42 * width * (back + 0.75) + relief
-    x = side * np.maximum(out, -1.5 + 0 * out)
+    outward = 0.2 + 0.42 * width * (back + 0.75) + relief
+    x = side * np.maximum(outward, -1.5 + 0 * outward)
     z = -width * back * 0.86 - 2.6 * down * -1.0
     points = np.stack(np.broadcast_arrays(x, 17.0 * down, z), -1).astype(np.float32)
     return points, np.array([side * 40.0, 8.0, -8.0], np.float32)
 
 
-def _strip(inner: Floats, outer: Floats) -> Floats:
-    return np.stack([inner, outer])
-
-
 def glasses() -> list[Floats]:
-    """Strips (2, columns, 3): two rims, the bridge, two arms."""
+    """Strips (2, columns, 3) of the glasses: a rim and an arm at either side, then the bridge."""
     strips = []
     for side in (-1, 1):
         angle = np.linspace(0, 2 * np.pi, 37, dtype=np.float32)
@@ -110,18 +110,18 @@ def glasses() -> list[Floats]:
             x = side * 18.2 + (13.2 + grow) * cosine * squareness
             y = 2.2 + (9.4 + grow) * sine * squareness
             loops.append(np.stack([x, y, 58.0 - 9.0 * (x / 34) ** 2], 1))
-        strips.append(_strip(*loops))
+        strips.append(np.stack(loops))
         z = np.linspace(49, -8, 12, dtype=np.float32)
         arm = np.stack([side * np.interp(z, [-8, 30, 49], [44.5, 44.0, 33.0]), np.full(12, -3.4), z], 1)
-        strips.append(_strip(arm, arm + np.array([0.3 * side, 1.8, 0])))
+        strips.append(np.stack([arm, arm + np.array([0.3 * side, 1.8, 0])]))
     x = np.linspace(-4.2, 4.2, 7)
     bridge = np.stack([x, -1.6 - 1.2 * (1 - (x / 4.2) ** 2), 58.2 + 0 * x], 1)
-    strips.append(_strip(bridge, bridge + np.array([0, 1.5, 0])))
+    strips.append(np.stack([bridge, bridge + np.array([0, 1.5, 0])]))
     return [strip.astype(np.float32) for strip in strips]
 
 
 def head_grid() -> tuple[Floats, Floats]:
-    """Points (rows, columns, 3) of the head down to the shoulders, and the row coordinate of each row (rows,)."""
+    """Points (rows, columns, 3) of the head down to the shoulders, and the coordinate of each row (rows,)."""
     rows = np.concatenate(
         [
             np.linspace(-66, -42, 12),
@@ -138,7 +138,7 @@ def head_grid() -> tuple[Floats, Floats]:
 
 
 def hair_grid() -> Floats:
-    """A skull that goes straight down to the shoulders, for the hair to hang on."""
+    """Points (rows, columns, 3) of the hair shell: the skull, continued straight down to the shoulders."""
     rows = np.concatenate([np.linspace(-66, -40, 14), np.linspace(-37, 96, 40)]).astype(np.float32)
     profile = _profile(np.minimum(rows, -6))
     for column in profile[:3]:

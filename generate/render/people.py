@@ -1,7 +1,9 @@
-"""Seeds in, what is to be rendered out: who it is (``Identity``) and under which circumstances (``Factors``).
+"""Draw people and the circumstances of their images from seeds.
 
-The two never share a cause: nothing of an identity is drawn from an image seed, and every circumstance (light, colour
-of the light, background, clothes, pose, age, ...) is drawn from both seeds together, in the same way for everybody.
+In: an identity seed and an image seed. Out: the person (``Identity``) and the circumstances of one image (``Factors``).
+The two are independent, so that nothing but the face tells who is shown. An identity depends on the identity seed
+alone. Circumstances (light, background, clothes, pose, age, ...) are drawn from both seeds, from the same distributions
+for everybody.
 """
 
 from dataclasses import dataclass
@@ -30,7 +32,7 @@ _EYES = {
     "blue": (92, 128, 158),
     "grey": (124, 134, 140),
 }
-_MASCULINE = {  # how far a field leans with masculinity
+_MASCULINE = {  # shift of a field per unit of masculinity, in standard deviations
     "brow_ridge": 0.9, "jaw_width": 0.5, "jaw_angle": 0.8, "lower_face": 0.4, "neck_width": 0.9, "chin_width": 0.5,
     "nose_projection": 0.2, "upper_lip": -0.4, "brow_height": 0.4,
 }  # fmt: skip
@@ -38,17 +40,17 @@ BEARDS = ("none", "none", "stubble", "moustache", "goatee", "full")
 
 
 def linear(srgb: np.ndarray | tuple[float, ...]) -> np.ndarray:
-    """Linear light in [0, 1] of sRGB values in [0, 255]."""
+    """Linear light in [0, 1] of sRGB values in [0, 255], float32; approximates sRGB by a gamma of 2.2."""
     return ((np.asarray(srgb, np.float32) / 255) ** 2.2).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class Identity:
-    """A person: shape and albedo. Colours are linear RGB; lengths are pixels of a frontal face."""
+    """The lasting features of a person. Colours are linear RGB, lengths pixels of a frontal face."""
 
     seed: int
-    shape: MappingProxyType[str, float]  # coefficient per field of the head, in standard deviations
-    masculinity: float  # -1 to 1
+    shape: MappingProxyType[str, float]  # name of a field of the head -> coefficient, in standard deviations
+    masculinity: float  # -1 feminine to 1 masculine
     skin: np.ndarray
     skin_tone: float  # 0 light to 1 dark
     ruddiness: float
@@ -59,7 +61,7 @@ class Identity:
     cupid_bow: float
     eye_color: np.ndarray
     eye_width: float
-    eye_opening: tuple[float, float]  # upper and lower lid above and below the line of the eye
+    eye_opening: tuple[float, float]  # of the upper lid above, and of the lower lid below, the line of the eye
     eye_tilt: float
     lid_crease: float
     lashes: float
@@ -73,7 +75,7 @@ class Identity:
     hairline: float  # y at the middle of the forehead
     temple_recession: float
     widow_peak: float
-    hair_length: float  # y where it ends at the sides; below 0 shows the ears
+    hair_length: float  # y at which it ends at the sides; up to 8 the ears are free
     fringe: float  # 0 none to 1 down to the brows
     parting: float  # -1 left to 1 right
     hair_volume: float
@@ -82,12 +84,15 @@ class Identity:
     beard_density: float
     ear_size: float
     ear_flare: float
-    balding: float  # share of the hairline lost by the age of 80
+    balding: float  # how far the hairline recedes until the age of 80: 0 not at all, 1 most
 
 
 @lru_cache(maxsize=256)
 def draw_identity(seed: int) -> Identity:
-    """The person of a seed. The order of the draws is part of what a seed means."""
+    """The person of an identity seed.
+
+    The order of the random draws must not change: it decides which person a seed stands for.
+    """
     rng = np.random.default_rng([1, seed])
     masculinity = float(rng.choice([-1, 1]) * rng.uniform(0.35, 1))
     shape = _draw_shape(rng, masculinity)
@@ -120,11 +125,11 @@ def draw_identity(seed: int) -> Identity:
 
 
 def _draw_shape(rng: np.random.Generator, masculinity: float) -> dict[str, float]:
-    """Coefficient per field of the head, in standard deviations."""
+    """Name of each field of the head -> coefficient, in standard deviations."""
     coefficients = np.clip(rng.standard_normal(len(IDENTITY_FIELDS)), -2, 2)
     shape = dict(zip(IDENTITY_FIELDS, coefficients.tolist(), strict=True))
-    for field, lean in _MASCULINE.items():
-        shape[field] += lean * masculinity
+    for field, shift in _MASCULINE.items():
+        shape[field] += shift * masculinity
     return shape
 
 
@@ -160,13 +165,13 @@ def _draw_hair_length(rng: np.random.Generator, masculinity: float) -> float:
 
 
 def _draw_moles(rng: np.random.Generator) -> np.ndarray:
-    """Template x, y and radius per mole: (num_moles, 3)."""
+    """Template x, y and radius of each mole, shape (num_moles, 3)."""
     num = int(rng.choice([0, 1, 2, 3, 4], p=[0.3, 0.25, 0.2, 0.15, 0.1]))
     return np.stack([rng.uniform(-30, 30, num), rng.uniform(-30, 52, num), rng.uniform(0.6, 1.25, num)], 1)
 
 
 def _draw_features(rng: np.random.Generator, masculinity: float, tone: float) -> dict[str, Any]:
-    """Skin marks, lips, eyes and brows; fields of ``Identity``."""
+    """Fields of ``Identity`` for skin marks, lips, eyes and brows."""
     return {
         "ruddiness": float(rng.uniform(0, 1)),
         "freckles": float(max(0, rng.normal(-0.4, 0.7)) * (tone < 0.5)),
@@ -189,7 +194,7 @@ def _draw_features(rng: np.random.Generator, masculinity: float, tone: float) ->
 
 
 def _draw_hair(rng: np.random.Generator, masculinity: float) -> dict[str, Any]:
-    """Hair, beard and ears; fields of ``Identity``."""
+    """Fields of ``Identity`` for hair, beard and ears."""
     return {
         "hairline": float(rng.uniform(-44, -30)),
         "temple_recession": float(rng.uniform(0, 1) * (0.6 + 0.4 * masculinity)),
@@ -207,7 +212,12 @@ def _draw_hair(rng: np.random.Generator, masculinity: float) -> dict[str, Any]:
 
 
 def coarse_look(identity: Identity) -> tuple[int, str, bool, bool]:
-    """What a glance tells: skin in thirds, dark, fair or red hair, long hair, beard."""
+    """Coarse appearance, for finding impostors who look alike.
+
+    Returns:
+        Skin tone in thirds (0 light to 2 dark), "dark" or "fair" hair, whether the hair is long, whether there is a
+        beard.
+    """
     hair = "dark" if identity.hair_name in ("black", "brown") else "fair"
     return (
         int(identity.skin_tone * 2.999),
@@ -219,17 +229,17 @@ def coarse_look(identity: Identity) -> tuple[int, str, bool, bool]:
 
 @dataclass(frozen=True)
 class Factors:
-    """The circumstances of one image: the true nuisance factors, as written to faces.parquet.
+    """The circumstances of one image; faces.parquet holds them as the true nuisance factors.
 
-    Angles are degrees (yaw is positive where the nose points to the right of the image, pitch where it points down);
-    colours are factors on linear RGB; expressions run from 0 to 1 unless a comment says otherwise.
+    Angles are degrees. Yaw is positive where the nose points to the right of the image, pitch where it points down.
+    Expressions run from 0 (none) to about 1 unless a comment says otherwise.
     """
 
     yaw_degrees: float
     pitch_degrees: float
-    roll_degrees: float  # left over after alignment
-    landmark_jitter: float  # pixels
-    distance: float  # of the camera, in pixels of the face
+    roll_degrees: float  # remains after alignment
+    landmark_jitter: float  # standard deviation of the landmarks before alignment, pixels
+    distance: float  # from the camera to the head, in pixels of the face
     age_years: float
     smile: float
     mouth_open: float  # 0 to 9 pixels
@@ -242,24 +252,24 @@ class Factors:
     light_azimuth_degrees: float
     light_elevation_degrees: float
     light_strength: float
-    light_warmth: float  # -1 blue to 1 yellow
+    light_warmth: float  # negative blue, positive yellow; standard deviation 0.45
     ambient: float
     exposure: float  # stops
-    tint: float  # green against magenta
-    glasses: str  # none, or the style
-    beard_growth: float  # 0 shaven to 1, of a person who has a beard
+    tint: float  # gain of green less 1; positive green, negative magenta
+    glasses: str  # none, black, brown or metal
+    beard_growth: float  # 0 short to 1 full; only people with a beard show it
     background_seed: int
     blur_pixels: float
-    noise: float  # standard deviation, of 255
+    noise: float  # standard deviation of the sensor noise, of 255
 
 
 def aging(factors: Factors) -> float:
-    """0 at 20 years or younger, 1 at 80."""
+    """Age on the scale of the age fields: 0 at 20 years or less, 1 at 80 years, linear between."""
     return float(np.clip((factors.age_years - 20) / 60, 0, 1))
 
 
 def draw_factors(identity_seed: int, image_seed: int) -> Factors:
-    """The circumstances of an image; ``dataclasses.replace`` fixes some of them."""
+    """The random circumstances of an image; use ``dataclasses.replace`` to fix some of them."""
     rng = np.random.default_rng([2, identity_seed, image_seed])
     wide = rng.uniform() < 0.45
     light_azimuth, light_elevation = rng.normal(0, 48), rng.normal(25, 22)

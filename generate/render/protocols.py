@@ -1,7 +1,7 @@
-"""Five rendered verification protocols, one for each factor that the five real test sets stress.
+"""Five rendered verification protocols, one for the factor that each of the five real test sets stresses.
 
-600 pairs each in ten folds of 30 genuine and 30 impostor pairs, from people that no dataset can hold. The protocols are
-fixed: they depend on RENDER_VERSION alone, not on a benchmark's seed.
+Each has 600 pairs in ten folds of 30 genuine and 30 impostor pairs. Its people have identity seeds that no dataset can
+use. The protocols are fixed: they depend on the version of the renderer alone, not on a benchmark's seed.
 
 | protocol | the two faces differ in | impostors |
 |---|---|---|
@@ -21,24 +21,24 @@ import numpy as np
 from filelock import FileLock
 
 from bench.errors import InputError
-from bench.faces.lmdb_file import decode_image
+from bench.faces.face import decode_image
 from bench.files import atomic_path
 from bench.machine.progress import progress
 from bench.names import nearest
 from generate.render.dataset import Job, render_jpegs
-from generate.render.face import PROTOCOL_IDENTITIES, RENDER_VERSION
+from generate.render.face import PROTOCOL_IDENTITIES
 from generate.render.people import Factors, coarse_look, draw_factors, draw_identity
 
 NUM_FOLDS = 10
 PAIRS_PER_KIND_AND_FOLD = 30
 _IDENTITIES_PER_PROTOCOL = 100_000
-_DIFFERENCES = ("render_lfw", "render_cfp_fp", "render_agedb_30", "render_calfw", "render_cplfw")
-_ALIKE = ("render_calfw", "render_cplfw")
+_NAMES = ("render_lfw", "render_cfp_fp", "render_agedb_30", "render_calfw", "render_cplfw")
+_ALIKE_IMPOSTORS = ("render_calfw", "render_cplfw")
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two faces to render, and whether they show one person."""
+    """Two faces to render, and whether they show the same person."""
 
     first: Job
     second: Job
@@ -46,15 +46,21 @@ class Pair:
 
 
 def write_protocol(name: str, directory: str | Path) -> Path:
-    """Render a protocol into ``directory/name``: ``name.npy``, uint8 (2P, 3, 112, 112) RGB, and ``issame.txt``.
+    """Render a protocol into the folder ``directory/name``, which appears whole.
 
-    The faces go through JPEG, as those of a dataset do. The folder appears whole.
+    The folder holds ``name.npy``, uint8 RGB of shape (2P, 3, 112, 112) for P pairs, and ``issame.txt`` with a 1 or 0
+    per pair. The faces are compressed as JPEG first, like those of a dataset.
+
+    Returns:
+        The folder.
 
     Raises:
         InputError: If there is no such protocol.
     """
     pairs = draw_pairs(name)
-    jobs = [job for pair in pairs for job in (pair.first, pair.second)]
+    jobs: list[Job] = []
+    for pair in pairs:
+        jobs += [pair.first, pair.second]
     faces = np.empty((len(jobs), 3, 112, 112), np.uint8)
     for index, encoded in enumerate(progress(render_jpegs(jobs), desc=name, total=len(jobs))):
         faces[index] = decode_image(encoded).transpose(2, 0, 1)
@@ -66,9 +72,8 @@ def write_protocol(name: str, directory: str | Path) -> Path:
     return target
 
 
-def rendered_protocol(name: str, runs: Path) -> Path:
-    """The folder of a protocol below ``runs``, rendered if it is not there. Several processes may call this at once."""
-    directory = runs / "protocols" / f"render_v{RENDER_VERSION}"
+def rendered_protocol(name: str, directory: Path) -> Path:
+    """The folder ``directory / name`` of a protocol, rendered if it is missing. Several processes may call this at once."""
     if (directory / name).exists():
         return directory / name
     directory.mkdir(parents=True, exist_ok=True)
@@ -77,14 +82,16 @@ def rendered_protocol(name: str, runs: Path) -> Path:
 
 
 def draw_pairs(name: str) -> list[Pair]:
-    """The 600 pairs of a protocol, in fold order: 30 genuine, then 30 impostor pairs per fold; nobody is in two folds.
+    """The 600 pairs of a protocol in fold order: for each fold 30 genuine pairs, then 30 impostor pairs.
+
+    No person is in two folds.
 
     Raises:
         InputError: If there is no such protocol.
     """
-    if name not in _DIFFERENCES:
-        raise InputError(f"protocol {name} is not rendered here; {nearest(name, _DIFFERENCES)}")
-    number = _DIFFERENCES.index(name)
+    if name not in _NAMES:
+        raise InputError(f"protocol {name} is not a rendered one; {nearest(name, _NAMES)}")
+    number = _NAMES.index(name)
     rng = np.random.default_rng([3, number])
     first = PROTOCOL_IDENTITIES + number * _IDENTITIES_PER_PROTOCOL
     people = iter(range(first, first + _IDENTITIES_PER_PROTOCOL))
@@ -93,13 +100,13 @@ def draw_pairs(name: str) -> list[Pair]:
         for _ in range(PAIRS_PER_KIND_AND_FOLD):
             person = next(people)
             pairs.append(_pair(name, (person, person), rng))
-        for partners in _impostors(people, alike=name in _ALIKE):
+        for partners in _impostors(people, alike=name in _ALIKE_IMPOSTORS):
             pairs.append(_pair(name, partners, rng))
     return pairs
 
 
 def _impostors(people: Iterator[int], *, alike: bool) -> list[tuple[int, int]]:
-    """Pairs of different people; with ``alike`` a glance does not tell them apart."""
+    """30 pairs of different people; with ``alike`` the two share skin, hair and beard (``coarse_look``)."""
     waiting: dict[object, list[int]] = defaultdict(list)
     pairs: list[tuple[int, int]] = []
     while len(pairs) < PAIRS_PER_KIND_AND_FOLD:
@@ -113,18 +120,18 @@ def _impostors(people: Iterator[int], *, alike: bool) -> list[tuple[int, int]]:
 
 
 def _pair(name: str, people: tuple[int, int], rng: np.random.Generator) -> Pair:
-    factors = _differ(name, draw_factors(people[0], 0), draw_factors(people[1], 1), rng)
-    order = rng.permutation(2)  # neither place may tell frontal from profile, or young from old
-    jobs = [(people[place], place, factors[place]) for place in order]
+    factors = _set_difference(name, draw_factors(people[0], 0), draw_factors(people[1], 1), rng)
+    order = rng.permutation(2)  # so that the first face is as often the profile, or the older one, as the second
+    jobs = [(people[index], index, factors[index]) for index in order]
     return Pair(jobs[0], jobs[1], people[0] == people[1])
 
 
-def _differ(name: str, first: Factors, second: Factors, rng: np.random.Generator) -> tuple[Factors, Factors]:
-    """Make two draws differ in what the protocol stresses, and less in what it does not."""
+def _set_difference(name: str, first: Factors, second: Factors, rng: np.random.Generator) -> tuple[Factors, Factors]:
+    """The circumstances of two faces, changed to differ in the protocol's factor; yaw is moderate if it is another."""
     side = rng.choice([-1, 1])
-    frontal, turned = rng.uniform(-10, 10), side * rng.uniform(60, 90)
+    frontal, profile = rng.uniform(-10, 10), side * rng.uniform(60, 90)  # drawn for all: pairs depend on the order
     if name == "render_cfp_fp":
-        return replace(first, yaw_degrees=float(frontal)), replace(second, yaw_degrees=float(turned))
+        return replace(first, yaw_degrees=float(frontal)), replace(second, yaw_degrees=float(profile))
     if name == "render_cplfw":
         start = rng.uniform(-40, 40)
         end = np.clip(start + side * rng.uniform(30, 80), -80, 80)

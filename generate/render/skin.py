@@ -1,31 +1,34 @@
-"""Template coordinates of pixels in, the colour of bare skin out: texture, blush, creases, freckles, moles, wrinkles.
+"""Paint bare skin: texture, blush, creases, freckles, moles and wrinkles.
 
-``x``, ``y``, ``z`` are template coordinates (``generate/render/head.py``), one value per pixel, shape (N,).
+In: template coordinates of N pixels (``generate/render/head.py``), a person and the circumstances. Out: colour and
+gloss of each pixel.
 """
 
 from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from generate.render.fields import EYE_X
 from generate.render.people import Factors, Identity, aging
 from generate.render.texture import Floats, blend, cell, column, gauss, line, noise, put, sample, smoothstep, tabulate
 
 
-def paint_skin(x: Floats, y: Floats, z: Floats, person: Identity, factors: Factors) -> tuple[Floats, Floats]:
-    """Colour (3, N) and gloss (N,)."""
+def paint_skin(points: Floats, person: Identity, factors: Factors) -> tuple[Floats, Floats]:
+    """Colour (3, N), linear RGB, and gloss (N,) of the skin at template coordinates (3, N)."""
+    x, y, z = points
     age = aging(factors)
     offset = person.seed % 9973
-    around = np.where(np.abs(x) > 30, x - z * np.sign(x), x)  # so that texture does not smear over the sides
+    around = np.where(np.abs(x) > 30, x - z * np.sign(x), x)  # x alone would smear the texture over the sides
     coarse = sample(noise(1.6), around * 1.6 + offset, y * 1.6 + offset // 7)
     pores = sample(noise(0.3), around * 3.1 + offset, y * 3.1)
-    at = cell(x, y)
+    cells = cell(x, y)
     pattern = _patterns()
-    blush = pattern["blush"].take(at) * (0.35 + 0.65 * person.ruddiness + 0.15 * coarse)
-    dark = pattern["dark"].take(at) + (0.16 + 0.22 * age) * pattern["rings"].take(at)
+    blush = pattern["blush"].take(cells) * (0.35 + 0.65 * person.ruddiness + 0.15 * coarse)
+    dark = pattern["dark"].take(cells) + (0.16 + 0.22 * age) * pattern["rings"].take(cells)
     dark += 0.40 * smoothstep(57, 66, y) * smoothstep(38, 20, z)
     dark = np.minimum(dark, 0.85)
-    creases = _creases(at, factors, age)
+    creases = _creases(cells, factors, age)
     grain = 1 + (0.05 + 0.05 * age) * coarse + (0.035 + 0.03 * age) * pores
     albedo = np.empty((3, x.size), np.float32)
     for channel, tone, flush, deep, crease in zip(
@@ -34,15 +37,15 @@ def paint_skin(x: Floats, y: Floats, z: Floats, person: Identity, factors: Facto
         np.multiply(tone * grain * (1 + flush * blush), (1 - deep * dark) * (1 - crease * creases), out=channel)
     if person.freckles > 0.05 or age > 0.5:
         spots = smoothstep(1.1, 1.9, sample(noise(0.7), around * 2.3 + offset // 3, y * 2.3 + offset))
-        amount = min(person.freckles, 1) * pattern["freckles"].take(at) + 0.5 * max(0, age - 0.4) * (coarse > 0.2)
+        amount = min(person.freckles, 1) * pattern["freckles"].take(cells) + 0.5 * max(0, age - 0.4) * (coarse > 0.2)
         albedo *= 1 - column((0.35, 0.52, 0.6)) * (spots * np.minimum(amount, 1))
-    _moles(albedo, x, y, z, person)
-    return albedo, pattern["gloss"].take(at) - np.float32(0.05 * age)
+    _paint_moles(albedo, points, person)
+    return albedo, pattern["gloss"].take(cells) - np.float32(0.05 * age)
 
 
 @cache
 def _patterns() -> dict[str, Floats]:
-    """What all skin shares, as tables: where it blushes, shines and darkens, and where it wrinkles."""
+    """Tables that hold for everybody: where skin blushes, shines, darkens and wrinkles."""
     return tabulate(
         {
             "blush": lambda x, y: (
@@ -82,7 +85,8 @@ def _patterns() -> dict[str, Floats]:
 
 def _forehead_lines(x: Floats, y: Floats) -> Floats:
     wave = 0.9 * np.sin(x * 0.17) + 0.5 * np.sin(x * 0.41 + 1)
-    lines = sum(strength * line(y - at - wave, 0.75) for at, strength in ((-19.5, 1.0), (-25.0, 0.9), (-30.5, 0.7)))
+    heights = ((-19.5, 1.0), (-25.0, 0.9), (-30.5, 0.7))
+    lines = sum(strength * line(y - height - wave, 0.75) for height, strength in heights)
     return lines * np.exp(-((x / 22) ** 4)) * (y < -15)
 
 
@@ -92,8 +96,8 @@ def _crow_feet(x: Floats, y: Floats) -> Floats:
     return rays * gauss(beside - 13.5, y - 1, 2.6, 5) * (beside > 5)
 
 
-def _creases(at: np.ndarray, factors: Factors, age: float) -> Floats:
-    """How dark wrinkles make the skin, 0 to 0.7, (N,)."""
+def _creases(cells: NDArray[np.intp], factors: Factors, age: float) -> Floats:
+    """Share of the light that wrinkles take from the skin, 0 to 0.7, shape (N,)."""
     old, smile = age**1.6, min(factors.smile, 1)
     strengths = {
         "forehead": 0.30 * old + 0.22 * min(factors.brow_raise, 1.2),
@@ -103,17 +107,18 @@ def _creases(at: np.ndarray, factors: Factors, age: float) -> Floats:
         "bag": 0.34 * old,
         "frown": 0.25 * old + 0.28 * min(factors.frown, 1),
     }
-    depth = np.zeros(at.shape, np.float32)
+    depth = np.zeros(cells.shape, np.float32)
     for name, strength in strengths.items():
         if strength > 0.01:
-            depth += strength * _patterns()[name].take(at)
+            depth += strength * _patterns()[name].take(cells)
     return np.minimum(depth, 0.7)
 
 
-def _moles(albedo: Floats, x: Floats, y: Floats, z: Floats, person: Identity) -> None:
+def _paint_moles(albedo: Floats, points: Floats, person: Identity) -> None:
+    x, y, z = points
     for mole_x, mole_y, radius in person.moles.tolist():
         near = np.flatnonzero((np.abs(y - mole_y) < 3) & (np.abs(x - mole_x) < 3) & (z > 15))
         square = ((x[near] - mole_x) ** 2 + (y[near] - mole_y) ** 2) / radius**2
-        part = albedo.take(near, 1)
-        blend(part, column(person.skin * 0.22), 0.85 * np.exp(-square * square))
-        put(albedo, near, part)
+        colors = albedo.take(near, 1)
+        blend(colors, column(person.skin * 0.22), 0.85 * np.exp(-square * square))
+        put(albedo, near, colors)

@@ -1,7 +1,7 @@
-"""AttrOP by the published rule against ours: what an accepted image costs, on the same weights, vectors and targets.
+"""Measure what an accepted image costs in AttrOP: by the published stopping rule, and by ours.
 
-The networks are the shipped ones of generate/assets, small enough to run both rules to their end on a CPU; what is
-compared is when a sample stops, not how fast a network is. ``python -m bench.speed attrop`` writes the table.
+Out: the rows of the table that ``python -m bench.speed attrop`` writes. Both rules get the same weights, vectors and
+targets. The comparison counts evaluations and steps, not seconds, so the small networks of generate/assets are enough.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from bench.config.benchmarks import load_benchmark
 from bench.config.generator import Vec2FaceGenerator, weight_path
@@ -23,42 +24,48 @@ from generate.vec2face import NUM_GRID_TOKENS
 NUM_IMAGES, BATCH_SIZE, MAX_STEPS = 256, 16, 30
 POSE_SIGMA = 0.7
 QUALITIES = {"identity vectors": (9.0, 11.0, 13.0), "images with a yaw": (9.0,)}
-"""From one that most identity vectors of smoke meet as they are, to one that fewer do. With a yaw, the higher ones take
-long; over 64 images they were 1.33 and 1.08 times fewer (and the first 1.35: the emptying batch weighs more)."""
+"""Target qualities: most identity vectors of smoke meet the lowest at the start, fewer the highest. Yaw targets are
+measured at the lowest only, because the others take long."""
 
 NOTES = (
-    f"{NUM_IMAGES} vectors of the benchmark smoke, its shipped networks and settings but for the quality, batches of "
-    f"{BATCH_SIZE}, at most {MAX_STEPS} steps. Quality: what AttrOP shall reach. At the start: images that need no "
-    "step. Batch means: a batch goes on until its mean identity, quality and yaw are met, and nothing leaves it, as in "
-    "the published gen_image; that has no cap and may not end, so ours is applied. An image is accepted where it meets "
-    "its own targets; an evaluation draws one image and judges it by every estimator, and empty slots count.\n\n"
-    "Ours pays where a target is work for most samples. Where most meet it at the start, the mean is met at once: the "
-    "published rule then stops early, takes what is good anyway and lets the rest pass below its target, which costs "
-    "less per accepted image and leaves more images that are not accepted."
+    f"{NUM_IMAGES} vectors of the benchmark smoke with its shipped networks and its settings except the quality, in "
+    f"batches of {BATCH_SIZE}, with at most {MAX_STEPS} steps.\n\n"
+    "Quality: target of AttrOP. At the start: images accepted without a step. Batch means: the rule of the published "
+    "gen_image, which optimises a batch until its mean identity, quality and yaw meet the targets and lets no image "
+    "leave the batch early. It has no step limit and may not end; here ours is applied. Accepted: the image meets its "
+    "own targets. An evaluation draws one image and applies every estimator to it; empty slots of a batch count.\n\n"
+    "Our rule costs less where most samples need steps to reach a target. Where most reach it at the start, the batch "
+    "mean does too: the published rule then stops at once. It costs less per accepted image, and accepts fewer images."
 )
 
+Row = dict[str, str | float | None]
 
-def attrop_rows() -> list[dict[str, str | float | None]]:
-    """What an accepted image costs by either rule, for both uses of AttrOP in Vec2Face's scripts."""
+
+def attrop_rows() -> list[Row]:
+    """Rows of the table: cost of an accepted image by either rule, for both uses of AttrOP in Vec2Face's scripts."""
     preset = PRESETS[_settings().attributes.preset]
-    sizes: dict[str, Any] = {"preset": preset, "batch_size": BATCH_SIZE, "max_steps": MAX_STEPS}
-    rows: list[dict[str, str | float | None]] = []
+    limits: dict[str, Any] = {"preset": preset, "batch_size": BATCH_SIZE, "max_steps": MAX_STEPS}
+    rows = []
     for task, (generator, identity, goals, jobs) in _tasks().items():
         for quality in QUALITIES[task]:
             jobs.targets["quality"][:] = quality
-            ours = optimise(generator, identity, goals, jobs, **sizes)
-            published = published_rule(generator, identity, goals, jobs, **sizes)
-            costs = (published, (int(ours.accepted.sum()), ours.num_evaluations))
-            row: dict[str, str | float | None] = {"task": task, "quality": quality, "images": NUM_IMAGES}
+            ours = optimise(generator, identity, goals, jobs, **limits)
+            published = published_rule(generator, identity, goals, jobs, **limits)
+            row: Row = {"task": task, "quality": quality, "images": NUM_IMAGES}
             row["at the start"] = int((ours.accepted & (ours.steps == 0)).sum())
-            for rule, (accepted, _) in zip(("batch means", "ours"), costs, strict=True):
-                row[f"accepted, {rule}"] = accepted
-            for name, is_free in (("evaluations", 0), ("steps", NUM_IMAGES)):
-                theirs, mine = (_per_accepted(accepted, total - is_free) for accepted, total in costs)
-                row |= {f"{name} each, batch means": theirs, f"{name} each, ours": mine}
-                row[f"{name}, times fewer"] = theirs / mine if theirs and mine else None
-            rows.append(row)
+            rows.append(row | _costs(published, (int(ours.accepted.sum()), ours.num_evaluations)))
     return rows
+
+
+def _costs(published: tuple[int, int], ours: tuple[int, int]) -> Row:
+    """Columns of both rules and their ratios, from (accepted images, evaluations) by each rule."""
+    row: Row = {"accepted, batch means": published[0], "accepted, ours": ours[0]}
+    for unit, num_free in (("evaluations", 0), ("steps", NUM_IMAGES)):  # the first evaluation of an image is no step
+        published_cost = _per_accepted(published[0], published[1] - num_free)
+        our_cost = _per_accepted(ours[0], ours[1] - num_free)
+        row |= {f"{unit} each, batch means": published_cost, f"{unit} each, ours": our_cost}
+        row[f"{unit}, times fewer"] = published_cost / our_cost if published_cost and our_cost else None
+    return row
 
 
 def published_rule(
@@ -71,29 +78,39 @@ def published_rule(
     batch_size: int,
     max_steps: int,
 ) -> tuple[int, int]:
-    """AttrOP by the published rule, for comparison: batch means decide, nothing leaves the batch; capped here.
+    """AttrOP by the published stopping rule: a batch ends when its means meet the targets, or at ``max_steps``.
+
+    Args:
+        generator: (vectors, noise, mask_ratio) -> images.
+        identity: Estimator of identity features.
+        goals: Attributes by name; each has its targets in ``jobs``.
+        jobs: Start vectors and targets, one row per image.
+        preset: Weights of the loss, and tolerance of identity.
+        batch_size: Images per batch.
+        max_steps: Most optimiser steps per batch; the published code has no limit.
 
     Returns:
-        Images that meet their own targets at the end, and images drawn and judged.
+        Number of images that meet their own targets at the end, and number of evaluations.
     """
     num_accepted, num_evaluations = 0, 0
     for start in range(0, len(jobs.start), batch_size):
         rows = slice(start, start + batch_size)
-        load = lambda values, rows=rows: torch.from_numpy(values[rows].copy())  # noqa: E731
-        vectors = load(jobs.start).requires_grad_()
+        vectors = _load(jobs.start, rows).requires_grad_()
+        noise, mask_ratio, wanted = (_load(values, rows) for values in (jobs.noise, jobs.mask_ratio, jobs.identity))
         adam = torch.optim.Adam([vectors], lr=0.1)
         for step in range(max_steps + 1):
-            images = generator(vectors, load(jobs.noise), load(jobs.mask_ratio)).clamp(-1, 1)
+            images = generator(vectors, noise, mask_ratio).clamp(-1, 1)
             num_evaluations += len(vectors)
-            distance = 1 - F.cosine_similarity(identity(images), load(jobs.identity))
+            distance = 1 - F.cosine_similarity(identity(images), wanted)
             accepted = distance <= preset.max_identity_distance
-            met = distance.mean() <= preset.max_identity_distance
+            is_met = distance.mean() <= preset.max_identity_distance
             loss = preset.identity_weight * distance.mean()
             for name, goal in goals.items():
-                miss = goal.miss(goal.estimator(images), load(jobs.targets[name]))
-                accepted, met = accepted & (miss <= goal.tolerance), met & (miss.mean() <= goal.tolerance)
+                miss = goal.miss(goal.estimator(images), _load(jobs.targets[name], rows))
+                accepted = accepted & (miss <= goal.tolerance)
+                is_met = is_met & (miss.mean() <= goal.tolerance)
                 loss = loss + goal.weight * miss.mean()
-            if met or step == max_steps:
+            if is_met or step == max_steps:
                 break
             adam.zero_grad()
             loss.backward()
@@ -102,22 +119,27 @@ def published_rule(
     return num_accepted, num_evaluations
 
 
+def _load(values: NDArray, rows: slice) -> torch.Tensor:
+    return torch.from_numpy(values[rows].copy())
+
+
 def _per_accepted(num_accepted: int, total: int) -> float | None:
     return total / num_accepted if num_accepted else None
 
 
 def _tasks() -> dict[str, tuple]:
-    """Name -> generator, identity estimator, goals, jobs: settings and first vectors of the benchmark smoke."""
+    """Name of a use of AttrOP -> generator, identity estimator, goals and jobs, by the settings of smoke."""
     settings = _settings()
     networks = load_networks(settings.model_copy(update={"precision": "float32"}), Path())
     dim = networks.generator.architecture.feature_dim
     names = (settings.centers, settings.perturbation.directions)
     centers, directions = (weight_path(str(name), Path()) for name in names)
     vectors = sample_identities(NUM_IMAGES, 0, kind=settings.identities, centers=centers, feature_dim=dim)
-    sigma, noise_of = np.full(1, POSE_SIGMA, np.float32), np.load(directions).astype(np.float32)
-    moved = np.concatenate(
-        [perturb(vector, sigma, seed=0, identity_id=n, directions=noise_of) for n, vector in enumerate(vectors)]
-    )
+    sigma, noise_directions = np.full(1, POSE_SIGMA, np.float32), np.load(directions).astype(np.float32)
+    perturbed = [
+        perturb(vector, sigma, seed=0, identity_id=identity_id, directions=noise_directions)
+        for identity_id, vector in enumerate(vectors)
+    ]
     noise, ratio = draw_masks(0, 0, range(NUM_IMAGES), NUM_GRID_TOKENS, MaskRatio())
     quality = {"quality": np.empty(NUM_IMAGES, np.float32)}
     yaw = {"yaw": np.resize(np.array(settings.attributes.yaw_degrees, np.float32), NUM_IMAGES)}
@@ -133,7 +155,7 @@ def _tasks() -> dict[str, tuple]:
             networks.generator,
             networks.identity,
             goals(networks.quality, networks.yaw),
-            Jobs(moved, vectors, noise, ratio, quality | yaw),
+            Jobs(np.concatenate(perturbed), vectors, noise, ratio, quality | yaw),
         ),
     }
 

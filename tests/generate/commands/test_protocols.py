@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bench.errors import InputError
+from bench.runs.inputs import rendered_protocol_path
 from generate.__main__ import main
 from generate.render import protocols as module
 
@@ -31,13 +32,14 @@ def command(tmp_path, monkeypatch, capsys):
 
 
 def folder(tmp_path, name):
-    return tmp_path / "protocols" / f"render_v{module.RENDER_VERSION}" / name
+    return rendered_protocol_path(name, tmp_path)
 
 
 def test_the_protocols_of_a_benchmark_are_written_where_they_are_looked_for(command, tmp_path):
     assert command("--scale", "smoke") == [f"protocols: {folder(tmp_path, name)}" for name in NAMES]
     assert command() == [f"protocols: {folder(tmp_path, name)}" for name in NAMES]  # smoke is the default
-    assert module.rendered_protocol("render_lfw", tmp_path) == folder(tmp_path, "render_lfw")
+    protocols = folder(tmp_path, "render_lfw").parent
+    assert module.rendered_protocol("render_lfw", protocols) == folder(tmp_path, "render_lfw")
 
 
 def test_names_and_lists_of_names(command, tmp_path):
@@ -63,7 +65,7 @@ def ask_for_a_protocol(directory, barrier, results):
     pairs = module.draw_pairs("render_lfw")[:8]
     module.draw_pairs = lambda name: pairs
     barrier.wait()
-    results.put(str(module.rendered_protocol("render_lfw", directory)))
+    results.put(str(module.rendered_protocol("render_lfw", folder(directory, "render_lfw").parent)))
 
 
 def test_two_processes_at_once_render_it_once_and_whole(tmp_path):

@@ -1,3 +1,5 @@
+"""Names of the catalogue, and the command that downloads them from a server on this machine."""
+
 import pytest
 
 from bench.config.benchmarks import load_benchmark
@@ -6,7 +8,7 @@ from generate.__main__ import main
 from generate.hub.catalogue import CATALOGUE, GENERATION, find_file
 
 
-def test_names():
+def test_names_of_generation_and_of_unknown_files():
     assert [find_file(name).local_name for name in GENERATION] == [
         "vec2face_generator.pth",
         "arcface-r100-glint360k.pth",
@@ -23,7 +25,7 @@ def run_fetch(monkeypatch, weights, *more):
     return main()
 
 
-def test_the_command_fetches_once_resumes_and_refuses_what_changed(hub, tmp_path, monkeypatch, capsys):
+def test_the_command_fetches_once_resumes_and_refuses_a_changed_file(hub, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 100_000)  # instead of 10 MB
     address = "/BooBooWu/Vec2Face/resolve/main/weights/vec2face_generator.pth"
     content = hub.files[address] = bytes(range(256)) * 4000

@@ -1,10 +1,11 @@
-"""Cards in the Hub's format, and uploads that happen only when told to; against a server on this machine."""
+"""Cards in the Hub's format, and uploads, which need an explicit flag; against a server on this machine."""
 
 import base64
 import json
 
 import numpy as np
 import pytest
+from huggingface_hub import DatasetCard as HubCard
 from local_hub import COMMIT, Handler
 from results import ENVIRONMENT
 
@@ -12,7 +13,7 @@ from bench.errors import InputError
 from bench.faces.face import encode_jpeg
 from bench.faces.lmdb_file import FaceWriter
 from bench.files import sha256
-from bench.runs.cards import Cost, DatasetCard, Git, write_card
+from bench.runs.cards import Cost, DatasetCard, Git, read_card, write_card
 from generate.hub.card import render_readme
 from generate.hub.push import FILES, push
 
@@ -50,7 +51,7 @@ def dataset(tmp_path):
 
 
 class UploadHandler(Handler):
-    """Takes uploads as the Hub does: repository, how each file shall come, large files by themselves, a commit."""
+    """Takes uploads like the Hub: creates the repository, plans each file, stores large files, makes a commit."""
 
     def do_POST(self):  # noqa: N802
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -85,9 +86,25 @@ class UploadHandler(Handler):
         self.wfile.write(content)
 
 
+def test_the_hub_reads_the_metadata(dataset):
+    page = HubCard.load(dataset / "README.md")
+    assert page.data.to_dict() == {
+        "pretty_name": "HSFace 10k", "license": "other", "license_name": "see-weights", "size_categories": ["n<1K"],
+        "task_categories": ["image-classification"], "tags": ["face-recognition", "synthetic"],
+    }  # fmt: skip
+    assert page.text.lstrip().startswith("# HSFace 10k\n")
+
+
+@pytest.mark.parametrize("name", ["Vec2Face mini: 1,500 # people", "- 'quoted' \"twice\"", "no", "Gesichter für alle"])
+def test_any_name_survives_the_metadata(dataset, name):
+    card = read_card(dataset, DatasetCard).model_copy(update={"name": name, "num_images": 20_000, "statistics": {}})
+    data = HubCard(render_readme(card)).data
+    assert (data.pretty_name, data.license, data.get("license_name")) == (name, "mit", None)
+    assert data.size_categories == ["10K<n<100K"]
+
+
 def test_the_card_says_where_everything_comes_from(dataset):
     page = (dataset / "README.md").read_text()
-    assert page.startswith("---\npretty_name: HSFace 10k\nlicense: other\n")
     for text in (
         "6 faces of 3 people who do not exist (2.0 each)",
         "| generator.batch_size | 64 |",
@@ -102,12 +119,12 @@ def test_the_card_says_where_everything_comes_from(dataset):
 
 
 def test_nothing_is_sent_without_the_flag(dataset, hub):
-    told = push(dataset, "somebody/faces")
-    assert told.startswith("would upload 5 files") and "add --upload" in told
+    line = push(dataset, "somebody/faces")
+    assert line.startswith("would upload 5 files") and "add --upload" in line
     assert hub.log == []
 
 
-def test_an_upload_holds_the_files_of_the_dataset_alone(dataset, hub, monkeypatch):
+def test_an_upload_holds_only_the_files_of_the_dataset(dataset, hub, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)  # a store of its own, not simulated
     hub.RequestHandlerClass = UploadHandler
     assert push(dataset, "somebody/faces", upload=True).endswith(COMMIT)
@@ -121,7 +138,7 @@ def test_an_upload_holds_the_files_of_the_dataset_alone(dataset, hub, monkeypatc
     assert base64.b64decode(sent["README.md"]["content"]) == (dataset / "README.md").read_bytes()
 
 
-def test_what_cannot_be_pushed_is_said(dataset, hub):
+def test_datasets_that_cannot_be_pushed_are_refused_with_the_reason(dataset, hub):
     with pytest.raises(InputError, match="'faces' is not user/name"):
         push(dataset, "faces", upload=True)
     with pytest.raises(InputError, match="the Hub did not take somebody/faces"):

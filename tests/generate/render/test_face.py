@@ -1,10 +1,13 @@
-"""Rendered faces: reproducible to the bit, aligned, moved by their factors, and never told apart by circumstances."""
+"""Rendered faces: reproducible to the bit, aligned, changed by every factor; circumstances do not reveal identity."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from paths import ROOT
 
 from bench.errors import InputError
 from bench.faces.lmdb_file import open_faces
@@ -84,11 +87,11 @@ def test_frontal_landmarks_lie_on_the_arcface_template():
         projected = camera.project(
             points, camera.rotation(factors.yaw_degrees, factors.pitch_degrees), factors.distance
         )
-        pixels = camera.to_pixels(projected, camera.align(projected[:2], factors, np.random.default_rng(0)))
+        pixels = camera.to_fine_image(projected, camera.align(projected[:2], factors, np.random.default_rng(0)))
         assert np.abs(pixels[:2].T / camera.SUPERSAMPLING - camera.TEMPLATE).max() < 2
 
 
-def test_profile_does_not_blow_up():
+def test_profiles_keep_their_scale():
     points = head.template().points[:, head.template().landmarks]
     for yaw in (-90.0, 90.0):
         factors = replace(draw_factors(0, 0), **(PLAIN | {"yaw_degrees": yaw}))
@@ -108,7 +111,7 @@ def test_align_finds_a_known_similarity():
 
 
 def slow_rasterise(points, triangles):
-    """Pixel by pixel, triangle by triangle."""
+    """Reference z-buffer that tests every pixel against every triangle."""
     front = {}
     for index, triangle in enumerate(triangles):
         (ax, ay, az), (bx, by, bz), (cx, cy, cz) = points[triangle].astype(float)
@@ -128,28 +131,28 @@ def slow_rasterise(points, triangles):
     return front
 
 
-def test_rasterise_agrees_with_the_slow_way():
+def test_rasterise_agrees_with_the_slow_reference():
     rng = np.random.default_rng(0)
     points = np.concatenate([rng.uniform(-4, 36, (30, 2)), rng.uniform(-40, 40, (30, 1))], 1).astype(np.float32)
     triangles = rng.permutation(30).reshape(10, 3)
     hits = camera.rasterise(np.ascontiguousarray(points.T), triangles.T)
     expected = slow_rasterise(points, triangles)
-    got = {p: t for p, t in zip(hits.pixel.tolist(), hits.triangle.tolist(), strict=True)}
-    same = [pixel for pixel in expected if got.get(pixel) == expected[pixel][1]]
-    assert len(expected) > 100 and len(same) >= 0.99 * max(len(expected), len(got))
+    triangle_of = dict(zip(hits.pixel.tolist(), hits.triangle.tolist(), strict=True))
+    same = [pixel for pixel in expected if triangle_of.get(pixel) == expected[pixel][1]]
+    assert len(expected) > 100 and len(same) >= 0.99 * max(len(expected), len(triangle_of))
     depths = dict(zip(hits.pixel.tolist(), hits.depth.tolist(), strict=True))
     assert max(abs(depths[pixel] - expected[pixel][0]) for pixel in same) < 0.02
 
 
-def test_people_differ_and_a_person_stays():
+def test_a_person_is_nearest_to_himself_in_other_light():
     plain_faces = np.stack([plain(seed)[20:100, 20:92] for seed in range(6)])
     other_light = np.stack([plain(seed, light_azimuth_degrees=20.0)[20:100, 20:92] for seed in range(6)])
     distance = np.abs(plain_faces[:, None] - other_light[None]).mean((2, 3, 4))
     assert (distance.argmin(1) == np.arange(6)).all()
 
 
-def test_circumstances_do_not_tell_who_it_is():
-    """The mean of every circumstance varies between people no more than chance allows."""
+def test_circumstances_do_not_reveal_identity():
+    """The mean of each circumstance varies between people no more than chance explains."""
     people, images = 60, 20
     table = factor_table(np.repeat(np.arange(people), images), np.tile(np.arange(images), people))
     for column in table.select_dtypes("number").columns.drop(["identity_seed", "image_seed"]):
@@ -157,7 +160,7 @@ def test_circumstances_do_not_tell_who_it_is():
         assert 0.5 < between < 1.7, column
 
 
-def test_every_coarse_look_is_shared():
+def test_coarse_looks_are_many_and_each_is_shared():
     looks = [coarse_look(draw_identity(seed)) for seed in range(300)]
     assert len(set(looks)) >= 8 and max(map(looks.count, looks)) < 150
 
@@ -174,7 +177,19 @@ def test_dataset_on_disk(tmp_path):
 
 
 @pytest.mark.parametrize(("seed", "num_identities"), [(-1, 2), (PROTOCOL_IDENTITIES, 2), (0, IDENTITIES_PER_SEED + 1)])
-def test_identities_of_the_protocols_are_out_of_reach(tmp_path, seed, num_identities):
+def test_datasets_cannot_use_identities_of_the_protocols(tmp_path, seed, num_identities):
     with pytest.raises(InputError, match=rf"seed={seed}, num_identities={num_identities}.*belong to the protocols"):
         render_dataset(tmp_path, num_identities=num_identities, images_per_identity=1, seed=seed)
     assert not list(tmp_path.iterdir())
+
+
+def test_rendering_imports_neither_torch_nor_the_rest_of_generate():
+    code = (
+        "import sys, pkgutil, importlib, generate.render as render\n"
+        "for module in pkgutil.iter_modules(render.__path__):\n"
+        "    importlib.import_module(f'generate.render.{module.name}')\n"
+        "ours = [name for name in sys.modules if name.startswith('generate.')]\n"
+        "print([name for name in ours if not name.startswith('generate.render')], 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[] False"

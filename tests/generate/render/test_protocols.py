@@ -1,4 +1,4 @@
-"""Rendered protocols: balanced folds of held-out people, who differ in what each protocol stresses."""
+"""Rendered protocols: balanced folds of held-out people, whose two faces differ in the factor of the protocol."""
 
 import numpy as np
 import pytest
@@ -40,16 +40,16 @@ def both(pairs, field):
     return np.array([[getattr(pair.first[2], field), getattr(pair.second[2], field)] for pair in pairs])
 
 
-def test_frontal_against_profile(pairs):
+def test_cfp_pairs_are_frontal_against_profile(pairs):
     yaw = np.sort(np.abs(both(pairs["render_cfp_fp"], "yaw_degrees")), axis=1)
     assert yaw[:, 0].max() <= 10 and yaw[:, 1].min() >= 60 and yaw[:, 1].max() <= 90
 
 
-def test_thirty_years_apart(pairs):
+def test_agedb_pairs_are_thirty_years_apart(pairs):
     np.testing.assert_allclose(np.ptp(both(pairs["render_agedb_30"], "age_years"), axis=1), 30)
 
 
-def test_gaps_of_age_and_of_pose(pairs):
+def test_calfw_differs_in_age_and_cplfw_in_yaw(pairs):
     assert np.ptp(both(pairs["render_calfw"], "age_years"), axis=1).min() >= 20
     assert np.ptp(both(pairs["render_cplfw"], "yaw_degrees"), axis=1).min() >= 29.9
 
@@ -61,8 +61,8 @@ def test_impostors_look_alike(pairs, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_labels_cannot_be_told_from_the_circumstances(pairs, name):
-    """The gap in yaw and age is drawn alike for genuine and impostor pairs."""
+def test_circumstances_do_not_reveal_the_labels(pairs, name):
+    """The differences in yaw and age have the same mean for genuine and impostor pairs."""
     for field in ("yaw_degrees", "age_years"):
         gap = np.ptp(both(pairs[name], field), axis=1)
         genuine = np.array([pair.is_genuine for pair in pairs[name]])
@@ -81,5 +81,5 @@ def test_written_protocol_has_the_layout_of_the_field(tmp_path, monkeypatch):
 
 
 def test_unknown_protocol():
-    with pytest.raises(InputError, match="render_lwf is not rendered here; did you mean render_lfw"):
+    with pytest.raises(InputError, match="render_lwf is not a rendered one; did you mean render_lfw"):
         draw_pairs("render_lwf")

@@ -1,0 +1,58 @@
+"""Shipping a generator: what is rounded, what the card states, and what is refused."""
+
+import pytest
+import torch
+from results import ENVIRONMENT
+from safetensors.torch import load_file, save_file
+
+from bench.errors import InputError
+from bench.files import read_json, sha256
+from bench.runs.cards import Cost, GeneratorCard, Git, write_card
+from generate.hub import provenance
+from generate.hub.ship import WEIGHTS_NAME, card_path, ship_generator, store_rounded
+from generate.training.prepare import PREPARED_NAME
+from generate.training.train import GENERATOR_NAME
+
+
+def test_rounding_keeps_vectors_counts_and_metadata(tmp_path):
+    weights = {"filter": torch.randn(4, 3), "norm": torch.randn(4), "count": torch.tensor(7)}
+    save_file(weights, tmp_path / "in.safetensors", {"note": "kept"})
+    store_rounded(tmp_path / "in.safetensors", tmp_path / "out.safetensors")
+    rounded = load_file(tmp_path / "out.safetensors")
+    assert rounded["filter"].dtype == torch.float16
+    assert torch.allclose(rounded["filter"].float(), weights["filter"], rtol=1e-3)
+    assert torch.equal(rounded["norm"], weights["norm"]) and torch.equal(rounded["count"], weights["count"])
+    assert b"kept" in (tmp_path / "out.safetensors").read_bytes()[:300]
+
+
+def test_an_unfinished_training_is_not_shipped(tmp_path):
+    with pytest.raises(InputError, match=r"holds no .*; give a finished folder of generate train"):
+        ship_generator(tmp_path, tmp_path / "out", trained_on="people", licence="none")
+
+
+def test_the_card_states_origin_settings_and_figures(tmp_path):
+    (tmp_path / "training").mkdir()
+    save_file({"filter": torch.randn(4, 3)}, tmp_path / "training" / WEIGHTS_NAME)
+    card = GeneratorCard(
+        scale="rendered", seed=7, fingerprint="f", inputs={"recipe": {"name": "rendered"}}, command="generate train",
+        cost=Cost(seconds=60), environment=ENVIRONMENT, git=Git(commit=None, dirty=None), recipe="rendered",
+        recipe_sha256="a", dataset={}, networks={"identity": {"name": "identity.onnx", "sha256": "b"}},
+        perceptual_network="VGG-16", weights_sha256="c", num_parameters=12, num_images_seen=640, figures={"ssim": 0.5},
+    )  # fmt: skip
+    write_card(tmp_path / "training", card)
+    weights = ship_generator(tmp_path / "training", tmp_path / "out", trained_on="people", licence="none")
+    shipped = read_json(card_path(weights))
+    assert (shipped["name"], shipped["role"]) == ("generator.safetensors", "generator")
+    assert (shipped["trained_on"], shipped["licence"], shipped["seed"]) == ("people", "none", 7)
+    assert (shipped["sha256"], shipped["bytes"]) == (sha256(weights), weights.stat().st_size)
+    assert shipped["figures"] == {"num_parameters": 12, "num_images_seen": 640, "ssim": 0.5}
+    assert shipped["settings"] == {
+        "name": "rendered", "perceptual_network": "VGG-16",
+        "networks": {"identity": {"name": "identity.onnx", "sha256": "b"}},
+    }  # fmt: skip
+    assert shipped["cost"]["seconds"] == 60
+
+
+def test_names_are_those_of_the_training():
+    """The hub may not import the training, so it states the names of its files again."""
+    assert (WEIGHTS_NAME, provenance._PREPARED_NAME) == (GENERATOR_NAME, PREPARED_NAME)
