@@ -1,7 +1,7 @@
 """Margin losses of face recognition: cosines to class weights in, logits for the cross-entropy out.
 
 One class per published loss, with its paper and with its authors' defaults. A margin lowers the logit of each row's
-target identity; CurricularFace also raises the logits of hard other identities. All logits are multiplied by ``scale``.
+target identity; CurricularFace also reweights hard negatives. All logits are multiplied by ``scale``.
 
 Gradients are exact: autograd differentiates the margin too, which the reference ArcFace does not. At cosine +-1 the
 derivative of the angle is infinite, so the sine is clamped to at least 3e-4 there.
@@ -26,7 +26,7 @@ def _sine(cosine: Tensor) -> Tensor:
     return ((1 - cosine) * (1 + cosine)).clamp_min(_MIN_SQUARED_SINE).sqrt()
 
 
-def _cosine_plus_angle(cosine: Tensor, angle: float | Tensor, *, monotone: bool = False) -> Tensor:
+def _shifted_cosine(cosine: Tensor, angle: float | Tensor, *, monotone: bool = False) -> Tensor:
     """cos(theta + angle) by the addition theorem, which is more precise than taking the arc cosine first.
 
     With ``monotone``, targets with theta > pi - angle get cos(theta) - angle * sin(angle) instead. That keeps falling
@@ -126,7 +126,7 @@ class CombinedMargin(Margin):
     def target_logits(self, cosine: Tensor, feature_norms: Tensor | None) -> Tensor:
         """Logits of the targets, shape (num_targets,)."""
         if self.multiplier == 1:
-            shifted = _cosine_plus_angle(cosine, self.margin, monotone=self.monotone)
+            shifted = _shifted_cosine(cosine, self.margin, monotone=self.monotone)
         else:
             angle = self.multiplier * torch.atan2(_sine(cosine), cosine) + self.margin
             half_turns = (angle.detach() / math.pi).floor() if self.monotone else torch.zeros_like(angle)
@@ -181,11 +181,11 @@ class CurricularFace(Margin):
 
     def target_logits(self, cosine: Tensor, feature_norms: Tensor | None) -> Tensor:
         """Logits of the targets, shape (num_targets,)."""
-        return self.scale * _cosine_plus_angle(cosine, self.margin, monotone=True)
+        return self.scale * _shifted_cosine(cosine, self.margin, monotone=True)
 
     def other_logits(self, cosine: Tensor, target_cosine: Tensor) -> Tensor:
         """Scaled cosines of all identities; hard negatives are multiplied by (t + cos)."""
-        is_hard = cosine > _cosine_plus_angle(target_cosine, self.margin).unsqueeze(1)
+        is_hard = cosine > _shifted_cosine(target_cosine, self.margin).unsqueeze(1)
         return self.scale * torch.where(is_hard, cosine * (self.t + cosine), cosine)
 
     @torch.no_grad()
@@ -224,7 +224,7 @@ class MagFace(Margin):
         """Logits of the targets. Gradients also flow into the norms."""
         slope = (self.upper_margin - self.lower_margin) / (self.upper_norm - self.lower_norm)
         margins = self.lower_margin + slope * (self._clamped(feature_norms) - self.lower_norm)
-        return self.scale * _cosine_plus_angle(cosine, margins, monotone=self.monotone)
+        return self.scale * _shifted_cosine(cosine, margins, monotone=self.monotone)
 
     def regularizer(self, feature_norms: Tensor | None) -> Tensor:
         """Mean of g(a) over the batch."""

@@ -116,7 +116,7 @@ class Batch:
 class FaceBatches(Dataset[Batch]):
     """The batches of all steps of a run: item s is this rank's share of the batch of step s.
 
-    Every epoch is a new permutation of all faces. Its last batch is dropped where it is incomplete.
+    Every epoch is a new permutation of all faces. Its last batch is dropped if it is incomplete.
 
     Args:
         faces: The dataset.

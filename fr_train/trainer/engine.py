@@ -46,7 +46,10 @@ class Engine:
     def __init__(
         self, num_identities: int, recipe: Recipe, options: RunOptions, *, seed: int, device: torch.device
     ) -> None:
-        self.recipe, self.options, self.seed, self.device, self.step = recipe, options, seed, device, 0
+        self.recipe, self.options = recipe, options
+        self.seed, self.device = seed, device
+        self.step = 0
+        """Number of steps done, those of interrupted runs included."""
         self.backbone = prepare_backbone(recipe, options, device)
         margin = build_margin(recipe.margin, num_identities)
         dim, rate = recipe.backbone.embedding_dim, recipe.margin.sample_rate

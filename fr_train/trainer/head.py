@@ -71,8 +71,12 @@ class Head(nn.Module):
             raise InputError(
                 f"{num_identities} identities cannot be split over {self.world_size} processes; set NPROC=1"
             )
-        self.num_identities, self.margin, self.sample_rate, self.seed = num_identities, margin, sample_rate, seed
-        self.start, self.stop = (num_identities * (self.rank + i) // self.world_size for i in (0, 1))
+        self.num_identities, self.margin = num_identities, margin
+        self.sample_rate, self.seed = sample_rate, seed
+        self.start = num_identities * self.rank // self.world_size
+        """First identity of this process."""
+        self.stop = num_identities * (self.rank + 1) // self.world_size
+        """Identity after the last of this process."""
         self.weight = nn.Parameter(self._initial_weight(embedding_dim))
         self.sampled_rows: Tensor | None = None
         """Rows of ``weight`` that the current step uses, ascending; None for all."""

@@ -1,4 +1,4 @@
-"""IResNet equals the official one, name by name and value by value; files load into the right network."""
+"""IResNet equals the official network in entry names and values; weight files load into the right network."""
 
 import json
 import sys
@@ -77,7 +77,7 @@ def test_our_file_round_trip(tmp_path):
 
 
 @pytest.mark.parametrize(("depth", "se"), [(18, "none"), (34, "shortcut"), (18, "standard")])
-def test_a_released_file_is_recognised_from_its_keys(tmp_path, depth, se):
+def test_a_released_file_loads_from_its_entries(tmp_path, depth, se):
     network = fill_(iresnet(depth, se=se, width=4, embedding_dim=16))
     torch.save({f"module.{name}": value for name, value in network.state_dict().items()}, tmp_path / "m.pth")
     faces = torch.zeros(2, 3, 112, 112)
@@ -109,15 +109,15 @@ def test_a_file_of_something_else_is_refused(tmp_path, content, message):
         load_backbone(tmp_path / "m.pth")
 
 
-class Runs:
-    """Unpickled freely, this would create a file."""
+class CreatesFile:
+    """Creates a file when it is unpickled without restrictions."""
 
     def __reduce__(self):
         return (Path.touch, (Path("/tmp/must_not_exist_hsface_bench"),))
 
 
-def test_a_file_that_would_run_code_is_refused_and_runs_nothing(tmp_path):
-    torch.save({"conv1.weight": Runs()}, tmp_path / "m.pth")
+def test_a_file_that_would_run_code_is_refused_without_running_it(tmp_path):
+    torch.save({"conv1.weight": CreatesFile()}, tmp_path / "m.pth")
     with pytest.raises(InputError, match=r"m\.pth is not a whole file of tensors"):
         load_backbone(tmp_path / "m.pth")
     assert not Path("/tmp/must_not_exist_hsface_bench").exists()

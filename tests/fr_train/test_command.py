@@ -54,11 +54,11 @@ def test_help_says_what_is_read_and_written_and_gives_an_example(monkeypatch, ca
 
 @pytest.fixture
 def config(tmp_path):
-    """Rendered faces as LMDB and as .rec, and a benchmark of each."""
+    """A benchmarks.yaml with two benchmarks of the same rendered faces, as LMDB and as .rec."""
     render_dataset(tmp_path / "rendered", num_identities=4, images_per_identity=6, seed=0)
     lmdb, rec = tmp_path / "rendered" / "faces.lmdb", tmp_path / "rec"
-    said = call("bench convert", lmdb, rec, "--to", "rec")
-    assert said == f"{rec}: 24 faces of 4 identities\n"
+    output = call("bench convert", lmdb, rec, "--to", "rec")
+    assert output == f"{rec}: 24 faces of 4 identities\n"
     document = yaml.safe_load(BENCHMARKS_PATH.read_text())
     document["recipes"]["tiny"] = tiny_recipe().model_dump(mode="json")
     for name, path in (("of_lmdb", lmdb), ("of_rec", rec)):

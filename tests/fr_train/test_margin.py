@@ -1,4 +1,4 @@
-"""Margins equal the authors' values, and their gradients the published formulas in float64."""
+"""Margins equal values of the authors' code, and values and gradients of the published formulas in float64."""
 
 import math
 
@@ -83,20 +83,20 @@ def test_values_and_gradients_equal_the_formula_in_float64(kind):
 
 
 def curricularface(cosine, norms, labels, t):
-    """Sources as in CurricularFace: equations 2, 8 and 9 of the paper."""
+    """Equations 2, 8 and 9 of arXiv 2004.00288."""
     target = (cosine[torch.arange(len(labels)), labels].acos() + 0.5).cos()
     return torch.where(cosine > target[:, None], cosine * (t + cosine), cosine), target
 
 
 def adaface(cosine, norms, labels, t):
-    """Equations 13 and 15 of the paper, with the authors' constants: mean 20 and deviation 100 of the norms."""
+    """Equations 13 and 15 of arXiv 2204.00964, with norms of mean 20 and standard deviation 100."""
     quality = (0.333 * (norms.detach() - 20) / (100 + 1e-3)).clamp(-1, 1)
     angle = cosine[torch.arange(len(labels)), labels].acos() - 0.4 * quality
     return cosine, angle.cos() - (0.4 + 0.4 * quality)
 
 
 def uniface(cosine, norms, labels, t):
-    """Equation 9 of the paper: the threshold is log(10 * 5) here."""
+    """Equation 9 of UniFace (ICCV 2023), with threshold log(10 * 5)."""
     bias = math.log(50) / 64
     return cosine - bias, cosine[torch.arange(len(labels)), labels] - 0.4 - bias
 
@@ -133,7 +133,7 @@ def test_finite_at_cosine_one(kind):
 
 
 @pytest.mark.parametrize("kind", MARGINS)
-def test_the_input_is_left_alone(kind):
+def test_the_cosines_are_not_modified(kind):
     cosine = golden_cosine()
     make_margin(kind).train()(cosine, LABELS, NORMS)
     np.testing.assert_array_equal(cosine, GOLDEN["cosine"])

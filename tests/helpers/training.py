@@ -1,4 +1,4 @@
-"""Shared by the training tests: a recipe that takes a second, and runs of several processes."""
+"""Helpers of the training tests: a recipe that takes a second, comparison of weights, runs of several processes."""
 
 import os
 import socket
@@ -33,19 +33,19 @@ def assert_same(first, second):
 
 
 def freeze_batch_norm(patch):
-    """Batch norm that never leaves eval mode: the one part that sees how a batch is split."""
+    """Keep every batch norm in eval mode, as its statistics depend on how a batch is split."""
     patch.setattr(nn.modules.batchnorm._BatchNorm, "train", lambda self, mode=True: nn.Module.train(self, False))
 
 
 def run_processes(function, world_size, *arguments):
-    """Call ``function(*arguments)`` in every process of a gloo group that torchrun would have made."""
+    """Call ``function(*arguments)`` in every process, with the environment variables that torchrun sets."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.spawn(_one_process, args=(port, world_size, function, arguments), nprocs=world_size)
+    mp.spawn(_run_rank, args=(port, world_size, function, arguments), nprocs=world_size)
 
 
-def _one_process(rank, port, world_size, function, arguments):
+def _run_rank(rank, port, world_size, function, arguments):
     torch.set_num_threads(1)
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size)}

@@ -34,7 +34,7 @@ NETWORKS = [
 
 
 def trained(path, **settings):
-    """A small network whose batch norms have seen faces, written as training writes it."""
+    """Path of a small network with batch norm statistics, written as training writes it."""
     settings = Backbone.model_validate(settings or TINY)
     torch.manual_seed(0)
     network = build_backbone(settings).train()
@@ -135,7 +135,7 @@ def test_absent_packages_are_named(tmp_path, monkeypatch, package):
 
 @pytest.fixture
 def runs(tmp_path):
-    """Cards of a run whose network is there."""
+    """Folder of runs with a network, its card, and a result of its weights."""
     result_dir = write_run(tmp_path / "runs")
     folder = tmp_path / "runs" / "smoke" / "models" / "model0"
     weights = trained(folder / "model.safetensors")

@@ -1,4 +1,4 @@
-"""The networks beside IResNet, and released files found from their golden key lists."""
+"""The networks beside IResNet; and settings of released files, inferred from the names of their entries."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ SMALL = [
 
 
 @pytest.mark.parametrize("settings", SMALL, ids=lambda settings: settings.get("name", settings["kind"]))
-def test_every_network_trains_and_comes_back_from_its_file(tmp_path, settings):
+def test_every_network_trains_and_reloads(tmp_path, settings):
     settings = Backbone.model_validate(settings)
     torch.manual_seed(0)
     network = build_backbone(settings).train()
@@ -79,7 +79,7 @@ def test_an_unknown_timm_model_is_refused(name, message):
         ("iresnet100_normal", 100, "none"),
     ],
 )
-def test_released_files_are_recognised_from_their_keys(file, depth, se, prefix):
+def test_settings_of_released_files_are_inferred_from_their_entries(file, depth, se, prefix):
     entries = json.loads((GOLDEN / f"{file}.keys.json").read_text())
     weights = {_without_prefixes(prefix + entry[0]): torch.empty(entry[1], device="meta") for entry in entries}
     settings = _infer_settings(weights, Path("released.pth"))

@@ -1,4 +1,4 @@
-"""Augmentation: each against its definition, one face at a time; and what a face's draws depend on."""
+"""Each augmentation against its definition; and the random numbers of a face depend on seed, epoch and index alone."""
 
 import random
 
@@ -75,13 +75,13 @@ def test_flip_is_a_mirror(faces):
     np.testing.assert_array_equal(flipped[2].numpy(), faces[2].numpy())
 
 
-def test_crop_keeps_a_box_in_its_place():
+def test_crop_blackens_all_but_a_box():
     faces = torch.full((300, 112, 112, 3), 200, dtype=torch.uint8)
     draws = draw(0, 0, np.arange(300), "crop")[:, 1:]
     crop_(faces, np.arange(300), draws)
-    kept = faces[..., 0] == 200
-    heights, widths = kept.any(dim=2).sum(dim=1), kept.any(dim=1).sum(dim=1)
-    assert torch.equal(kept.sum(dim=(1, 2)), heights * widths)  # a full box, black around it
+    is_inside = faces[..., 0] == 200
+    heights, widths = is_inside.any(dim=2).sum(dim=1), is_inside.any(dim=1).sum(dim=1)
+    assert torch.equal(is_inside.sum(dim=(1, 2)), heights * widths)  # a full box, black around it
     areas, aspects = heights * widths / 112**2, widths / heights
     assert 0.19 < areas.min() < 0.25
     assert areas.max() > 0.9

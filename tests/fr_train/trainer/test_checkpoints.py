@@ -1,4 +1,4 @@
-"""Going on after an interruption: same bits after kill -9, other numbers of processes, and whose checkpoint it is."""
+"""Resuming: the same bits after kill -9, other numbers of processes, and checkpoints of other runs are refused."""
 
 import os
 import signal
@@ -28,17 +28,17 @@ pytestmark = pytest.mark.usefixtures("one_line_per_epoch")
 
 
 class StopError(Exception):
-    """Stands for whatever ends a run."""
+    """An error that ends a run."""
 
 
-def dies_at(step, patch, how):
-    """Steps are noted, and the one of that number ends the run; returns the notes."""
+def end_run_at(step, patch, end):
+    """Patch ``Engine.update`` so that ``end`` is called at a step; returns the list of steps, which grows."""
     real, steps = Engine.update, []
 
     def update(self, batch, lr):
         steps.append(self.step)
         if self.step == step:
-            how()
+            end()
         return real(self, batch, lr)
 
     patch.setattr(Engine, "update", update)
@@ -56,10 +56,10 @@ def test_an_interrupted_run_ends_with_the_same_bits(
     monkeypatch.setattr(checkpoints, "_STEPS_BETWEEN_CLOCK_CHECKS", 2)
     options = RunOptions(num_workers=0, checkpoint_minutes=minutes)
     with monkeypatch.context() as patch, pytest.raises(StopError):
-        dies_at(5, patch, stop)
+        end_run_at(5, patch, stop)
         train(training_faces, tiny_recipe(), tmp_path, seed=0, options=options)
     assert not (tmp_path / "model.safetensors").exists()
-    steps = dies_at(None, monkeypatch, stop)
+    steps = end_run_at(None, monkeypatch, stop)
     summary = train(training_faces, tiny_recipe(), tmp_path, seed=0, options=options)
     assert steps == list(range(resumes_at, 6))
     assert_same(weights_of(trained[0]), weights_of(tmp_path))
@@ -83,7 +83,7 @@ def test_whatever_the_recipe_has_resumes_to_the_same_bits(training_faces, tmp_pa
     recipe = tiny_recipe(**changes)
     train(training_faces, recipe, tmp_path / "whole", seed=0, options=OPTIONS)
     with monkeypatch.context() as patch, pytest.raises(StopError):
-        dies_at(len(FaceBatches(training_faces, recipe, seed=0)) - 1, patch, stop)
+        end_run_at(len(FaceBatches(training_faces, recipe, seed=0)) - 1, patch, stop)
         train(training_faces, recipe, tmp_path / "cut", seed=0, options=OPTIONS)
     train(training_faces, recipe, tmp_path / "cut", seed=0, options=OPTIONS)
     assert_same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut"))
@@ -93,7 +93,7 @@ def kill_in_the_second_epoch(faces_path, directory, num_threads):
     torch.set_num_threads(num_threads)  # sums in another order are other bits
     checkpoints._STEPS_BETWEEN_CLOCK_CHECKS = 1
     with pytest.MonkeyPatch.context() as patch:
-        dies_at(5, patch, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        end_run_at(5, patch, lambda: os.kill(os.getpid(), signal.SIGKILL))
         options = RunOptions(num_workers=1, checkpoint_minutes=0)
         train(open_faces(faces_path), tiny_recipe(), directory, seed=0, options=options)
 
@@ -107,20 +107,20 @@ def test_killed_in_the_middle_of_an_epoch(trained, training_faces, tmp_path, mon
         [sys.executable, "-c", call], cwd=ROOT, env=os.environ | {"PYTHONPATH": folders}, capture_output=True, text=True
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    steps = dies_at(None, monkeypatch, stop)
+    steps = end_run_at(None, monkeypatch, stop)
     train(training_faces, tiny_recipe(), tmp_path, seed=0, options=OPTIONS)
     assert steps == [5]
     assert_same(weights_of(trained[0]), weights_of(tmp_path))
 
 
 def part_of_a_run(faces_path, directory, last_step):
-    """Train without what splitting a batch changes: batch norm's statistics and dropout."""
+    """Train without batch norm statistics and dropout, which depend on how a batch is split over processes."""
     recipe = tiny_recipe(
         backbone={"depth": 18, "width": 4, "embedding_dim": 16}, optimizer={"lr": 0.02}, margin={"sample_rate": 0.5}
     )
     with pytest.MonkeyPatch.context() as patch:
         freeze_batch_norm(patch)
-        dies_at(last_step, patch, stop)
+        end_run_at(last_step, patch, stop)
         with suppress(StopError):
             train(open_faces(faces_path), recipe, directory, seed=0, options=OPTIONS)
 

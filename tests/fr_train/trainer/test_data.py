@@ -1,4 +1,4 @@
-"""Decoding: equal to Pillow, any format and size, and damage is named."""
+"""Decoding equals Pillow in every format, damaged records are named; batches cover the dataset, ranks share them."""
 
 import io
 
@@ -75,8 +75,8 @@ def test_batches_cover_every_epoch_once_and_ranks_share_them(faces):
     whole = FaceBatches(faces, tiny_recipe(), seed=3)
     ranks = [FaceBatches(faces, tiny_recipe(), seed=3, rank=r, world_size=2) for r in (0, 1)]
     for epoch in (0, 1):
-        seen = np.concatenate([whole[step].indices for step in range(3 * epoch, 3 * epoch + 3)])
-        assert sorted(seen) == list(range(24))
+        indices = np.concatenate([whole[step].indices for step in range(3 * epoch, 3 * epoch + 3)])
+        assert sorted(indices) == list(range(24))
     for step in (0, 4):
         for rank, batches in enumerate(ranks):
             share = batches[step]
@@ -115,7 +115,7 @@ def test_a_batch_larger_than_the_dataset(faces):
 
 
 class MadeUpFaces:
-    """Labels alone."""
+    """A dataset of labels without images."""
 
     def __init__(self, identity_ids, num_identities):
         self.path, self.identity_ids, self.num_identities = "made up", np.array(identity_ids, np.int64), num_identities
@@ -140,7 +140,7 @@ def test_wrong_labels(labels, message):
         FaceBatches(MadeUpFaces(labels, 2), tiny_recipe(batch_size=4), seed=0)
 
 
-def test_the_next_face_that_decodes_stands_in(write):
+def test_the_next_face_that_decodes_replaces_a_damaged_one(write):
     good = [encode_jpeg(picture(seed)) for seed in range(3)]
     faces = write(good[0], b"no image", b"no image", good[1], good[2], b"no image")
     plain = {"flip": 0, "erasing": {"probability": 0}}
@@ -148,16 +148,16 @@ def test_the_next_face_that_decodes_stands_in(write):
     batch = FaceBatches(faces, recipe, seed=0)[0]
     assert sorted(batch.corrupt) == [1, 2, 5]
     assert "key 5 does not decode" in batch.corrupt[5]
-    stand_in = {0: 0, 1: 3, 2: 3, 3: 3, 4: 4, 5: 0}
+    replacement = {0: 0, 1: 3, 2: 3, 3: 3, 4: 4, 5: 0}
     for row, index in enumerate(batch.indices):
-        used = stand_in[int(index)]
+        used = replacement[int(index)]
         assert torch.equal(batch.faces[row], decode_faces(faces, np.array([used]))[0])
         assert batch.labels[row] == used % 2
     with pytest.raises(InputError, match=r"key [125] does not decode"):
         FaceBatches(faces, tiny_recipe(batch_size=6), seed=0)[0]
 
 
-def test_nothing_that_decodes(write):
+def test_a_dataset_without_any_decodable_face(write):
     with pytest.raises(InputError, match="none of 4 faces decodes"):
         FaceBatches(write(*[b"no image"] * 4), tiny_recipe(batch_size=4, skip_corrupt=True), seed=0)[0]
 

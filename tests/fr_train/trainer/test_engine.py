@@ -1,4 +1,4 @@
-"""A step: micro batches, checkpointing and compiling change nothing that is learned; every recipe takes one."""
+"""Micro batches, gradient checkpointing and compiling do not change a step; every recipe takes one."""
 
 import numpy as np
 import pytest
@@ -101,23 +101,23 @@ def test_networks_that_cannot_checkpoint_are_refused(name, reason):
         make_engine(recipe, RunOptions(gradient_checkpointing=True))
 
 
-def test_a_compiler_that_fails_is_done_without(faces, monkeypatch, capsys):
+def test_a_failing_compiler_is_skipped(faces, monkeypatch, capsys):
     def broken(module):
         raise RuntimeError("no compiler\nanywhere")
 
     monkeypatch.setattr(torch, "compile", broken)
     engine = make_engine(tiny_recipe(), RunOptions(compile=True))
     assert engine.network is engine.backbone
-    said = capsys.readouterr().err
-    assert said == ("train: torch.compile fails here, continuing without it (RuntimeError: no compiler anywhere)\n")
+    expected = "train: torch.compile fails here, continuing without it (RuntimeError: no compiler anywhere)\n"
+    assert capsys.readouterr().err == expected
 
 
 @pytest.mark.slow
 def test_a_compiled_backbone_learns_the_same(training_faces):
     """The first step agrees to the rounding of fused sums; training then amplifies it.
 
-    Measured on one thread, relative: 7e-6 in the first loss, 8e-5 in the second, 2e-3 in the third. That it is no fault
-    of the compiled network is shown by the last lines: the same eager step from weights moved by as little goes as far.
+    Relative differences measured on one thread: 7e-6 in the first loss, 8e-5 in the second, 2e-3 in the third. The last
+    lines show that the compiled network is not at fault: eager training from weights changed by 2e-6 differs as much.
     """
     recipe = tiny_recipe(backbone={"depth": 18, "width": 16, "embedding_dim": 16}, augmentation={})
     curve, _ = after_steps(make_engine(recipe), training_faces)
@@ -136,7 +136,7 @@ def test_a_compiled_backbone_learns_the_same(training_faces):
     assert deviation < 10 * (nudged_curve["loss"] / curve["loss"] - 1).abs().max()
 
 
-def test_the_running_average_is_what_training_is_for(training_faces):
+def test_the_moving_average_is_the_trained_backbone(training_faces):
     engine = make_engine(tiny_recipe(ema_decay=0.75))
     batches, expected = FaceBatches(training_faces, engine.recipe, seed=0), None
     for step in range(3):

@@ -1,4 +1,4 @@
-"""The split head: two processes equal one, sampled or not; only the sampled rows move."""
+"""The head over two processes equals that of one, with and without sampling; only sampled rows are updated."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ CASES += [("uniface", 1.0)]
 
 
 def run_steps(kind: str, sample_rate: float, rank: int, world_size: int) -> dict[str, torch.Tensor]:
-    """20 steps on fixed features; what the first process sees of them, put together."""
+    """20 steps on fixed features: losses, last gradient, and class weights and momentum gathered on rank 0."""
     torch.manual_seed(0)
     margin = build_margin(Margin(kind=kind, scale=8.0, margin=0.3), NUM_IDENTITIES)
     head = Head(NUM_IDENTITIES, DIM, margin, sample_rate=sample_rate, seed=1).train()

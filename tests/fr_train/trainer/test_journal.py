@@ -1,4 +1,4 @@
-"""The journal: what stands in a line, in JSON that any reader takes, and none of an interrupted run's later lines."""
+"""The journal: fields of a line as strict JSON; lines after the checkpoint are removed; other ranks write nothing."""
 
 import json
 
@@ -12,7 +12,7 @@ from fr_train.trainer.journal import Journal
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Seconds that the journal sees."""
+    """The journal's clock, seconds."""
     now = [100.0]
     monkeypatch.setattr(journal.time, "perf_counter", lambda: now[0])
     return now

@@ -1,4 +1,4 @@
-"""Training: deterministic, resumable bit for bit, learns, and says what is wrong."""
+"""Training: deterministic, learns, validates, warns of odd datasets, and refuses broken ones."""
 
 import json
 
@@ -121,7 +121,7 @@ def test_options_take_a_step(training_faces, tmp_path, changes):
     assert json.loads((tmp_path / "train.jsonl").read_text())["step"] == 3
 
 
-def test_the_network_is_shown_what_it_sees_before_the_first_step(trained):
+def test_samples_of_the_first_batch_are_drawn(trained):
     with Image.open(trained[0] / "samples.png") as image:
         assert image.size == (8 * 114 + 2, 116)
 
@@ -129,17 +129,17 @@ def test_the_network_is_shown_what_it_sees_before_the_first_step(trained):
 @pytest.mark.parametrize("validate_every", [1, 2])
 def test_validation_changes_nothing_but_keeps_the_best_apart(trained, training_faces, tmp_path, validate_every):
     means = iter([0.75, 0.5])
-    seen = []
+    training_modes = []
 
     def validate(network):
-        seen.append(network.training)
+        training_modes.append(network.training)
         network.eval()
         network(torch.zeros(2, 3, 112, 112))
         return {"lfw": next(means), "cfp_fp": 0.5}
 
     options = RunOptions(num_workers=0, validate_every=validate_every)
     summary = train(training_faces, tiny_recipe(), tmp_path, seed=0, options=options, validate=validate)
-    assert len(seen) == 2 // validate_every
+    assert len(training_modes) == 2 // validate_every
     assert_same(weights_of(trained[0]), weights_of(tmp_path))
     rows = read_json_lines(tmp_path / "train.jsonl")
     first = rows[validate_every - 1]
@@ -168,20 +168,20 @@ def test_a_run_shorter_than_the_interval_is_not_validated(training_faces, tmp_pa
     assert not (tmp_path / "best.safetensors").exists()
 
 
-def test_identities_with_one_image_and_other_sizes_are_said_once_and_counted(tmp_path, capsys):
+def test_single_image_identities_and_other_sizes_are_reported_once(tmp_path, capsys):
     with FaceWriter(tmp_path / "faces.lmdb") as writer:
         for identity in (0, 0, 0, 1, 1, 1, 2, 3):
             writer.write(encode_jpeg(np.full((96, 80, 3), 30 * identity, np.uint8)), identity)
     faces = open_faces(tmp_path / "faces.lmdb")
     summary = train(faces, tiny_recipe(batch_size=4), tmp_path, seed=0, options=RunOptions(num_workers=0))
     assert summary.dataset_warnings == {"num_single_image_identities": 2, "resized_from": "80 x 96"}
-    said = capsys.readouterr().err.splitlines()
-    assert said.count("train: 2 of 4 identities have one image") == 1
-    assert said.count("train: faces are 80 x 96, resized to 112 x 112") == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines.count("train: 2 of 4 identities have one image") == 1
+    assert lines.count("train: faces are 80 x 96, resized to 112 x 112") == 1
 
 
 def corrupted(tmp_path):
-    """Twelve faces, of which the third is cut short."""
+    """Twelve faces; the file of the third is truncated."""
     with FaceWriter(tmp_path / "faces.lmdb") as writer:
         for index in range(12):
             encoded = encode_jpeg(np.full((112, 112, 3), 20 * index, np.uint8))
@@ -206,12 +206,12 @@ def test_corrupt_records_are_skipped_where_the_recipe_says_so(tmp_path, capsys):
     recipe = tiny_recipe(batch_size=4, skip_corrupt=True)
     summary = train(corrupted(tmp_path), recipe, tmp_path, seed=0, options=RunOptions(num_workers=0))
     assert summary.dataset_warnings["num_corrupt_skipped"] == 1
-    said = [line for line in capsys.readouterr().err.splitlines() if "key 2 does not decode" in line]
-    assert len(said) == 1
+    lines = [line for line in capsys.readouterr().err.splitlines() if "key 2 does not decode" in line]
+    assert len(lines) == 1
 
 
 def test_the_loss_curve_of_twenty_steps_is_the_stored_one(tmp_path, monkeypatch):
-    """Float32. Stored by this test's own lines with torch 2.14 on one thread of an x86 CPU.
+    """Golden losses in float32, written by these very lines with torch 2.14 on one thread of an x86 CPU.
 
     Rounding grows with the steps: another number of threads moved a loss by up to 0.3 %, convolutions without oneDNN by
     up to 0.8 %. Twice the learning rate moves the second loss by 6 % and later ones by up to 60 %.
