@@ -70,7 +70,7 @@ def grid_decisions(distances: NDArray, is_genuine: NDArray, num_folds: int = 10)
             np.cumsum(np.bincount(part, minlength=GRID.size + 1))[:-1] for part in (genuine, impostor)
         )
         num_correct[k] = accepted_genuine + impostor.size - accepted_impostor
-    # Of the other folds, the first of the best thresholds.
+    # For each fold the first threshold with the best accuracy on the other folds.
     best = np.argmax(num_correct.sum(axis=0) - num_correct, axis=1)
     return (first_accepting <= best[fold]) == is_genuine
 
@@ -194,7 +194,7 @@ def tar_at_far(scores: NDArray[np.floating], is_genuine: NDArray[np.bool_], far:
     if impostor.size * far < 1 - 1e-9:
         raise InputError(
             f"far={far:g} needs at least {int(np.ceil(1 / far - 1e-9))} impostor pairs, got {impostor.size}; "
-            f"they resolve {1 / impostor.size:.3g} and above"
+            f"give far={1 / impostor.size:.3g} or above, or more pairs"
         )
     num_accepted = min(int(np.floor(far * impostor.size + 1e-9)), impostor.size - 1)
     first_rejected = np.partition(impostor, impostor.size - num_accepted - 1)[impostor.size - num_accepted - 1]
@@ -237,9 +237,9 @@ def eer(scores: NDArray, is_genuine: NDArray) -> float:
     """Equal error rate: where FAR = 1 - TAR on the ROC curve, interpolated linearly between its points."""
     far, tar, _ = roc(scores, is_genuine)
     gap = far + tar - 1  # rises from -1 to 1
-    above = int(np.argmax(gap >= 0))
-    share = -gap[above - 1] / (gap[above] - gap[above - 1])
-    return float(far[above - 1] + share * (far[above] - far[above - 1]))
+    after = int(np.argmax(gap >= 0))  # first point past the crossing
+    fraction = -gap[after - 1] / (gap[after] - gap[after - 1])
+    return float(far[after - 1] + fraction * (far[after] - far[after - 1]))
 
 
 def d_prime(scores: NDArray, is_genuine: NDArray) -> float:
@@ -259,7 +259,9 @@ def _checked_labels(values: NDArray, is_genuine: NDArray) -> NDArray[np.bool_]:
             "or two embeddings per label"
         )
     if not np.isfinite(values).all():
-        raise InputError(f"{np.count_nonzero(~np.isfinite(values))} of {values.size} scores are not finite")
+        raise InputError(
+            f"{np.count_nonzero(~np.isfinite(values))} of {values.size} scores are not finite; inspect the network"
+        )
     return is_genuine.astype(bool)
 
 

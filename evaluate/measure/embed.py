@@ -26,6 +26,9 @@ from evaluate.measure.onnx_network import OnnxNetwork
 BATCH_SIZE = 64
 RAW_PIXELS_SIZE = 28
 
+Precision = Literal["float32", "bf16"]
+"""bf16 runs a network under autocast."""
+
 
 class FaceNetwork(Protocol):
     """A recognition network without its head."""
@@ -67,7 +70,7 @@ def embed(
     batch_size: int = BATCH_SIZE,
     device: str = "cpu",
     flip: bool = True,
-    precision: Literal["float32", "bf16"] = "float32",
+    precision: Precision = "float32",
 ) -> NDArray[np.float32]:
     """Unit embeddings of aligned face images.
 
@@ -110,7 +113,7 @@ def feature_batches(
     batch_size: int = BATCH_SIZE,
     device: str = "cpu",
     flip: bool = True,
-    precision: Literal["float32", "bf16"] = "float32",
+    precision: Precision = "float32",
 ) -> Iterator[tuple[slice, torch.Tensor]]:
     """Features before normalising, batch by batch; arguments and errors as of ``embed``.
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,14 +32,12 @@ from bench.runs.cards import (
 from bench.runs.inputs import find_protocol, is_rendered
 from bench.runs.stage import Stage, Stages, generator_sha256, stage_lock
 from evaluate.layouts.ijb import TemplateSet, is_template_set, load_templates
-from evaluate.measure.embed import FaceNetwork, embed, feature_batches, load_network
+from evaluate.measure.embed import FaceNetwork, Precision, embed, feature_batches, load_network
 from evaluate.measure.scores import write_scores
 from evaluate.measure.templates import verify_templates
 from evaluate.measure.verify import Verification, verify
 from evaluate.protocol import load_protocol
 from evaluate.test_sets.registry import RFW
-
-Precision = Literal["float32", "bf16"]
 
 
 @dataclass

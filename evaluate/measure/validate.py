@@ -6,14 +6,13 @@ validations the images stay encoded, or memory-mapped as uint8.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch.distributed as dist
 from numpy.typing import NDArray
 
 from evaluate.layouts.images import LazyImages
-from evaluate.measure.embed import FaceNetwork, embed
+from evaluate.measure.embed import FaceNetwork, Precision, embed
 from evaluate.metrics import fold_accuracies
 from evaluate.protocol import Protocol, load_protocol
 
@@ -28,9 +27,7 @@ class Validation:
         precision: ``bf16`` embeds under autocast.
     """
 
-    def __init__(
-        self, find: Callable[[], Sequence[Path]], *, device: str, precision: Literal["float32", "bf16"] = "float32"
-    ) -> None:
+    def __init__(self, find: Callable[[], Sequence[Path]], *, device: str, precision: Precision = "float32") -> None:
         self._find, self._device, self._precision = find, device, precision
         self._protocols: list[Protocol] = []
 

@@ -6,7 +6,6 @@ dimension.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,11 +34,9 @@ class Verification:
     scores: NDArray[np.float32]
     """Cosine per pair, shape (P,)."""
     is_genuine: NDArray[np.bool_]
-    """Shape (P,)."""
+    """True where both faces are of one identity, shape (P,)."""
     is_correct: NDArray[np.bool_]
     """Whether each pair is decided correctly at the threshold of its fold, shape (P,)."""
-    seconds: float
-    """Wall time of embedding and scoring."""
     identities: NDArray[np.integer] | None = None
     """Identities on the two images of each pair, shape (P, 2); None where the test set does not state them."""
 
@@ -68,25 +65,22 @@ def verify(embed_function: EmbedFunction, protocol: Protocol) -> Verification:
     Raises:
         InputError: If an embedding is not finite (names the images), or there are fewer pairs than folds.
     """
-    start = perf_counter()
     metrics.fold_ids(protocol.num_pairs, NUM_FOLDS)  # refuse too few pairs before hours of embedding
     embeddings = embed_function(protocol.faces)
     try:
         metrics.check_finite(embeddings)
     except InputError as error:
         raise InputError(f"{protocol.name}: {error}") from None
-    return score(embeddings[protocol.pairs.ravel()], protocol, start=start)
+    return score(embeddings[protocol.pairs.ravel()], protocol)
 
 
-def score(embeddings: NDArray, protocol: Protocol, *, start: float | None = None) -> Verification:
+def score(embeddings: NDArray, protocol: Protocol) -> Verification:
     """As ``verify``, from embeddings.
 
     Args:
         embeddings: Unit embeddings in pair order a0, b0, a1, b1, ..., shape (2P, D).
         protocol: The pairs.
-        start: ``perf_counter`` at the start of embedding, for ``seconds``; by default now.
     """
-    start = perf_counter() if start is None else start
     is_genuine = protocol.is_genuine
     distances = metrics.pair_distances(embeddings)
     scores = metrics.cosines(distances)
@@ -113,8 +107,7 @@ def score(embeddings: NDArray, protocol: Protocol, *, start: float | None = None
         interval_over="pairs" if identities is None else "identities",
     )
     check_result(protocol.name, result)
-    seconds = perf_counter() - start
-    return Verification(protocol.name, result, scores.astype(np.float32), is_genuine, is_correct, seconds, identities)
+    return Verification(protocol.name, result, scores.astype(np.float32), is_genuine, is_correct, identities)
 
 
 def check_result(name: str, result: ProtocolResult) -> None:

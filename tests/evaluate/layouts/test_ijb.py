@@ -1,4 +1,4 @@
-"""IJB's template protocol on a miniature in the official layout, against the protocol spelt out slowly."""
+"""IJB's template protocol on a miniature in the official layout, against a slow implementation."""
 
 import json
 from itertools import combinations
@@ -23,7 +23,7 @@ NUM_PEOPLE, EACH = 8, 3  # templates of a person
 
 
 def network(images):
-    """Features of colour and place that are not of length 1, and that a mirror image changes."""
+    """Unnormalised features of the colours of an image, which change when it is mirrored."""
     return torch.nn.functional.avg_pool2d(images, 28).flatten(1) * 3
 
 

@@ -1,4 +1,4 @@
-"""The bootstrap against drawing one resample after the other, and whether its intervals hold what they promise."""
+"""The bootstrap against a slow one that draws resamples one by one, and the coverage of its intervals."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from evaluate.measure.bootstrap import interval, resampled_means
 
 
 def slow_over_identities(values, identities, rng):
-    """One vertex bootstrap: draw people, take every pair as often as its people allow, keep the shares of the kinds."""
+    """One resample of the vertex bootstrap: draw people, count each pair as often as its people, keep the shares."""
     people = np.unique(identities)
     drawn = list(rng.choice(people, len(people)))
     genuine, impostor = [], []
@@ -22,7 +22,7 @@ def slow_over_identities(values, identities, rng):
 
 
 def made_up_people(seed, num_people=30, num_pairs=240, hardness=0.0):
-    """Pairs among few people, of whom some are hard: a share ``hardness`` is decided rightly half as often."""
+    """Pairs among few people. Pairs of a share ``hardness`` of the people are decided correctly half as often."""
     rng = np.random.default_rng(seed)
     first = rng.integers(0, num_people, num_pairs)
     other = (first + rng.integers(1, num_people, num_pairs)) % num_people
@@ -70,7 +70,7 @@ def test_the_same_seed_gives_the_same_means_and_another_seed_others():
 
 
 def test_people_that_share_pairs_widen_the_interval():
-    """Where some people are hard, pairs drawn one by one promise too much; where none are, both ways agree."""
+    """Resampling pairs gives too narrow an interval if some people are hard; if none are, both bootstraps agree."""
     widths = {}
     for hardness in (0.0, 0.3):
         values, identities = made_up_people(4, num_people=40, num_pairs=4000, hardness=hardness)

@@ -1,4 +1,4 @@
-"""Every contradiction is found and said in numbers; a sound result has none; the committed results are sound."""
+"""Every contradiction is reported with its numbers; consistent results, the committed ones among them, have none."""
 
 import numpy as np
 import pytest

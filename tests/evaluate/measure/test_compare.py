@@ -39,43 +39,42 @@ def compare_decisions(correct):
 
 
 def test_interval_is_that_of_drawing_pairs_anew():
-    pair = decisions(0)
-    found = compare_decisions({"x": pair})
+    a, b = decisions(0)
+    difference = compare_decisions({"x": (a, b)})
     rng = np.random.default_rng(1)
-    difference = pair[0].astype(float) - pair[1]
-    slow = [difference[rng.integers(0, 400, 400)].mean() for _ in range(10_000)]
-    assert found.value == pytest.approx(difference.mean())
-    np.testing.assert_allclose([found.low, found.high], np.quantile(slow, [0.025, 0.975]), atol=0.004)
-    assert (found.only_a, found.only_b) == ((difference > 0).sum(), (difference < 0).sum())
+    per_pair = a.astype(float) - b
+    slow = [per_pair[rng.integers(0, 400, 400)].mean() for _ in range(10_000)]
+    assert difference.value == pytest.approx(per_pair.mean())
+    np.testing.assert_allclose([difference.low, difference.high], np.quantile(slow, [0.025, 0.975]), atol=0.004)
+    assert (difference.only_a, difference.only_b) == ((per_pair > 0).sum(), (per_pair < 0).sum())
 
 
 def test_mean_over_protocols_weighs_them_equally():
     small, large = decisions(1, 100), decisions(2, 1000)
-    found = compare_decisions({"small": small, "large": large})
-    expected = np.mean([one[0].mean() - one[1].mean() for one in (small, large)])
-    assert found.value == pytest.approx(expected)
+    difference = compare_decisions({"small": small, "large": large})
+    expected = np.mean([a.mean() - b.mean() for a, b in (small, large)])
+    assert difference.value == pytest.approx(expected)
 
 
 def test_swapping_the_networks_turns_the_sign():
     a, b = decisions(3)
-    one, other = compare_decisions({"x": (a, b)}), compare_decisions({"x": (b, a)})
-    assert one.value == -other.value
-    assert one.p_value == other.p_value
-    assert one.low == pytest.approx(-other.high, abs=0.003)
+    difference, swapped = compare_decisions({"x": (a, b)}), compare_decisions({"x": (b, a)})
+    assert difference.value == -swapped.value
+    assert difference.p_value == swapped.p_value
+    assert difference.low == pytest.approx(-swapped.high, abs=0.003)
 
 
 def test_equal_networks_do_not_differ():
     a, _ = decisions(4)
-    found = compare_decisions({"x": (a, a)})
-    assert (found.value, found.low, found.high, found.p_value) == (0, 0, 0, 1)
+    difference = compare_decisions({"x": (a, a)})
+    assert (difference.value, difference.low, difference.high, difference.p_value) == (0, 0, 0, 1)
 
 
 def test_intervals_cover_the_truth():
-    """95 % intervals of a true difference of 5 points hold it in about 95 % of 200 draws."""
-    covered = [
-        found.low <= 0.05 <= found.high for found in (compare_decisions({"x": decisions(s)}) for s in range(200))
-    ]
-    assert 0.9 <= np.mean(covered) <= 0.99
+    """95 % intervals of a true difference of 5 points contain it in about 95 % of 200 draws."""
+    differences = [compare_decisions({"x": decisions(seed)}) for seed in range(200)]
+    covers = [difference.low <= 0.05 <= difference.high for difference in differences]
+    assert 0.9 <= np.mean(covers) <= 0.99
 
 
 def scores(seed, names=("lfw",), num_pairs=40):
@@ -85,8 +84,8 @@ def scores(seed, names=("lfw",), num_pairs=40):
 
 
 def test_only_shared_protocols_with_the_same_pairs_are_compared():
-    found = compare_scores(scores(0, ("lfw", "cfp_fp")), scores(1, ("cfp_fp", "calfw")))
-    assert list(found) == ["cfp_fp", "mean"]
+    differences = compare_scores(scores(0, ("lfw", "cfp_fp")), scores(1, ("cfp_fp", "calfw")))
+    assert list(differences) == ["cfp_fp", "mean"]
     with pytest.raises(InputError, match="A has lfw, B has calfw: no protocol is shared; evaluate both on one"):
         compare_scores(scores(0), scores(1, ("calfw",)))
     with pytest.raises(InputError, match="lfw has other pairs in A than in B; evaluate both on the same file"):

@@ -1,4 +1,4 @@
-"""Embeddings do not depend on batches; the flipped image counts once; ONNX and raw pixels behave as they say."""
+"""Embeddings: independent of batches, flip added once, wrong images refused; ONNX input ranges; raw pixels."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from evaluate.measure.onnx_network import OnnxNetwork
 
 
 class TinyNetwork(torch.nn.Module):
-    """One strided convolution: features that know left from right."""
+    """One strided convolution, whose features change when an image is mirrored."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Verification sets come from the Hub; those that are not there come with the address of whoever has them."""
+"""Sets of the Hub are downloaded and checked; for the others the text says where to get them."""
 
 from dataclasses import replace
 

@@ -10,7 +10,6 @@ from PIL import Image
 from bench.errors import InputError
 from bench.faces.face import ARCFACE_TEMPLATE
 from evaluate.layouts.align import align
-from evaluate.layouts.landmarks import image_key, read_landmarks
 from evaluate.test_sets.pack import pack
 
 NAMES = ["Ann/Ann_0001", "Ann/Ann_0002", "Bob/Bob_0001", "m.0x1/m.0x1_0001"]
@@ -123,26 +122,6 @@ def test_what_is_there_is_not_overwritten(aligned):
 def test_rfw_pairs_have_no_first_line(aligned):
     (aligned / "pairs.txt").write_text("Ann\t1\t2\nAnn\t1\tBob\t1\nBob\t1\tm.0x1\t1\n")
     np.testing.assert_array_equal(pack_as(aligned, "rfw_asian.bin").is_genuine, [True, False, False])
-
-
-def test_landmark_dialects(tmp_path):
-    numbers = " ".join(str(float(value)) for value in range(10, 20))
-    file = tmp_path / "landmarks.txt"
-    file.write_text(f"1.jpg {numbers} 0.998\n")  # IJB: the detector's score
-    assert read_landmarks(file)["1.jpg"].score == 0.998
-    file.write_text("/data/m.0x1/m.0x1_0001.jpg\t0\t" + numbers.replace(" ", "\t"))  # RFW: a label first
-    ((name, known),) = read_landmarks(file).items()
-    assert known.points[0].tolist() == [10, 11]
-    assert known.score == 1
-    assert image_key(name) == image_key("m.0x1/m.0x1_0001") == ("m.0x1", "m.0x1_0001")
-    for content, message in (
-        ("1.jpg 3 4", "line 1 is '1.jpg 3 4'; needs"),
-        ("", "is empty"),
-        (f"a {numbers}\na {numbers}", "line 2 names a again"),
-    ):
-        file.write_text(content)
-        with pytest.raises(InputError, match=message):
-            read_landmarks(file)
 
 
 def test_paths_that_leave_the_folder(aligned):

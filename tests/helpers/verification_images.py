@@ -1,0 +1,31 @@
+"""Synthetic face images, as arrays, as JPEG files, and as a folder of files."""
+
+import numpy as np
+from PIL import Image
+
+from bench.faces.face import encode_jpeg
+
+
+def faces(num, seed=0):
+    """Smooth random images, which JPEG keeps nearly unchanged."""
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 255, (num, 7, 7, 3), dtype=np.uint8)
+    return [np.asarray(Image.fromarray(blocks).resize((112, 112), Image.Resampling.BILINEAR)) for blocks in small]
+
+
+def jpegs(num, seed=0):
+    return [encode_jpeg(face) for face in faces(num, seed)]
+
+
+def write_folder(folder, names):
+    for name, face in zip(names, faces(len(names)), strict=True):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(face).save(folder / name)
+    return folder
+
+
+def write_lfw(folder):
+    """A miniature in LFW's layout: two folds of one genuine and one impostor pair."""
+    write_folder(folder, [f"{person}/{person}_000{i}.png" for person in ("Ann", "Bob") for i in (1, 2)])
+    (folder / "pairs.txt").write_text("2\t1\nAnn\t1\t2\nAnn\t1\tBob\t1\nBob\t1\t2\nAnn\t2\tBob\t2\n")
+    return folder
