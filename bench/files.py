@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, their digests, and JSON."""
+"""Files that appear whole or not at all, their digests, JSON and arrays."""
 
 import glob
 import hashlib
@@ -9,9 +9,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @contextmanager
@@ -112,3 +115,11 @@ def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             break
     return rows
+
+
+def write_array(path: str | Path, array: "NDArray") -> None:
+    """Write one ``.npy`` without pickled objects; the file appears whole."""
+    import numpy as np  # here, because commands that only print their help read this module too
+
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array, allow_pickle=False)

@@ -169,7 +169,7 @@ def _make_identity(workshop: Workshop) -> None:
         directory, joined = workshop.stages.train.directory, workshop.folder / IDENTITY
         faces = open_faces(workshop.stages.generate.directory / "faces.lmdb")
         model = directory / "model.safetensors"
-        appearance = add_appearance(model, faces, joined, num_numbers=_NUMBERS, strength=_STRENGTH)
+        appearance = add_appearance(model, faces, joined, num_components=_NUMBERS, strength=_STRENGTH)
         store_rounded(joined, workshop.made / IDENTITY)
         card = read_card(directory, ModelCard)
         figures = {"num_parameters": card.num_parameters, "final_loss": card.final_loss, **card.dataset}

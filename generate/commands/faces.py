@@ -86,9 +86,9 @@ def _fetch(args: argparse.Namespace) -> str:
 
 
 def _centers(args: argparse.Namespace) -> str:
+    from bench.files import write_array
     from bench.machine.device import choose_device
     from generate.draw.centers import face_centers, open_people
-    from generate.draw.shards import write_array
     from generate.networks.estimators import identity_estimator
 
     faces, device = open_people(args.faces), choose_device(args.device)

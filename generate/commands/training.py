@@ -142,7 +142,7 @@ def _appearance(args: argparse.Namespace) -> str:
     from generate.networks.appearance import add_appearance
 
     faces = _training_faces(args)
-    made = add_appearance(args.identity_model, faces, args.out, num_numbers=args.numbers, strength=args.strength)
+    made = add_appearance(args.identity_model, faces, args.out, num_components=args.numbers, strength=args.strength)
     return f"appearance: {args.numbers} numbers hold {made.explained:.1%} of how coarse faces differ; {args.out}"
 
 

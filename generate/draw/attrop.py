@@ -12,21 +12,17 @@ Shapes: ``N`` jobs, ``B`` slots of the batch, ``D`` width of the identity vector
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from bench.faces.pixels import to_pixels
+from generate.networks.estimators import Estimator
+
 LEARNING_RATE = 0.1
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
-
-
-class Estimator(Protocol):
-    """Images (B, 3, 112, 112) in [-1, 1] -> one number per image (B,), or features (B, D); differentiable."""
-
-    def __call__(self, images: torch.Tensor, /) -> torch.Tensor: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -251,7 +247,7 @@ class _Results:
         self._loss[jobs], self._steps[jobs], self._accepted[jobs] = losses[slots], batch.steps[slots], accept[slots]
         rows = torch.from_numpy(slots).to(loss.device)
         for name, values in state.items():
-            chosen = to_uint8(values[rows]) if name == "images" else values[rows].float().cpu().numpy()
+            chosen = to_pixels(values[rows]) if name == "images" else values[rows].float().cpu().numpy()
             if name not in self._kept:
                 self._kept[name] = np.zeros((len(self._loss), *chosen.shape[1:]), chosen.dtype)
             self._kept[name][jobs] = chosen
@@ -267,9 +263,3 @@ class _Results:
             accepted=self._accepted,
             num_evaluations=self._num_evaluations,
         )
-
-
-def to_uint8(images: torch.Tensor) -> NDArray[np.uint8]:
-    """Images (B, 3, H, W) in [-1, 1], clipped -> uint8 (B, H, W, 3); what is not a number becomes grey."""
-    pixels = (images.float().nan_to_num(0).clamp(-1, 1) * 127.5 + 127.5).round()
-    return pixels.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()

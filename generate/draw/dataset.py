@@ -13,12 +13,12 @@ from bench.files import sha256
 from bench.runs.hub import check_fetched, fetch, fetched_from
 from generate.draw.engine import Networks, generate_dataset
 from generate.draw.filters import Filters
-from generate.draw.perturbation import MaskRatio, draw_masks
 from generate.draw.plan import Plan
 from generate.hub.catalogue import find_file
 from generate.hub.provenance import weight_provenance
 from generate.identities import sample_identities
 from generate.networks.estimators import identity_estimator, quality_estimator, yaw_estimator
+from generate.networks.masks import MaskRatio, draw_masks
 from generate.vec2face import NUM_GRID_TOKENS, load_generator
 
 _TYPES = {"float32": torch.float32, "bf16": torch.bfloat16}

@@ -25,17 +25,18 @@ from numpy.typing import NDArray
 from bench.errors import InputError
 from bench.faces.grid import sample_grid, write_grid
 from bench.faces.lmdb_file import LmdbFaces, encode_jpeg
-from bench.files import read_json, write_json
+from bench.files import read_json, write_array, write_json
 from bench.machine.device import keep_freed_memory
 from bench.machine.progress import progress
 from bench.runs.stage import stage_lock
 from bench.vectors.nearest import nearest_centers
 from generate.draw import shards
-from generate.draw.attrop import PRESETS, Estimator, Goal, Jobs, Outcomes, Preset, optimise
+from generate.draw.attrop import PRESETS, Goal, Jobs, Outcomes, Preset, optimise
 from generate.draw.filters import drop_reasons
 from generate.draw.plan import Plan, center_jobs, identity_rows, image_jobs
 from generate.draw.views import turn_outcomes
 from generate.identities import first_separated, read_vectors, sample_identities, separated
+from generate.networks.estimators import Estimator
 from generate.vec2face import Vec2Face
 
 _ENCODERS = 2
@@ -139,7 +140,7 @@ class _Run:
         plan, kept_path = self._plan, self._parts / "kept.npy"
         candidates_path, vectors_path = self._parts / "candidates.npy", self._parts / "vectors.npy"
         if self._rank == 0 and not candidates_path.exists():
-            shards.write_array(candidates_path, self._draw_candidates())
+            write_array(candidates_path, self._draw_candidates())
         self._wait([candidates_path])
         candidates = np.load(candidates_path, mmap_mode="r")
         num_shards = math.ceil(len(candidates) / plan.identities_per_shard)
@@ -150,8 +151,8 @@ class _Run:
         if self._rank == 0 and not kept_path.exists():
             self._wait(paths)
             kept = self._keep_apart(shards.gather(paths, "features"))
-            shards.write_array(vectors_path, shards.gather(paths, "vectors")[kept])
-            shards.write_array(kept_path, kept)
+            write_array(vectors_path, shards.gather(paths, "vectors")[kept])
+            write_array(kept_path, kept)
         self._wait([kept_path])
         return self._describe_identities(paths) if self._rank == 0 else {}
 

@@ -17,12 +17,12 @@ from bench.config.generator import Vec2FaceGenerator
 from bench.errors import InputError
 from bench.faces.folders import FolderWriter
 from bench.faces.lmdb_file import LmdbFaces
-from bench.files import sha256
+from bench.files import sha256, write_array
 from generate.draw.centers import face_centers, open_people
 from generate.draw.dataset import load_networks, make_plan, weight_digests
 from generate.draw.engine import Networks, generate_dataset, remove_parts
 from generate.draw.plan import Plan
-from generate.draw.shards import read_labels, write_array
+from generate.draw.shards import read_labels
 from generate.identities import read_vectors
 
 _REFERENCE_SIGMA = 0.2

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from bench.errors import InputError
 from generate.draw.attrop import Jobs
 from generate.draw.filters import Filters
-from generate.draw.perturbation import MaskRatio, apportion, draw_masks, draw_views, perturb, strengths
+from generate.draw.perturbation import apportion, draw_views, perturb, strengths
+from generate.networks.masks import MaskRatio, draw_masks
 from generate.vec2face import NUM_GRID_TOKENS
 
 _CENTER_IMAGE = 2**31

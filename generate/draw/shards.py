@@ -77,12 +77,6 @@ def has_arrays(path: Path) -> bool:
         return False
 
 
-def write_array(path: Path, array: NDArray) -> None:
-    """Write one ``.npy``; it appears whole."""
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
-
-
 def gather(paths: Sequence[Path], name: str) -> NDArray:
     """One array of every shard of centres, joined along the rows; takes the memory of the result alone."""
     counts = [len(np.load(path)["steps"]) for path in paths]

@@ -16,7 +16,6 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
@@ -26,6 +25,7 @@ from bench.faces.lmdb_file import FaceWriter
 from bench.machine.device import num_cores
 from bench.machine.progress import progress
 from generate.networks.estimators import yaw_estimator
+from generate.networks.over_faces import outputs_over_faces
 from generate.render import camera, head
 from generate.render.texture import Floats
 
@@ -71,14 +71,10 @@ def measure_yaw(faces: Faces, yaw_model: str | Path, *, device: str = "cpu") -> 
     Raises:
         InputError: If a face is not 112 x 112, or the weights cannot be read.
     """
-    network, yaw = yaw_estimator(yaw_model, device), []
-    with progress(desc="yaw", total=len(faces)) as bar, torch.inference_mode():
-        for start in range(0, len(faces), _BATCH):
-            images = [aligned_image(faces, row) for row in range(start, min(start + _BATCH, len(faces)))]
-            pixels = torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-            yaw.append(network(pixels).double().cpu().numpy())
-            bar.update(len(images))
-    return np.concatenate(yaw)
+    network = yaw_estimator(yaw_model, device)
+    with progress(desc="yaw", total=len(faces)) as bar:
+        yaw = outputs_over_faces(network, faces, batch_size=_BATCH, device=device, on_done=bar.update)
+    return yaw.astype(np.float64)
 
 
 def write_with_views(

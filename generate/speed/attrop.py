@@ -16,8 +16,9 @@ from bench.config.benchmarks import load_benchmark
 from bench.config.generator import Vec2FaceGenerator, weight_path
 from generate.draw.attrop import PRESETS, Goal, Jobs, Preset, optimise
 from generate.draw.dataset import load_networks
-from generate.draw.perturbation import MaskRatio, draw_masks, perturb
+from generate.draw.perturbation import perturb
 from generate.identities import sample_identities
+from generate.networks.masks import MaskRatio, draw_masks
 from generate.vec2face import NUM_GRID_TOKENS
 
 NUM_IMAGES, BATCH_SIZE, MAX_STEPS = 256, 16, 30

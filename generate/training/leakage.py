@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from bench.errors import InputError
 from bench.faces.lmdb_file import Faces, open_faces
-from bench.files import atomic_path, read_json, write_json
+from bench.files import atomic_path, read_json, write_array, write_json
 from bench.machine.progress import progress
 from bench.vectors.nearest import nearest_centers
 from generate.networks.identity import IdentityNetwork, load_identity_network
+from generate.networks.over_faces import outputs_over_faces
 from generate.training.data import open_training_set
 from generate.training.prepare import CENTERS_NAME, LMDB_NAME, PREPARED_NAME
 
@@ -75,8 +75,7 @@ def check_dataset(
     cosines, nearest = nearest_centers(_embed(network, faces, device), centers, device=device)
     report, kept = judge(cosines, nearest, natural, faces.identity_ids, max_cosine=max_cosine)
     report |= {"faces": faces_path.name, "trained_on": read_json(prepared / PREPARED_NAME)}
-    with atomic_path(directory / "kept.npy") as temporary, temporary.open("wb") as file:
-        np.save(file, kept)
+    write_array(directory / "kept.npy", kept)
     draw(directory / "leakage.png", cosines, natural, report["max_cosine"])
     write_json(directory / "leakage.json", report)
     return report
@@ -142,14 +141,8 @@ def draw(path: Path, cosines: NDArray[np.float32], natural: NDArray[np.float32],
 
 def _embed(network: IdentityNetwork, faces: Faces, device: str) -> NDArray[np.float32]:
     """Un-normalised features of all faces, shape (N, D)."""
-    features = np.empty((len(faces), network.feature_dim), dtype=np.float32)
-    with progress(desc="features", total=len(faces)) as bar, torch.inference_mode():
-        for start in range(0, len(faces), _BATCH):
-            rows = range(start, min(start + _BATCH, len(faces)))
-            images = torch.from_numpy(np.stack([faces.image(index) for index in rows])).to(device)
-            features[rows.start : rows.stop] = network(images.permute(0, 3, 1, 2).float() / 127.5 - 1).cpu().numpy()
-            bar.update(len(rows))
-    return features
+    with progress(desc="features", total=len(faces)) as bar:
+        return outputs_over_faces(network, faces, batch_size=_BATCH, device=device, on_done=bar.update)
 
 
 def _describe(cosines: NDArray[np.float32]) -> dict[str, float]:

@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from linear_generator import IDENTITY, PRESET, PULL, Paint, make_jobs
 from torch import nn
 
-from generate.draw.attrop import PRESETS, Goal, Jobs, Preset, optimise, to_uint8
+from bench.faces.pixels import to_pixels
+from generate.draw.attrop import PRESETS, Goal, Jobs, Preset, optimise
 from generate.vec2face import Architecture, Vec2Face
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -32,7 +33,7 @@ def test_the_image_is_the_one_of_the_vector():
         images = Paint()(
             torch.from_numpy(outcomes.vectors), torch.from_numpy(jobs.noise), torch.from_numpy(jobs.mask_ratio)
         )
-    assert np.array_equal(to_uint8(images), outcomes.images)
+    assert np.array_equal(to_pixels(images), outcomes.images)
     np.testing.assert_allclose(PULL(images.clamp(-1, 1)).numpy(), outcomes.attributes["pull"], rtol=1e-5)
     np.testing.assert_allclose(IDENTITY(images.clamp(-1, 1)).numpy(), outcomes.features, rtol=1e-5)
 
