@@ -17,12 +17,12 @@ from bench.config.generator import Vec2FaceGenerator, weight_path
 from generate.draw.attrop import PRESETS, Goal, Jobs, Preset, optimise
 from generate.draw.dataset import load_networks
 from generate.draw.perturbation import perturb
+from generate.draw.plan import MASK_RATIO, POSE_SIGMA
 from generate.identities import sample_identities
-from generate.networks.masks import MaskRatio, draw_masks
+from generate.networks.masks import draw_masks
 from generate.vec2face import NUM_GRID_TOKENS
 
 NUM_IMAGES, BATCH_SIZE, MAX_STEPS = 256, 16, 30
-POSE_SIGMA = 0.7
 QUALITIES = {"identity vectors": (9.0, 11.0, 13.0), "images with a yaw": (9.0,)}
 """From one that most identity vectors of smoke meet as they are, to one that fewer do. With a yaw, the higher ones take
 long; over 64 images they were 1.33 and 1.08 times fewer (and the first 1.35: the emptying batch weighs more)."""
@@ -119,7 +119,7 @@ def _tasks() -> dict[str, tuple]:
     moved = np.concatenate(
         [perturb(vector, sigma, seed=0, identity_id=n, directions=noise_of) for n, vector in enumerate(vectors)]
     )
-    noise, ratio = draw_masks(0, 0, range(NUM_IMAGES), NUM_GRID_TOKENS, MaskRatio())
+    noise, ratio = draw_masks(0, 0, range(NUM_IMAGES), NUM_GRID_TOKENS, MASK_RATIO)
     quality = {"quality": np.empty(NUM_IMAGES, np.float32)}
     yaw = {"yaw": np.resize(np.array(settings.attributes.yaw_degrees, np.float32), NUM_IMAGES)}
     goals = PRESETS[settings.attributes.preset].goals

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,9 +16,11 @@ from bench.files import sha256, write_json
 from bench.runs.hub import HubFile, fetch
 from fr_train.backbone import build_backbone
 from fr_train.checkpoint import save_backbone
-from generate.draw.dataset import make_dataset, make_plan, weight_digests
+from generate.draw.dataset import make_dataset, weight_digests
+from generate.draw.plan import Plan
 from generate.hub.provenance import weight_provenance
 from generate.networks.estimators import identity_estimator
+from generate.networks.over_faces import outputs_over_faces
 from generate.vec2face import Architecture, Vec2Face, save_generator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -92,21 +96,11 @@ def test_bfloat16_states_its_deviation(weights, tmp_path):
     assert 0.9 < deviation["identity_cosine_min"] <= 1
 
 
-def test_settings_reach_the_filters(weights):
-    settings = SETTINGS.model_copy(update={"filters": ImageFilters(min_identity_cosine=0.5, near_duplicate_bits=3)})
-    plan = make_plan(settings, seed=0, weights=weights, digests={})
-    assert (plan.filters.min_identity_cosine, plan.filters.near_duplicate_bits) == (0.5, 3)
-    sized = settings.model_copy(update={"identities_per_shard": 7})
-    assert make_plan(sized, seed=0, weights=weights, digests={}).identities_per_shard == 7
-
-
 def test_images_of_people_who_were_trained_on_are_dropped_and_counted(weights, tmp_path):
     plain = make_dataset(tmp_path / "plain", SETTINGS, seed=0, weights=weights, device="cpu")
     network = identity_estimator(weights / "identity.safetensors")
     faces = open_faces(tmp_path / "plain" / "faces.lmdb")
-    seen = torch.from_numpy(np.stack([faces.image(index) for index in range(len(faces))]))
-    with torch.no_grad():
-        features = network(seen.permute(0, 3, 1, 2).float() / 127.5 - 1).numpy()
+    features = outputs_over_faces(network, faces, batch_size=4)
     (weights / "known").mkdir()
     np.save(weights / "known" / "centers.npy", 4 * features[:1] / np.linalg.norm(features[:1]))
     write_json(weights / "known" / "prepared.json", {"num_images": 9, "num_identities": 4, "source": "people"})
@@ -151,6 +145,8 @@ def test_every_benchmark_with_vec2face_makes_a_plan(tmp_path):
     benchmarks = [b for b in load_benchmarks().values() if isinstance(b.generator, Vec2FaceGenerator)]
     assert benchmarks
     for benchmark in benchmarks:
-        plan = make_plan(benchmark.generator, seed=1, weights=tmp_path, digests={})
-        assert plan.num_identities == benchmark.generator.num_identities
+        plan = Plan(benchmark.generator, seed=1, weights=tmp_path)
         assert sum(plan.image_counts) == benchmark.generator.images_per_identity
+        kind, centers = plan.vector_source
+        assert (kind == "gaussian") == (centers is None)
+        assert json.loads(json.dumps(plan.description())) == plan.description()
