@@ -52,7 +52,7 @@ def generate_dataset(
             separation = make_identities(run)
             make_images(run)
         except FileNotFoundError:
-            if run.finished_by_rank0:
+            if run.finished_by_rank0:  # nothing was left to do for this process, and its files are removed by now
                 return None
             raise
         if rank != 0:

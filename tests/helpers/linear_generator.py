@@ -19,7 +19,7 @@ PRESET = Preset(
 
 
 class Paint(nn.Module):
-    """Stands in for the generator: a linear image of the vector, shifted by the mask."""
+    """A linear generator: the image is a linear map of the vector, shifted by the mask."""
 
     def __init__(self):
         super().__init__()
