@@ -1,4 +1,4 @@
-"""Write files so that they appear whole or not at all; compute digests; read and write JSON."""
+"""Write files so that they appear whole or not at all; compute digests; read and write JSON and arrays."""
 
 import glob
 import hashlib
@@ -9,9 +9,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @contextmanager
@@ -120,3 +123,11 @@ def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, part in value.items():
         flat |= flatten(part, f"{prefix}{key}.") if isinstance(part, dict) else {f"{prefix}{key}": part}
     return flat
+
+
+def write_array(path: str | Path, array: "NDArray") -> None:
+    """Write one ``.npy`` without pickled objects; the file appears whole."""
+    import numpy as np  # here, because commands that only print their help read this module too
+
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array, allow_pickle=False)

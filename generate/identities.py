@@ -1,8 +1,10 @@
-"""Identity vectors that stay apart: drawn, read or checked, on the scale of un-normalised ArcFace features.
+"""Identity vectors on the scale of un-normalised ArcFace features: sampled, or read from a file and checked.
 
-In: a number and a seed, or a ``.npy`` of vectors or of real identity centres. Out: float32 vectors of norm about 22
-(WebFace4M features have 0.967 per dimension; N(0, 1)^512 has norm 22.6), never unit vectors. Recipes of the Vec2Face
-author: HaiyuWu/Vec2Face issues 10, 11 and 18; separation as in ``inter-separability-measurement.py``.
+In: a number and a seed, or a ``.npy`` of vectors or of real identity centres. Out: float32 vectors of norm about 22,
+never unit vectors: features of WebFace4M have a standard deviation of 0.967 per dimension, and N(0, 1)^512 has norm
+22.6. The recipes are those of the Vec2Face author (docs/field.md, section 1.5; HaiyuWu/Vec2Face issues 10, 11 and 18).
+
+Shapes: ``N`` vectors.
 """
 
 from pathlib import Path
@@ -16,7 +18,7 @@ from bench.vectors.separation import separated as separated
 
 FEATURE_DIM = 512
 _NORM_RANGE = (8.0, 60.0)
-"""Mean norms that can be un-normalised ArcFace features of 512 dimensions; scaled by the root of other widths."""
+"""Range of the mean norm of un-normalised ArcFace features with 512 dimensions; it grows with the root of the width."""
 
 
 def sample_identities(
@@ -27,13 +29,13 @@ def sample_identities(
     centers: str | Path | None = None,
     feature_dim: int = FEATURE_DIM,
 ) -> NDArray[np.float32]:
-    """Identity vectors, on the scale of ArcFace features. The first n of them do not depend on ``num``.
+    """Identity vectors on the scale of ArcFace features; the first n of them do not depend on ``num``.
 
     Args:
         num: Number of vectors.
         seed: Seed; the same seed gives the same bits.
-        kind: ``gaussian``: isotropic N(0, 1). ``pca``: from the Gaussian whose mean and covariance are those of
-            ``centers`` (equal to the published PCA with as many components as dimensions). ``file``: the first
+        kind: ``gaussian``: isotropic, N(0, 1) per dimension. ``pca``: a Gaussian with the mean and covariance of
+            ``centers``, which equals the published PCA with as many components as dimensions. ``file``: the first
             ``num`` rows of ``centers``.
         centers: ``.npy`` of vectors, shape (N, feature_dim), for ``pca`` and ``file``.
         feature_dim: Width of the vectors.
@@ -47,14 +49,16 @@ def sample_identities(
     if kind == "gaussian":
         return _gaussian(num, seed, feature_dim)
     if centers is None:
-        raise InputError(f"identities={kind} needs a file of identity vectors; set centers, or identities=gaussian")
+        raise InputError(f"identities={kind} needs a file of identity vectors; set centers or identities=gaussian")
     given = read_vectors(centers, feature_dim)
     if kind == "file":
         if len(given) < num:
-            raise InputError(f"{centers} holds {len(given)} vectors, {num} are needed; lower num_identities")
+            raise InputError(f"{centers} holds {len(given)} vectors, but {num} are needed; lower num_identities")
         return given[:num]
     if len(given) < 2:
-        raise InputError(f"{centers} holds {len(given)} vectors, PCA needs at least 2; give more identity centres")
+        raise InputError(f"{centers} holds {len(given)} vectors, but PCA needs 2; give more identity centres")
+    # scikit-learn's PCA describes the same Gaussian with other signs of the components: other vectors than released
+    # benchmarks have
     mean = given.mean(axis=0, dtype=np.float64)
     covariance = np.cov(given, rowvar=False, dtype=np.float64)
     variances, directions = np.linalg.eigh(covariance)
@@ -63,10 +67,10 @@ def sample_identities(
 
 
 def read_vectors(path: str | Path, feature_dim: int = FEATURE_DIM) -> NDArray[np.float32]:
-    """Identity vectors of a ``.npy`` file, checked: shape (N, feature_dim) float32.
+    """The checked identity vectors of a ``.npy`` file, float32, shape (N, feature_dim).
 
     Raises:
-        InputError: See ``check_vectors``; also if the file is missing or not a ``.npy``.
+        InputError: If the file is missing or not a ``.npy``, or as ``check_vectors``.
     """
     try:
         vectors = np.load(path, allow_pickle=False)
@@ -79,10 +83,16 @@ def read_vectors(path: str | Path, feature_dim: int = FEATURE_DIM) -> NDArray[np
 
 
 def check_vectors(vectors: NDArray, name: str, feature_dim: int = FEATURE_DIM) -> None:
-    """Refuse what cannot be identity vectors: another width, NaN, or another scale.
+    """Check that an array can hold identity vectors.
+
+    Args:
+        vectors: The array.
+        name: Name of its file, for messages.
+        feature_dim: Width that the generator takes.
 
     Raises:
-        InputError: Says what was found, with the norms, and what would be right.
+        InputError: If the width is another, a value is not finite, or the norms are not those of un-normalised features
+            (states the norms).
     """
     if vectors.ndim != 2 or vectors.shape[1] != feature_dim or len(vectors) == 0:
         raise InputError(f"{name} has shape {vectors.shape}; the generator takes (N, {feature_dim}) with N > 0")
@@ -90,31 +100,40 @@ def check_vectors(vectors: NDArray, name: str, feature_dim: int = FEATURE_DIM) -
     if not finite.all():
         first = int(np.argmin(finite))
         raise InputError(
-            f"{name}: {np.count_nonzero(~finite)} of {len(vectors)} vectors hold NaN or inf, first row {first}; drop"
+            f"{name}: {np.count_nonzero(~finite)} of {len(vectors)} vectors hold NaN or inf, first row {first}; drop "
+            "these rows"
         )
     norms = np.linalg.norm(vectors.astype(np.float32, copy=False), axis=1)
     scale = (feature_dim / FEATURE_DIM) ** 0.5
     if not _NORM_RANGE[0] * scale <= norms.mean() <= _NORM_RANGE[1] * scale:
-        unit = " (unit vectors: normalised features lost their scale)" if np.allclose(norms, 1, atol=0.02) else ""
+        unit = " (unit vectors: normalised features have lost their scale)" if np.allclose(norms, 1, atol=0.02) else ""
         raise InputError(
-            f"{name}: norms are {norms.min():.3g} to {norms.max():.3g}, mean {norms.mean():.3g}{unit}; the generator "
-            f"takes un-normalised features of norm about {22 * scale:.0f}; save the features before normalising them"
+            f"{name}: norms are {norms.min():.3g} to {norms.max():.3g}, mean {norms.mean():.3g}{unit}, but the "
+            f"generator takes un-normalised features of norm about {22 * scale:.0f}; save the features before they are "
+            "normalised"
         )
 
 
 def first_separated(
-    vectors: NDArray[np.float32], keep: NDArray[np.bool_], num: int, *, max_cosine: float, what: str
+    vectors: NDArray[np.float32], is_separated: NDArray[np.bool_], num: int, *, max_cosine: float, what: str
 ) -> NDArray[np.int64]:
-    """Positions of the first ``num`` kept vectors.
+    """Positions of the first ``num`` separated vectors.
+
+    Args:
+        vectors: Vectors of the candidates, shape (N, feature_dim).
+        is_separated: Whether each candidate is separated from the earlier ones (``separated``), shape (N,).
+        num: Candidates that are needed.
+        max_cosine: Threshold of the separation, for the message.
+        what: Name of the vectors, for the message.
 
     Raises:
-        InputError: If fewer were kept; says how many.
+        InputError: If fewer are separated; says how many.
     """
-    positions = np.flatnonzero(keep)
+    positions = np.flatnonzero(is_separated)
     if len(positions) < num:
         raise InputError(
-            f"max_cosine={max_cosine:g} on {what}: {len(positions)} of {len(vectors)} candidates stay apart, but "
-            f"num_identities={num}; raise max_cosine or lower num_identities"
+            f"max_cosine={max_cosine:g} on {what}: {len(positions)} of {len(vectors)} candidates are separated, but "
+            f"num_identities={num}; raise max_cosine or spare_share, or lower num_identities"
         )
     return positions[:num]
 

@@ -137,12 +137,12 @@ def _make_identity(workshop: Workshop) -> None:
         directory / "model.safetensors",
         open_faces(workshop.stages.generate.directory / "faces.lmdb"),
         full_precision,
-        num_numbers=_NUM_COMPONENTS,
+        num_components=_NUM_COMPONENTS,
         strength=_COMPONENT_STRENGTH,
     )
     store_rounded(full_precision, workshop.finished_dir / IDENTITY)
     card = read_card(directory, ModelCard)
-    figures = {"num_parameters": card.num_parameters, "final_loss": card.final_loss, **card.dataset}
+    figures = {"num_parameters": card.num_parameters, "final_loss": card.final_loss, **card.dataset.model_dump()}
     figures |= {"appearance_explained": round(appearance.explained, 4)}
     settings = card.inputs["recipe"] | {"appearance": {"numbers": _NUM_COMPONENTS, "strength": _COMPONENT_STRENGTH}}
     workshop.write_card(

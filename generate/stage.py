@@ -1,4 +1,7 @@
-"""The faces of a benchmark, by whichever kind of generator its settings name. Heavy imports wait for their kind."""
+"""The stage ``generate`` of a benchmark: the faces of whichever kind of generator its settings name.
+
+Heavy libraries are imported only where the kind of generator needs them.
+"""
 
 import os
 from pathlib import Path
@@ -12,17 +15,17 @@ from bench.machine.device import choose_device, num_cores, process_rank
 def make_faces(
     directory: Path, benchmark: Benchmark, *, seed: int, weights: Path, device: str
 ) -> dict[str, Any] | None:
-    """Make the faces, or go on where an interrupted run stopped.
+    """Make a benchmark's faces, or finish them after an interruption.
 
     Args:
-        directory: Of the dataset.
-        benchmark: Whose faces.
-        seed: Of the dataset.
+        directory: Folder of the dataset.
+        benchmark: The benchmark.
+        seed: Seed of the dataset.
         weights: Folder of downloaded weights.
         device: Torch device of the networks, or ``auto``.
 
     Returns:
-        The fields of the dataset's card that depend on the faces, and the device where one was used; None in all
+        The fields of the dataset's card that depend on the faces, and ``device`` where one was used. None in all
         processes but the first.
 
     Raises:
@@ -35,22 +38,30 @@ def make_faces(
         return _describe_files(generator, directory)
     from generate.draw.dataset import make_dataset
 
-    rank, world, device = process_rank(choose_device(device))
+    rank, world_size, device = process_rank(choose_device(device))
     if device == "cpu":
-        use_every_core(world)
-    made = make_dataset(directory, generator, seed=seed, weights=weights, device=device, rank=rank, world=world)
-    return None if made is None else made | {"name": f"HSFace {benchmark.name}", "device": device}
+        use_every_core(world_size)
+    fields = make_dataset(
+        directory, generator, seed=seed, weights=weights, device=device, rank=rank, world_size=world_size
+    )
+    if fields is None:
+        return None
+    return fields | {"name": f"{generator.dataset_family} {benchmark.name}", "device": device}
 
 
 def use_every_core(num_processes: int) -> None:
-    """As many threads as cores, for any number of processes: sums round differently for another number of threads.
+    """Let torch use as many threads as there are cores, for any number of processes.
 
-    OMP_NUM_THREADS counts, except for the 1 that torchrun sets where it starts several processes.
+    Sums round differently with another number of threads, so the number must not depend on that of the processes.
+    OMP_NUM_THREADS is respected, except for the 1 that torchrun sets when it starts several processes.
+
+    Args:
+        num_processes: Processes that make the dataset.
     """
     import torch
 
-    given = os.environ.get("OMP_NUM_THREADS")
-    if given is None or (num_processes > 1 and given == "1"):
+    threads = os.environ.get("OMP_NUM_THREADS")
+    if threads is None or (num_processes > 1 and threads == "1"):
         torch.set_num_threads(num_cores())
 
 

@@ -1,10 +1,12 @@
 """Identity features -> face images: the Vec2Face generator, weight for weight.
 
-In: ``features`` on the scale of un-normalised ArcFace features (norm about 22), ``noise`` that decides which tokens
-are masked, and the share of them. Out: images in about [-1, 1], not clipped. Nothing in the forward pass draws random
-numbers. Follows Vec2Face (arXiv 2409.02979; HaiyuWu/Vec2Face at 9d9fa8c), whose masked autoencoder is MAGE's.
+In: ``features`` on the scale of un-normalised ArcFace features (norm about 22), ``noise`` that decides which tokens are
+masked, and the share of masked tokens. Out: images in about [-1, 1], not clipped. The forward pass draws no random
+numbers. Follows Vec2Face (arXiv 2409.02979; HaiyuWu/Vec2Face at 9d9fa8c; docs/field.md, section 1.2), whose masked
+autoencoder is that of MAGE.
 
-Shapes: ``B`` batch, ``T`` = 50 tokens (one for the identity, then a grid of 7 x 7), ``K`` tokens kept, ``D`` width.
+Shapes: ``B`` batch, 50 tokens (one for the identity, then a grid of 7 x 7), ``K`` tokens kept by the encoder,
+``D`` width.
 """
 
 import json
@@ -30,12 +32,12 @@ _layer_norm: Any = partial(nn.LayerNorm, eps=1e-6)
 GRID = 7
 NUM_GRID_TOKENS = GRID * GRID
 DROP_RATIO = 0.1
-"""Share of the grid tokens that the encoder never sees when generating; the mask ratio is at least this."""
+"""Share of the grid tokens that are hidden from the encoder during generation; the mask ratio is at least this."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Sizes of the network; the defaults are the released base variant."""
+    """Sizes of the network; the defaults are those of the released base variant."""
 
     feature_dim: int = 512
     width: int = 768
@@ -47,14 +49,14 @@ class Architecture:
     multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)
     latent_channels: int = 256
     smooth: bool = False
-    """See ``ImageDecoder``."""
+    """Average away checkerboard artefacts of the pixel shuffle, see ``ImageDecoder``."""
     own_tokens: bool = False
-    """Every grid token is a projection of the feature of its own; as published, all are scaled copies of one, and what
-    belongs where is left to the transformer, which a small one learns slowly."""
+    """Give every grid token a linear projection of the feature of its own. As published, all grid tokens are scaled
+    copies of one projection, and the transformer must learn which content belongs where; small ones learn it slowly."""
     coarse: bool = False
-    """The image is added to the coarse one (28 x 28 colours) that a linear map makes of the feature, so that the
-    rest need not learn what linear regression knows: on photographs that has a pixel error of 0.018, where a small
-    network without it came to 0.033 in an epoch."""
+    """Add the decoder's output to a low-resolution image (28 x 28) that a linear map computes from the feature. On
+    photographs the linear map alone has a pixel error of 0.018; a small network without it reached 0.033 in one epoch.
+    """
 
 
 VARIANTS = {
@@ -65,7 +67,7 @@ VARIANTS = {
 
 
 class _TokenEmbedding(nn.Module):
-    """Adds learned positions and normalises; the names are those of the released state dict."""
+    """Adds learned position embeddings and normalises; attribute names are those of the released state dict."""
 
     position_ids: torch.Tensor
 
@@ -81,6 +83,8 @@ class _TokenEmbedding(nn.Module):
 
 
 class _UnusedPatchEmbedding(nn.Module):
+    """Weights of the released state dict that the reference never uses."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.proj = nn.Conv2d(3, width, 16, 16)
@@ -89,9 +93,10 @@ class _UnusedPatchEmbedding(nn.Module):
 def token_masks(
     noise: torch.Tensor, mask_ratio: float | torch.Tensor, drop_ratio: float = DROP_RATIO
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which grid tokens are dropped and which are masked: those with the lowest noise.
+    """The dropped and the masked grid tokens: those of lowest noise.
 
-    Ties are broken by position, so the counts are exact: ceil(49 * drop_ratio) and ceil(49 * mask_ratio) tokens.
+    Dropped tokens are hidden from the encoder. Masked tokens enter it as the identity token. Ties of the noise are
+    broken by position, so the counts are exact: ceil(49 * drop_ratio) and ceil(49 * mask_ratio).
 
     Args:
         noise: Any finite numbers, shape (B, 49).
@@ -99,7 +104,7 @@ def token_masks(
         drop_ratio: Share of dropped tokens, the same for the whole batch.
 
     Returns:
-        Dropped and masked, bool (B, 49) each; a dropped token is masked as well.
+        Dropped and masked tokens, bool (B, 49) each; a dropped token is masked as well.
     """
     rank = noise.argsort(dim=1, stable=True).argsort(dim=1)
     num_dropped = math.ceil(NUM_GRID_TOKENS * drop_ratio)
@@ -110,22 +115,22 @@ def token_masks(
 
 
 class Vec2Face(nn.Module):
-    """Features -> images. ``channels_last`` memory suits the decoder best, see ``load_generator``."""
+    """The generator: identity features -> images. Attribute names are those of the released state dict."""
 
     def __init__(self, architecture: Architecture = VARIANTS["base"], dropout: float = 0.0) -> None:
         """Build the network with random weights.
 
         Args:
             architecture: Sizes.
-            dropout: Probability after the token embedding and in the transformer blocks while training; the
+            dropout: Dropout probability after the token embedding and in the transformer blocks during training; the
                 reference trains with 0.1.
 
         Raises:
-            InputError: If a width does not divide as it must.
+            InputError: If a width is not divisible by its number of heads, or ``multipliers`` has another length.
         """
         super().__init__()
         size = architecture
-        _check_divides(size)
+        _check_sizes(size)
         self.architecture = size
         self.decoder_pos_embed_learned = nn.Parameter(torch.zeros(1, 1 + NUM_GRID_TOKENS, size.width))
         self.token_emb = _TokenEmbedding(size.width, dropout)
@@ -136,10 +141,10 @@ class Vec2Face(nn.Module):
             self.feature_token = nn.Linear(1, NUM_GRID_TOKENS)
         if size.coarse:
             self.coarse = nn.Linear(size.feature_dim, 3 * COARSE_SIDE**2)
-        self.center_token = nn.Linear(size.width, NUM_GRID_TOKENS)  # unused; in the released state dict
+        self.center_token = nn.Linear(size.width, NUM_GRID_TOKENS)  # never used, part of the released state dict
         self.im_decoder = ImageDecoder(size.channels, size.multipliers, size.latent_channels, smooth=size.smooth)
         self.im_decoder_proj = nn.Linear(size.width, size.latent_channels)
-        self.patch_embed = _UnusedPatchEmbedding(size.width)  # likewise
+        self.patch_embed = _UnusedPatchEmbedding(size.width)  # never used, part of the released state dict
         self.blocks = _blocks(size.width, size.depth, size.num_heads, dropout)
         self.norm = _layer_norm(size.width)
         self.decoder_embed = nn.Linear(size.width, size.width)
@@ -147,7 +152,7 @@ class Vec2Face(nn.Module):
         self.decoder_norm = _layer_norm(size.width)
 
     def expand(self, features: torch.Tensor) -> torch.Tensor:
-        """Features (B, feature_dim) -> tokens (B, 50, D): the projected feature, then 49 copies of it or own ones."""
+        """Features (B, feature_dim) -> tokens (B, 50, D): the projected feature, then the grid (``own_tokens``)."""
         features = features.to(self.norm.weight.dtype)
         projected = self.latent_prior_proj_f(features)  # (B, D)
         if self.architecture.own_tokens:
@@ -159,7 +164,7 @@ class Vec2Face(nn.Module):
     def encode(
         self, tokens: torch.Tensor, dropped: torch.Tensor, masked: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Tokens (B, 50, D) -> latent of those that are kept (B, K, D), and their positions (B, K) in order."""
+        """Tokens (B, 50, D) -> latents of the tokens kept (B, K, D), and their positions (B, K), ascending."""
         tokens = torch.where(_with_identity(masked)[..., None], tokens[:, :1], tokens)
         embedded = self.token_emb(tokens)
         num_kept = 1 + NUM_GRID_TOKENS - int(dropped[0].sum())
@@ -168,7 +173,7 @@ class Vec2Face(nn.Module):
         return self.norm(self.blocks(latent)), kept
 
     def decode(self, latent: torch.Tensor, kept: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
-        """Latent (B, K, D) -> restored tokens (B, 50, D); dropped and masked ones start from the identity token."""
+        """Latents (B, K, D) -> restored tokens (B, 50, D); dropped and masked ones start as the identity token."""
         latent = self.decoder_embed(latent)
         identity = latent[:, :1]  # (B, 1, D)
         tokens = identity.expand(-1, 1 + NUM_GRID_TOKENS, -1).scatter(1, kept[..., None].expand_as(latent), latent)
@@ -176,7 +181,7 @@ class Vec2Face(nn.Module):
         return self.decoder_norm(self.decoder_blocks(tokens + self.decoder_pos_embed_learned))
 
     def paint(self, tokens: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        """Restored tokens (B, 50, D) and their features (B, feature_dim) -> images (B, 3, 112, 112), unclipped."""
+        """Restored tokens (B, 50, D) and features (B, feature_dim) -> images (B, 3, 112, 112), unclipped."""
         grid = self.im_decoder_proj(tokens[:, 1:]).transpose(1, 2)  # (B, latent_channels, 49)
         images = self.im_decoder(grid.unflatten(2, (GRID, GRID)))
         if not self.architecture.coarse:
@@ -185,16 +190,16 @@ class Vec2Face(nn.Module):
         return images + torch.nn.functional.interpolate(coarse, size=images.shape[2:], mode="bilinear")
 
     def forward(self, features: torch.Tensor, noise: torch.Tensor, mask_ratio: float | torch.Tensor) -> torch.Tensor:
-        """Images for identity features. A pure function of its arguments (in eval mode, or without dropout).
+        """Images for identity features; a pure function of its arguments in eval mode or without dropout.
 
         Args:
             features: Un-normalised identity features, shape (B, feature_dim), norm about 22.
-            noise: Decides which grid tokens are masked (the lowest), shape (B, 49).
+            noise: Noise per grid token, shape (B, 49); the tokens of lowest noise are masked.
             mask_ratio: Share of masked tokens, a fraction in [0, 1]; one number or shape (B,).
 
         Returns:
-            Images, shape (B, 3, 112, 112), RGB, in about [-1, 1], not clipped, in the type of ``features`` whatever
-            the type of the weights.
+            Images, shape (B, 3, 112, 112), RGB, in about [-1, 1], not clipped. Their type is that of ``features``,
+            also where the weights are bfloat16.
         """
         dropped, masked = token_masks(noise, mask_ratio)
         latent, kept = self.encode(self.expand(features), dropped, masked)
@@ -202,7 +207,10 @@ class Vec2Face(nn.Module):
 
 
 def vec2face(variant: str = "base") -> Vec2Face:
-    """The generator with random weights: ``base`` (the released one), ``large`` or ``huge``.
+    """A generator with random weights.
+
+    Args:
+        variant: ``base`` (the only one with released weights), ``large`` or ``huge``.
 
     Raises:
         InputError: If the variant is unknown.
@@ -215,15 +223,16 @@ def vec2face(variant: str = "base") -> Vec2Face:
 def load_generator(
     path: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
 ) -> Vec2Face:
-    """A generator from its weights, in eval mode, with its decoder in channels-last memory.
+    """Load a generator in eval mode; its decoder lies channels-last in memory, which is fastest.
 
     Args:
         path: The released ``.pth`` (entry ``model_vec2face``) or a file of ``save_generator``.
-        device: Where it shall run.
-        dtype: ``torch.bfloat16`` is about twice as fast; the images are then off by some 1e-2, see ``generate/speed``.
+        device: Where the generator runs.
+        dtype: Type of the weights. ``torch.bfloat16`` is about twice as fast and changes pixels by about 1e-2, see
+            ``generate/speed``.
 
     Raises:
-        InputError: If the file is missing, cut short, or holds other weights (says which entries differ).
+        InputError: If the file is missing, cut short, or holds other weights (names the entries that differ).
     """
     content, metadata = read_weights(path)
     state = content.get("model_vec2face", content)
@@ -237,7 +246,7 @@ def load_generator(
 
 
 def save_generator(model: Vec2Face, path: str | Path) -> None:
-    """Write weights and sizes as one ``.safetensors`` file that ``load_generator`` reads."""
+    """Write weights and sizes as one ``.safetensors`` file, which ``load_generator`` reads."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with atomic_path(path) as temporary:
         save_file(state, temporary, {"architecture": json.dumps(asdict(model.architecture))})
@@ -248,11 +257,17 @@ def _read_architecture(metadata: dict[str, str], path: str | Path) -> Architectu
         sizes = json.loads(metadata["architecture"])
         return Architecture(**sizes | {"multipliers": tuple(sizes["multipliers"])})
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"weights {path} name no Vec2Face sizes ({error}); give a file of save_generator") from None
+        raise InputError(
+            f"weights {path} state no Vec2Face sizes ({error}); give a generator.safetensors that python -m generate "
+            "train or ship wrote"
+        ) from None
 
 
 def _guess_architecture(state: dict[str, torch.Tensor]) -> Architecture:
-    """The released variant of the same width and depth; base where there is none, so that the check names the rest."""
+    """The published variant of the same width and depth.
+
+    Where none fits, base is returned; loading the weights into it then names the entries that differ.
+    """
     width = state["norm.weight"].shape[0] if "norm.weight" in state else None
     depth = len({name.split(".")[1] for name in state if name.startswith("blocks.")})
     fitting = (size for size in VARIANTS.values() if (size.width, size.depth) == (width, depth))
@@ -269,16 +284,16 @@ def _blocks(width: int, depth: int, num_heads: int, dropout: float) -> nn.Sequen
 
 
 def _with_identity(grid_mask: torch.Tensor) -> torch.Tensor:
-    """Mask over the grid (B, 49) -> mask over all tokens (B, 50); the identity token is never masked."""
+    """Mask over the grid (B, 49) -> mask over all tokens (B, 50), False for the identity token."""
     return torch.nn.functional.pad(grid_mask, (1, 0), value=False)
 
 
-def _check_divides(size: Architecture) -> None:
+def _check_sizes(size: Architecture) -> None:
     for name, total, part in (
         ("width by num_heads", size.width, size.num_heads),
         ("width by decoder_heads", size.width, size.decoder_heads),
     ):
         if total % part:
-            raise InputError(f"Vec2Face: {name} must divide without rest; got {total} and {part}")
+            raise InputError(f"Vec2Face: {name} leaves a remainder: {total} and {part}; change one of them")
     if len(size.multipliers) not in (3, 4, 5):
-        raise InputError(f"Vec2Face: 7 x 7 to 112 x 112 takes 3 to 5 multipliers; got {len(size.multipliers)}")
+        raise InputError(f"Vec2Face: {len(size.multipliers)} multipliers; give 3 to 5 (from 7 x 7 to 112 x 112 pixels)")

@@ -1,4 +1,9 @@
-"""The section ``generator`` of benchmarks.yaml: where a benchmark's faces come from."""
+"""The section ``generator`` of benchmarks.yaml: where the faces of a benchmark come from.
+
+Three kinds: ``vec2face`` draws them with the Vec2Face generator (or downloads the published dataset), ``render``
+renders a procedural head, ``files`` names a dataset that exists. The generator (``generate.draw``) reads these models
+themselves, so defaults are stated here only. They are those of HSFace, as far as it was published.
+"""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,7 +13,9 @@ from pydantic import Field, model_validator
 from bench.config.settings import Count, Settings, Share
 
 ASSETS_PATH = Path(__file__).parent.parent.parent / "generate" / "assets"
-"""Networks that the suite ships: see generate/make_assets.py."""
+"""Folder of the networks that come with the suite, see generate/make_assets.py."""
+RELEASED_GENERATOR = "vec2face_generator.pth"
+"""File name of the weights that the authors of Vec2Face released; HSFace was made with them."""
 _SHIPPED = "assets/"
 RENDER_VERSION = 1
 """Version of the renderer, in the folder names of rendered protocols; raised when a change moves pixels."""
@@ -20,33 +27,35 @@ def is_shipped(name: str) -> bool:
 
 
 def weight_path(name: str, weights: Path) -> Path:
-    """Where a weight file of some settings lies: shipped, or in the folder ``weights``."""
+    """Path of a weight file that settings name: in the shipped assets, or in the folder ``weights``."""
     return ASSETS_PATH / name.removeprefix(_SHIPPED) if is_shipped(name) else weights / name
 
 
 class Perturbation(Settings):
-    """How the images of one identity differ: x = rescaled(f + sigma * noise). Source: Vec2Face image_generation.py."""
+    """How the images of one identity differ: x = f + sigma * noise. Source: Vec2Face image_generation.py."""
 
     sigmas: tuple[Annotated[float, Field(ge=0)], ...] = Field(
-        (0.3, 0.5, 0.7), description="noise per feature dimension"
+        (0.3, 0.5, 0.7), description="standard deviations of the noise, per feature dimension"
     )
-    shares: tuple[Share, ...] = Field((0.4, 0.4, 0.2), description="share of an identity's images per sigma")
+    shares: tuple[Share, ...] = Field((0.4, 0.4, 0.2), description="share of an identity's images per sigma, sums to 1")
     directions: str | None = Field(
         None,
         exclude_if=lambda name: name is None,
-        description=".npy: noise lies as images of one identity differ; null: isotropic, as published",
+        description=".npy that shapes the noise as real images of one identity differ (deviations.npy of generate "
+        "prepare); null: isotropic noise, as published",
     )
     differences: str | None = Field(
         None,
         exclude_if=lambda name: name is None,
-        description=".npy: x = f + sigma * difference, one of those of real faces and their identity's centre",
+        description=".npy of features of real faces minus their identity's centre (differences.npy of generate "
+        "variation); one of them, drawn at random, is the noise of an image",
     )
 
     @model_validator(mode="after")
     def _shares_fit(self) -> "Perturbation":
         if len(self.sigmas) != len(self.shares) or abs(sum(self.shares) - 1) > 1e-6:
             raise ValueError(
-                f"needs one share per sigma, adding up to 1; got {len(self.sigmas)} sigmas and shares {self.shares}"
+                f"got {len(self.sigmas)} sigmas and shares {self.shares}; give one share per sigma, adding up to 1"
             )
         if self.directions and self.differences:
             raise ValueError(f"directions={self.directions} and differences={self.differences}: give one of them")
@@ -54,48 +63,64 @@ class Perturbation(Settings):
 
 
 class AttributeTargets(Settings):
-    """AttrOP: what the optimised images shall look like. Source: Vec2Face pose_image_generation.py, issue 5."""
+    """Targets of AttrOP, which optimises images. Source: Vec2Face pose_image_generation.py, issue 5."""
 
-    preset: Literal["v1", "v2"] = Field("v1", description="loss weights and stop rule: Vec2Face or Vec2Face+")
+    preset: Literal["v1", "v2"] = Field(
+        "v1", description="loss weights and acceptance rule of Vec2Face (v1) or Vec2Face+ (v2)"
+    )
     pose_share: Share = Field(0.2, description="share of an identity's images that get a target yaw")
-    yaw_degrees: tuple[Annotated[float, Field(ge=-90, le=90)], ...] = Field((60.0, 85.0), description="target yaws")
-    quality: float = Field(27.0, gt=0, description="target MagFace feature norm")
+    yaw_degrees: tuple[Annotated[float, Field(ge=-90, le=90)], ...] = Field(
+        (60.0, 85.0), description="target yaws in degrees, used in turn; positive to the right of the image"
+    )
+    quality: float = Field(27.0, gt=0, description="target norm of the MagFace features")
     max_steps: int = Field(
-        30, ge=0, description="optimiser steps per image before the best so far is taken; 0 leaves all as drawn"
+        30,
+        ge=0,
+        description="most optimiser steps per image; then the image of lowest loss is taken. 0: no optimisation",
     )
 
 
 class TurnedViews(Settings):
-    """Images that are turned by the mean head after they are drawn, see generate/render/turned.py."""
+    """Images that are rotated on a mean 3D head after they are drawn, see generate/render/turned.py."""
 
-    share: Share = Field(description="of an identity's images without a target yaw")
+    share: Share = Field(description="share of an identity's images without a target yaw that are rotated")
     degrees: tuple[Annotated[float, Field(gt=0, le=90)], Annotated[float, Field(gt=0, le=90)]] = Field(
-        (20.0, 80.0), description="least and largest yaw, drawn evenly to either side"
+        (20.0, 80.0), description="smallest and largest yaw in degrees, drawn uniformly to either side"
     )
 
     @model_validator(mode="after")
     def _is_a_range(self) -> "TurnedViews":
         if self.degrees[0] > self.degrees[1]:
-            raise ValueError(f"degrees={self.degrees}: the least comes first")
+            raise ValueError(f"degrees={self.degrees} is no range; give the smaller yaw first")
         return self
 
 
 class ImageFilters(Settings):
-    """Which generated images are dropped, and counted; null switches a filter off. Files lie as weights do."""
+    """Rules that drop generated images; dropped images are counted. Null switches a rule off."""
 
-    min_identity_cosine: float | None = Field(None, ge=-1, le=1, description="of an image to its identity vector")
-    min_quality: float | None = Field(None, ge=0, description="MagFace feature norm")
-    exact_duplicates: bool = True
+    min_identity_cosine: float | None = Field(
+        None, ge=-1, le=1, description="drop an image whose cosine to its identity vector is lower"
+    )
+    min_quality: float | None = Field(None, ge=0, description="drop an image with a lower norm of the MagFace features")
+    exact_duplicates: bool = Field(True, description="drop an image with the pixels of an earlier one of its person")
     near_duplicate_bits: int | None = Field(
-        None, ge=0, le=64, description="difference hashes (64 bits) as near as this"
+        None,
+        ge=0,
+        le=64,
+        description="drop an image whose difference hash (64 bits) differs in at most so many bits from that of an "
+        "earlier one of its person",
     )
     known_centers: str | None = Field(
         None,
         exclude_if=lambda name: name is None,
-        description=".npy of identity centres of people that the generator was trained on",
+        description=".npy of identity centres of the people that the generator was trained on; lies where weights lie",
     )
     max_known_cosine: float | None = Field(
-        None, ge=-1, le=1, exclude_if=lambda cosine: cosine is None, description="of an image to the nearest of them"
+        None,
+        ge=-1,
+        le=1,
+        exclude_if=lambda cosine: cosine is None,
+        description="drop an image with a higher cosine to the nearest of known_centers",
     )
 
     @model_validator(mode="after")
@@ -106,59 +131,84 @@ class ImageFilters(Settings):
 
 
 class GeneratorSettings(Settings):
-    """What every kind of generator has."""
+    """Base of the settings of every kind of generator."""
 
     @property
     def weight_files(self) -> list[str]:
-        """Files that must lie in WEIGHTS before generation can start."""
+        """Names of the files that must be in place before generation can start."""
         return []
 
 
 class Vec2FaceGenerator(GeneratorSettings):
-    """Faces from the Vec2Face generator, or the published dataset of the same size."""
+    """Faces drawn by the Vec2Face generator, or the published dataset of the same size.
+
+    File names are relative to the folder WEIGHTS; those that start with ``assets/`` come with the suite.
+    """
 
     kind: Literal["vec2face"]
-    source: Literal["generate", "hub"] = Field("generate", description="hub: download the published dataset instead")
+    source: Literal["generate", "hub"] = Field(
+        "generate", description="generate: draw the faces; hub: download the published dataset instead"
+    )
     revision: str = Field("main", description="commit, tag or branch of the authors' repository on the Hub")
     num_identities: Count
     images_per_identity: Count = 50
-    identities: Literal["gaussian", "pca", "file"] = Field("gaussian", description="where identity vectors come from")
-    centers: str | None = Field(None, description=".npy of identity centres, for pca and file; see generate centers")
-    max_cosine: float = Field(0.3, gt=-1, lt=1, description="identity vectors more alike than this are dropped")
+    identities: Literal["gaussian", "pca", "file"] = Field(
+        "gaussian",
+        description="identity vectors: isotropic Gaussian, Gaussian with the covariance of centers, or centers itself",
+    )
+    centers: str | None = Field(
+        None, description=".npy of identity centres, for identities pca and file; generate centers makes one"
+    )
+    max_cosine: float = Field(
+        0.3,
+        gt=-1,
+        lt=1,
+        description="drop an identity with a higher cosine to an earlier one, by its vector and again by the features "
+        "of its image",
+    )
     spare_share: float = Field(
-        0.05, ge=0, exclude_if=lambda share: share == 0.05, description="candidates beyond num_identities, as a share"
+        0.05,
+        ge=0,
+        exclude_if=lambda share: share == 0.05,
+        description="candidates beyond num_identities, as a share of it, that replace dropped identities",
     )
     perturbation: Perturbation = Perturbation()
     attributes: AttributeTargets = AttributeTargets()
     turned: TurnedViews | None = Field(None, exclude_if=lambda turned: turned is None)
     filters: ImageFilters = ImageFilters()
     precision: Literal["float32", "bf16"] = Field("float32", description="type of the generator's weights")
-    generator_weights: str = Field(
-        "vec2face_generator.pth", description="under WEIGHTS, like all files; names in assets/ come with the suite"
-    )
+    generator_weights: str = RELEASED_GENERATOR
     identity_weights: str = "arcface-r100-glint360k.pth"
     quality_weights: str = "magface-r100-glint360k.pth"
     pose_weights: str = "6DRepNet_300W_LP_AFLW2000.pth"
-    batch_size: Count = Field(64, description="images per forward pass; part of the dataset's fingerprint")
-    identities_per_shard: Count = Field(64, description="what an interruption costs at most; part of it too")
+    batch_size: Count = Field(64, description="images per forward pass; changing it changes the fingerprint")
+    identities_per_shard: Count = Field(
+        64, description="identities per shard, the unit of resume; changing it changes the fingerprint"
+    )
     jpeg_quality: int = Field(95, ge=1, le=100)
 
     @property
     def weight_files(self) -> list[str]:
-        """Files that must lie in WEIGHTS before generation can start; a published dataset is fetched by the stage."""
+        """Names of the weights and arrays that must be in place; a published dataset needs none."""
         if self.source == "hub":
             return []
         files = [self.generator_weights, self.identity_weights, self.quality_weights]
         if self.attributes.pose_share > 0 or self.turned:
             files.append(self.pose_weights)
-        files = list(dict.fromkeys(files))  # one network may play two parts
+        files = list(dict.fromkeys(files))  # identity and quality can be measured by the same network
         noise = self.perturbation
         arrays = (self.centers, noise.directions, noise.differences, self.filters.known_centers)
         return files + list(dict.fromkeys(name for name in arrays if name))
 
+    @property
+    def dataset_family(self) -> str:
+        """First word of the dataset's name: HSFace if published or drawn with the released weights, else Vec2Face."""
+        is_released = self.source == "hub" or self.generator_weights == RELEASED_GENERATOR
+        return "HSFace" if is_released else "Vec2Face"
+
 
 class RenderGenerator(GeneratorSettings):
-    """Faces rendered from a procedural 3D head: no weights, no downloads, true factors."""
+    """Faces rendered from a procedural 3D head: no weights, no downloads, every factor of an image is known."""
 
     kind: Literal["render"]
     num_identities: Count
@@ -167,12 +217,14 @@ class RenderGenerator(GeneratorSettings):
 
 
 class FilesGenerator(GeneratorSettings):
-    """No generation: a face dataset that exists, as an LMDB or a folder of images by identity."""
+    """A face dataset that exists: an LMDB, or a folder with one sub-folder of images per identity."""
 
     kind: Literal["files"]
     path: str = Field(description="LMDB file or folder, relative to the working directory")
-    mask: str | None = Field(None, description=".npy of record positions to use")
-    leave_out: str | None = Field(None, description="text file of identity names (folders) to leave out, one a line")
+    mask: str | None = Field(None, description=".npy of the positions of the faces to use")
+    leave_out: str | None = Field(
+        None, description="text file of identity names (names of sub-folders) to leave out, one per line"
+    )
 
 
 GENERATORS = {"vec2face": Vec2FaceGenerator, "render": RenderGenerator, "files": FilesGenerator}

@@ -69,6 +69,9 @@ def scan_images(source: Source) -> Scan:
 def perceptual_hash(gray: NDArray[np.uint8]) -> int:
     """64 bits that change little when an image is scaled, re-encoded or made brighter.
 
+    Filters of generated images use another hash (``generate.draw.filters.difference_hash``), which compares only images
+    of one identity and must keep its bits for released benchmarks.
+
     Args:
         gray: Brightness, shape (32, 32).
     """

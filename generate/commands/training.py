@@ -77,7 +77,9 @@ def _appearance(args: argparse.Namespace) -> str:
     from generate.training.data import open_source_faces
 
     faces = open_source_faces(args.faces, args.mask, args.leave_out)
-    appearance = add_appearance(args.identity_model, faces, args.out, num_numbers=args.numbers, strength=args.strength)
+    appearance = add_appearance(
+        args.identity_model, faces, args.out, num_components=args.numbers, strength=args.strength
+    )
     explained = f"{appearance.explained:.1%} of the variance of the low-resolution faces"
     return f"appearance: {args.numbers} components explain {explained}; {args.out}"
 

@@ -1,117 +1,134 @@
-"""AttrOP: move identity vectors until the images drawn from them meet their targets, each sample for itself.
+"""AttrOP: optimise identity vectors until the images drawn from them meet their targets.
 
-In: start vectors, the identity each image shall keep, mask noise, and targets (quality, yaw, or any attribute with a
-differentiable estimator). Out: per sample the vector, the image and what became of it. Follows Vec2Face's and
-Vec2Face+'s ``gen_image``, with these differences: acceptance is tested per sample and not on batch means, the number
-of steps is capped, the best image so far is taken at the cap and marked as not accepted, a sample that is done leaves
-the batch and the next one enters, and each sample keeps one mask. The batch always has the same shape, because matrix
-products may round differently for other shapes: so no sample changes another one, not by a bit.
+In: start vectors, the identity that each image shall keep, mask noise, and targets (quality, yaw, or any attribute with
+a differentiable estimator). Out: per sample the vector, the image, and whether it met its targets.
 
-Shapes: ``N`` jobs, ``B`` slots of the batch, ``D`` width of the identity vectors.
+Follows ``gen_image`` of Vec2Face and Vec2Face+ (docs/field.md, sections 1.7 and 2.2), with these differences:
+
+- Acceptance is tested per sample, not on batch means.
+- The number of steps is capped. At the cap the image of lowest loss is taken and marked as not accepted.
+- A sample that is done leaves the batch, and the next one takes its slot.
+- Each sample keeps one mask.
+
+The batch keeps its shape to the end, because matrix products may round differently for other shapes. A sample therefore
+never changes the result of another one, not even in the last bit.
+
+Shapes: ``N`` jobs, ``B`` slots of the batch, ``D`` width of the identity vectors, ``E`` width of the features.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from bench.faces.pixels import to_pixels
+from generate.networks.estimators import Estimator
+
 LEARNING_RATE = 0.1
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
 
 
-class Estimator(Protocol):
-    """Images (B, 3, 112, 112) in [-1, 1] -> one number per image (B,), or features (B, D); differentiable."""
-
-    def __call__(self, images: torch.Tensor, /) -> torch.Tensor: ...  # noqa: D102
-
-
 @dataclass(frozen=True)
 class Goal:
-    """One attribute and how far an image may miss its target."""
+    """One attribute: how it is measured, its weight in the loss, and how far an image may miss its target."""
 
     estimator: Estimator
     weight: float
     tolerance: float
     at_least: bool = False
-    """Only falling short of the target counts as a miss."""
-    signed: bool = True
-    """False where the sign of the attribute does not matter: turned left or right."""
+    """Whether values above the target count as met."""
 
     def miss(self, value: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Distance from the target, in units of the attribute, shape (B,); 0 where the target is NaN (none)."""
-        value = value if self.signed else value.abs()
+        """Distance from the target in units of the attribute, shape (B,); 0 where the target is NaN (no target)."""
         distance = torch.where(target.isnan(), value.detach(), target) - value
         return F.relu(distance) if self.at_least else distance.abs()
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Weights of the loss and rule of acceptance. Distances of identity are 1 - cosine."""
+    """Weights of the loss, and tolerances within which an image is accepted. Identity distance is 1 - cosine."""
 
     identity_weight: float
     max_identity_distance: float
     identity_hinge: bool
-    """The loss ignores distances that are accepted."""
-    quality: float
-    """Target feature norm of MagFace."""
+    """Whether identity distances within the tolerance add nothing to the loss."""
     quality_weight: float
     quality_tolerance: float
     yaw_weight: float
     yaw_tolerance: float
 
-    def goals(self, quality: Estimator, yaw: Estimator | None = None, *, signed: bool = True) -> dict[str, Goal]:
-        """The goals ``quality`` (at least) and ``yaw`` (degrees) of this preset."""
+    def goals(self, quality: Estimator, yaw: Estimator | None = None) -> dict[str, Goal]:
+        """The goals of this preset: ``quality`` (at least its target) and, if estimated, ``yaw`` (degrees)."""
         goals = {"quality": Goal(quality, self.quality_weight, self.quality_tolerance, at_least=True)}
         if yaw is not None:
-            goals["yaw"] = Goal(yaw, self.yaw_weight, self.yaw_tolerance, signed=signed)
+            goals["yaw"] = Goal(yaw, self.yaw_weight, self.yaw_tolerance)
         return goals
 
 
 PRESETS = {
-    "v1": Preset(100, 0.3, False, 27, 1, 1, 1, 5),
-    # Vec2Face+ divides by 30 and 90 and compares the quotients with 1 and 5: in effect only identity binds
-    "v2": Preset(1, 0.3, True, 24, 1 / 30, 30, 1 / 90, 450),
+    "v1": Preset(
+        identity_weight=100,
+        max_identity_distance=0.3,
+        identity_hinge=False,
+        quality_weight=1,
+        quality_tolerance=1,
+        yaw_weight=1,
+        yaw_tolerance=5,
+    ),
+    # Vec2Face+ divides quality by 30 and yaw by 90 but still compares the quotients with 1 and 5. These tolerances are
+    # so wide that in effect identity alone decides.
+    "v2": Preset(
+        identity_weight=1,
+        max_identity_distance=0.3,
+        identity_hinge=True,
+        quality_weight=1 / 30,
+        quality_tolerance=30,
+        yaw_weight=1 / 90,
+        yaw_tolerance=450,
+    ),
 }
+"""The published presets: v1 of Vec2Face, v2 of Vec2Face+."""
 
 
 @dataclass(frozen=True)
 class Jobs:
-    """What shall be optimised; one row per image."""
+    """Vectors to optimise and the targets of their images; one row per image."""
 
     start: NDArray[np.float32]
     """Start vectors, shape (N, D)."""
     identity: NDArray[np.float32]
-    """Features of the identity that the image shall keep, shape (N, E)."""
+    """Features of the identity that each image shall keep, shape (N, E)."""
     noise: NDArray[np.float32]
     """Mask noise, shape (N, 49)."""
     mask_ratio: NDArray[np.float64]
     """Share of masked tokens, shape (N,)."""
     targets: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
-    """Target per attribute, shape (N,) each; NaN for none."""
+    """Targets by attribute, shape (N,) each; NaN where an image has no target."""
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What became of the jobs, in their order."""
+    """Results of the jobs, in their order."""
 
     vectors: NDArray[np.float32]
     """Optimised vectors, shape (N, D)."""
     images: NDArray[np.uint8]
     """Images, shape (N, 112, 112, 3), RGB."""
     features: NDArray[np.float32]
-    """Features of the images by the identity estimator, shape (N, E)."""
+    """Identity features of the images, shape (N, E)."""
     identity_cosine: NDArray[np.float32]
+    """Cosine between an image's features and the identity that it shall keep, shape (N,)."""
     attributes: dict[str, NDArray[np.float32]]
+    """Measured attributes by name, shape (N,) each."""
     steps: NDArray[np.int64]
-    """Optimiser steps taken when the image was drawn that was kept."""
+    """Optimiser steps before the image was drawn, shape (N,)."""
     accepted: NDArray[np.bool_]
-    """False where the cap was reached: the image is the one of lowest loss."""
+    """Whether the image met its targets, shape (N,); otherwise it is the one of lowest loss."""
     num_evaluations: int
-    """Images drawn and judged, empty slots included."""
+    """Images that were drawn and judged, including those of empty slots."""
 
 
 def optimise(
@@ -131,75 +148,76 @@ def optimise(
     Args:
         generator: (vectors, noise, mask_ratio) -> images, as ``Vec2Face.forward``.
         identity: Estimator of identity features.
-        goals: Attributes by name; each must have its targets in ``jobs``.
+        goals: Attributes by name; ``jobs`` holds targets for each of them.
         jobs: Start vectors and targets.
-        preset: Weights and tolerance of identity.
-        batch_size: Slots, the same from the first to the last step.
-        max_steps: Most steps per sample; 0 draws and judges every sample once.
+        preset: Weight and tolerance of the identity distance.
+        batch_size: Slots of the batch, the same from the first to the last step.
+        max_steps: Most optimiser steps per sample; 0 draws and judges every sample once.
         device: Where the networks are.
-        on_done: Called with the number of samples that have just ended.
+        on_done: Called after every step with the number of samples that have ended.
 
     Returns:
         One outcome per job.
     """
     batch = _Batch(jobs, min(batch_size, len(jobs.start)), device)
-    results = _Results(jobs, goals)
+    best = _BestImages(jobs, goals)
     with torch.set_grad_enabled(max_steps > 0):
         while batch.is_busy:
             vectors = batch.vectors.clone().requires_grad_()
             images = generator(vectors, batch.noise, batch.mask_ratio).clamp(-1, 1)
-            loss, accepted, state = _judge(images, identity, goals, batch, preset)
-            results.keep(batch, loss.detach(), accepted, {"vectors": vectors.detach(), **state})
-            busy = batch.job >= 0
-            ended = busy & (accepted.cpu().numpy() | (batch.steps >= max_steps))
-            if ended.sum() < busy.sum():
+            loss, accepted, measured = _judge(images, identity, goals, batch, preset)
+            best.update(batch, loss.detach(), accepted, {"vectors": vectors.detach(), **measured})
+            has_job = batch.job >= 0
+            ended = has_job & (accepted.cpu().numpy() | (batch.steps >= max_steps))
+            if ended.sum() < has_job.sum():
                 (gradient,) = torch.autograd.grad(loss.sum(), vectors)
                 batch.step(gradient)
             on_done(int(ended.sum()))
             batch.replace(ended)
-    return results.outcomes()
+    return best.outcomes()
 
 
 def _judge(
     images: torch.Tensor, identity: Estimator, goals: Mapping[str, Goal], batch: "_Batch", preset: Preset
 ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
-    """Loss (B,), acceptance (B,), and what was seen: images, features, cosine and attributes, without graph."""
+    """Loss (B,), acceptance (B,), and detached by name: images, features, identity cosine, attributes."""
     features = identity(images).float()
     distance = 1 - F.cosine_similarity(features, batch.identity)
     accepted = distance <= preset.max_identity_distance
     counted = distance * ~accepted if preset.identity_hinge else distance
     loss = preset.identity_weight * counted
-    seen = {"images": images, "features": features, "identity": 1 - distance}
+    measured = {"images": images, "features": features, "identity": 1 - distance}
     for name, goal in goals.items():
-        seen[name] = goal.estimator(images).float().flatten()
-        miss = goal.miss(seen[name], batch.targets[name])
+        measured[name] = goal.estimator(images).float().flatten()
+        miss = goal.miss(measured[name], batch.targets[name])
         loss = loss + goal.weight * miss
         accepted = accepted & (miss <= goal.tolerance)
-    return loss, accepted, {name: value.detach() for name, value in seen.items()}
+    return loss, accepted, {name: value.detach() for name, value in measured.items()}
 
 
 class _Batch:
-    """B slots with a job each; -1 where the queue has run dry. Adam's state is per slot, so per sample."""
+    """B slots that hold one job each, with Adam's state per slot. A slot without a job has the number -1."""
 
     def __init__(self, jobs: Jobs, num_slots: int, device: str | torch.device) -> None:
         self._jobs, self._device, self._next = jobs, device, num_slots
-        self.num_evaluations_each = num_slots
+        self.num_slots = num_slots
         self.job = np.arange(num_slots)
         self.steps = np.zeros(num_slots, dtype=np.int64)
-        everything = slice(0, num_slots)
-        self.vectors = self._load(jobs.start, everything)
-        self.identity = self._load(jobs.identity, everything)
-        self.noise = self._load(jobs.noise, everything)
-        self.mask_ratio = self._load(jobs.mask_ratio, everything)
-        self.targets = {name: self._load(values, everything) for name, values in jobs.targets.items()}
+        first_jobs = slice(0, num_slots)
+        self.vectors = self._load(jobs.start, first_jobs)
+        self.identity = self._load(jobs.identity, first_jobs)
+        self.noise = self._load(jobs.noise, first_jobs)
+        self.mask_ratio = self._load(jobs.mask_ratio, first_jobs)
+        self.targets = {name: self._load(values, first_jobs) for name, values in jobs.targets.items()}
         self._mean, self._square = torch.zeros_like(self.vectors), torch.zeros_like(self.vectors)
 
     @property
     def is_busy(self) -> bool:
+        """Whether any slot has a job."""
         return bool((self.job >= 0).any())
 
     def step(self, gradient: torch.Tensor) -> None:
-        """One step of Adam (Kingma and Ba 2015, algorithm 1) on every row."""
+        """One step of Adam (Kingma and Ba 2015, algorithm 1) in every slot."""
         self.steps += 1
         self._mean.lerp_(gradient, 1 - _BETAS[0])
         self._square.lerp_(gradient.square(), 1 - _BETAS[1])
@@ -209,7 +227,7 @@ class _Batch:
         self.vectors = self.vectors - LEARNING_RATE * mean / (square.sqrt() + _EPSILON)
 
     def replace(self, ended: NDArray[np.bool_]) -> None:
-        """Put the next jobs into the slots whose job has ended; leave the old rows in where there is none."""
+        """Load the next jobs into the slots whose job has ended; without a next job the old rows stay in."""
         for slot in np.flatnonzero(ended):
             if self._next >= len(self._jobs.start):
                 self.job[slot] = -1
@@ -227,8 +245,8 @@ class _Batch:
         return torch.from_numpy(np.array(values[rows])).to(self._device)
 
 
-class _Results:
-    """The best image of every job so far; an accepted one is final, because its job leaves the batch."""
+class _BestImages:
+    """The best image of every job so far. An accepted image is final, because its job leaves the batch."""
 
     def __init__(self, jobs: Jobs, goals: Mapping[str, Goal]) -> None:
         num = len(jobs.start)
@@ -237,39 +255,35 @@ class _Results:
         self._steps = np.zeros(num, dtype=np.int64)
         self._accepted = np.zeros(num, dtype=bool)
         self._num_evaluations = 0
-        self._kept: dict[str, NDArray] = {}
+        self._values: dict[str, NDArray] = {}
 
-    def keep(
-        self, batch: _Batch, loss: torch.Tensor, accepted: torch.Tensor, state: Mapping[str, torch.Tensor]
+    def update(
+        self, batch: _Batch, loss: torch.Tensor, accepted: torch.Tensor, measured: Mapping[str, torch.Tensor]
     ) -> None:
-        """Take over the rows that are accepted, the first of their job, or of lower loss than before."""
-        self._num_evaluations += batch.num_evaluations_each
-        losses, accept = loss.cpu().numpy(), accepted.cpu().numpy()
-        better = accept | (batch.steps == 0) | (losses < self._loss[batch.job])
-        slots = np.flatnonzero(better & (batch.job >= 0))
+        """Store the slots whose image is accepted, the first of its job, or of lower loss than the stored one."""
+        self._num_evaluations += batch.num_slots
+        losses, is_accepted = loss.cpu().numpy(), accepted.cpu().numpy()
+        is_better = is_accepted | (batch.steps == 0) | (losses < self._loss[batch.job])
+        slots = np.flatnonzero(is_better & (batch.job >= 0))
         jobs = batch.job[slots]
-        self._loss[jobs], self._steps[jobs], self._accepted[jobs] = losses[slots], batch.steps[slots], accept[slots]
+        self._loss[jobs] = losses[slots]
+        self._steps[jobs] = batch.steps[slots]
+        self._accepted[jobs] = is_accepted[slots]
         rows = torch.from_numpy(slots).to(loss.device)
-        for name, values in state.items():
-            chosen = to_uint8(values[rows]) if name == "images" else values[rows].float().cpu().numpy()
-            if name not in self._kept:
-                self._kept[name] = np.zeros((len(self._loss), *chosen.shape[1:]), chosen.dtype)
-            self._kept[name][jobs] = chosen
+        for name, values in measured.items():
+            stored = to_pixels(values[rows]) if name == "images" else values[rows].float().cpu().numpy()
+            if name not in self._values:
+                self._values[name] = np.zeros((len(self._loss), *stored.shape[1:]), stored.dtype)
+            self._values[name][jobs] = stored
 
     def outcomes(self) -> Outcomes:
         return Outcomes(
-            vectors=self._kept["vectors"],
-            images=self._kept["images"],
-            features=self._kept["features"],
-            identity_cosine=self._kept["identity"],
-            attributes={name: self._kept[name] for name in self._names},
+            vectors=self._values["vectors"],
+            images=self._values["images"],
+            features=self._values["features"],
+            identity_cosine=self._values["identity"],
+            attributes={name: self._values[name] for name in self._names},
             steps=self._steps,
             accepted=self._accepted,
             num_evaluations=self._num_evaluations,
         )
-
-
-def to_uint8(images: torch.Tensor) -> NDArray[np.uint8]:
-    """Images (B, 3, H, W) in [-1, 1], clipped -> uint8 (B, H, W, 3); what is not a number becomes grey."""
-    pixels = (images.float().nan_to_num(0).clamp(-1, 1) * 127.5 + 127.5).round()
-    return pixels.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()

@@ -1,12 +1,12 @@
-"""A range of identities -> a folder of images or an LMDB, and a grid: Vec2Face's scripts in one command.
+"""A range of identities -> a folder of images or an LMDB, and a grid: ``python -m generate faces``.
 
-Equal in effect to the official ``image_generation.py`` (identity vectors optimised for quality, then perturbed and
-drawn), ``pose_image_generation.py`` (every image optimised for a target yaw, identity vectors as they are) and to
-generation from reference images. The numbers of identities stay those of the file of centres, and so do the random
-numbers: slices of one range, made apart, give the images of the whole range and never overwrite each other.
+It does what the official ``image_generation.py`` does (identity vectors are optimised for quality, then perturbed and
+drawn), what ``pose_image_generation.py`` does (every image is optimised for a target yaw, identity vectors stay as they
+are), and generation from reference photographs. Identities keep the numbers of the file of centres, and so their random
+numbers: parts of a range that are made separately hold the same images as the whole range, under the same names.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,19 @@ from bench.config.generator import Vec2FaceGenerator
 from bench.errors import InputError
 from bench.faces.folders import FolderWriter
 from bench.faces.lmdb_file import LmdbFaces
-from bench.files import sha256
+from bench.files import sha256, write_array
 from generate.draw.centers import face_centers, open_people
-from generate.draw.dataset import load_networks, make_plan, weight_digests
-from generate.draw.engine import Networks, generate_dataset, remove_parts
+from generate.draw.dataset import load_networks, weight_digests
+from generate.draw.dataset_run import Networks
+from generate.draw.engine import generate_dataset, remove_parts
 from generate.draw.plan import Plan
-from generate.draw.shards import read_labels, write_array
+from generate.draw.shards import read_labels
 from generate.identities import read_vectors
 
 _REFERENCE_SIGMA = 0.2
-"""Noise of the official script that starts from reference images."""
+"""Noise of the official script that starts from reference photographs (docs/field.md, section 1.6)."""
 _ANY_COSINE = 2.0
-"""No two identities are too near: every one that was asked for is made."""
+"""Higher than any cosine, so that no identity is dropped: all that are asked for are made."""
 
 
 @dataclass(frozen=True)
@@ -37,22 +38,23 @@ class Request:
 
     images_per_identity: int = 50
     identities: tuple[int, int] | None = None
-    """First and one past the last number; None for all centres."""
+    """First number, and one past the last; None for all centres."""
     centers: Path | None = None
-    """``.npy`` of identity vectors; None draws them (Gaussian)."""
+    """``.npy`` of identity vectors; None samples them (Gaussian)."""
     people: Path | None = None
-    """Faces of people who exist, whose images shall be made: LMDB or folder."""
+    """Photographs of real people whose images shall be made: LMDB or folder."""
     yaw_degrees: tuple[float, ...] = ()
+    """Target yaws, used in turn; empty for none."""
     quality: float | None = None
     """Target MagFace norm; None for that of the settings."""
     as_lmdb: bool = False
 
 
 def parse_range(text: str) -> tuple[int, int]:
-    """``a:b`` as two numbers.
+    """``FIRST:END`` as two numbers.
 
     Raises:
-        InputError: If the text is another, or the range is empty.
+        InputError: If the text has another form, or the range is empty.
     """
     first, _, last = text.partition(":")
     if not (first.isdigit() and last.isdigit()) or int(first) >= int(last):
@@ -63,34 +65,44 @@ def parse_range(text: str) -> tuple[int, int]:
 def make_faces(
     directory: Path, settings: Vec2FaceGenerator, request: Request, *, seed: int, weights: Path, device: str
 ) -> dict[str, Any]:
-    """Make images of a range of identities, or what is left of them after an interruption.
+    """Make images of a range of identities, or finish them after an interruption.
 
     Args:
-        directory: Where ``images`` (one folder per identity) or ``faces.lmdb`` appear, ``faces.parquet``, ``grid.png``.
+        directory: Gets ``images`` (one folder per identity) or ``faces.lmdb``, and ``faces.parquet``, ``grid.png``.
         settings: Section ``generator`` of a benchmark: weights, perturbation, AttrOP.
         request: What to make.
-        seed: Seed.
-        weights: Folder of weights.
+        seed: Seed of the random numbers.
+        weights: Folder of downloaded weights.
         device: Where the networks run.
 
     Returns:
         Statistics, see ``generate_dataset``.
 
     Raises:
-        InputError: If the folder holds other files, the range lies outside the centres, or weights or vectors are bad.
+        InputError: If the folder holds other files, the range lies outside the centres, or weights or vectors are
+            invalid.
     """
     if directory.exists() and any(directory.iterdir()) and not (directory / "parts").exists():
         raise InputError(f"{directory} holds other files; give an empty or new folder")
-    attributes = settings.attributes.model_copy(update={"pose_share": 1.0 if request.yaw_degrees else 0.0})
-    settings = settings.model_copy(update={"attributes": attributes, "identities": "gaussian", "centers": None})
+    settings = _adapt_settings(settings, request)
     digests = weight_digests(settings, weights)
     networks = load_networks(settings, weights, device=device)
     names, centers = None, request.centers
     if request.people is not None:
-        names, centers = _people(request.people, networks, directory / "parts" / "people.npy")
-    if centers is not None:
-        digests |= {centers.name: sha256(centers)} if centers.is_file() else {}
-    plan = _plan(make_plan(settings, seed=seed, weights=weights, digests=digests), request, centers, networks)
+        names, centers = _people_centers(request.people, networks, directory / "parts" / "people.npy")
+    if centers is not None and centers.is_file():
+        digests |= {centers.name: sha256(centers)}
+    first, end = _identity_range(request, centers, networks.generator.architecture.feature_dim)
+    vectors_stay = bool(request.yaw_degrees) or request.people is not None
+    plan = Plan(
+        settings.model_copy(update={"num_identities": end - first}),
+        seed=seed,
+        weights=weights,
+        digests=digests,
+        vectors=centers,
+        first_candidate=first,
+        center_steps=0 if vectors_stay else None,
+    )
     statistics = generate_dataset(directory, plan, networks)
     if not request.as_lmdb:
         _write_folder(directory, names)
@@ -98,36 +110,39 @@ def make_faces(
     return statistics or {}
 
 
-def _people(source: Path, networks: Networks, path: Path) -> tuple[list[str], Path]:
-    """Names and centres of people who exist; the centres are written, because the plan names a file."""
+def _adapt_settings(settings: Vec2FaceGenerator, request: Request) -> Vec2FaceGenerator:
+    """The benchmark's settings with the changes of a request, but for the number of identities."""
+    attributes = {"pose_share": 1.0 if request.yaw_degrees else 0.0, "yaw_degrees": request.yaw_degrees}
+    if request.quality:
+        attributes["quality"] = request.quality
+    changes: dict[str, Any] = {
+        "images_per_identity": request.images_per_identity,
+        "identities": "gaussian",
+        "centers": None,
+        "max_cosine": _ANY_COSINE,
+        "spare_share": 0.0,
+        "attributes": settings.attributes.model_copy(update=attributes),
+    }
+    if request.people is not None:
+        noise = {"sigmas": (_REFERENCE_SIGMA,), "shares": (1.0,)}
+        changes["perturbation"] = settings.perturbation.model_copy(update=noise)
+    return settings.model_copy(update=changes)  # without validation, which would refuse _ANY_COSINE
+
+
+def _people_centers(source: Path, networks: Networks, path: Path) -> tuple[list[str], Path]:
+    """Names and centres of real people; the centres are written to a file, which a plan needs."""
     faces = open_people(source)
     write_array(path, face_centers(faces, networks.identity, device=networks.device))
     return faces.identity_names, path
 
 
-def _plan(plan: Plan, request: Request, centers: Path | None, networks: Networks) -> Plan:
-    first, end = _range(request, centers, networks.generator.architecture.feature_dim)
-    as_given = bool(request.yaw_degrees) or request.people is not None
-    plan = replace(
-        plan,
-        num_identities=end - first,
-        first_candidate=first,
-        images_per_identity=request.images_per_identity,
-        identities="file" if centers else "gaussian",
-        centers=str(centers) if centers else None,
-        max_cosine=_ANY_COSINE,
-        spare_share=0.0,
-        center_steps=0 if as_given else None,
-        yaw_degrees=request.yaw_degrees,
-        quality=request.quality or plan.quality,
-    )
-    return replace(plan, sigmas=(_REFERENCE_SIGMA,), shares=(1.0,)) if request.people else plan
-
-
-def _range(request: Request, centers: Path | None, feature_dim: int) -> tuple[int, int]:
+def _identity_range(request: Request, centers: Path | None, feature_dim: int) -> tuple[int, int]:
     if centers is None:
         if request.identities is None:
-            raise InputError("which identities? give --range FIRST:END, with --centers FILE.npy or without (Gaussian)")
+            raise InputError(
+                "the number of identities is not given; give --range FIRST:END, and --centers FILE.npy unless their "
+                "vectors shall be sampled"
+            )
         return request.identities
     num = len(read_vectors(centers, feature_dim))
     first, end = request.identities or (0, num)
@@ -137,11 +152,11 @@ def _range(request: Request, centers: Path | None, feature_dim: int) -> tuple[in
 
 
 def _write_folder(directory: Path, names: list[str] | None) -> None:
-    """The LMDB's images as they are, in one folder per identity, named by person or by number."""
+    """Replace the LMDB by a folder of its image files, one sub-folder per identity, named by person or by number."""
     faces = LmdbFaces(directory / "faces.lmdb", read_labels(directory / "faces.parquet"))
     numbers = pd.read_parquet(directory / "faces.parquet", columns=["candidate"])["candidate"].to_numpy()
-    _, first = np.unique(faces.identity_ids, return_index=True)
-    folders = [names[numbers[row]] if names else f"{numbers[row]:06d}" for row in first]
+    _, first_rows = np.unique(faces.identity_ids, return_index=True)
+    folders = [names[numbers[row]] if names else f"{numbers[row]:06d}" for row in first_rows]
     with FolderWriter(directory / "images", folders) as writer:
         for index in range(len(faces)):
             writer.write(faces.encoded(index), int(faces.identity_ids[index]))

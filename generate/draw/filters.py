@@ -1,54 +1,41 @@
-"""The images of one identity -> which to drop, and why.
+"""The images of one identity -> the reason why each is dropped, or that it is kept.
 
-Reasons are tried in the order of ``REASONS``; an image counts for the first that holds. Duplicates are looked for
-within one identity: alike images of two identities are a matter of separation.
+Rules are tried in the order of ``REASONS``; an image counts for the first that applies. Duplicates are searched within
+one identity only: similar images of two identities are a matter of separation (``generate.identities``).
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bench.config.generator import ImageFilters
 
 KEPT = ""
 REASONS = ("identity", "quality", "known", "exact duplicate", "near duplicate")
 _HASH_SIDE = 8
 
 
-@dataclass(frozen=True)
-class Filters:
-    """What to drop; None switches a filter off."""
-
-    min_identity_cosine: float | None = None
-    """Cosine between the image's features and its identity vector, in [-1, 1]."""
-    min_quality: float | None = None
-    """Norm of the MagFace features."""
-    exact_duplicates: bool = True
-    near_duplicate_bits: int | None = None
-    """Difference hashes (64 bits) that differ in at most so many bits are duplicates."""
-    max_known_cosine: float | None = None
-    """Cosine to the nearest identity that the generator was trained on, in [-1, 1]."""
-
-
 def drop_reasons(
     images: NDArray[np.uint8],
-    filters: Filters,
+    filters: ImageFilters,
     *,
     identity_cosine: NDArray[np.float32],
     quality: NDArray[np.float32],
     known_cosine: NDArray[np.float32],
 ) -> list[str]:
-    """Why each image of one identity is dropped; "" where it is kept. Of duplicates the first is kept.
+    """Why each image of one identity is dropped, one of ``REASONS``, or ``KEPT``.
+
+    Of duplicates the first is kept. A value that was not measured is NaN and passes.
 
     Args:
-        images: Images of one identity, uint8 (N, H, W, 3).
-        filters: What to drop.
-        identity_cosine: Cosine to the identity, shape (N,); NaN (not measured) passes.
-        quality: Quality, shape (N,); NaN passes.
-        known_cosine: Cosine to the nearest identity that was trained on, shape (N,); NaN passes.
+        images: Images of one identity, uint8, shape (N, H, W, 3).
+        filters: Thresholds; None switches a rule off.
+        identity_cosine: Cosine of an image's features to the identity vector, shape (N,).
+        quality: Norm of the MagFace features, shape (N,).
+        known_cosine: Cosine to the nearest identity that the generator was trained on, shape (N,).
     """
     hashes = difference_hash(images)
-    seen: set[bytes] = set()
-    kept: list[int] = []
+    contents_kept: set[bytes] = set()
+    hashes_kept: list[int] = []
     reasons = []
     for index, image in enumerate(images):
         content = image.tobytes()
@@ -59,24 +46,33 @@ def drop_reasons(
             reason = "quality"
         elif filters.max_known_cosine is not None and known_cosine[index] > filters.max_known_cosine:
             reason = "known"
-        elif filters.exact_duplicates and content in seen:
+        elif filters.exact_duplicates and content in contents_kept:
             reason = "exact duplicate"
-        elif filters.near_duplicate_bits is not None and any(
-            (hashes[index] ^ hashes[other]).bit_count() <= filters.near_duplicate_bits for other in kept
-        ):
+        elif _is_near_duplicate(hashes[index], hashes_kept, filters.near_duplicate_bits):
             reason = "near duplicate"
         else:
-            seen.add(content)
-            kept.append(index)
+            contents_kept.add(content)
+            hashes_kept.append(hashes[index])
         reasons.append(reason)
     return reasons
 
 
+def _is_near_duplicate(image_hash: int, hashes_kept: list[int], max_bits: int | None) -> bool:
+    if max_bits is None:
+        return False
+    return any((image_hash ^ other).bit_count() <= max_bits for other in hashes_kept)
+
+
 def difference_hash(images: NDArray[np.uint8]) -> list[int]:
-    """64-bit hashes that change little when an image does: is each of 8 x 8 cells darker than its right neighbour?
+    """64-bit hashes of images; similar images have hashes that differ in few bits (dHash).
+
+    A bit says whether one of 8 x 8 cells is darker than its right neighbour. The audit has another hash
+    (``evaluate.audit.images.perceptual_hash``, pHash): it compares all images of a dataset and needs few false matches,
+    whereas this one compares the images of one identity. This one decides which images a released benchmark holds, so
+    its bits must not change.
 
     Args:
-        images: uint8 (N, H, W, 3), both sides at least 9.
+        images: uint8, shape (N, H, W, 3), both sides at least 9.
     """
     grey = images.mean(axis=3)
     for axis, cells in ((1, _HASH_SIDE), (2, _HASH_SIDE + 1)):

@@ -1,151 +1,148 @@
-"""What a face dataset depends on, and the rows of its images: vectors, masks and targets, from the plan alone.
+"""Settings and seed -> the rows of a dataset's images: vectors, masks and targets.
 
-Random numbers come from (seed, candidate, image): a row does not depend on how the work is sliced.
+A ``Plan`` holds the settings of benchmarks.yaml and what is known at run time only. Random numbers come from (seed,
+candidate, image), so a row does not depend on how the work is split.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.config.generator import Vec2FaceGenerator, weight_path
 from bench.errors import InputError
 from generate.draw.attrop import Jobs
-from generate.draw.filters import Filters
-from generate.draw.perturbation import MaskRatio, apportion, draw_masks, draw_views, perturb, strengths
+from generate.draw.perturbation import apportion, draw_views, perturb, strengths
+from generate.networks.masks import MaskRatio, draw_masks
 from generate.vec2face import NUM_GRID_TOKENS
 
+POSE_SIGMA = 0.7
+"""Noise of the images with a target yaw before AttrOP (Vec2Face, pose_image_generation.py)."""
+MASK_RATIO = MaskRatio()
 _CENTER_IMAGE = 2**31
-"""Image number of a centre among the random numbers of its identity: beyond every real one."""
+"""Image number of an identity's centre among its random numbers: higher than that of any real image."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a dataset depends on, besides the weights. Defaults: HSFace, as far as it was published."""
+    """Everything that a face dataset depends on."""
 
-    num_identities: int
-    images_per_identity: int = 50
+    settings: Vec2FaceGenerator
     seed: int = 0
-    identities: Literal["gaussian", "pca", "file"] = "gaussian"
-    centers: str | None = None
-    """``.npy`` of identity vectors, for ``pca`` and ``file``."""
+    weights: Path = Path()
+    """Folder of the arrays that the settings name."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 per weight file and array: an unfinished dataset is not continued with other weights."""
+    vectors: Path | None = None
+    """``.npy`` of identity vectors to use instead of those that the settings describe."""
     first_candidate: int = 0
-    """Identity vectors before this one are left out; the others keep their numbers, and so their random numbers."""
-    max_cosine: float = 0.3
-    """Between identity vectors, and again between the features of their images."""
-    spare_share: float = 0.05
-    """Candidates beyond the number of identities, for those that are not apart; none where vectors are given."""
-    sigmas: tuple[float, ...] = (0.3, 0.5, 0.7)
-    shares: tuple[float, ...] = (0.4, 0.4, 0.2)
-    directions: str | None = None
-    """``.npy`` of ``prepare.deviation_directions``: how the noise lies; None for isotropic."""
-    differences: str | None = None
-    """``.npy`` of ``generate variation``: what is the noise, in place of normal numbers."""
-    mask_ratio: MaskRatio = field(default_factory=MaskRatio)
-    preset: Literal["v1", "v2"] = "v1"
-    quality: float = 27.0
-    max_steps: int = 30
+    """Number of the first identity vector to use. All keep their numbers, and so their random numbers."""
     center_steps: int | None = None
-    """Steps of the identity vectors themselves, 0 leaves them as they are; None for ``max_steps``."""
-    pose_share: float = 0.2
-    pose_sigma: float = 0.7
-    yaw_degrees: tuple[float, ...] = (60.0, 85.0)
-    turned_share: float = 0.0
-    """Of the images without a target yaw: those that are turned afterwards, see generate/draw/views.py."""
-    turned_degrees: tuple[float, float] = (20.0, 80.0)
-    filters: Filters = field(default_factory=Filters)
-    known_centers: str | None = None
-    """``.npy`` of the centres of identities that the generator was trained on, for ``filters.max_known_cosine``."""
-    identities_per_shard: int = 64
-    batch_size: int = 64
-    jpeg_quality: int = 95
-    weights: Mapping[str, str] = field(default_factory=dict)
-    """SHA-256 per network: a run does not go on with other weights."""
+    """AttrOP steps on the identity vectors themselves: 0 uses them as they are, None allows ``max_steps``."""
 
-    @property
-    def fingerprint(self) -> str:
-        """Hash of the plan. Folders of arrays are left out: what the files hold is among the weights' digests."""
-        values = asdict(self)
-        for name in ("centers", "directions", "differences", "known_centers"):
-            values[name] = Path(values[name]).name if values[name] else None
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    def description(self) -> dict[str, Any]:
+        """The plan as JSON, by which an unfinished dataset is recognised.
+
+        Folders are left out, because the same files may lie elsewhere; the digests cover their content.
+        """
+        return self.settings.model_dump(mode="json") | {
+            "seed": self.seed,
+            "digests": dict(self.digests),
+            "first_candidate": self.first_candidate,
+            "center_steps": self.center_steps,
+        }
 
     @property
     def image_counts(self) -> list[int]:
-        """Images per identity that are drawn as they are, and that have a target yaw."""
-        return apportion(self.images_per_identity, (1 - self.pose_share, self.pose_share))
+        """Images per identity without a target yaw, and with one."""
+        pose_share = self.settings.attributes.pose_share
+        return apportion(self.settings.images_per_identity, (1 - pose_share, pose_share))
 
     @property
     def attribute_batch(self) -> int:
-        """Slots of AttrOP: its graph takes more memory, and a shard must hold several times as many jobs."""
-        return max(1, self.batch_size // 4)
+        """Slots of AttrOP's batch: a quarter of ``batch_size``.
+
+        The graph of AttrOP needs more memory than a forward pass, and slots stay full only if a shard holds several
+        times as many jobs.
+        """
+        return max(1, self.settings.batch_size // 4)
+
+    @property
+    def vector_source(self) -> tuple[Literal["gaussian", "pca", "file"], Path | None]:
+        """Kind and file of the identity vectors, as ``generate.identities.sample_identities`` takes them."""
+        if self.vectors is not None:
+            return "file", self.vectors
+        return self.settings.identities, self.array_path(self.settings.centers)
+
+    def array_path(self, name: str | None) -> Path | None:
+        """Path of an array that the settings name; None where they name none."""
+        return weight_path(name, self.weights) if name else None
 
 
 def identity_rows(plan: Plan, identity_id: int, candidate: int, vector: NDArray[np.float32]) -> dict[str, NDArray]:
-    """The rows of one identity: start vectors, masks and targets of its images."""
+    """The rows of one identity's images, by column: start vectors, masks, targets and what made them.
+
+    Images without a target yaw come first.
+
+    Args:
+        plan: The plan.
+        identity_id: Number of the identity in the dataset.
+        candidate: Number of its vector among the candidates, which decides the random numbers.
+        vector: Identity vector, shape (D,).
+    """
+    settings, attributes, noise = plan.settings, plan.settings.attributes, plan.settings.perturbation
     num_plain, num_posed = plan.image_counts
     num = num_plain + num_posed
-    sigma = np.concatenate(
-        [strengths(plan.seed, candidate, num_plain, plan.sigmas, plan.shares), np.full(num_posed, plan.pose_sigma)]
-    ).astype(np.float32)
+    plain_sigma = strengths(plan.seed, candidate, num_plain, noise.sigmas, noise.shares)
+    sigma = np.concatenate([plain_sigma, np.full(num_posed, POSE_SIGMA)]).astype(np.float32)
     yaw = np.full(num, np.nan, np.float32)
     for index in range(num_posed):
-        yaw[num_plain + index] = plan.yaw_degrees[(candidate + index) % len(plan.yaw_degrees)]
-    turned = np.full(num, np.nan, np.float32)
-    turned[:num_plain] = draw_views(plan.seed, candidate, num_plain, plan.turned_share, plan.turned_degrees)
-    noise, ratio = draw_masks(plan.seed, candidate, range(num), NUM_GRID_TOKENS, plan.mask_ratio)
-    directions = _read_directions(plan.directions, len(vector)) if plan.directions else None
-    differences = _read_differences(plan.differences, len(vector)) if plan.differences else None
+        yaw[num_plain + index] = attributes.yaw_degrees[(candidate + index) % len(attributes.yaw_degrees)]
+    turned_yaw = np.full(num, np.nan, np.float32)
+    if settings.turned is not None:
+        turned = settings.turned
+        turned_yaw[:num_plain] = draw_views(plan.seed, candidate, num_plain, turned.share, turned.degrees)
+    mask_noise, mask_ratio = draw_masks(plan.seed, candidate, range(num), NUM_GRID_TOKENS, MASK_RATIO)
+    directions, differences = plan.array_path(noise.directions), plan.array_path(noise.differences)
+    vectors = perturb(
+        vector,
+        sigma,
+        seed=plan.seed,
+        identity_id=candidate,
+        directions=_read_directions(directions, len(vector)) if directions else None,
+        differences=_read_differences(differences, len(vector)) if differences else None,
+    )
     return {
         "identity_id": np.full(num, identity_id),
         "candidate": np.full(num, candidate),
         "image": np.arange(num, dtype=np.int32),
         "sigma": sigma,
         "target_yaw": yaw,
-        "turned_yaw": turned,
-        "vector": perturb(
-            vector, sigma, seed=plan.seed, identity_id=candidate, directions=directions, differences=differences
-        ),
+        "turned_yaw": turned_yaw,
+        "vector": vectors,
         "identity": np.broadcast_to(vector, (num, len(vector))),
-        "noise": noise,
-        "mask_ratio": ratio,
+        "noise": mask_noise,
+        "mask_ratio": mask_ratio,
     }
 
 
-@lru_cache(maxsize=1)
-def _read_directions(path: str, width: int) -> NDArray[np.float32]:
-    return _read_array(path, (width, width), "the deviations.npy of generate prepare")
-
-
-@lru_cache(maxsize=1)
-def _read_differences(path: str, width: int) -> NDArray[np.float32]:
-    return _read_array(path, (None, width), "the differences.npy of generate variation")
-
-
-def _read_array(path: str, shape: tuple[int | None, int], what: str) -> NDArray[np.float32]:
-    try:
-        array = np.load(path, allow_pickle=False).astype(np.float32)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} cannot be read ({error}); give {what}") from None
-    fits = array.ndim == 2 and len(array) == (shape[0] or len(array)) > 0 and array.shape[1] == shape[1]
-    if not fits or not np.isfinite(array).all():
-        wanted = ", ".join("any" if size is None else str(size) for size in shape)
-        raise InputError(
-            f"{path} has shape {array.shape}, the identity vectors {shape[1]} dimensions; give a finite array of "
-            f"({wanted}), {what}"
-        )
-    return array
-
-
 def image_jobs(plan: Plan, rows: dict[str, NDArray], chosen: NDArray[np.int64], *, with_yaw: bool) -> Jobs:
-    """AttrOP jobs of some rows. Images drawn as they are have no target: they are judged by identity alone."""
+    """AttrOP jobs of some rows.
+
+    Rows without a target yaw have no target quality either; they are accepted by identity alone.
+
+    Args:
+        plan: The plan.
+        rows: Columns of ``identity_rows``, joined over identities.
+        chosen: Positions of the rows.
+        with_yaw: Whether a yaw estimator measures the images.
+    """
     target_yaw = rows["target_yaw"][chosen]
-    quality = np.where(np.isfinite(target_yaw), plan.quality, np.nan).astype(np.float32)
+    quality = np.where(np.isfinite(target_yaw), plan.settings.attributes.quality, np.nan).astype(np.float32)
     targets = {"quality": quality} | ({"yaw": target_yaw} if with_yaw else {})
     return Jobs(
         rows["vector"][chosen], rows["identity"][chosen], rows["noise"][chosen], rows["mask_ratio"][chosen], targets
@@ -153,7 +150,43 @@ def image_jobs(plan: Plan, rows: dict[str, NDArray], chosen: NDArray[np.int64], 
 
 
 def center_jobs(plan: Plan, candidates: range, vectors: NDArray[np.float32]) -> Jobs:
-    """AttrOP jobs of identity vectors themselves, which shall give images of good quality."""
-    masks = [draw_masks(plan.seed, number, [_CENTER_IMAGE], NUM_GRID_TOKENS, plan.mask_ratio) for number in candidates]
-    noise, ratio = (np.concatenate(part) for part in zip(*masks, strict=True))
-    return Jobs(vectors, vectors, noise, ratio, {"quality": np.full(len(vectors), plan.quality, np.float32)})
+    """AttrOP jobs that optimise identity vectors for the quality of their images.
+
+    Args:
+        plan: The plan.
+        candidates: Numbers of the identity vectors.
+        vectors: The identity vectors, shape (num_candidates, D).
+    """
+    noises, ratios = [], []
+    for number in candidates:
+        noise, ratio = draw_masks(plan.seed, number, [_CENTER_IMAGE], NUM_GRID_TOKENS, MASK_RATIO)
+        noises.append(noise)
+        ratios.append(ratio)
+    quality = np.full(len(vectors), plan.settings.attributes.quality, np.float32)
+    return Jobs(vectors, vectors, np.concatenate(noises), np.concatenate(ratios), {"quality": quality})
+
+
+@lru_cache(maxsize=1)
+def _read_directions(path: Path, width: int) -> NDArray[np.float32]:
+    return _read_array(path, (width, width), "the deviations.npy of generate prepare")
+
+
+@lru_cache(maxsize=1)
+def _read_differences(path: Path, width: int) -> NDArray[np.float32]:
+    return _read_array(path, (None, width), "the differences.npy of generate variation")
+
+
+def _read_array(path: Path, shape: tuple[int | None, int], source: str) -> NDArray[np.float32]:
+    """A finite float32 array of a ``.npy``; None in ``shape`` allows any number of rows but zero."""
+    try:
+        array = np.load(path, allow_pickle=False).astype(np.float32)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path} cannot be read ({error}); give {source}") from None
+    fits = array.ndim == 2 and len(array) == (shape[0] or len(array)) > 0 and array.shape[1] == shape[1]
+    if not fits or not np.isfinite(array).all():
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        raise InputError(
+            f"{path} has shape {array.shape}, the identity vectors {shape[1]} dimensions; give a finite array of "
+            f"({wanted}), {source}"
+        )
+    return array

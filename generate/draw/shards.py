@@ -1,8 +1,8 @@
-"""Shards: files of whole identities, each of which appears whole, and their join into one dataset.
+"""Shards: files that hold whole identities, and the function that joins them into one dataset.
 
-A shard of images is a Parquet file with one row per image: its record (identity, how it was made, what became of it)
-and the encoded image. A shard of centres is an ``.npz``. Both are checked before they are trusted: one that was cut
-short is made again. Joining reads one row group at a time, so memory does not grow with the dataset.
+A shard of images is a Parquet file with one row per image: its record (identity, how it was made, measured values) and
+the encoded image. A shard of centres is an ``.npz``. A shard that was cut short is recognised and made again. Joining
+reads one shard at a time, so memory does not grow with the dataset.
 """
 
 import time
@@ -25,7 +25,7 @@ from generate.draw.filters import KEPT, REASONS
 
 _POLL_SECONDS = 0.2
 _CONSISTENT_COSINE = 0.7
-"""An image that is at least as near to its identity vector shows that person by AttrOP's rule (preset v1)."""
+"""Cosine to the identity vector from which AttrOP accepts an image as that person (preset v1)."""
 RECORD = pa.schema(
     [
         ("identity_id", pa.int64()),
@@ -42,20 +42,27 @@ RECORD = pa.schema(
         ("accepted", pa.bool_()),
     ]
 )
-"""Columns of faces.parquet; row i is record i of the LMDB. NaN: no target, or not measured."""
+"""Columns of faces.parquet; row i belongs to record i of the LMDB. NaN: no target, or not measured."""
 _SHARD = RECORD.append(pa.field("dropped", pa.string())).append(pa.field("encoded", pa.binary()))
 
 
 def write_images(path: Path, records: Mapping[str, Any], dropped: Sequence[str], encoded: Sequence[bytes]) -> None:
-    """Write a shard of images; a dropped image leaves its record and its reason, but no bytes."""
-    kept = [content if reason == KEPT else b"" for content, reason in zip(encoded, dropped, strict=True)]
-    table = pa.table({**records, "dropped": list(dropped), "encoded": kept}, schema=_SHARD)
+    """Write a shard of images; of a dropped image only the record and the reason are stored.
+
+    Args:
+        path: File to write.
+        records: Columns of ``RECORD``.
+        dropped: Reason per image, see ``filters.drop_reasons``.
+        encoded: Image file per image.
+    """
+    files = [content if reason == KEPT else b"" for content, reason in zip(encoded, dropped, strict=True)]
+    table = pa.table({**records, "dropped": list(dropped), "encoded": files}, schema=_SHARD)
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="none", use_dictionary=False, write_page_checksum=True)
 
 
 def has_images(path: Path) -> bool:
-    """Whether a shard of images is there and whole."""
+    """Whether a shard of images exists and is not cut short."""
     try:
         return pq.read_schema(path).equals(_SHARD)
     except (OSError, pa.ArrowException):
@@ -63,13 +70,13 @@ def has_images(path: Path) -> bool:
 
 
 def write_arrays(path: Path, **arrays: NDArray) -> None:
-    """Write a shard of centres."""
+    """Write a shard of centres; the file appears whole."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
 
 
 def has_arrays(path: Path) -> bool:
-    """Whether a shard of centres is there and whole."""
+    """Whether a shard of centres exists and is not damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
@@ -77,14 +84,8 @@ def has_arrays(path: Path) -> bool:
         return False
 
 
-def write_array(path: Path, array: NDArray) -> None:
-    """Write one ``.npy``; it appears whole."""
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
-
-
 def gather(paths: Sequence[Path], name: str) -> NDArray:
-    """One array of every shard of centres, joined along the rows; takes the memory of the result alone."""
+    """One array of all shards of centres, joined along the rows; needs no more memory than the result."""
     counts = [len(np.load(path)["steps"]) for path in paths]
     ends = np.cumsum(counts)
     first = np.load(paths[0])[name]
@@ -95,10 +96,14 @@ def gather(paths: Sequence[Path], name: str) -> NDArray:
 
 
 def wait_for(paths: Sequence[Path], is_over: Callable[[], bool] = lambda: False) -> None:
-    """Return when all files are there; another process writes them, and each appears whole.
+    """Return when all files exist, which other processes write.
+
+    Args:
+        paths: The files.
+        is_over: Whether the files will not appear any more.
 
     Raises:
-        FileNotFoundError: If ``is_over`` says that they will not come any more.
+        FileNotFoundError: If a file does not exist and ``is_over`` is true.
     """
     for path in paths:
         while not path.exists():
@@ -110,18 +115,18 @@ def wait_for(paths: Sequence[Path], is_over: Callable[[], bool] = lambda: False)
 def join_shards(shards: Sequence[Path], directory: Path, num_images: int) -> dict[str, Any]:
     """Join shards of images, in their order, into ``faces.lmdb`` and ``faces.parquet``.
 
-    Identities are numbered anew without gaps, in case that all images of one were dropped.
+    Identities are renumbered without gaps, because all images of an identity may have been dropped.
 
     Args:
         shards: The shards.
-        directory: Where the dataset appears.
+        directory: Folder of the dataset.
         num_images: Number of images before filtering, for the progress bar.
 
     Returns:
-        Statistics: counts, and means of what was measured.
+        Statistics: counts, and means of the measured values.
 
     Raises:
-        InputError: If a shard was damaged after it was written; it is deleted, so that the next run makes it again.
+        InputError: If a shard was damaged after it was written. It is deleted, so that the next run makes it again.
     """
     dropped: Counter[str] = Counter()
     images_of: Counter[int] = Counter()
@@ -137,12 +142,12 @@ def join_shards(shards: Sequence[Path], directory: Path, num_images: int) -> dic
             table = _read_images(shard)
             reasons = table["dropped"].to_pylist()
             dropped.update(reason for reason in reasons if reason != KEPT)
-            kept = table.filter(pa.array([reason == KEPT for reason in reasons]))
-            identities = [labels.setdefault(old, len(labels)) for old in kept["identity_id"].to_pylist()]
+            table_kept = table.filter(pa.array([reason == KEPT for reason in reasons]))
+            identities = [labels.setdefault(number, len(labels)) for number in table_kept["identity_id"].to_pylist()]
             images_of.update(identities)
-            for content, identity_id in zip(kept["encoded"], identities, strict=True):
+            for content, identity_id in zip(table_kept["encoded"], identities, strict=True):
                 faces.write(content.as_py(), identity_id)
-            records = kept.select(RECORD.names).set_column(0, RECORD.field(0), pa.array(identities, pa.int64()))
+            records = table_kept.select(RECORD.names).set_column(0, RECORD.field(0), pa.array(identities, pa.int64()))
             writer.write_table(records)
             totals.add(records)
             bar.update(len(table))
@@ -162,23 +167,25 @@ def _read_images(shard: Path) -> pa.Table:
         return pq.read_table(shard, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
         shard.unlink(missing_ok=True)
-        raise InputError(f"{shard} was damaged ({error}) and is deleted; the same command makes it again") from None
+        raise InputError(
+            f"{shard} was damaged ({error}) and is now deleted; run the same command again, which makes it anew"
+        ) from None
 
 
 def read_labels(path: Path) -> NDArray[np.int64]:
-    """Identity per image of ``faces.parquet``, shape (N,)."""
+    """Identity of every image, shape (num_images,), from ``faces.parquet``."""
     return pq.read_table(path, columns=["identity_id"])["identity_id"].to_numpy()
 
 
 def _bytes_per_image(shards: Sequence[Path], directory: Path, num_images: int) -> dict[str, float]:
-    """Room on disk per image: of the LMDB, and of everything while the shards are still there, the most there is."""
+    """Bytes on disk per image: of the LMDB, and at the peak, when the shards and the dataset both exist."""
     faces, records = ((directory / name).stat().st_size for name in ("faces.lmdb", "faces.parquet"))
-    most = faces + records + sum(shard.stat().st_size for shard in shards)
-    return {"faces": faces / num_images, "most": most / num_images}
+    peak = faces + records + sum(shard.stat().st_size for shard in shards)
+    return {"faces": faces / num_images, "most": peak / num_images}
 
 
 class _Totals:
-    """Running sums over the records."""
+    """Running sums over records, and the statistics that follow from them."""
 
     def __init__(self) -> None:
         self._sums: defaultdict[str, float] = defaultdict(float)

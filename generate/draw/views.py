@@ -1,7 +1,7 @@
-"""Images of a shard, some turned by the mean head and judged again: ``turned`` in the generator's settings.
+"""Drawn images of a shard -> some of them rotated on a mean 3D head and judged again (``turned`` in the settings).
 
-A small generator adds a person to a pose; that a profile is the person's own face from the side it cannot know. Turning
-the image itself can (generate/render/turned.py). Legend: N images.
+Small generators do not keep identity in profile, so the drawn image itself is rotated (``generate/render/turned.py``).
+Shapes: ``N`` images, ``D`` width of the features.
 """
 
 from collections.abc import Mapping
@@ -12,15 +12,16 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from generate.draw.attrop import Estimator, Jobs, Outcomes
+from generate.draw.attrop import Jobs, Outcomes
+from generate.networks.estimators import Estimator
+from generate.networks.over_faces import outputs_over_faces
 from generate.render.turned import turn_face, view_yaw
 
 _WORKERS = 2
 
 
-@torch.no_grad()
 def turn_outcomes(
-    out: Outcomes,
+    outcomes: Outcomes,
     jobs: Jobs,
     degrees: NDArray[np.floating],
     identity: Estimator,
@@ -29,28 +30,32 @@ def turn_outcomes(
     batch_size: int,
     device: str | torch.device,
 ) -> None:
-    """Turn some images in place, and put what is seen of them in the place of what was seen before.
+    """Rotate some images in place; their features, identity cosines and attributes are measured again.
 
     Args:
-        out: Outcomes whose attributes hold the yaw of the images.
-        jobs: Of these outcomes.
-        degrees: Yaw to turn to, shape (N,), NaN for images that stay; the sign counts for those seen from the front.
-        identity: Features of images.
-        attributes: Estimator of every attribute of ``out``.
-        batch_size: Images at a time.
-        device: Of the estimators.
+        outcomes: Outcomes whose attributes hold the yaw of the images.
+        jobs: The jobs of these outcomes.
+        degrees: Yaw to rotate to, shape (N,), NaN where an image stays. Its sign counts only for images that are seen
+            from the front; the others turn further to the side that they show.
+        identity: Estimator of identity features.
+        attributes: Estimator of every attribute of ``outcomes``, by name.
+        batch_size: Images per forward pass.
+        device: Where the estimators are.
     """
     rows = np.flatnonzero(np.isfinite(degrees))
-    seen = out.attributes["yaw"][rows]
+    if not len(rows):
+        return
+    yaw = outcomes.attributes["yaw"][rows]
     with ThreadPoolExecutor(_WORKERS) as pool:
-        views = pool.map(turn_face, out.images[rows], seen.tolist(), view_yaw(seen, degrees[rows]).tolist())
+        views = pool.map(turn_face, outcomes.images[rows], yaw.tolist(), view_yaw(yaw, degrees[rows]).tolist())
         for row, view in zip(rows, views, strict=True):
-            out.images[row] = view
-    for start in range(0, len(rows), batch_size):
-        batch = rows[start : start + batch_size]
-        pixels = torch.from_numpy(out.images[batch]).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        features = identity(pixels).float().cpu()
-        out.features[batch] = features.numpy()
-        out.identity_cosine[batch] = F.cosine_similarity(features, torch.from_numpy(jobs.identity[batch])).numpy()
-        for name, values in out.attributes.items():
-            values[batch] = attributes[name](pixels).float().flatten().cpu().numpy()
+            outcomes.images[row] = view
+    images = outcomes.images[rows]
+    features = outputs_over_faces(identity, images, batch_size=batch_size, device=device)
+    outcomes.features[rows] = features
+    outcomes.identity_cosine[rows] = F.cosine_similarity(
+        torch.from_numpy(features), torch.from_numpy(jobs.identity[rows])
+    ).numpy()
+    for name, values in outcomes.attributes.items():
+        attribute = outputs_over_faces(attributes[name], images, batch_size=batch_size, device=device)
+        values[rows] = attribute.reshape(len(rows))

@@ -1,9 +1,12 @@
-"""An identity network and faces -> the same network with some numbers of appearance behind its features.
+"""An identity network and faces -> the same network with components of appearance appended to its features.
 
-An identity network forgets light, pose, hair and background, so that a generator that sees its features alone can only
-paint their average: a washed-out face. The numbers are the first principal components of the coarse image (eigenfaces,
-Turk & Pentland 1991). In generation they are drawn together with the identity, and vary within a person as they do
-between real images of one person. The result, a file of the network's own kind, is an identity model for every command.
+An identity network discards light, pose, hair and background. A generator that is conditioned on its features alone
+can only paint the average over them: a washed-out face. The appended numbers are the first principal components of the
+low-resolution image (eigenfaces, Turk & Pentland 1991). They are sampled together with the identity, and they vary
+within a person as they do between photographs of one person. The output is a network file of the same kind as the
+input, so that every command takes it as an identity model.
+
+Shapes: ``N`` faces, ``P`` = 3 * 28 * 28 values of a low-resolution face, ``K`` components, ``D`` width of the features.
 """
 
 from dataclasses import dataclass
@@ -22,57 +25,67 @@ from bench.machine.progress import progress
 from bench.onnx_input import takes_bytes
 from fr_train.checkpoint import read_backbone, save_backbone
 from generate.networks.identity import COARSE_SIDE, COARSENESS, WithAppearance, load_features
+from generate.networks.over_faces import face_batches, outputs_over_faces
 
-_BATCH, _NORM_FACES = 256, 512
+_BATCH = 256
+_NUM_NORM_FACES, _NORM_BATCH = 512, 32
+"""Faces on which the norms of features and components are compared."""
 
 
 @dataclass(frozen=True)
 class Appearance:
-    """Where coarse faces lie and how they vary. Legend: P = 3 * 28 * 28 values in [-1, 1], K numbers."""
+    """Mean and principal components of low-resolution faces in [-1, 1]."""
 
     mean: NDArray[np.float32]
     """Shape (P,)."""
     components: NDArray[np.float32]
-    """Orthonormal, shape (K, P), the widest first."""
+    """Orthonormal, shape (K, P), in order of decreasing variance."""
     variances: NDArray[np.float32]
-    """Of the numbers, shape (K,)."""
+    """Variance along each component, shape (K,)."""
     explained: float
-    """Share of the variance of coarse faces that the components hold."""
+    """Share of the total variance that the components explain."""
 
-    def numbers(self, coarse: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Coarse faces (N, P) -> their numbers (N, K)."""
+    def project(self, coarse: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Low-resolution faces (N, P) -> their coefficients (N, K)."""
         return ((coarse - self.mean) @ self.components.T).astype(np.float32)
 
 
 def coarse_faces(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Faces (N, 112, 112, 3) -> channels, rows, columns of their averages over 4 x 4 pixels, in [-1, 1], (N, P)."""
+    """Low-resolution faces: means over 4 x 4 pixels, in [-1, 1], shape (N, P), ordered channel, row, column.
+
+    Args:
+        images: uint8 RGB, shape (N, 112, 112, 3).
+    """
     blocks = images.reshape(len(images), COARSE_SIDE, COARSENESS, COARSE_SIDE, COARSENESS, 3).mean(
         axis=(2, 4), dtype=np.float32
     )
     return (blocks / 127.5 - 1).transpose(0, 3, 1, 2).reshape(len(images), -1)
 
 
-def measure_appearance(faces: Faces, num_numbers: int) -> Appearance:
-    """Principal components of the coarse faces and their mirror images; memory does not grow with the faces.
+def measure_appearance(faces: Faces, num_components: int) -> Appearance:
+    """Principal components of the low-resolution faces and their mirror images.
+
+    The covariance is summed batch by batch, so memory does not grow with the number of faces. scikit-learn's PCA needs
+    all rows in memory, its IncrementalPCA is an approximation, and both choose signs by a rule that rounding can flip
+    here (see ``_signs``); the shipped identity network must come out the same every time.
 
     Raises:
-        InputError: If there are fewer faces than numbers, or a face is not 112 x 112.
+        InputError: If there are not more faces than components, or a face is not 112 x 112.
     """
-    if len(faces) <= num_numbers:
-        raise InputError(f"{len(faces)} faces cannot give {num_numbers} numbers of appearance; give more faces")
+    if len(faces) <= num_components:
+        raise InputError(f"{len(faces)} faces cannot give {num_components} components of appearance; give more faces")
     size = 3 * COARSE_SIDE**2
     total, squares = np.zeros(size), np.zeros((size, size))
-    with progress(desc="look at faces", total=len(faces)) as bar:
-        for start in range(0, len(faces), _BATCH):
-            images = np.stack([aligned_image(faces, i) for i in range(start, min(start + _BATCH, len(faces)))])
-            for seen in (images, images[:, :, ::-1]):
-                coarse = coarse_faces(seen).astype(np.float64)
+    with progress(desc="low-resolution faces", total=len(faces)) as bar:
+        for images in face_batches(faces, _BATCH):
+            for view in (images, images[:, :, ::-1]):
+                coarse = coarse_faces(view).astype(np.float64)
                 total += coarse.sum(axis=0)
                 squares += coarse.T @ coarse
             bar.update(len(images))
     mean = total / (2 * len(faces))
     covariance = squares / (2 * len(faces)) - np.outer(mean, mean)
-    variances, directions = eigh(covariance, subset_by_index=[size - num_numbers, size - 1])
+    variances, directions = eigh(covariance, subset_by_index=[size - num_components, size - 1])
     components = directions.T[::-1].copy()
     components *= _signs(components)
     return Appearance(
@@ -84,43 +97,44 @@ def measure_appearance(faces: Faces, num_numbers: int) -> Appearance:
 
 
 def _signs(components: NDArray[np.floating]) -> NDArray[np.floating]:
-    """1 or -1 for each of K components, shape (K, 1): its largest value in the left half of the face shall be positive.
+    """Factor 1 or -1 per component, shape (K, 1), that makes its largest value in the left half of the face positive.
 
-    Faces and their mirror images have components that are their own mirror image or its negative. Over the whole face
-    the largest value of the latter stands there twice, once with each sign, and rounding would choose.
+    Because mirror images are included, every component equals its own mirror image or the negative of it. In an
+    antisymmetric component the largest value of the whole face occurs twice, once with each sign; rounding would decide
+    between them. The left half has no such tie.
     """
     left = components.reshape(-1, COARSE_SIDE, COARSE_SIDE)[:, :, : COARSE_SIDE // 2].reshape(len(components), -1)
     return np.sign(np.take_along_axis(left, np.abs(left).argmax(axis=1)[:, None], axis=1))
 
 
 def add_appearance(
-    network: str | Path, faces: Faces, out: str | Path, *, num_numbers: int, strength: float
+    network: str | Path, faces: Faces, out: str | Path, *, num_components: int, strength: float
 ) -> Appearance:
-    """Write the network that gives its own features and, behind them, the numbers of appearance.
+    """Write a network that gives the features of ``network`` and, behind them, components of appearance.
 
     Args:
-        network: Identity network, RGB images of shape (B, 3, 112, 112) to features (B, D): ONNX, or our safetensors.
-        faces: From which the components are measured, and how long features are.
-        out: File of the same kind that appears: images to (B, D + num_numbers).
-        num_numbers: How many numbers.
-        strength: Mean norm of the numbers as a share of the mean norm of the features.
+        network: Identity network, RGB images (B, 3, 112, 112) to features (B, D): ONNX, or our safetensors.
+        faces: Faces from which the components and the norm of the features are measured.
+        out: File to write, of the same kind: images to (B, D + num_components).
+        num_components: Principal components to append.
+        strength: Mean norm of the appended part, as a share of the mean norm of the features.
 
     Raises:
-        InputError: If the network cannot be read or is of another kind than ``out``, or the faces do not fit.
+        InputError: If the network cannot be read or has components already, if ``out`` is of another kind, or if the
+            faces are too few or of another size.
     """
     network, out = Path(network), Path(out)
     if network.suffix != out.suffix or out.suffix not in _WRITERS:
         raise InputError(f"{network} -> {out}: give two .onnx, or two .safetensors")
     own = load_features(network)
     if isinstance(own, WithAppearance):
-        raise InputError(f"{network} has numbers of appearance already; give the network without them")
-    appearance = measure_appearance(faces, num_numbers)
-    picked = np.linspace(0, len(faces) - 1, min(_NORM_FACES, len(faces))).astype(int)
-    images = np.stack([aligned_image(faces, int(i)) for i in picked])
-    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
-    with torch.inference_mode():
-        norm = np.mean([own(part).norm(dim=1).mean().item() for part in pixels.split(32)])
-    scale = float(strength * norm / np.linalg.norm(appearance.numbers(coarse_faces(images)), axis=1).mean())
+        raise InputError(f"{network} has components of appearance already; give the network without them")
+    appearance = measure_appearance(faces, num_components)
+    chosen = np.linspace(0, len(faces) - 1, min(_NUM_NORM_FACES, len(faces))).astype(int)
+    images = np.stack([aligned_image(faces, int(row)) for row in chosen])
+    features = torch.from_numpy(outputs_over_faces(own, images, batch_size=_NORM_BATCH))
+    norm = np.mean([batch.norm(dim=1).mean().item() for batch in features.split(_NORM_BATCH)])
+    scale = float(strength * norm / np.linalg.norm(appearance.project(coarse_faces(images)), axis=1).mean())
     offset = (-scale * appearance.components @ appearance.mean).astype(np.float32)
     _WRITERS[out.suffix](network, appearance.components * scale, offset, out)
     return appearance
@@ -134,7 +148,7 @@ def _write_safetensors(network: Path, matrix: NDArray[np.float32], offset: NDArr
 
 
 def _write_onnx(network: Path, matrix: NDArray[np.float32], offset: NDArray[np.float32], out: Path) -> None:
-    """The network's graph with a second branch: averages, one matrix, and both outputs side by side."""
+    """Add a second branch to the graph (average pooling, one matrix) and concatenate both outputs."""
     import onnx
     from onnx import helper, numpy_helper
 
@@ -143,7 +157,7 @@ def _write_onnx(network: Path, matrix: NDArray[np.float32], offset: NDArray[np.f
     weights = {tensor.name for tensor in graph.initializer}
     images = next(value for value in graph.input if value.name not in weights)
     (features,) = graph.output
-    if takes_bytes(graph):  # pixels / 127.5 - 1, worked into the matrix
+    if takes_bytes(graph):  # the branch sees pixels of 0..255: pixels / 127.5 - 1 is folded into matrix and offset
         matrix, offset = matrix / 127.5, offset - matrix.sum(axis=1)
     graph.initializer.append(numpy_helper.from_array(matrix.astype(np.float32), "appearance_matrix"))
     graph.initializer.append(numpy_helper.from_array(offset.astype(np.float32), "appearance_offset"))

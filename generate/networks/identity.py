@@ -1,7 +1,10 @@
-"""Weights -> the identity network that conditions and judges the generator, with its activations on the way.
+"""Weights -> the identity network that conditions and judges the generator, and its intermediate activations.
 
-In: images (B, 3, 112, 112) RGB in [-1, 1]. Out: un-normalised features (B, D). An IResNet (``.pth``, ``.safetensors``)
-or an ONNX file, made differentiable by onnx2torch; either may have numbers of appearance (``appearance.py``).
+In: images (B, 3, 112, 112) RGB in [-1, 1]. Out: un-normalised features (B, D). The network is an IResNet (``.pth``,
+``.safetensors``) or an ONNX file, which onnx2torch makes differentiable. Either may have components of appearance
+behind its features (``appearance.py``).
+
+Shapes: ``B`` batch, ``C`` channels, ``H W`` pixels, ``D`` width of the features.
 """
 
 from collections.abc import Callable
@@ -16,32 +19,32 @@ from bench.onnx_input import takes_bytes
 from fr_train.checkpoint import backbone_and_weights, load_backbone, load_weights
 
 COARSENESS = 4
-"""Pixels of a side that appearance averages: 28 x 28 colours are described."""
+"""Side in pixels of the squares that a low-resolution face averages: it has 28 x 28 colours."""
 COARSE_SIDE = 112 // COARSENESS
 _SMALLEST_MAP = 7
 
 
 class WithAppearance(nn.Module):
-    """A network with numbers of appearance behind its features: one linear layer on the coarse image.
+    """An identity network and, behind its features, one linear layer on the low-resolution image.
 
     Args:
         network: Images (B, 3, 112, 112) in [-1, 1] to features (B, D).
-        num_numbers: How many numbers; the whole gives (B, D + num_numbers).
+        num_components: Components of appearance; the output is (B, D + num_components).
     """
 
-    def __init__(self, network: nn.Module, num_numbers: int) -> None:
+    def __init__(self, network: nn.Module, num_components: int) -> None:
         super().__init__()
         self.network = network
-        self.appearance = nn.Linear(3 * COARSE_SIDE**2, num_numbers)
+        self.appearance = nn.Linear(3 * COARSE_SIDE**2, num_components)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features, then numbers (B, D + num_numbers)."""
+        """Features, then components of appearance, (B, D + num_components)."""
         coarse = F.avg_pool2d(images, COARSENESS).flatten(1)
         return torch.cat([self.network(images), self.appearance(coarse)], dim=1)
 
 
 class _TakesBytes(nn.Module):
-    """A network whose first operation normalises pixels of 0..255 by itself."""
+    """Images in [-1, 1] for a network that expects pixels of 0..255 and normalises them itself."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -52,7 +55,7 @@ class _TakesBytes(nn.Module):
 
 
 class IdentityNetwork(nn.Module):
-    """A frozen identity network that can also give its last activations at every resolution."""
+    """A frozen identity network that can also return its last activations at every resolution."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -71,7 +74,7 @@ class IdentityNetwork(nn.Module):
             return self(torch.zeros(1, 3, 112, 112, device=weight.device)).shape[1]
 
     def train(self, mode: bool = True) -> "IdentityNetwork":
-        """Stays in eval mode: it is never trained."""
+        """Stays in eval mode, whatever ``mode`` is: the network is never trained."""
         return super().train(False)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -79,7 +82,7 @@ class IdentityNetwork(nn.Module):
         return self.network(images)
 
     def with_maps(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Features (B, D), and the last activations (B, C, H, W) at every resolution down to 7 x 7."""
+        """Features (B, D), and the last activations (B, C, H, W) of every resolution down to 7 x 7."""
         self._maps = {}
         try:
             features = self.network(images)
@@ -88,17 +91,17 @@ class IdentityNetwork(nn.Module):
             self._maps = None
 
     def _last_maps(self) -> set[str]:
-        """Names of the modules whose outputs are the last of their resolution, from one run on a grey image."""
+        """Names of the modules that give the last activations of each resolution, found by one run on a grey image."""
         last: dict[int, str] = {}
         handles = []
         for name, module in self.network.named_modules():
             if not list(module.children()):
 
-                def look(_: nn.Module, __: object, output: object, name: str = name) -> None:
+                def note_resolution(_: nn.Module, __: object, output: object, name: str = name) -> None:
                     if isinstance(output, Tensor) and output.dim() == 4 and output.shape[-1] >= _SMALLEST_MAP:
                         last[output.shape[-1]] = name
 
-                handles.append(module.register_forward_hook(look))
+                handles.append(module.register_forward_hook(note_resolution))
         with torch.no_grad():
             self.network(torch.zeros(1, 3, 112, 112))
         for handle in handles:
@@ -106,6 +109,8 @@ class IdentityNetwork(nn.Module):
         return set(last.values())
 
     def _keep(self, name: str) -> Callable[[nn.Module, object, Tensor], None]:
+        """A hook that stores a module's output while ``with_maps`` runs."""
+
         def keep(_: nn.Module, __: object, output: Tensor) -> None:
             if self._maps is not None:
                 self._maps[name] = output
@@ -114,14 +119,18 @@ class IdentityNetwork(nn.Module):
 
 
 def map_distance(first: list[Tensor], second: list[Tensor]) -> Tensor:
-    """How far two images' activations are apart, one number: LPIPS' form with equal weights.
+    """Distance between the activations of two batches of images, one number: LPIPS with equal weights.
 
-    Per resolution, activations get length 1 over channels at every place; squared differences are summed over channels
-    and averaged over places, faces and resolutions (arXiv 1801.03924, eq. 1, with w = 1).
+    At each resolution the activations are normalised to length 1 over the channels. Their squared differences are
+    summed over channels and averaged over positions, faces and resolutions (arXiv 1801.03924, eq. 1, with w = 1).
+
+    Args:
+        first: Activations of ``IdentityNetwork.with_maps``, (B, C, H, W) per resolution.
+        second: The same for the other images.
     """
     distances = []
-    for one, other in zip(first, second, strict=True):
-        difference = F.normalize(one.float(), dim=1, eps=1e-6) - F.normalize(other.float(), dim=1, eps=1e-6)
+    for left, right in zip(first, second, strict=True):
+        difference = F.normalize(left.float(), dim=1, eps=1e-6) - F.normalize(right.float(), dim=1, eps=1e-6)
         distances.append(difference.square().sum(dim=1).mean())
     return torch.stack(distances).mean()
 
@@ -136,10 +145,13 @@ def load_identity_network(path: str | Path, device: str | torch.device = "cpu") 
 
 
 def load_features(path: str | Path) -> nn.Module:
-    """The network alone, images in [-1, 1] to un-normalised features: an IResNet, or an ONNX file.
+    """An identity network as a plain module: images in [-1, 1] to un-normalised features.
+
+    Args:
+        path: Weights of an IResNet (``.pth``, ``.safetensors``), or an ONNX file.
 
     Raises:
-        InputError: See ``load_identity_network``.
+        InputError: As ``load_identity_network``.
     """
     path = Path(path)
     if path.suffix == ".onnx" and path.exists():
@@ -154,7 +166,7 @@ def load_features(path: str | Path) -> nn.Module:
 
 
 def load_onnx(path: Path) -> nn.Module:
-    """A differentiable module of an ONNX file that takes images in [-1, 1] (or scales them to 0..255 for it).
+    """A differentiable module of an ONNX file; it takes images in [-1, 1], whatever range the file expects.
 
     Raises:
         InputError: If a package is not installed, or the file cannot be read or has several outputs.
@@ -171,5 +183,5 @@ def load_onnx(path: Path) -> nn.Module:
         reason = " ".join(str(error).split())[:160]
         raise InputError(f"{path} is not an ONNX model that onnx2torch can read ({reason}); fetch it again") from None
     if (num_outputs := len(model.graph.output)) != 1:
-        raise InputError(f"{path} has {num_outputs} outputs; a network that judges faces has one")
+        raise InputError(f"{path} has {num_outputs} outputs; give a network with a single output")
     return _TakesBytes(network) if takes_bytes(model.graph) else network

@@ -1,8 +1,8 @@
 """Tokens on a 7 x 7 grid -> a face image: the convolutional decoder of Vec2Face.
 
-The architecture is MaskGIT's VQGAN decoder as the released weights need it (Vec2Face, configs/vec2face/vqgan.yaml):
-in a block whose width changes, the 1 x 1 shortcut is applied to the block's *output*, not to its input, and the
-block's input is dropped. Shapes: ``B`` batch, ``C`` channels, ``H W`` pixels.
+The architecture is MaskGIT's VQGAN decoder with a peculiarity of the released weights (Vec2Face,
+configs/vec2face/vqgan.yaml): in a block that changes the width, the 1 x 1 shortcut is applied to the block's *output*
+and not to its input, and the input is dropped. Shapes: ``B`` batch, ``C`` channels, ``H W`` pixels.
 """
 
 import math
@@ -15,11 +15,11 @@ from torch import nn
 NUM_GROUPS = 32
 _CHANNELS_PER_GROUP = 4
 NUM_DOUBLINGS = 4
-"""From a grid of 7 to 112 pixels."""
+"""Doublings of the resolution between the 7 x 7 grid and 112 x 112 pixels."""
 
 
 def _group_norm(channels: int) -> nn.GroupNorm:
-    """32 groups as released; fewer below 128 channels: in a group of one channel an even colour would be lost."""
+    """32 groups as released, fewer below 128 channels: a group of one channel would normalise a uniform colour away."""
     return nn.GroupNorm(math.gcd(NUM_GROUPS, max(1, channels // _CHANNELS_PER_GROUP)), channels, eps=1e-6)
 
 
@@ -37,7 +37,7 @@ class ResidualBlock(nn.Module):
         self.changes_width = in_channels != out_channels
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The block's output; see the module's note for the shortcut."""
+        """The block's output; the module's docstring describes the shortcut."""
         residual = self.conv1(F.silu(self.norm1(x), inplace=True))
         residual = self.conv2(F.silu(self.norm2(residual), inplace=True))
         return self.nin_shortcut(residual).add_(residual) if self.changes_width else residual.add_(x)
@@ -46,8 +46,8 @@ class ResidualBlock(nn.Module):
 class Upsample(nn.Module):
     """Nearest-neighbour doubling, then a 3 x 3 convolution: (B, C, H, W) -> (B, C, 2H, 2W).
 
-    Computed as one transposed convolution of the small features: doubled neighbours are equal, so their weights can be
-    added beforehand. The sums are the same up to rounding, with 4 instead of 9 products each.
+    Both are computed as one transposed convolution of the small features: doubled neighbours are equal, so their
+    weights are added beforehand. The result is the same up to rounding, with 4 instead of 9 products per output.
     """
 
     def __init__(self, channels: int) -> None:
@@ -72,7 +72,7 @@ class _Middle(nn.Module):
 
 
 class _Level(nn.Module):
-    """One resolution: two blocks, then doubling except at the last."""
+    """One resolution: two residual blocks, then doubling, except at the last resolution."""
 
     def __init__(self, in_channels: int, out_channels: int, *, doubles: bool) -> None:
         super().__init__()
@@ -90,13 +90,14 @@ class ImageDecoder(nn.Module):
     """Grid of latents (B, latent_channels, 7, 7) -> image (B, 3, 112, 112), unclipped.
 
     Args:
-        channels: Channels at the last resolution; the released 128, or few for a small network.
-        multipliers: Channels per resolution in units of ``channels``, the last resolution first; the grid doubles
-            once per entry after the first. Five, as released, end at 112 pixels; with four (three) the convolutions
-            end at 56 (28), and each of their places gives 2 x 2 (4 x 4) pixels (arXiv 1609.05158), in less time.
+        channels: Channels at the last resolution (released: 128).
+        multipliers: Channels per resolution in units of ``channels``, the last resolution first. The grid doubles once
+            per entry after the first. Five entries, as released, end at 112 pixels. With four (three) entries the
+            convolutions end at 56 (28) pixels, which is faster, and a pixel shuffle turns each of their positions into
+            2 x 2 (4 x 4) pixels (arXiv 1609.05158).
         latent_channels: Channels of the grid.
-        smooth: Average every pixel with its neighbours within a place's size, where places give several pixels: no
-            grid of places can show (arXiv 1806.02658), nor can the finest detail.
+        smooth: Average the pixel-shuffled image over windows of the size of a shuffled block. This removes checkerboard
+            artefacts (arXiv 1806.02658) and the finest detail. Without effect where there is no pixel shuffle.
     """
 
     def __init__(
@@ -116,7 +117,7 @@ class ImageDecoder(nn.Module):
         self.conv_out = nn.Conv2d(widths[0], 3 * self.pixels_per_place**2, 3, padding=1)
 
     def forward(self, grid: torch.Tensor) -> torch.Tensor:
-        """The image."""
+        """The image, unclipped."""
         x = self.mid(self.conv_in(grid))
         for level in reversed(self.up):
             x = level(x)

@@ -1,7 +1,7 @@
-"""Faces -> yaw of the head in degrees: a small network, trained on rendered faces, whose yaw is known.
+"""Faces -> yaw of the head in degrees, by a small network that is trained on rendered faces with known yaw.
 
-Takes the place of 6DRepNet where the suite ships its own networks. Positive where the nose points to the right of the
-image, as in ``people.Factors``.
+It replaces 6DRepNet where the suite ships its own networks. Yaw is positive where the nose points to the right of the
+image, as in ``people.Factors``. Shapes: ``B`` batch, ``N`` faces.
 """
 
 import json
@@ -15,8 +15,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bench.errors import InputError
+from bench.faces.pixels import to_network_input
 from bench.files import atomic_path
 from bench.machine.progress import progress
+from generate.networks.over_faces import outputs_over_faces
 from generate.networks.weights import load_checked, read_weights
 
 INPUT_SIZE = 56
@@ -59,14 +61,15 @@ def _convolution(in_channels: int, channels: int, *, stride: int) -> list[nn.Mod
 
 
 def train_yaw(faces: NDArray[np.uint8], yaw: NDArray[np.floating], *, seed: int, epochs: int = 8) -> YawNetwork:
-    """A network trained by the absolute error of ``yaw / 90``.
+    """Train a network with the absolute error of ``yaw / 90`` as its loss.
 
-    Half of every batch is mirrored, a third is blurred and dimmed: generated faces are smoother than rendered ones.
+    Half of the faces are mirrored, a third are blurred, and all change in brightness and contrast, because generated
+    faces are smoother than rendered ones.
 
     Args:
-        faces: uint8 (N, 56, 56, 3), RGB; see ``half_size``.
+        faces: uint8 RGB, shape (N, 56, 56, 3); see ``half_size``.
         yaw: True yaw in degrees, shape (N,).
-        seed: Of weights, order and changes.
+        seed: Seed of the initial weights, the order of the faces and the augmentation.
         epochs: Passes over the faces.
 
     Returns:
@@ -83,8 +86,8 @@ def train_yaw(faces: NDArray[np.uint8], yaw: NDArray[np.floating], *, seed: int,
             order = np.random.default_rng([seed, epoch]).permutation(len(faces))
             for start in range(0, len(order) - _BATCH + 1, _BATCH):
                 chosen = np.sort(order[start : start + _BATCH])
-                images, wanted = _changed(_to_tensor(faces[chosen]), targets[chosen])
-                loss = (network(images) / 90 - wanted).abs().mean()
+                images, true_yaw = _augment(to_network_input(faces[chosen]), targets[chosen])
+                loss = (network(images) / 90 - true_yaw).abs().mean()
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -92,8 +95,8 @@ def train_yaw(faces: NDArray[np.uint8], yaw: NDArray[np.floating], *, seed: int,
     return network.eval()
 
 
-def _changed(images: Tensor, yaw: Tensor) -> tuple[Tensor, Tensor]:
-    """Some faces mirrored, some blurred, some brighter or darker; yaw follows the mirror."""
+def _augment(images: Tensor, yaw: Tensor) -> tuple[Tensor, Tensor]:
+    """Mirror, blur and re-light images at random; the yaw of mirrored faces changes its sign."""
     mirrored = torch.rand(len(images)) < 0.5
     images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
     smooth = F.interpolate(F.avg_pool2d(images, 2), scale_factor=2, mode="bilinear", align_corners=False)
@@ -103,28 +106,32 @@ def _changed(images: Tensor, yaw: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def yaw_error(network: YawNetwork, faces: NDArray[np.uint8], yaw: NDArray[np.floating]) -> float:
-    """Mean absolute error in degrees on faces uint8 (N, 56, 56, 3)."""
-    with torch.inference_mode():
-        batches = range(0, len(faces), _EVALUATION_BATCH)
-        found = torch.cat([network(_to_tensor(faces[start : start + _EVALUATION_BATCH])) for start in batches])
-    return float(np.abs(found.numpy() - yaw).mean())
+    """Mean absolute error of the network in degrees.
+
+    Args:
+        network: The network, in eval mode.
+        faces: uint8 RGB, shape (N, 56, 56, 3).
+        yaw: True yaw in degrees, shape (N,).
+    """
+    measured = outputs_over_faces(network, faces, batch_size=_EVALUATION_BATCH)
+    return float(np.abs(measured - yaw).mean())
 
 
 def half_size(face: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A face uint8 (112, 112, 3) at half its size: means of 2 x 2 pixels, uint8 (56, 56, 3)."""
+    """Downsample a face, uint8 (112, 112, 3), to means over 2 x 2 pixels, uint8 (56, 56, 3)."""
     blocks = face.reshape(INPUT_SIZE, 2, INPUT_SIZE, 2, 3).astype(np.uint16).sum(axis=(1, 3))
     return ((blocks + 2) // 4).astype(np.uint8)
 
 
 def save_yaw_network(network: YawNetwork, path: str | Path) -> None:
-    """Write weights and size as one ``.safetensors`` file that ``load_yaw_network`` reads."""
+    """Write weights and width as one ``.safetensors`` file, which ``load_yaw_network`` reads."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with atomic_path(path) as temporary:
         save_file(state, temporary, {_METADATA: json.dumps({"width": network.width})})
 
 
 def load_yaw_network(path: str | Path) -> YawNetwork:
-    """The network of a file of ``save_yaw_network``, in eval mode.
+    """Load a network that ``save_yaw_network`` wrote, in eval mode.
 
     Raises:
         InputError: If the file is missing, cut short, or holds other weights.
@@ -133,10 +140,8 @@ def load_yaw_network(path: str | Path) -> YawNetwork:
     try:
         network = YawNetwork(**json.loads(metadata[_METADATA]))
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"weights {path} name no yaw network ({error}); give a file of save_yaw_network") from None
+        raise InputError(
+            f"weights {path} name no yaw network ({error}); give a yaw.safetensors that python -m generate assets made"
+        ) from None
     load_checked(network, state, path)
     return network.eval()
-
-
-def _to_tensor(faces: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(faces).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -73,7 +73,7 @@ def write_protocol(name: str, directory: str | Path) -> Path:
 
 
 def rendered_protocol(name: str, directory: Path) -> Path:
-    """The folder ``directory / name`` of a protocol, rendered if it is missing. Several processes may call this at once."""
+    """The folder ``directory / name`` of a protocol, rendered if missing. Several processes may call this at once."""
     if (directory / name).exists():
         return directory / name
     directory.mkdir(parents=True, exist_ok=True)

@@ -17,12 +17,13 @@ from bench.config.benchmarks import load_benchmark
 from bench.config.generator import Vec2FaceGenerator, weight_path
 from generate.draw.attrop import PRESETS, Goal, Jobs, Preset, optimise
 from generate.draw.dataset import load_networks
-from generate.draw.perturbation import MaskRatio, draw_masks, perturb
+from generate.draw.perturbation import perturb
+from generate.draw.plan import MASK_RATIO, POSE_SIGMA
 from generate.identities import sample_identities
+from generate.networks.masks import draw_masks
 from generate.vec2face import NUM_GRID_TOKENS
 
 NUM_IMAGES, BATCH_SIZE, MAX_STEPS = 256, 16, 30
-POSE_SIGMA = 0.7
 QUALITIES = {"identity vectors": (9.0, 11.0, 13.0), "images with a yaw": (9.0,)}
 """Target qualities: most identity vectors of smoke meet the lowest at the start, fewer the highest. Yaw targets are
 measured at the lowest only, because the others take long."""
@@ -140,7 +141,7 @@ def _tasks() -> dict[str, tuple]:
         perturb(vector, sigma, seed=0, identity_id=identity_id, directions=noise_directions)
         for identity_id, vector in enumerate(vectors)
     ]
-    noise, ratio = draw_masks(0, 0, range(NUM_IMAGES), NUM_GRID_TOKENS, MaskRatio())
+    noise, ratio = draw_masks(0, 0, range(NUM_IMAGES), NUM_GRID_TOKENS, MASK_RATIO)
     quality = {"quality": np.empty(NUM_IMAGES, np.float32)}
     yaw = {"yaw": np.resize(np.array(settings.attributes.yaw_degrees, np.float32), NUM_IMAGES)}
     goals = PRESETS[settings.attributes.preset].goals

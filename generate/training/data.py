@@ -16,8 +16,9 @@ from torch.utils.data import Dataset
 
 from bench.errors import InputError
 from bench.faces.lmdb_file import FACE_SIZE, Faces, LmdbFaces, open_faces
+from bench.faces.pixels import to_network_input
 from bench.machine.loading import prefetched_batches
-from generate.draw.perturbation import MaskRatio
+from generate.networks.masks import MaskRatio
 from generate.vec2face import NUM_GRID_TOKENS
 
 _ORDER, _MASKS, _HELD_OUT = 0, 1, 2
@@ -39,7 +40,7 @@ class Batch:
 
     def to(self, device: torch.device) -> "tuple[Tensor, Tensor, Tensor, Tensor]":
         """Faces as float32 (B, 3, 112, 112) in [-1, 1], features, noise and mask ratios on a device."""
-        faces = self.faces.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 127.5 - 1
+        faces = to_network_input(self.faces, device)
         rest = (part.to(device, non_blocking=True) for part in (self.features, self.noise, self.mask_ratio))
         return (faces.contiguous(), *rest)  # type: ignore[return-value]
 

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from bench.faces.grid import write_grid
 from bench.faces.lmdb_file import LmdbFaces
-from bench.faces.pixels import to_pixels
-from generate.draw.perturbation import MaskRatio, draw_masks
+from bench.faces.pixels import to_network_input, to_pixels
+from generate.networks.masks import MaskRatio, draw_masks
 from generate.training.data import load_faces
 from generate.vec2face import NUM_GRID_TOKENS, Vec2Face
 
@@ -57,7 +57,7 @@ class HeldOut:
         was_training = generator.training
         generator.eval()
         device = next(generator.parameters()).device
-        originals = self.faces.permute(0, 3, 1, 2).float() / 127.5 - 1
+        originals = to_network_input(self.faces)
         with torch.no_grad():
             reconstructed = self._draw(generator, self.features, device)
             sampled = self._draw(generator, self.sampled, device)

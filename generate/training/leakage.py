@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from bench.errors import InputError
 from bench.faces.lmdb_file import Faces, open_faces
-from bench.files import atomic_path, read_json, write_json
+from bench.files import atomic_path, read_json, write_array, write_json
 from bench.machine.progress import progress
 from bench.vectors.nearest import nearest_centers
 from generate.networks.identity import IdentityNetwork, load_identity_network
+from generate.networks.over_faces import outputs_over_faces
 from generate.training.data import open_training_set
-from generate.training.prepare import CENTERS_NAME, LMDB_NAME, PREPARED_NAME, write_array
+from generate.training.prepare import CENTERS_NAME, LMDB_NAME, PREPARED_NAME
 
 REAL_QUANTILE = 0.999
 """Share of the real faces whose cosine to other identities is below the default threshold."""
@@ -150,14 +150,8 @@ def plot_cosines(path: Path, cosines: NDArray[np.float32], real_cosines: NDArray
 
 def _embed(network: IdentityNetwork, faces: Faces, device: str) -> NDArray[np.float32]:
     """Un-normalised features of all faces, shape (N, D)."""
-    features = np.empty((len(faces), network.feature_dim), dtype=np.float32)
-    with progress(desc="features", total=len(faces)) as bar, torch.inference_mode():
-        for start in range(0, len(faces), _BATCH):
-            rows = range(start, min(start + _BATCH, len(faces)))
-            images = torch.from_numpy(np.stack([faces.image(index) for index in rows])).to(device)
-            features[rows.start : rows.stop] = network(images.permute(0, 3, 1, 2).float() / 127.5 - 1).cpu().numpy()
-            bar.update(len(rows))
-    return features
+    with progress(desc="features", total=len(faces)) as bar:
+        return outputs_over_faces(network, faces, batch_size=_BATCH, device=device, on_done=bar.update)
 
 
 def _describe(cosines: NDArray[np.float32]) -> dict[str, float]:

@@ -19,17 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from bench.errors import InputError
 from bench.faces.alignment import mirror_axis
 from bench.faces.face import Faces, aligned_image, decode_image, encode_jpeg
 from bench.faces.lmdb_file import FaceWriter, LmdbFaces
-from bench.files import atomic_path, read_json, sha256, write_json
+from bench.files import read_json, sha256, write_array, write_json
 from bench.machine.progress import progress
 from bench.vectors.nearest import identity_centers
 from generate.networks.identity import load_identity_network
+from generate.networks.over_faces import outputs_over_faces
 
 PREPARED_NAME, LMDB_NAME, CENTERS_NAME, DEVIATIONS_NAME = "prepared.json", "faces.lmdb", "centers.npy", "deviations.npy"
 _PART_FACES = 2048
@@ -176,14 +176,15 @@ def _extract(source: Faces, weights: Path, parts: Path, device: str) -> NDArray[
     with progress(desc="features", total=len(source), initial=done) as bar:
         for start in missing:
             stop = min(start + _PART_FACES, len(source))
-            rows = []
-            for first in range(start, stop, _BATCH):
-                images = np.stack([aligned_image(source, i) for i in range(first, min(first + _BATCH, stop))])
-                pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-                with torch.inference_mode():
-                    rows.append(network(pixels).float().cpu().numpy())  # type: ignore[misc]
-                bar.update(len(images))
-            write_array(parts / f"features-{start:09d}.npy", np.concatenate(rows))
+            features = outputs_over_faces(
+                network,  # type: ignore[arg-type]
+                source,
+                batch_size=_BATCH,
+                device=device,
+                rows=range(start, stop),
+                on_done=bar.update,
+            )
+            write_array(parts / f"features-{start:09d}.npy", features)
     return np.concatenate([np.load(path) for path in paths])
 
 
@@ -210,12 +211,6 @@ def deviation_directions(
         return np.eye(len(covariance), dtype=np.float32)
     scales = np.sqrt(np.maximum(variances, 0) / variances.mean())
     return (directions * scales @ directions.T).astype(np.float32)
-
-
-def write_array(path: Path, array: NDArray) -> None:
-    """Write a ``.npy``, atomically."""
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.save(file, array)
 
 
 def _refuse_off_centre(faces: Faces) -> None:

@@ -16,14 +16,15 @@ import torch.nn.functional as F
 
 from bench.errors import InputError
 from bench.faces.lmdb_file import LmdbFaces
+from bench.faces.pixels import to_network_input
 from bench.machine.device import process_rank
 from bench.machine.journal import JOURNAL_NAME
 from bench.machine.loading import timed
 from bench.machine.processes import process_group
 from bench.machine.progress import progress
 from bench.machine.resume import CHECKPOINT_NAME
-from generate.draw.perturbation import MaskRatio
 from generate.networks.identity import IdentityNetwork
+from generate.networks.masks import MaskRatio
 from generate.training.coarse import fit_coarse
 from generate.training.data import FeatureBatches, load_faces, split_held_out
 from generate.training.held_out import HeldOut, choose_held_out, write_epoch_grid
@@ -165,7 +166,7 @@ def check_features(faces: LmdbFaces, identity: IdentityNetwork, feature_dim: int
         )
     images, features = load_faces(faces, np.linspace(0, len(faces) - 1, min(_CHECKED_FACES, len(faces))).astype(int))
     with torch.no_grad():
-        computed = identity(images.permute(0, 3, 1, 2).float() / 127.5 - 1)
+        computed = identity(to_network_input(images))
     cosine = F.cosine_similarity(computed.float(), features).mean().item()
     if not cosine > _MIN_COSINE:
         raise InputError(

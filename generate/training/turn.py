@@ -13,16 +13,15 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from bench.errors import InputError
 from bench.faces.face import Faces, aligned_image, encode_jpeg
 from bench.faces.lmdb_file import FaceWriter
-from bench.faces.pixels import to_network_input
 from bench.machine.device import num_cores
 from bench.machine.progress import progress
 from generate.networks.estimators import yaw_estimator
+from generate.networks.over_faces import outputs_over_faces
 from generate.render.turned import turn_face, view_yaw
 
 _BATCH = 128
@@ -40,13 +39,10 @@ def measure_yaw(faces: Faces, yaw_model: str | Path, *, device: str = "cpu") -> 
     Raises:
         InputError: If a face is not 112 x 112, or the weights cannot be read.
     """
-    network, yaw = yaw_estimator(yaw_model, device), []
-    with progress(desc="yaw", total=len(faces)) as bar, torch.inference_mode():
-        for start in range(0, len(faces), _BATCH):
-            images = [aligned_image(faces, row) for row in range(start, min(start + _BATCH, len(faces)))]
-            yaw.append(network(to_network_input(np.stack(images), device)).double().cpu().numpy())
-            bar.update(len(images))
-    return np.concatenate(yaw)
+    network = yaw_estimator(yaw_model, device)
+    with progress(desc="yaw", total=len(faces)) as bar:
+        yaw = outputs_over_faces(network, faces, batch_size=_BATCH, device=device, on_done=bar.update)
+    return yaw.astype(np.float64)
 
 
 def write_with_views(

@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
+from bench.files import write_array
 from bench.machine.progress import progress
 from bench.vectors.nearest import identity_centers
 from generate.training.data import open_training_set
-from generate.training.prepare import LMDB_NAME, write_array
+from generate.training.prepare import LMDB_NAME
 
 SEEN_OFTEN_NAME, DIFFERENCES_NAME = "seen_often.npy", "differences.npy"
 

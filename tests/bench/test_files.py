@@ -2,9 +2,10 @@
 
 import os
 
+import numpy as np
 import pytest
 
-from bench.files import atomic_path, flatten, write_text
+from bench.files import atomic_path, flatten, write_array, write_text
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
@@ -31,3 +32,12 @@ def test_an_error_leaves_nothing_and_an_older_file_stays(tmp_path):
 
 def test_nested_dictionaries_are_flattened():
     assert flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": None}) == {"a.b": 1, "a.c.d": [2], "e": None}
+
+
+def test_arrays_are_read_back_and_python_objects_are_refused(tmp_path):
+    array = np.arange(6, dtype=np.float16).reshape(2, 3)
+    write_array(tmp_path / "new" / "a.npy", array)
+    assert np.array_equal(np.load(tmp_path / "new" / "a.npy"), array)
+    with pytest.raises(ValueError, match="Object arrays"):
+        write_array(tmp_path / "b.npy", np.array([{}], dtype=object))
+    assert not (tmp_path / "b.npy").exists()

@@ -28,7 +28,7 @@ def test_a_file_is_taken_as_it_is(tmp_path):
     given = sample_identities(6, seed=1)
     np.save(tmp_path / "given.npy", given)
     assert np.array_equal(sample_identities(4, 0, kind="file", centers=tmp_path / "given.npy"), given[:4])
-    with pytest.raises(InputError, match="holds 6 vectors, 7 are needed"):
+    with pytest.raises(InputError, match="holds 6 vectors, but 7 are needed"):
         sample_identities(7, 0, kind="file", centers=tmp_path / "given.npy")
     with pytest.raises(InputError, match="needs a file"):
         sample_identities(7, 0, kind="pca")
@@ -62,6 +62,6 @@ def test_bad_vectors_are_named(tmp_path):
 def test_a_threshold_out_of_reach_says_how_many_were_reached():
     features = sample_identities(50, seed=0)
     keep = separated(features, -0.05)
-    with pytest.raises(InputError, match=f"{keep.sum()} of 50 candidates stay apart, but num_identities=40"):
+    with pytest.raises(InputError, match=f"{keep.sum()} of 50 candidates are separated, but num_identities=40"):
         first_separated(features, keep, 40, max_cosine=-0.05, what="identity vectors")
     assert first_separated(features, np.ones(50, bool), 3, max_cosine=0, what="").tolist() == [0, 1, 2]

@@ -1,8 +1,8 @@
-"""Make one dataset four ways, by one and by two processes, undisturbed and killed again and again; compare every byte.
+"""Make one dataset in four ways (one or two processes, undisturbed or killed many times) and compare every byte.
 
 ``python tests/helpers/interrupted_generation.py FOLDER [--size tiny|base] [--kills 10]`` runs the commands of the
-Makefile with weights filled by the rule of tests/golden/fill.py and prints what happened. Not a test by itself:
-tests/generate/draw/test_interrupted.py runs it with few kills.
+Makefile with weights filled by the rule of tests/golden/fill.py and prints what happened. It is not a test itself:
+tests/generate/draw/test_interrupted.py calls it with few kills.
 """
 
 import argparse
@@ -32,14 +32,14 @@ from fill import fill_
 
 SIZES = {
     "tiny": Architecture(512, 32, 1, 2, 1, 2, 32, (1, 1, 1, 1, 1), 8),
-    "wide": Architecture(depth=1, decoder_depth=1),  # as base, where sums depend on the number of threads
+    "wide": Architecture(depth=1, decoder_depth=1),  # as wide as base: its sums depend on the number of threads
     "base": Architecture(),
 }
 DATASET_FILES = {".lock", "README.md", "dataset.json", "faces.lmdb", "faces.parquet", "grid.png"}
 
 
 def write_inputs(folder, *, size, num_identities, images_per_identity, identities_per_shard):
-    """Filled weights and a file of benchmarks with the entry ``filled``."""
+    """Write filled weights and a file of benchmarks with the entry ``filled``."""
     folder.mkdir(parents=True, exist_ok=True)
     save_generator(fill_(Vec2Face(SIZES[size])), folder / "generator.safetensors")
     settings = Backbone(depth=18, width=8)
@@ -54,7 +54,7 @@ def write_inputs(folder, *, size, num_identities, images_per_identity, identitie
         "num_identities": num_identities,
         "images_per_identity": images_per_identity,
         "identities_per_shard": identities_per_shard,
-        "max_cosine": 0.99999,  # untrained networks see little difference between people
+        "max_cosine": 0.99999,  # untrained networks hardly distinguish people
         "attributes": {"pose_share": 0, "max_steps": 1},
         "batch_size": 8,
     }
@@ -62,30 +62,31 @@ def write_inputs(folder, *, size, num_identities, images_per_identity, identitie
 
 
 def command(inputs, runs, num_processes):
-    """The line that ``make generate NPROC=num_processes`` runs."""
+    """The command line that ``make generate NPROC=num_processes`` runs."""
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_processes}"]
     flags = ["--scale", "filled", "--config", inputs / "benchmarks.yaml", "--weights", inputs, "--runs", runs]
     parts = [sys.executable, *(launcher if num_processes > 1 else []), "-m", "generate", *flags, "--device", "cpu"]
     return [str(part) for part in parts]
 
 
-def tell(text):
+def say(text):
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
 def start(line, log):
+    """Start a command whose output is appended to a log."""
     with log.open("a") as file:
         file.write(f"$ {shlex.join(line)}\n")
         file.flush()
         return subprocess.Popen(line, cwd=ROOT, stdout=file, stderr=file)
 
 
-def kill(process, draw):
-    """Kill -9 the whole tree, or only one of its workers, which makes the launcher end the others."""
+def kill(process, rng):
+    """Kill -9 the whole process tree, or one of its workers only, whereupon the launcher ends the others."""
     with suppress(psutil.NoSuchProcess):
         tree = psutil.Process(process.pid).children(recursive=True)
-        victims = [draw.choice(tree)] if tree and draw.random() < 0.5 else [psutil.Process(process.pid), *tree]
+        victims = [rng.choice(tree)] if tree and rng.random() < 0.5 else [psutil.Process(process.pid), *tree]
         for victim in victims:
             with suppress(psutil.NoSuchProcess):
                 os.kill(victim.pid, signal.SIGKILL)
@@ -94,54 +95,62 @@ def kill(process, draw):
 
 
 def files_in(runs):
+    """Files among the shards of the dataset, without temporary ones."""
     return {path for path in runs.glob("filled/faces/*/parts/*") if not path.name.startswith(".")}
 
 
-def run_killed(line, runs, log, *, kills, draw):
-    """Start and kill; every try may get some shards further. Returns how many kills hit a running process."""
+def run_killed(line, runs, log, *, kills, rng):
+    """Start and kill a command several times; each start may finish some shards.
+
+    Returns:
+        How many kills hit a running process.
+    """
     hits = 0
     for number in range(kills):
-        before, wanted = len(files_in(runs)), draw.randint(0, 4)
+        before, num_new = len(files_in(runs)), rng.randint(0, 4)
         process = start(line, log)
-        while process.poll() is None and len(files_in(runs)) < before + wanted:
+        while process.poll() is None and len(files_in(runs)) < before + num_new:
             time.sleep(0.02)
-        time.sleep(draw.uniform(0, 0.5 if wanted else 8))
-        hit = process.poll() is None
-        kill(process, draw)
-        hits += hit
-        tell(f"  kill {number + 1}: {before} -> {len(files_in(runs))} files in parts{'' if hit else ', had ended'}")
+        time.sleep(rng.uniform(0, 0.5 if num_new else 8))
+        is_running = process.poll() is None
+        kill(process, rng)
+        hits += is_running
+        say(
+            f"  kill {number + 1}: {before} -> {len(files_in(runs))} files in parts"
+            f"{'' if is_running else ', had ended'}"
+        )
     return hits
 
 
 def make_four(folder, *, kills, seed=0, **inputs):
-    """Make the dataset four ways. Returns name -> (folder of the dataset, hits)."""
+    """Make the dataset in four ways. Returns name -> (folder of the dataset, kills that hit a running process)."""
     write_inputs(folder / "inputs", **inputs)
-    made = {}
+    datasets = {}
     for num_processes in (1, 2):
         for killed in (False, True):
             name = f"{num_processes} processes, {f'killed {kills} times' if killed else 'undisturbed'}"
             runs, log = folder / f"{num_processes}-{killed}", folder / f"{num_processes}-{killed}.log"
             line = command(folder / "inputs", runs, num_processes)
             begin = time.perf_counter()
-            draw = random.Random(seed + num_processes)
-            tell(name)
-            hits = run_killed(line, runs, log, kills=kills, draw=draw) if killed else 0
+            rng = random.Random(seed + num_processes)
+            say(name)
+            hits = run_killed(line, runs, log, kills=kills, rng=rng) if killed else 0
             status = start(line, log).wait()
             assert status == 0, f"{name}: status {status}\n{log.read_text()[-3000:]}"
             (directory,) = runs.glob("filled/faces/*")
-            made[name] = (directory, hits)
+            datasets[name] = (directory, hits)
             digest = sha256(directory / "faces.lmdb")
-            tell(f"  {time.perf_counter() - begin:.0f} s, faces.lmdb {digest[:16]}")
-    return made
+            say(f"  {time.perf_counter() - begin:.0f} s, faces.lmdb {digest[:16]}")
+    return datasets
 
 
-def check_equal(made):
-    """Every file of the faces holds the same bytes, whoever made it, and nothing else lies beside them."""
-    (first, _), *others = made.values()
+def check_equal(datasets):
+    """Check that all datasets hold the same bytes, and that no other files lie beside them."""
+    (first, _), *others = datasets.values()
     for directory, _ in others:
         for name in ("faces.lmdb", "faces.parquet", "grid.png"):
             assert (directory / name).read_bytes() == (first / name).read_bytes(), f"{directory}: {name}"
-    for directory, _ in made.values():
+    for directory, _ in datasets.values():
         assert {path.name for path in directory.iterdir()} == DATASET_FILES, sorted(directory.iterdir())
 
 
@@ -154,9 +163,9 @@ def main():
     parser.add_argument("--kills", type=int, default=10)
     args = parser.parse_args()
     counts = {"num_identities": args.identities, "images_per_identity": args.images, "identities_per_shard": 4}
-    made = make_four(args.folder, kills=args.kills, size=args.size, **counts)
-    check_equal(made)
-    tell(f"equal bytes; kills that hit a running process: {[hits for _, hits in made.values()]}")
+    datasets = make_four(args.folder, kills=args.kills, size=args.size, **counts)
+    check_equal(datasets)
+    say(f"equal bytes; kills that hit a running process: {[hits for _, hits in datasets.values()]}")
 
 
 if __name__ == "__main__":

@@ -7,13 +7,19 @@ from torch import nn
 from generate.draw.attrop import Jobs, Preset
 
 DIM, SIDE = 16, 4
-
-
-PRESET = Preset(100, 0.3, False, 5, 1, 0.2, 1, 0.5)
+PRESET = Preset(
+    identity_weight=100,
+    max_identity_distance=0.3,
+    identity_hinge=False,
+    quality_weight=1,
+    quality_tolerance=0.2,
+    yaw_weight=1,
+    yaw_tolerance=0.5,
+)
 
 
 class Paint(nn.Module):
-    """Stands in for the generator: a linear image of the vector, shifted by the mask."""
+    """A linear generator: the image is a linear map of the vector, shifted by the mask."""
 
     def __init__(self):
         super().__init__()
@@ -25,15 +31,15 @@ class Paint(nn.Module):
 
 
 class Read(nn.Module):
-    """A fixed linear reading of the image, num outputs wide."""
+    """A fixed linear map of the image, with ``num`` outputs."""
 
     def __init__(self, num, seed):
         super().__init__()
         self.weight = torch.randn(3 * SIDE * SIDE, num, generator=torch.Generator().manual_seed(seed))
 
     def forward(self, images):
-        out = images.flatten(1) @ self.weight
-        return out if out.shape[1] > 1 else out[:, 0]
+        values = images.flatten(1) @ self.weight
+        return values if values.shape[1] > 1 else values[:, 0]
 
 
 IDENTITY, PULL = Read(8, 1), Read(1, 2)

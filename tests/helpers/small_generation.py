@@ -1,34 +1,57 @@
 """A tiny generator, estimators and a plan, and a dataset made of them."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
-from generate.draw.engine import Networks, generate_dataset
+from bench.config.generator import Vec2FaceGenerator
+from generate.draw.dataset_run import Networks
+from generate.draw.engine import generate_dataset
 from generate.draw.plan import Plan
 from generate.vec2face import Architecture, Vec2Face
 
 DIM = 16
-
-
 SIZE = Architecture(DIM, 32, 1, 2, 1, 2, 32, (1, 1, 1, 1, 1), 8)
 
 
+def settings(**fields):
+    """Settings of a generator; the number of identities and images may be left out."""
+    return Vec2FaceGenerator(**{"kind": "vec2face", "num_identities": 6, "images_per_identity": 5} | fields)
+
+
+def all_kept(settings):
+    """The settings without separation of identities; a cosine of 2 is out of the range of benchmarks.yaml."""
+    return settings.model_copy(update={"max_cosine": 2.0, "spare_share": 0.0})
+
+
+def change(plan, **fields):
+    """The plan with other settings, which are validated."""
+    return replace(plan, settings=settings(**plan.settings.model_dump() | fields))
+
+
 PLAN = Plan(
-    6, 5, seed=3, max_cosine=0.95, spare_share=0.5, quality=1.0, max_steps=2, pose_share=0.4, yaw_degrees=(1.0, -1.0),
-    identities_per_shard=2, batch_size=4,
-)  # fmt: skip
+    settings(
+        max_cosine=0.95,
+        spare_share=0.5,
+        attributes={"quality": 1.0, "max_steps": 2, "pose_share": 0.4, "yaw_degrees": (1.0, -1.0)},
+        identities_per_shard=2,
+        batch_size=4,
+    ),
+    seed=3,
+)
 
 
 class Read(nn.Module):
-    """A fixed linear reading of a shrunken image."""
+    """A fixed linear map of the image's means over 16 x 16 pixels."""
 
     def __init__(self, num, seed):
         super().__init__()
         self.weight = torch.randn(3 * 49, num, generator=torch.Generator().manual_seed(seed))
 
     def forward(self, images):
-        out = torch.nn.functional.avg_pool2d(images, 16).flatten(1) @ self.weight
-        return out if out.shape[1] > 1 else out[:, 0]
+        values = torch.nn.functional.avg_pool2d(images, 16).flatten(1) @ self.weight
+        return values if values.shape[1] > 1 else values[:, 0]
 
 
 def make_networks():
@@ -37,10 +60,10 @@ def make_networks():
     return Networks(generator, Read(DIM, 1), Read(1, 2), Read(1, 3))
 
 
-def make(directory, plan=PLAN, *, rank=0, world=1, num_threads=1):
+def make(directory, plan=PLAN, *, rank=0, world_size=1, num_threads=1):
     before = torch.get_num_threads()
     torch.set_num_threads(num_threads)
     try:
-        return generate_dataset(directory, plan, make_networks(), rank=rank, world=world)
+        return generate_dataset(directory, plan, make_networks(), rank=rank, world_size=world_size)
     finally:
         torch.set_num_threads(before)

@@ -6,15 +6,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from small_generation import SIZE, Read, make
+from small_generation import SIZE, Read, all_kept, make, settings
 
 from bench.config.benchmarks import load_benchmark
 from bench.faces.lmdb_file import open_faces
 from bench.machine.device import peak_memory_mb
 from bench.runs.plan import describe_plan, faces_bytes, generation_memory_bytes
 from bench.runs.stage import plan_stages
-from generate.draw.engine import Networks, generate_dataset
-from generate.draw.filters import Filters
+from generate.draw.dataset_run import Networks
+from generate.draw.engine import generate_dataset
 from generate.draw.plan import Plan
 from generate.render.dataset import render_dataset
 
@@ -66,7 +66,13 @@ class Painted(torch.nn.Module):
 def test_64_identities_scaled_confirm_the_disk(tmp_path):
     render_dataset(tmp_path / "rendered", num_identities=64, images_per_identity=2, seed=0)
     networks = Networks(Painted(open_faces(tmp_path / "rendered" / "faces.lmdb")), Read(16, 1), Read(1, 2))
-    plan = Plan(64, 4, max_cosine=2, spare_share=0, max_steps=0, pose_share=0, filters=Filters(exact_duplicates=False))
+    generator = settings(
+        num_identities=64,
+        images_per_identity=4,
+        attributes={"max_steps": 0, "pose_share": 0},
+        filters={"exact_duplicates": False},
+    )
+    plan = Plan(all_kept(generator))
     measured = generate_dataset(tmp_path / "made", plan, networks)["bytes_per_image"]
     num_images = SCALE.num_identities * SCALE.images_per_identity
     planned = faces_bytes(SCALE)
@@ -75,8 +81,9 @@ def test_64_identities_scaled_confirm_the_disk(tmp_path):
 
 
 def peak_of_a_run(directory, num_identities):
-    sizes = {"identities_per_shard": 8, "batch_size": 16}
-    make(directory, Plan(num_identities, 1, max_cosine=2, spare_share=0, max_steps=1, pose_share=0, **sizes))
+    sizes = {"num_identities": num_identities, "images_per_identity": 1, "identities_per_shard": 8, "batch_size": 16}
+    attributes = {"max_steps": 1, "pose_share": 0}
+    make(directory, Plan(all_kept(settings(attributes=attributes, **sizes))))
     return peak_memory_mb()
 
 

@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from linear_generator import IDENTITY, PRESET, PULL, Paint, make_jobs
 from torch import nn
 
-from generate.draw.attrop import PRESETS, Goal, Jobs, Preset, optimise, to_uint8
+from bench.faces.pixels import to_pixels
+from generate.draw.attrop import PRESETS, Goal, Jobs, Preset, optimise
 from generate.vec2face import Architecture, Vec2Face
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -32,7 +33,7 @@ def test_the_image_is_the_one_of_the_vector():
         images = Paint()(
             torch.from_numpy(outcomes.vectors), torch.from_numpy(jobs.noise), torch.from_numpy(jobs.mask_ratio)
         )
-    assert np.array_equal(to_uint8(images), outcomes.images)
+    assert np.array_equal(to_pixels(images), outcomes.images)
     np.testing.assert_allclose(PULL(images.clamp(-1, 1)).numpy(), outcomes.attributes["pull"], rtol=1e-5)
     np.testing.assert_allclose(IDENTITY(images.clamp(-1, 1)).numpy(), outcomes.features, rtol=1e-5)
 
@@ -83,7 +84,7 @@ def test_not_a_number_stays_in_its_row():
 
 def test_a_step_is_adam():
     jobs = make_jobs(3, target=50.0)
-    outcomes = run(jobs, batch_size=3, max_steps=4, preset=Preset(100, -1, False, 5, 1, 0, 1, 0))
+    outcomes = run(jobs, batch_size=3, max_steps=4, preset=Preset(100, -1, False, 1, 0, 1, 0))
     paint = Paint()
     vectors = torch.from_numpy(jobs.start).clone().requires_grad_()
     adam = torch.optim.Adam([vectors], lr=0.1)
@@ -106,7 +107,6 @@ def test_goals_count_misses_as_they_should():
     value, target = torch.tensor([10.0, -50.0, 30.0]), torch.tensor([20.0, 60.0, float("nan")])
     assert Goal(PULL, 1, 1).miss(value, target).tolist() == [10, 110, 0]
     assert Goal(PULL, 1, 1, at_least=True).miss(value, torch.tensor([5.0, -60.0, 31.0])).tolist() == [0, 0, 1]
-    assert Goal(PULL, 1, 1, signed=False).miss(value, target).tolist() == [10, 10, 0]
 
 
 def test_no_target_gives_no_gradient_and_no_refusal():
@@ -118,9 +118,9 @@ def test_no_target_gives_no_gradient_and_no_refusal():
 def test_published_presets():
     first, second = PRESETS["v1"], PRESETS["v2"]
     assert (first.identity_weight, first.quality_weight, first.yaw_weight) == (100, 1, 1)
-    assert (first.quality, first.max_identity_distance, first.yaw_tolerance) == (27, 0.3, 5)
+    assert (first.max_identity_distance, first.quality_tolerance, first.yaw_tolerance) == (0.3, 1, 5)
     assert second.identity_hinge
-    assert second.quality == 24
+    assert (second.max_identity_distance, second.quality_weight, second.yaw_weight) == (0.3, 1 / 30, 1 / 90)
 
 
 def test_the_generator_itself_can_be_optimised():

@@ -1,22 +1,26 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from local_hub import COMMIT
 
-from bench.config.benchmarks import load_benchmarks
+from bench.config.benchmarks import load_benchmark, load_benchmarks
 from bench.config.generator import ImageFilters, Vec2FaceGenerator
 from bench.config.recipe import Backbone
 from bench.errors import InputError
-from bench.faces.face import encode_jpeg
-from bench.faces.lmdb_file import FaceWriter, open_faces
+from bench.faces.lmdb_file import open_faces
 from bench.files import sha256, write_json
 from bench.runs.hub import HubFile, fetch
 from fr_train.backbone import build_backbone
 from fr_train.checkpoint import save_backbone
-from generate.draw.dataset import make_dataset, make_plan, weight_digests
+from generate.draw.dataset import make_dataset, weight_digests
+from generate.draw.plan import Plan
 from generate.hub.provenance import weight_provenance
 from generate.networks.estimators import identity_estimator
+from generate.networks.over_faces import outputs_over_faces
+from generate.stage import make_faces
 from generate.vec2face import Architecture, Vec2Face, save_generator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -92,21 +96,11 @@ def test_bfloat16_states_its_deviation(weights, tmp_path):
     assert 0.9 < deviation["identity_cosine_min"] <= 1
 
 
-def test_settings_reach_the_filters(weights):
-    settings = SETTINGS.model_copy(update={"filters": ImageFilters(min_identity_cosine=0.5, near_duplicate_bits=3)})
-    plan = make_plan(settings, seed=0, weights=weights, digests={})
-    assert (plan.filters.min_identity_cosine, plan.filters.near_duplicate_bits) == (0.5, 3)
-    sized = settings.model_copy(update={"identities_per_shard": 7})
-    assert make_plan(sized, seed=0, weights=weights, digests={}).identities_per_shard == 7
-
-
 def test_images_of_people_who_were_trained_on_are_dropped_and_counted(weights, tmp_path):
     plain = make_dataset(tmp_path / "plain", SETTINGS, seed=0, weights=weights, device="cpu")
     network = identity_estimator(weights / "identity.safetensors")
     faces = open_faces(tmp_path / "plain" / "faces.lmdb")
-    seen = torch.from_numpy(np.stack([faces.image(index) for index in range(len(faces))]))
-    with torch.no_grad():
-        features = network(seen.permute(0, 3, 1, 2).float() / 127.5 - 1).numpy()
+    features = outputs_over_faces(network, faces, batch_size=4)
     (weights / "known").mkdir()
     np.save(weights / "known" / "centers.npy", 4 * features[:1] / np.linalg.norm(features[:1]))
     write_json(weights / "known" / "prepared.json", {"num_images": 9, "num_identities": 4, "source": "people"})
@@ -124,24 +118,6 @@ def test_images_of_people_who_were_trained_on_are_dropped_and_counted(weights, t
         ImageFilters(max_known_cosine=0.5)
 
 
-def test_a_published_dataset_takes_the_place_of_generating(hub, tmp_path):
-    with FaceWriter(tmp_path / "theirs.lmdb") as writer:
-        for index in range(6):
-            writer.write(encode_jpeg(np.full((112, 112, 3), 40 * index, np.uint8)), index // 2)
-    address = "/datasets/BooBooWu/Vec2Face/resolve/v1/HSFaces/hsface10k.lmdb"
-    hub.files[address] = (tmp_path / "theirs.lmdb").read_bytes()
-    settings = Vec2FaceGenerator(kind="vec2face", num_identities=10_000, source="hub", revision="v1")
-    made = make_dataset(tmp_path / "faces", settings, seed=0, weights=tmp_path / "weights", device="cpu")
-    assert (made["num_images"], made["num_identities"]) == (6, 3)
-    assert made["path"] == str(tmp_path / "weights" / "hsface10k.lmdb")
-    assert made["content_sha256"] == sha256(tmp_path / "theirs.lmdb")
-    assert f"commit {COMMIT[:12]}" in made["statistics"]["source"]
-    assert settings.weight_files == []
-    too_large = settings.model_copy(update={"num_identities": 100_000})
-    with pytest.raises(InputError, match="'faces-hsface100k' is unknown; did you mean"):
-        make_dataset(tmp_path / "more", too_large, seed=0, weights=tmp_path / "weights", device="cpu")
-
-
 def test_a_missing_weight_says_how_to_get_it(tmp_path):
     with pytest.raises(InputError, match=r"generator.safetensors is missing; run python -m generate fetch"):
         weight_digests(SETTINGS, tmp_path)
@@ -151,6 +127,22 @@ def test_every_benchmark_with_vec2face_makes_a_plan(tmp_path):
     benchmarks = [b for b in load_benchmarks().values() if isinstance(b.generator, Vec2FaceGenerator)]
     assert benchmarks
     for benchmark in benchmarks:
-        plan = make_plan(benchmark.generator, seed=1, weights=tmp_path, digests={})
-        assert plan.num_identities == benchmark.generator.num_identities
+        plan = Plan(benchmark.generator, seed=1, weights=tmp_path)
         assert sum(plan.image_counts) == benchmark.generator.images_per_identity
+        kind, centers = plan.vector_source
+        assert (kind == "gaussian") == (centers is None)
+        assert json.loads(json.dumps(plan.description())) == plan.description()
+
+
+@pytest.mark.parametrize(
+    ("scale", "family"),
+    [("smoke", "Vec2Face"), ("mini", "Vec2Face"), ("10k", "HSFace"), ("300k", "HSFace"), ("10k_published", "HSFace")],
+)
+def test_only_published_datasets_and_those_of_the_released_weights_are_called_hsface(scale, family):
+    assert load_benchmark(scale).generator.dataset_family == family
+
+
+def test_the_stage_names_a_dataset_after_its_family_and_benchmark(weights, tmp_path):
+    benchmark = load_benchmark("10k").model_copy(update={"generator": SETTINGS})
+    fields = make_faces(tmp_path / "faces", benchmark, seed=0, weights=weights, device="cpu")
+    assert fields["name"] == "Vec2Face 10k"

@@ -1,3 +1,4 @@
+import json
 import multiprocessing
 import os
 import random
@@ -5,16 +6,16 @@ import shutil
 import signal
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from small_generation import DIM, PLAN, Read, make, make_networks
+from small_generation import DIM, PLAN, Read, change, make, make_networks
 
 from bench.errors import InputError
 from bench.faces.lmdb_file import decode_image, open_faces
 from generate.draw.engine import generate_dataset, remove_parts
-from generate.draw.filters import Filters
 
 
 class StopError(Exception):
@@ -31,7 +32,7 @@ def content(directory):
 def server():
     """Processes that are forked from one that has everything imported: they start in milliseconds."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["test_generate_engine"])
+    context.set_forkserver_preload(["small_generation"])
     return context
 
 
@@ -86,7 +87,7 @@ def kill_after(server, directory, num_parts):
 def test_killed_and_ended_by_two_processes_it_has_the_same_bytes(whole, server, tmp_path):
     """Each alone, and killed at random moments, is the slow test below."""
     assert kill_after(server, tmp_path, 11)  # while images are made
-    processes = [start(server, tmp_path, rank=rank, world=2) for rank in range(2)]
+    processes = [start(server, tmp_path, rank=rank, world_size=2) for rank in range(2)]
     for process in processes:
         process.join(600)
     assert [process.exitcode for process in processes] == [0, 0]
@@ -95,7 +96,7 @@ def test_killed_and_ended_by_two_processes_it_has_the_same_bytes(whole, server, 
 
 @pytest.mark.slow
 def test_64_identities_killed_ten_times_and_by_two_processes(server, tmp_path):
-    plan = replace(PLAN, num_identities=64, identities_per_shard=4)
+    plan = change(PLAN, num_identities=64, identities_per_shard=4)
     for name in ("whole", "killed", "two"):
         (tmp_path / name).mkdir()
     make(tmp_path / "whole", plan)
@@ -107,7 +108,7 @@ def test_64_identities_killed_ten_times_and_by_two_processes(server, tmp_path):
             os.kill(process.pid, signal.SIGKILL)
         process.join(60)
     make(tmp_path / "killed", plan)
-    processes = [start(server, tmp_path / "two", plan, rank=rank, world=2) for rank in range(2)]
+    processes = [start(server, tmp_path / "two", plan, rank=rank, world_size=2) for rank in range(2)]
     for process in processes:
         process.join(600)
     expected = content(tmp_path / "whole")
@@ -140,7 +141,7 @@ def test_a_shard_damaged_inside_is_deleted_and_made_again(whole, tmp_path):
     changed = bytearray(damaged.read_bytes())
     changed[len(changed) // 2] ^= 255
     damaged.write_bytes(changed)
-    with pytest.raises(InputError, match=r"images-000001\.parquet was damaged .* the same command makes it again"):
+    with pytest.raises(InputError, match=r"images-000001\.parquet was damaged .* run the same command again"):
         make(tmp_path)
     assert not (tmp_path / "faces.lmdb").exists()
     make(tmp_path)
@@ -160,18 +161,37 @@ def test_a_second_run_on_the_folder_is_refused(tmp_path):
         generate_dataset(tmp_path, PLAN, replace(make_networks(), yaw=SecondRun(1, 3)))
 
 
-def test_another_plan_or_other_weights_are_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("plan", "changed"),
+    [
+        (change(PLAN, batch_size=5, filters={"min_quality": 0.1}), "batch_size, filters"),
+        (replace(PLAN, seed=4), "seed"),
+        (replace(PLAN, digests={"generator.safetensors": "a" * 64}), "digests"),
+    ],
+)
+def test_another_plan_or_other_weights_are_refused(tmp_path, plan, changed):
     (tmp_path / "parts").mkdir()
-    (tmp_path / "parts" / "plan.json").write_text('{"fingerprint": "other"}')
-    with pytest.raises(InputError, match="holds the shards of another plan"):
+    (tmp_path / "parts" / "plan.json").write_text(json.dumps(PLAN.description()))
+    with pytest.raises(InputError, match=rf"holds the shards of another plan .*\(other: {changed}\); delete it"):
+        make(tmp_path, plan)
+
+
+def test_a_plan_does_not_depend_on_where_its_files_lie():
+    elsewhere = replace(PLAN, weights=Path("elsewhere"), vectors=Path("elsewhere") / "vectors.npy")
+    assert elsewhere.description() == PLAN.description()
+
+
+def test_shards_of_an_older_version_are_refused(tmp_path):
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "plan.json").write_text('{"fingerprint": "0123", "plan": {}}')
+    with pytest.raises(InputError, match=r"or of an older version .*or finish it with the settings and version"):
         make(tmp_path)
-    assert replace(PLAN, weights={"generator": "a" * 64}).fingerprint != PLAN.fingerprint
 
 
 def test_filters_drop_and_count(tmp_path, whole):
     table = pd.read_parquet(whole[0] / "faces.parquet")
     threshold = float(table["identity_cosine"].median())
-    statistics = make(tmp_path, replace(PLAN, filters=Filters(min_identity_cosine=threshold)))
+    statistics = make(tmp_path, change(PLAN, filters={"min_identity_cosine": threshold}))
     kept = table[table["identity_cosine"] >= np.float32(threshold)]
     assert statistics["dropped"]["identity"] == 30 - len(kept)
     assert statistics["num_images"] == len(kept) == len(open_faces(tmp_path / "faces.lmdb"))
@@ -187,7 +207,9 @@ class SeesOnePerson(Read):
 
 def test_identities_that_are_not_apart_after_generation_are_refused(tmp_path):
     networks = replace(make_networks(), identity=SeesOnePerson(DIM, 1))
-    with pytest.raises(InputError, match=r"features of the images: 1 of 9 candidates stay apart, but num_identities=6"):
+    with pytest.raises(
+        InputError, match=r"features of the images: 1 of 9 candidates are separated, but num_identities=6"
+    ):
         generate_dataset(tmp_path, PLAN, networks)
 
 

@@ -1,4 +1,4 @@
-"""The real command, killed with kill -9 and by another number of processes: the same bytes."""
+"""The real command makes the same bytes when it is killed with kill -9, and with another number of processes."""
 
 import pytest
 import torch
@@ -24,6 +24,6 @@ def test_threads_do_not_depend_on_the_number_of_processes(monkeypatch, given, nu
 @pytest.mark.slow
 def test_killed_or_by_two_processes_the_command_makes_the_same_bytes(tmp_path):
     counts = {"num_identities": 12, "images_per_identity": 3, "identities_per_shard": 2}
-    made = make_four(tmp_path, kills=2, size="tiny", **counts)
-    check_equal(made)
-    assert sum(hits for _, hits in made.values()) >= 1
+    datasets = make_four(tmp_path, kills=2, size="tiny", **counts)
+    check_equal(datasets)
+    assert sum(hits for _, hits in datasets.values()) >= 1

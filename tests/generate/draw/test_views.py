@@ -5,13 +5,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from pydantic import ValidationError
-from small_generation import Read, make, make_networks
+from small_generation import Read, change, make, make_networks, settings
 
 from bench.config.generator import TurnedViews, Vec2FaceGenerator
 from bench.errors import InputError
 from bench.faces.lmdb_file import open_faces
+from bench.faces.pixels import to_network_input
 from generate.draw.attrop import Jobs, Outcomes
-from generate.draw.engine import Networks, generate_dataset
+from generate.draw.dataset_run import Networks
+from generate.draw.engine import generate_dataset
 from generate.draw.perturbation import draw_views
 from generate.draw.plan import Plan
 from generate.draw.views import turn_outcomes
@@ -19,9 +21,17 @@ from generate.render.turned import turn_face, view_yaw
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PLAN = Plan(
-    4, 5, seed=3, max_cosine=2, spare_share=0.0, max_steps=0, pose_share=0.2, yaw_degrees=(1.0,), turned_share=0.5,
-    turned_degrees=(30.0, 60.0), identities_per_shard=2, batch_size=3,
-)  # fmt: skip
+    settings(
+        num_identities=4,
+        max_cosine=0.99999,
+        spare_share=0,
+        attributes={"max_steps": 0, "pose_share": 0.2, "yaw_degrees": (1.0,)},
+        turned={"share": 0.5, "degrees": (30.0, 60.0)},
+        identities_per_shard=2,
+        batch_size=3,
+    ),
+    seed=3,
+)
 
 
 def test_views_are_drawn_evenly_to_either_side_in_exact_number():
@@ -60,7 +70,7 @@ def test_turned_images_are_judged_again_and_the_others_are_left_alone():
             continue
         expected = turn_face(images[row], float(seen[row]), float(view_yaw(seen[row], degrees[row])))
         assert np.array_equal(out.images[row], expected)
-        pixels = torch.from_numpy(expected).permute(2, 0, 1)[None].float() / 127.5 - 1
+        pixels = to_network_input(expected[None])
         found = features(pixels)[0]
         np.testing.assert_allclose(out.features[row], found, rtol=1e-4, atol=1e-4)
         cosine = torch.nn.functional.cosine_similarity(found, torch.from_numpy(identity[row]), dim=0)
@@ -75,7 +85,7 @@ def test_a_dataset_counts_them_and_is_the_same_every_time(tmp_path):
     records = pq.read_table(tmp_path / "one" / "faces.parquet").to_pandas()
     assert (np.isfinite(records["turned_yaw"]) & np.isfinite(records["target_yaw"])).sum() == 0
     assert records["turned_yaw"].abs().dropna().between(30, 60).all()
-    make(tmp_path / "plain", Plan(**{**vars(PLAN), "turned_share": 0.0}))
+    make(tmp_path / "plain", change(PLAN, turned=None))
     made, plain = (open_faces(tmp_path / name / "faces.lmdb") for name in ("one", "plain"))
     same = [made.encoded(row) == plain.encoded(row) for row in range(len(made))]
     assert same == np.isnan(records["turned_yaw"]).tolist()
@@ -86,7 +96,7 @@ def test_a_dataset_counts_them_and_is_the_same_every_time(tmp_path):
 def test_they_need_a_yaw_network(tmp_path):
     networks = make_networks()
     blind = Networks(networks.generator, networks.identity, networks.quality)
-    plan = Plan(**{**vars(PLAN), "pose_share": 0.0})
+    plan = change(PLAN, attributes={"pose_share": 0})
     with pytest.raises(InputError, match=r"turned\.share=0\.5 needs a yaw estimator"):
         generate_dataset(tmp_path, plan, blind)
 
@@ -96,5 +106,5 @@ def test_settings_name_its_weights_and_refuse_what_is_no_range():
     assert "6DRepNet_300W_LP_AFLW2000.pth" not in Vec2FaceGenerator(**plain).weight_files
     assert "6DRepNet_300W_LP_AFLW2000.pth" in Vec2FaceGenerator(**plain, turned={"share": 0.5}).weight_files
     assert "turned" not in Vec2FaceGenerator(**plain).model_dump()  # fingerprints stay as they were
-    with pytest.raises(ValidationError, match="the least comes first"):
+    with pytest.raises(ValidationError, match="give the smaller yaw first"):
         TurnedViews(share=0.5, degrees=(50, 20))

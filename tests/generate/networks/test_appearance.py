@@ -80,12 +80,12 @@ def test_a_coarse_face_averages_places_channel_by_channel():
 
 def test_the_network_gives_its_features_and_then_the_numbers(faces, network, tmp_path):
     path = tmp_path / f"both{network.suffix}"
-    made = add_appearance(network, faces, path, num_numbers=4, strength=0.5)
+    made = add_appearance(network, faces, path, num_components=4, strength=0.5)
     images = np.stack([faces.image(i) for i in range(len(faces))])
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
     both, own = load_features(path)(pixels), load_features(network)(pixels)
     torch.testing.assert_close(both[:, :-4], own)
-    numbers, expected = both[:, -4:].detach().numpy(), made.numbers(coarse_faces(images))
+    numbers, expected = both[:, -4:].detach().numpy(), made.project(coarse_faces(images))
     scale = np.linalg.norm(numbers, axis=1).mean() / np.linalg.norm(expected, axis=1).mean()
     np.testing.assert_allclose(numbers, expected * scale, atol=1e-3 * np.abs(numbers).max())
     ratio = np.linalg.norm(numbers, axis=1).mean() / np.linalg.norm(own.detach().numpy(), axis=1).mean()
@@ -94,7 +94,7 @@ def test_the_network_gives_its_features_and_then_the_numbers(faces, network, tmp
 
 def test_gradients_reach_the_image_through_the_numbers(faces, network, tmp_path):
     path = tmp_path / f"both{network.suffix}"
-    add_appearance(network, faces, path, num_numbers=4, strength=1)
+    add_appearance(network, faces, path, num_components=4, strength=1)
     images = torch.zeros(2, 3, 112, 112, requires_grad=True)
     load_features(path)(images)[:, -4:].square().sum().backward()
     assert images.grad is not None and images.grad.abs().max() > 0
@@ -102,7 +102,7 @@ def test_gradients_reach_the_image_through_the_numbers(faces, network, tmp_path)
 
 def test_quality_is_the_norm_without_the_numbers(faces, tmp_path):
     network = save_network(tmp_path / "identity.safetensors")
-    add_appearance(network, faces, tmp_path / "both.safetensors", num_numbers=4, strength=1)
+    add_appearance(network, faces, tmp_path / "both.safetensors", num_components=4, strength=1)
     images = torch.rand(2, 3, 112, 112) * 2 - 1
     torch.testing.assert_close(
         quality_estimator(tmp_path / "both.safetensors")(images), quality_estimator(network)(images)
@@ -112,15 +112,15 @@ def test_quality_is_the_norm_without_the_numbers(faces, tmp_path):
 def test_files_of_two_kinds_and_numbers_twice_are_refused(faces, tmp_path):
     network, both = save_network(tmp_path / "identity.safetensors"), tmp_path / "both.safetensors"
     with pytest.raises(InputError, match=r"give two \.onnx, or two \.safetensors"):
-        add_appearance(network, faces, tmp_path / "both.onnx", num_numbers=4, strength=1)
-    add_appearance(network, faces, both, num_numbers=4, strength=1)
-    with pytest.raises(InputError, match=r"both\.safetensors has numbers of appearance already"):
-        add_appearance(both, faces, tmp_path / "more.safetensors", num_numbers=4, strength=1)
+        add_appearance(network, faces, tmp_path / "both.onnx", num_components=4, strength=1)
+    add_appearance(network, faces, both, num_components=4, strength=1)
+    with pytest.raises(InputError, match=r"both\.safetensors has components of appearance already"):
+        add_appearance(both, faces, tmp_path / "more.safetensors", num_components=4, strength=1)
 
 
 def test_more_numbers_than_faces_are_refused(faces, network, tmp_path):
-    with pytest.raises(InputError, match="24 faces cannot give 24 numbers"):
-        add_appearance(network, faces, tmp_path / f"both{network.suffix}", num_numbers=24, strength=1)
+    with pytest.raises(InputError, match="24 faces cannot give 24 components"):
+        add_appearance(network, faces, tmp_path / f"both{network.suffix}", num_components=24, strength=1)
     assert not list(tmp_path.iterdir())
 
 
@@ -129,7 +129,7 @@ def test_a_network_of_two_outputs_is_refused(faces, tmp_path):
     model.graph.output.append(onnx.helper.make_tensor_value_info("pooled", onnx.TensorProto.FLOAT, None))
     onnx.save(model, tmp_path / "two.onnx")
     with pytest.raises(InputError, match=r"two\.onnx has 2 outputs"):
-        add_appearance(tmp_path / "two.onnx", faces, tmp_path / "both.onnx", num_numbers=4, strength=1)
+        add_appearance(tmp_path / "two.onnx", faces, tmp_path / "both.onnx", num_components=4, strength=1)
 
 
 def test_faces_of_another_size_are_refused(tmp_path):

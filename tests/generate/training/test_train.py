@@ -255,7 +255,7 @@ def test_batches_cover_every_epoch_once_and_ranks_share_them(prepared):
 
 
 def training_masks():
-    from generate.draw.perturbation import MaskRatio
+    from generate.networks.masks import MaskRatio
 
     return MaskRatio(0.5, 1.0, 0.75, 0.25)
 

@@ -5,6 +5,7 @@ import pytest
 from face_files import make_faces
 from generator_training import make_prepared
 
+from bench.config.generator import Vec2FaceGenerator
 from bench.errors import InputError
 from generate.draw.perturbation import perturb
 from generate.draw.plan import Plan, identity_rows
@@ -49,11 +50,14 @@ def test_files_of_a_prepared_set_make_images(tmp_path):
     centers, differences = np.load(folder / "seen_often.npy"), np.load(folder / "differences.npy")
     np.testing.assert_allclose(centers[training.identity_ids] + differences * np.sqrt(3 / 4), features, atol=1e-4)
 
-    plan = Plan(
-        num_identities=1, images_per_identity=40, sigmas=(0.5, 1.0), shares=(0.5, 0.5), pose_share=0.0,
-        differences=str(folder / "differences.npy"),
-    )  # fmt: skip
-    rows = identity_rows(plan, 0, 7, centers[0])
+    settings = Vec2FaceGenerator(
+        kind="vec2face",
+        num_identities=1,
+        images_per_identity=40,
+        perturbation={"sigmas": (0.5, 1.0), "shares": (0.5, 0.5), "differences": "differences.npy"},
+        attributes={"pose_share": 0},
+    )
+    rows = identity_rows(Plan(settings, weights=folder), 0, 7, centers[0])
     possible = centers[0] + rows["sigma"][:, None, None] * differences  # (images, differences, D)
     distance = np.abs(possible - rows["vector"][:, None]).max(axis=2)
     assert distance.min(axis=1).max() < 1e-5
@@ -81,6 +85,7 @@ def test_differences_do_not_depend_on_slicing_and_keep_their_length():
 
 def test_differences_of_another_width_are_refused(tmp_path):
     np.save(tmp_path / "differences.npy", np.zeros((5, 4)))
-    plan = Plan(num_identities=1, differences=str(tmp_path / "differences.npy"))
+    noise = {"sigmas": (1,), "shares": (1,), "differences": "differences.npy"}
+    plan = Plan(Vec2FaceGenerator(kind="vec2face", num_identities=1, perturbation=noise), weights=tmp_path)
     with pytest.raises(InputError, match=r"shape \(5, 4\), the identity vectors 6 dimensions; .* \(any, 6\), the diff"):
         identity_rows(plan, 0, 0, np.ones(6, np.float32))

@@ -1,0 +1,152 @@
+"""One process at work on one plan: its networks, its share of the shards, and waiting for those of other processes.
+
+Rank r makes the shards r, r + world_size, ... Processes share files only, and each file appears whole, so a run that
+was killed continues from the shards that exist.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from bench.errors import InputError
+from bench.files import read_json, write_json
+from bench.machine.device import keep_freed_memory
+from bench.machine.progress import progress
+from generate.draw import shards
+from generate.draw.attrop import PRESETS, Goal, Jobs, Outcomes, Preset, optimise
+from generate.draw.plan import Plan
+from generate.networks.estimators import Estimator
+from generate.vec2face import Vec2Face
+
+_PLAN_NAME = "plan.json"
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The generator and the estimators, on their device, in eval mode."""
+
+    generator: Vec2Face
+    identity: Estimator
+    quality: Estimator
+    yaw: Estimator | None = None
+    """Needed where the plan has target yaws or turned views."""
+    device: str | torch.device = "cpu"
+
+
+class DatasetRun:
+    """One process that works on a plan, in a folder that all its processes see.
+
+    Args:
+        plan: The dataset to make.
+        networks: Its networks.
+        parts: Folder of the shards.
+        rank: Number of this process.
+        world_size: Number of processes.
+
+    Raises:
+        InputError: If the plan needs a yaw estimator that is missing, or has no target yaws to use.
+    """
+
+    def __init__(self, plan: Plan, networks: Networks, parts: Path, *, rank: int, world_size: int) -> None:
+        attributes, has_yaw = plan.settings.attributes, networks.yaw is not None
+        if attributes.pose_share > 0 and not (has_yaw and attributes.yaw_degrees):
+            raise InputError(
+                f"pose_share={attributes.pose_share:g} needs a yaw estimator and yaw_degrees; set pose_share=0"
+            )
+        if plan.settings.turned is not None and not has_yaw:
+            raise InputError(f"turned.share={plan.settings.turned.share:g} needs a yaw estimator; leave out turned")
+        torch.backends.cudnn.benchmark = False  # it would choose kernels by timing, and results would differ in bits
+        torch.backends.cudnn.deterministic = True
+        keep_freed_memory()
+        self.plan, self.networks, self.parts = plan, networks, parts
+        self.rank, self.world_size = rank, world_size
+        self._preset: Preset = PRESETS[attributes.preset]
+        self._on_done: Callable[[int], object] = lambda num_done: None
+
+    @property
+    def finished_by_rank0(self) -> bool:
+        """Whether rank 0 has already joined and removed the shards; a late process finds the folder like this."""
+        return self.rank != 0 and not self.parts.exists() and (self.parts.parent / "faces.lmdb").exists()
+
+    def write_or_check_plan(self) -> None:
+        """Write the plan into an empty folder (rank 0), or check that the folder's shards belong to this plan.
+
+        Raises:
+            InputError: If they belong to another plan.
+        """
+        path, plan = self.parts / _PLAN_NAME, self.plan.description()
+        if self.rank == 0 and not path.exists():
+            write_json(path, plan)
+        self.wait_for([path])
+        before = read_json(path)
+        changed = sorted(name for name in before.keys() | plan.keys() if before.get(name) != plan.get(name))
+        if changed:
+            raise InputError(
+                f"{self.parts} holds the shards of another plan or of an older version (other: {', '.join(changed)}); "
+                "delete it, choose another folder, or finish it with the settings and version that began it"
+            )
+
+    def wait_for(self, paths: list[Path]) -> None:
+        """Return when all files exist.
+
+        Raises:
+            FileNotFoundError: If rank 0 has finished the dataset, so that they will not appear any more.
+        """
+        shards.wait_for(paths, is_over=lambda: self.finished_by_rank0)
+
+    def shard_paths(self, prefix: str, suffix: str, num_identities: int) -> list[Path]:
+        """Paths of all shards of so many identities."""
+        size = self.plan.settings.identities_per_shard
+        return [self.parts / f"{prefix}-{index:06d}{suffix}" for index in range(-(-num_identities // size))]
+
+    def make_shards(
+        self,
+        paths: list[Path],
+        num_identities: int,
+        make: Callable[[Path, range], None],
+        *,
+        is_whole: Callable[[Path], bool],
+        images_per_identity: int,
+    ) -> None:
+        """Make this rank's shards that do not exist yet, with a progress bar over its images.
+
+        Args:
+            paths: All shards of the round.
+            num_identities: Identities of all shards together.
+            make: (path, numbers of its identities) -> writes that shard.
+            is_whole: Whether a shard exists and is not cut short.
+            images_per_identity: Images of one identity, for the progress bar.
+        """
+        size = self.plan.settings.identities_per_shard
+        identities = {
+            path: range(index * size, min((index + 1) * size, num_identities)) for index, path in enumerate(paths)
+        }
+        own = paths[self.rank :: self.world_size]
+        missing = [path for path in own if not is_whole(path)]
+        total, to_do = (sum(len(identities[path]) for path in part) * images_per_identity for part in (own, missing))
+        description = paths[0].stem.split("-")[0]
+        with progress(desc=description, total=total, initial=total - to_do) as bar:
+            self._on_done = bar.update
+            for path in missing:
+                make(path, identities[path])
+
+    def goals(self, jobs: Jobs) -> dict[str, Goal]:
+        """The attributes that the jobs have targets for."""
+        return self._preset.goals(self.networks.quality, self.networks.yaw if "yaw" in jobs.targets else None)
+
+    def optimise(self, jobs: Jobs, *, batch_size: int, max_steps: int) -> Outcomes:
+        """AttrOP with the plan's preset and networks; see ``attrop.optimise``."""
+        networks = self.networks
+        return optimise(
+            networks.generator,
+            networks.identity,
+            self.goals(jobs),
+            jobs,
+            preset=self._preset,
+            batch_size=batch_size,
+            max_steps=max_steps,
+            device=networks.device,
+            on_done=self._on_done,
+        )
