@@ -6,22 +6,18 @@ The page holds no photographs: audits of real people's faces can be published.
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from bench.runs.cards import AuditCard
-from evaluate.leaderboard.page import TEMPLATES
-from evaluate.svg import COLORS, GENUINE, GREY, IMPOSTOR, Axis, Plot
+from evaluate.pages.render import render_page
+from evaluate.svg import COLORS, GENUINE, GREY, IMPOSTOR, Axis, Plot, format_count_tick, format_percent_tick
 
 _WIDTH, _HEIGHT = 330, 230
 
 
 def render_audit(card: AuditCard) -> str:
     """The page; the same card gives the same bytes."""
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("audit.html").render(
-        card=card, glance=at_a_glance(card), figures=_figures(card), count="{:,}".format
-    )
+    return render_page("audit.html", card=card, glance=at_a_glance(card), figures=_figures(card), count="{:,}".format)
 
 
 def at_a_glance(card: AuditCard) -> list[tuple[str, str, str]]:
@@ -121,7 +117,7 @@ def _histogram(label: str, one: dict[str, Any], unit: str, color: str = COLORS[0
     edges, shares = _trimmed(one["histogram"])
     if one["min"] == one["max"]:  # a bin around the one value
         edges, shares = one["min"] + np.array([-0.5, 0.5]), np.ones(1)
-    top = Axis(f"share of {unit}", 0, float(shares.max()) * 1.05, format=_percent)
+    top = Axis(f"share of {unit}", 0, float(shares.max()) * 1.05, format_tick=format_percent_tick)
     plot = Plot(Axis(label, edges[0], edges[-1]), top, _WIDTH, _HEIGHT, title=f"{label}, median {one['p50']:.4g}")
     plot.bars(edges, shares, color)
     plot.line([one["p50"]] * 2, [0, top.high], GREY, 'stroke-dasharray="3 3"')
@@ -132,7 +128,7 @@ def _pairs(pairs: dict[str, Any]) -> str:
     """Cosines of genuine and impostor pairs."""
     edges, shares = zip(*(_trimmed(pairs[kind]["histogram"]) for kind in ("genuine", "impostor")), strict=True)
     low, high = min(one[0] for one in edges), max(one[-1] for one in edges)
-    top = Axis("share of pairs", 0, max(float(one.max()) for one in shares) * 1.05, format=_percent)
+    top = Axis("share of pairs", 0, max(float(one.max()) for one in shares) * 1.05, format_tick=format_percent_tick)
     plot = Plot(Axis("cosine", low, high), top, 2 * _WIDTH, _HEIGHT, title="genuine and impostor pairs")
     for kind_edges, kind_shares, color in zip(edges, shares, (GENUINE, IMPOSTOR), strict=True):
         plot.bars(kind_edges, kind_shares, color)
@@ -147,7 +143,7 @@ def _leakage(one: dict[str, Any]) -> str:
     if own["num"]:
         drawn.append((*_trimmed(own["histogram"]), GREY))
     low, high = min(part[0][0] for part in drawn), max(part[0][-1] for part in drawn)
-    top = Axis("share", 0, max(float(part[1].max()) for part in drawn) * 1.05, format=_percent)
+    top = Axis("share", 0, max(float(part[1].max()) for part in drawn) * 1.05, format_tick=format_percent_tick)
     label = f"cosine to the nearest identity of {one['reference']}"
     plot = Plot(Axis(label, low, high), top, 2 * _WIDTH, _HEIGHT, title=label)
     for part in drawn:
@@ -161,8 +157,8 @@ def _curve(curve: dict[str, list[int]]) -> str:
     numbers = curve["num_identities"]
     low, high = min(10, numbers[0]), max(numbers[-1], 11)
     plot = Plot(
-        Axis("identities", low, high, is_log=True, format=_short_count),
-        Axis("unique", max(1, low / 2), high, is_log=True, format=_short_count),
+        Axis("identities", low, high, is_log=True, format_tick=format_count_tick),
+        Axis("unique", max(1, low / 2), high, is_log=True, format_tick=format_count_tick),
         2 * _WIDTH,
         _HEIGHT,
         title="unique identities",
@@ -190,11 +186,3 @@ def _trimmed(histogram: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         return edges, counts.astype(float) + 1e-9
     first, last = full[0], full[-1] + 1
     return edges[first : last + 1], counts[first:last] / counts.sum()
-
-
-def _percent(tick: float) -> str:
-    return f"{100 * tick:g}%"
-
-
-def _short_count(tick: float) -> str:
-    return f"{tick / 1000:g}k" if tick >= 1000 else f"{tick:g}"

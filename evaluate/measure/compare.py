@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bench.errors import InputError
 from bench.runs.cards import DatasetCard, ModelCard, ResultCard, flatten, read_card
-from evaluate.leaderboard.rows import scores_beside
+from evaluate.leaderboard.read import scores_beside
 from evaluate.measure.bootstrap import interval, resampled_means
 from evaluate.measure.scores import IDENTITIES, Scores, read_scores
 

@@ -20,8 +20,10 @@ from bench.config.benchmarks import load_benchmark
 from bench.errors import InputError
 from bench.runs.cards import Cost, ResultCard, read_card, write_card
 from bench.runs.stage import recipe_sha256
-from evaluate.leaderboard.published import read_published, series
-from evaluate.leaderboard.rows import FIVE, RENDERED_FIVE, protocol_title, read_local
+from evaluate.leaderboard.estimates import mean_price, spread_over_groups
+from evaluate.leaderboard.protocol_names import FIVE, RENDERED_FIVE, protocol_title
+from evaluate.leaderboard.published import group_by_size, read_published
+from evaluate.leaderboard.read import read_local
 from evaluate.leaderboard.tables import make_tables
 from evaluate.leaderboard.template_tables import make_template_tables
 from evaluate.leaderboard.write import format_row, write_committed_leaderboard, write_leaderboard
@@ -110,7 +112,7 @@ def test_seeds_are_one_row_with_their_standard_deviation(runs):
     assert [result.card.seed for result in row.results] == [0, 1, 2]
     assert row.mean.value == pytest.approx(0.92)
     assert row.mean.spread == pytest.approx(np.std([0.91, 0.93, 0.92], ddof=1))
-    assert row.protocol("render_lfw").spread == pytest.approx(0.01)
+    assert row.accuracy("render_lfw").spread == pytest.approx(0.01)
     text = (write_leaderboard(runs).parent / "leaderboard.md").read_text()
     assert "| smoke | open | n=3 | 92.00 ± 1.00 | +31.00 |" in text
 
@@ -139,16 +141,16 @@ def test_the_newest_result_of_a_seed_stands_and_the_row_says_so(runs):
     write_card(runs / "smoke" / "results" / "newer", newer)
     row = tables_of(runs)["rendered_five"].rows[0]
     assert len(row.results) == 3
-    assert row.protocol("render_lfw").value == pytest.approx((0.95 + 0.93 + 0.92) / 3)
-    assert row.notes == ("1 older results of the same seeds left out",)
+    assert row.accuracy("render_lfw").value == pytest.approx((0.95 + 0.93 + 0.92) / 3)
+    assert row.notes == ("older results of the same seeds left out: 1",)
 
 
 def test_a_card_without_its_parents_is_shown_and_marked(runs):
     shutil.rmtree(runs / "smoke" / "models")
-    assert tables_of(runs)["rendered_five"].rows[0].notes == ("the model's card is gone",)
+    assert tables_of(runs)["rendered_five"].rows[0].notes == ("the model's card is missing",)
     text = (write_leaderboard(runs).parent / "leaderboard.md").read_text()
     assert "| smoke [1] |" in text
-    assert "- [1] the model's card is gone" in text
+    assert "- [1] the model's card is missing" in text
 
 
 def test_floors_come_last_and_the_gap_is_to_the_best_of_them(runs):
@@ -187,7 +189,7 @@ def test_rows_stand_in_divisions_and_rank_within_them(runs):
     )
     table = tables_of(runs)["rendered_five"]
     assert [row.label for row in table.rows] == ["first", "second", "smoke", "given", "raw pixels"]
-    titles = [(group.title.split(":")[0], len(group.places)) for group in table.groups]
+    titles = [(group.title.split(":")[0], len(group.positions)) for group in table.groups]
     assert titles == [
         ("Closed division, recipe smoke_arcface", 2),
         ("Open division", 1),
@@ -224,7 +226,7 @@ def test_price_where_every_stage_knows_it(runs):
     add_result(runs, "priced", 0.9, stage_costs=costs)
     add_result(runs, "half", 0.8, stage_costs=costs | {"evaluate": Cost(seconds=1)})
     rows = {row.label: row for row in tables_of(runs)["real_five"].rows if not row.is_floor}
-    prices = {row.results[0].card.fingerprint: row.price for row in rows.values()}
+    prices = {row.results[0].card.fingerprint: mean_price(row.cards) for row in rows.values()}
     assert prices["priced"] == pytest.approx(20.0)
     assert prices["half"] is None
     assert "| price |" in (write_leaderboard(runs).parent / "leaderboard.md").read_text()
@@ -238,7 +240,7 @@ def test_the_interval_is_the_bootstraps_and_that_of_a_mean_adds_in_squares(runs)
     card = make_result("ends", 0.9, protocols=FIVE, fingerprint="ends").model_copy(update={"protocols": results})
     write_card(runs / "ends" / "results" / "ends", card)
     row = next(row for row in tables_of(runs)["real_five"].rows if row.card.fingerprint == "ends")
-    assert (row.protocol("lfw").low, row.protocol("lfw").high) == (pytest.approx(0.87), pytest.approx(0.92))
+    assert (row.accuracy("lfw").low, row.accuracy("lfw").high) == (pytest.approx(0.87), pytest.approx(0.92))
     assert row.mean.low == pytest.approx(0.9 - 0.05 / 5)
     assert row.mean.high == pytest.approx(0.9 + 0.02 * 5**0.5 / 5)
 
@@ -248,7 +250,7 @@ def test_a_row_says_where_the_grid_misleads(runs):
     one = card.protocols["lfw"].model_copy(update={"exact_accuracy": 0.95})
     write_card(runs / "crowded" / "results" / "crowded", card.model_copy(update={"protocols": {"lfw": one}}))
     row = tables_of(runs)["real_lfw"].rows[0]
-    assert row.notes[-1] == "the published grid misleads: exact thresholds give LFW 95.00 (seed 0)"
+    assert row.notes[-1] == "the published grid of thresholds is too coarse: exact ones give LFW 95.00 (seed 0)"
 
 
 def test_cards_of_schema_1_still_load_and_newer_ones_are_refused(tmp_path):
@@ -390,9 +392,9 @@ def test_template_protocols_have_a_table_of_their_own(runs):
     text = (write_leaderboard(runs).parent / "leaderboard.md").read_text()
     assert "## IJB-C: templates one to one, TAR at FAR" in text
     rates = "99.00 ± 0.31 | 98.00 ± 0.44 | 97.00 ± 0.54 | 95.00 ± 0.69 | - | -"
-    assert "- [1] the model's card is gone" in text  # of the first row
+    assert "- [1] the model's card is missing" in text  # of the first row
     assert f"| net [2] [3] | given weights | 0 | {rates} |" in text
-    assert "- [3] IJB-C has 11,000 pairs, published are 15,658,489" in text
+    assert "- [3] IJB-C has 11,000 pairs instead of the published 15,658,489" in text
     lines = [row for row in csv.DictReader((runs / "leaderboard.csv").open()) if row["table"] == "ijbc"]
     assert [(row["name"], row["tar_at_far_1e-4"], row["accuracy"]) for row in lines] == [
         ("strong", "0.91", ""),
@@ -409,7 +411,7 @@ def test_groups_of_people_have_a_table_with_their_spread(runs):
     assert set(RFW).isdisjoint(tables["real_five"].extras)
     (row,) = tables["rfw"].rows
     assert row.mean.value == pytest.approx(0.85)
-    assert row.group_spread == (pytest.approx(np.std(list(accuracies.values()), ddof=1)), None)
+    assert spread_over_groups(row.cards) == (pytest.approx(np.std(list(accuracies.values()), ddof=1)), None)
     text = (write_leaderboard(runs).parent / "leaderboard.md").read_text()
     assert "| mean | spread over groups | RFW African | RFW Asian | RFW Caucasian | RFW Indian |" in text
     assert "| 85.00 ± 0.73 | 4.16 | 80.00 ± 1.63 |" in text
@@ -440,20 +442,20 @@ def test_published_rows_and_their_misprints():
     assert rows["VariFace (unconstrained)"].gap_to_real is None
     assert rows["CASIA-WebFace (real)"].gap_to_real is None
     assert rows["VariFace (unconstrained)"].mean == 95.67
-    assert [row.dataset for row in series(list(rows.values()))["Vec2Face"]][:2] == ["HSFace10K", "HSFace20K"]
+    assert [row.dataset for row in group_by_size(list(rows.values()))["Vec2Face"]][:2] == ["HSFace10K", "HSFace20K"]
 
 
 def test_published_files_that_do_not_fit(tmp_path):
     path = tmp_path / "published.csv"
     path.write_text("dataset,lfw\nx,99\n")
-    with pytest.raises(InputError, match=r"published.csv has columns \['dataset', 'lfw'\]; needs"):
+    with pytest.raises(InputError, match=r"published.csv has columns \['dataset', 'lfw'\]; give it the columns"):
         read_published(path)
     header = (REPORTS / "published.csv").read_text().splitlines()[0]
     path.write_text(f"{header}\nx,x,2020,1,1,R50,ArcFace,ninety,1,1,1,1,1,paper\n")
-    with pytest.raises(InputError, match=r"published.csv line 2: could not convert .*; needs numbers in per cent"):
+    with pytest.raises(InputError, match=r"published.csv line 2: could not convert .*; write numbers in per cent"):
         read_published(path)
     path.write_text(f"{header}\nx,x,2020,1,1,R50,ArcFace,990,1,1,1,1,1,paper\n")
-    with pytest.raises(InputError, match=r"line 2: accuracies \[990.0\] are no per cent; needs 0 to 100"):
+    with pytest.raises(InputError, match=r"line 2: accuracies \[990.0\] are outside 0 to 100; write them in per cent"):
         read_published(path)
 
 
