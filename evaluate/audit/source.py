@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.config.benchmarks import Benchmark
 from bench.errors import InputError
-from bench.faces.grid import open_files
+from bench.faces.grid import open_dataset, open_files
 from bench.faces.lmdb_file import Faces, decode_image
 from bench.runs.inputs import find_protocol
-from bench.runs.stage import file_state
+from bench.runs.stage import file_state, plan_stages
 from evaluate.layouts.arrow import arrow_files
 from evaluate.protocol import Protocol, load_protocol
 
@@ -60,6 +61,24 @@ def open_source(path: str | Path, *, mask: str | None = None, leave_out: str | N
     faces = open_files(str(path), mask, leave_out)
     name = path.resolve().parent.name if path.stem == "images" else path.stem
     return dataset_source(faces, name, file_state(path) + f", mask {mask}, without {leave_out}")
+
+
+def benchmark_source(benchmark: Benchmark, *, seed: int, runs: Path, test_sets: Path) -> Source:
+    """The finished dataset of a benchmark.
+
+    Args:
+        benchmark: Entry of benchmarks.yaml.
+        seed: Seed of the dataset.
+        runs: Folder of all runs.
+        test_sets: Folder of verification sets.
+
+    Raises:
+        InputError: If the dataset is not finished.
+    """
+    stage = plan_stages(benchmark, seed=seed, runs=runs, test_sets=test_sets).generate
+    if not stage.is_finished:
+        raise InputError(f"{stage.directory} holds no faces; run make generate SCALE={benchmark.name}, or give a path")
+    return dataset_source(open_dataset(stage.directory), benchmark.name, stage.fingerprint)
 
 
 def find_source(name: str, test_sets: Path) -> Source:
