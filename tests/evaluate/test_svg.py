@@ -13,7 +13,7 @@ from evaluate.svg import Axis, Plot, format_count_tick, format_percent_tick
     ("axis", "ticks"),
     [
         (Axis("x", 0, 1), [0, 0.2, 0.4, 0.6, 0.8, 1]),
-        (Axis("x", -0.31, 0.92), [-0.2, 0, 0.2, 0.4, 0.6, 0.8]),
+        (Axis("x", -0.31, 0.92), [0, 0.5]),
         (Axis("x", 88, 96), [88, 90, 92, 94, 96]),
         (Axis("x", 1 / 3000, 1, is_log=True), [0.001, 0.01, 0.1, 1]),
     ],
