@@ -43,7 +43,10 @@ class Axis:
         return (value - self.low) / (self.high - self.low)
 
     def ticks(self) -> list[float]:
-        """Round values within the range: powers of ten on a log axis, otherwise at most six steps of 1, 2 or 5 times such a power."""
+        """Round values within the range.
+
+        On a log axis they are powers of ten, otherwise at most six steps of 1, 2 or 5 times a power of ten.
+        """
         if self.is_log:
             first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
             return [10.0**power for power in range(first, last + 1)]
