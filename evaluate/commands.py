@@ -1,63 +1,120 @@
-"""The sub-commands that prepare or describe data: their flags, and the call behind each.
+"""The sub-commands of ``python -m evaluate``: their flags, their help, and the one call behind each.
 
 Each call imports what it needs, so that ``--help`` stays quick, and returns the text to print.
 """
 
 import argparse
+import textwrap
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench.cli import add_stage_flags
 from bench.config.benchmarks import load_benchmark
-from bench.errors import InputError
-from bench.machine.device import choose_device
-from bench.runs.stage import plan_stages
 
-if TYPE_CHECKING:
-    from evaluate.audit.source import Source
+_WIDTH = 100  # columns of help texts
+_EVALUATION = ("(no sub-command)", "evaluate the network of --scale, or --model FILE")
 
 
-def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the parsers."""
-    text = "download verification sets from the Hub; for the others, say where to ask"
-    fetching = commands.add_parser("fetch", help=text, description=text)
-    fetching.add_argument("names", nargs="*", help="which sets (default: all that are known)")
-    fetching.add_argument("--test-sets", type=Path, default=Path("test_sets"), help="folder of verification sets")
-    fetching.add_argument("--revision", default="main", help="revision of the repository (default: main)")
-    text = "a verification set in any layout from a folder of images and a pairs file, aligned by five landmarks"
-    packing = commands.add_parser("pack", help=text, description=text)
-    packing.add_argument("folder", type=Path, help="folder of the images that the pairs name")
-    packing.add_argument("--pairs", type=Path, required=True, help="pairs file: LFW's layout, or 'pathA pathB 0|1'")
-    packing.add_argument("--landmarks", type=Path, help="'image x1 y1 ... x5 y5' per line, where not aligned yet")
-    packing.add_argument("--out", type=Path, required=True, help="NAME.bin, NAME.xz, NAME.npy or a folder")
-    text = "what a face dataset is like: duplicates, separation, consistency, diversity, leakage"
-    auditing = commands.add_parser("audit", help=text, description=text)
-    add_stage_flags(auditing)
-    auditing.add_argument("path", type=Path, nargs="?", help="LMDB, .rec or folder (default: the faces of --scale)")
-    auditing.add_argument("--network", type=Path, help="recognition network, .safetensors, .pth or .onnx")
-    auditing.add_argument("--against", nargs="+", default=[], metavar="SET", help="datasets or test sets, leakage")
-    auditing.add_argument("--mask", help=".npy of positions: only these faces")
-    auditing.add_argument("--quality", type=Path, help="MagFace weights (.pth), or any TorchScript or ONNX estimator")
-    auditing.add_argument("--yaw", type=Path, help="6DRepNet weights (.pth), or any TorchScript or ONNX estimator")
+@dataclass(frozen=True)
+class Command:
+    """One sub-command."""
 
-    text = "render the leaderboard of the results in --runs"
-    leaderboard = commands.add_parser("leaderboard", help=text, description=text)
-    leaderboard.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
-    leaderboard.add_argument("--committed", type=Path, help="render the committed results of this folder instead")
-    text = "what differs between two results, and whether by more than chance"
-    comparing = commands.add_parser("compare", help=text, description=text)
-    comparing.add_argument("results", type=Path, nargs=2, metavar="RESULT", help="folder of a result.json, or its file")
-    text = "copy results into reports/results and render reports/leaderboard.*"
-    publishing = commands.add_parser("publish", help=text, description=text)
-    publishing.add_argument("results", type=Path, nargs="*", metavar="FOLDER", help="folder of a result.json")
-    publishing.add_argument("--reports", type=Path, default=Path("reports"), help="where to (default: reports)")
+    group: str
+    """Heading in the list of sub-commands."""
+    summary: str
+    """One line for the list."""
+    description: str
+    """What the command reads, what it writes, and when one needs it."""
+    example: str
+    """A command line."""
+    add_flags: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], str]
+    """Does the work; returns the text to print."""
+
+
+def add_commands(parser: argparse.ArgumentParser) -> None:
+    """Add the sub-commands to a parser, and their list, by group, to its help."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = _fill(parser.description or "")
+    parser.epilog = _list_commands()
+    parsers = parser.add_subparsers(dest="command", metavar="COMMAND", help="one of the sub-commands below")
+    for name, command in COMMANDS.items():
+        subparser = parsers.add_parser(
+            name,
+            description=_fill(command.description),
+            epilog=f"example:\n  {command.example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_flags(subparser)
+
+
+def _list_commands() -> str:
+    lines = ["sub-commands (python -m evaluate COMMAND --help tells more):"]
+    for group in dict.fromkeys(command.group for command in COMMANDS.values()):
+        lines.append(f"\n  {group}:")
+        members = [(name, command.summary) for name, command in COMMANDS.items() if command.group == group]
+        if group == "measure":
+            members.insert(0, _EVALUATION)
+        lines += [f"    {name:<17} {summary}" for name, summary in members]
+    return "\n".join(lines)
+
+
+def _fill(text: str) -> str:
+    return "\n\n".join(textwrap.fill(paragraph, _WIDTH) for paragraph in text.split("\n\n"))
+
+
+def _keep_flags_before_the_command(parser: argparse.ArgumentParser) -> None:
+    """Let the flags added so far count before the sub-command as well.
+
+    Without this, the defaults of the sub-command would overwrite them: ``--scale mini audit`` would audit smoke.
+    """
+    for action in parser._actions:
+        action.default = argparse.SUPPRESS
+
+
+def _add_compare_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "results", type=Path, nargs=2, metavar="RESULT", help="folder with a result.json, or a published NAME.json"
+    )
+
+
+def _compare(args: argparse.Namespace) -> str:
+    from evaluate.leaderboard.difference import describe_difference
+
+    return describe_difference(*args.results)
+
+
+def _add_fetch_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="NAME", help="test sets to fetch (default: every known one)")
+    parser.add_argument(
+        "--test-sets",
+        type=Path,
+        default=argparse.SUPPRESS,
+        help="folder to save verification sets in (default: test_sets)",
+    )
+    parser.add_argument("--revision", default="main", help="commit, tag or branch of the repository (default: main)")
 
 
 def _fetch(args: argparse.Namespace) -> str:
     from evaluate.test_sets.fetch import fetch_test_sets
 
     return fetch_test_sets(args.names, args.test_sets, revision=args.revision)
+
+
+def _add_pack_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, help="folder of the images that the pairs file names")
+    parser.add_argument(
+        "--pairs", type=Path, required=True, help="pairs file: LFW's or RFW's layout, or lines 'pathA pathB 0|1'"
+    )
+    parser.add_argument(
+        "--landmarks",
+        type=Path,
+        help="file with a line 'image x1 y1 ... x5 y5' per image, in pixels (default: the images are aligned already)",
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="set to write: NAME.bin, NAME.xz, NAME.npy or a folder of PNG files"
+    )
 
 
 def _pack(args: argparse.Namespace) -> str:
@@ -67,57 +124,16 @@ def _pack(args: argparse.Namespace) -> str:
     return f"{args.out}: {protocol.num_pairs:,} pairs of {len(protocol.faces):,} images, SHA-256 {protocol.sha256}"
 
 
-def _audit(args: argparse.Namespace) -> str:
-    """Find the faces, load the networks, audit unless that is done; the path of the page."""
-    from bench.files import sha256
-    from bench.runs.cards import AuditCard, read_card
-    from bench.runs.stage import audit_stage
-    from bench.runs.tracking import sync
-    from evaluate.audit.embeddings import Embedder
-    from evaluate.audit.page import at_a_glance
-    from evaluate.audit.run import audit
-    from evaluate.audit.source import find_source, open_source
-    from evaluate.measure.embed import load_network
-
-    source = open_source(args.path, mask=args.mask) if args.path else _faces_of_scale(args)
-    references = [find_source(name, args.test_sets) for name in args.against]
-    if references and args.network is None:
-        raise InputError("--against needs --network, by whose embeddings faces are compared; give a .pth or .onnx file")
-    network = {"name": args.network.name, "sha256": sha256(args.network)} if args.network else None
-    files = {name: path for name in ("quality", "yaw") if (path := getattr(args, name))}
-    states = {reference.name: reference.state for reference in references}
-    inputs = network and network | {name: sha256(path) for name, path in files.items()}
-    scale = "datasets" if args.path else args.scale
-    stage = audit_stage(scale, (source.name, source.state), states, inputs, runs=args.runs)
-    if stage.is_finished:
-        return f"audit: skip, unchanged ({stage.directory / 'audit.html'})"
-    device = choose_device(args.device)
-    embedder = None
-    if network:
-        estimators = {name: args.load_estimator(name, path, device) for name, path in files.items()}
-        embedder = Embedder(load_network(args.network, device), network["sha256"], device, estimators)
-    audit(stage, source, references, embedder, cache=args.runs / "embeddings", seed=args.seed)
-    _, problem = sync(args.runs)
-    rows = at_a_glance(read_card(stage.directory, AuditCard))
-    return "\n".join(
-        [
-            *(f"{name:<28} {value:>9}  {meaning}" for name, value, meaning in rows),
-            f"report {stage.directory / 'audit.html'}",
-            *([f"warning: {problem}; the card is kept, send it later with: python -m bench sync"] if problem else []),
-        ]
+def _add_leaderboard_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--runs", type=Path, default=argparse.SUPPRESS, help="folder of all runs to read and write (default: runs)"
     )
-
-
-def _faces_of_scale(args: argparse.Namespace) -> "Source":
-    """The finished dataset of a benchmark."""
-    from bench.faces.grid import open_dataset
-    from evaluate.audit.source import dataset_source
-
-    benchmark = load_benchmark(args.scale, args.config)
-    stage = plan_stages(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets).generate
-    if not stage.is_finished:
-        raise InputError(f"{stage.directory} holds no faces; run make generate SCALE={args.scale}, or give a path")
-    return dataset_source(open_dataset(stage.directory), args.scale, stage.fingerprint)
+    parser.add_argument(
+        "--committed",
+        type=Path,
+        metavar="REPORTS",
+        help="read REPORTS/results/*.json and write REPORTS/leaderboard.* instead (default: read --runs)",
+    )
 
 
 def _leaderboard(args: argparse.Namespace) -> str:
@@ -126,10 +142,11 @@ def _leaderboard(args: argparse.Namespace) -> str:
     return str(write_committed_leaderboard(args.committed) if args.committed else write_leaderboard(args.runs))
 
 
-def _compare(args: argparse.Namespace) -> str:
-    from evaluate.leaderboard.difference import describe_difference
-
-    return describe_difference(*args.results)
+def _add_publish_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("results", type=Path, nargs="*", metavar="FOLDER", help="folder with a result.json")
+    parser.add_argument(
+        "--reports", type=Path, default=Path("reports"), help="folder of committed reports (default: reports)"
+    )
 
 
 def _publish(args: argparse.Namespace) -> str:
@@ -138,11 +155,109 @@ def _publish(args: argparse.Namespace) -> str:
     return "\n".join(map(str, publish(args.results, args.reports)))
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], str]] = {
-    "fetch": _fetch,
-    "audit": _audit,
-    "pack": _pack,
-    "leaderboard": _leaderboard,
-    "compare": _compare,
-    "publish": _publish,
+def _add_audit_flags(parser: argparse.ArgumentParser) -> None:
+    add_stage_flags(parser)
+    _keep_flags_before_the_command(parser)
+    parser.add_argument(
+        "path", type=Path, nargs="?", help="LMDB file, .rec file or folder to audit (default: the faces of --scale)"
+    )
+    parser.add_argument(
+        "--network", type=Path, help="recognition network, a .safetensors, .pth or .onnx file (default: images only)"
+    )
+    parser.add_argument(
+        "--against",
+        nargs="+",
+        default=[],
+        metavar="SET",
+        help="paths of datasets, or names of test sets, to look for leaked identities from (default: none)",
+    )
+    parser.add_argument("--mask", help=".npy file with the positions of the images to audit (default: all of them)")
+    for name, estimator in (("quality", "MagFace"), ("yaw", "6DRepNet")):
+        help_text = (
+            f"{estimator} weights (.pth), or any TorchScript or ONNX estimator of {name} (default: not estimated)"
+        )
+        parser.add_argument(f"--{name}", type=Path, help=help_text)
+
+
+def _audit(args: argparse.Namespace) -> str:
+    from evaluate.audit.source import benchmark_source, find_source, open_source
+    from evaluate.audit.stage import NetworkFiles, audit_unless_finished
+
+    if args.path:
+        source, scale = open_source(args.path, mask=args.mask), "datasets"
+    else:
+        benchmark, scale = load_benchmark(args.scale, args.config), args.scale
+        source = benchmark_source(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets)
+    references = [find_source(name, args.test_sets) for name in args.against]
+    estimators = {name: path for name in ("quality", "yaw") if (path := getattr(args, name))}
+    networks = NetworkFiles(args.network, estimators, args.load_estimator)
+    return audit_unless_finished(
+        source, references, networks, scale_dir=args.runs / scale, device=args.device, seed=args.seed
+    )
+
+
+COMMANDS = {
+    "compare": Command(
+        "measure",
+        "difference of two results, and whether it is significant",
+        "Compare two results: which settings differ, and by how much the accuracies differ on the same pairs, with a "
+        "95 % interval (paired bootstrap) and a p-value (exact McNemar test). Reads the cards and scores of both "
+        "results and writes nothing. Use it to decide whether a change of settings changed the accuracy.",
+        "python -m evaluate compare runs/smoke/results/A runs/smoke/results/B",
+        _add_compare_flags,
+        _compare,
+    ),
+    "fetch": Command(
+        "test sets",
+        "download verification sets, or print where to ask for them",
+        "Download verification sets from the Hugging Face Hub into --test-sets and record their SHA-256. For a set "
+        "that the Hub does not have, print where to ask for it and where to save it. Use it before the first "
+        "evaluation on real faces. A file that exists is checked and not downloaded again.",
+        "python -m evaluate fetch lfw cfp_fp",
+        _add_fetch_flags,
+        _fetch,
+    ),
+    "pack": Command(
+        "test sets",
+        "make a verification set from images and a pairs file",
+        "Make a verification set in a layout of the field from a folder of images and a pairs file. With --landmarks,"
+        " the images are aligned to the ArcFace template by five points each. Reads the images that the pairs name "
+        "and writes --out. Use it for a test set that is published as plain photographs.",
+        "python -m evaluate pack lfw --pairs lfw/pairs.txt --landmarks lfw/landmarks.txt --out test_sets/lfw.bin",
+        _add_pack_flags,
+        _pack,
+    ),
+    "leaderboard": Command(
+        "leaderboard",
+        "render the leaderboard of the local or the committed results",
+        "Render all results as leaderboard.md, leaderboard.csv and leaderboard.html. Reads the cards and scores in "
+        "--runs and writes the three files there; with --committed it reads and writes a folder of reports. A "
+        "benchmark does this as its last step, so use it after copying results from another machine, or after a "
+        "change of the page.",
+        "python -m evaluate leaderboard --committed reports",
+        _add_leaderboard_flags,
+        _leaderboard,
+    ),
+    "publish": Command(
+        "leaderboard",
+        "copy results into reports/results and render reports/leaderboard.*",
+        "Copy results from runs into the committed reports. Reads the given folders, writes a card, scores and (for "
+        "generated faces only) a sample grid per result to REPORTS/results, and renders REPORTS/leaderboard.*. Use it"
+        " when a result is to be committed.",
+        "python -m evaluate publish runs/mini/results/0123456789abcdef",
+        _add_publish_flags,
+        _publish,
+    ),
+    "audit": Command(
+        "face datasets",
+        "duplicates, separation, consistency, diversity and leakage of a dataset",
+        "Describe a face dataset. The images alone give broken files, sizes, sharpness and duplicates. With "
+        "--network, the audit also measures the separation of identities, consistency, diversity and the colour "
+        "order; with --against, identities that are shared with other sets. Reads the dataset and writes audit.json, "
+        "audit.html and tables to RUNS/SCALE/audits (RUNS/datasets/audits for a path). Use it before training on a "
+        "dataset, or publishing it.",
+        "python -m evaluate audit faces.lmdb --network weights/mobilefacenet_y1.onnx --against lfw",
+        _add_audit_flags,
+        _audit,
+    ),
 }

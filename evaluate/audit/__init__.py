@@ -1,1 +1,6 @@
-"""A face dataset in, a card and a page of what it is like out."""
+"""A face dataset in; a card, an HTML page and tables that describe it out.
+
+Imports go one way: source < images < embeddings; duplicates, identities, separation and leakage stand alone; above them
+colour < sections < page < run < stage. Beside these, the package may import evaluate.measure.embed, evaluate.protocol,
+evaluate.layouts, evaluate.svg and evaluate.pages, but never evaluate.leaderboard.
+"""

@@ -1,7 +1,8 @@
-"""Are the channels stored as RGB, as the field's files say, or as BGR? Asked of the recognition network.
+"""Check of the channel order of a dataset: embeddings of a sample of images -> RGB or BGR.
 
-A network sees faces with red and blue exchanged less well: identities come apart less. The Fisher ratio of a sample as
-stored and exchanged is compared. Consistency alone would mislead: exchanged, *all* faces look more alike.
+A recognition network separates identities less well if red and blue of its input are exchanged. So the Fisher ratio of
+a sample is measured on the images as stored and with the two channels exchanged, and the order with the higher ratio is
+the right one. The mean cosine within identities would mislead, because with exchanged channels *all* faces look alike.
 """
 
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluate.audit.embeddings import Embedded, Embedder, faces_of
-from evaluate.audit.identities import IdentityFigures, measure_identities
+from evaluate.audit.embeddings import Embedded, Embedder, read_faces
+from evaluate.audit.identities import measure_identities
 from evaluate.layouts.images import LazyImages
 from evaluate.measure.embed import embed
 
@@ -18,45 +19,48 @@ _NUM_IDENTITIES, _IMAGES_EACH = 250, 4
 
 
 def check_colour_order(embedded: Embedded, embedder: Embedder, *, seed: int = 0) -> dict[str, Any] | None:
-    """Figures of a sample of images as stored and with red and blue exchanged; None where no identity has two images.
+    """Compare a sample of images as stored with the same images with red and blue exchanged.
+
+    Args:
+        embedded: Images of the dataset with their embeddings.
+        embedder: The recognition network.
+        seed: Seed of the sample.
 
     Returns:
-        ``num_images``; ``fisher_ratio``, ``consistency`` and ``impostor_mean`` each ``as_stored`` and ``exchanged``;
-        ``order``: ``RGB``, or ``BGR`` where exchanged faces come apart better.
+        ``num_images``, the size of the sample; ``fisher_ratio``, ``consistency`` and ``impostor_mean``, each
+        ``as_stored`` and ``exchanged``; ``order``, which is ``RGB`` or ``BGR``. None unless two identities have two
+        images each.
     """
     rows = _sample(embedded.identity_ids, seed)
     if rows.size == 0:
         return None
     _, ids = np.unique(embedded.identity_ids[rows], return_inverse=True)
-    images = faces_of(embedded.source, embedded.positions[rows])
+    images = read_faces(embedded.source, embedded.positions[rows])
 
-    def exchanged(position: int) -> NDArray[np.uint8]:
+    def read_exchanged(position: int) -> NDArray[np.uint8]:
         return images.read(position)[..., ::-1]
 
-    swapped = embed(embedder.network, LazyImages(exchanged, images.positions), device=embedder.device)
+    exchanged = embed(embedder.network, LazyImages(read_exchanged, images.positions), device=embedder.device)
     figures = {
         "as_stored": measure_identities(embedded.embeddings[rows], ids),
-        "exchanged": measure_identities(swapped, ids),
+        "exchanged": measure_identities(exchanged, ids),
     }
+    is_rgb = figures["as_stored"].fisher_ratio >= figures["exchanged"].fisher_ratio
     return {
         "num_images": len(rows),
-        "fisher_ratio": {name: one.fisher_ratio for name, one in figures.items()},
-        "consistency": {name: float(np.mean(one.to_others)) for name, one in figures.items()},
-        "impostor_mean": {name: one.impostor.mean for name, one in figures.items()},
-        "order": _order(figures),
+        "fisher_ratio": {name: figure.fisher_ratio for name, figure in figures.items()},
+        "consistency": {name: float(np.mean(figure.to_others)) for name, figure in figures.items()},
+        "impostor_mean": {name: figure.impostor.mean for name, figure in figures.items()},
+        "order": "RGB" if is_rgb else "BGR",
     }
-
-
-def _order(figures: dict[str, IdentityFigures]) -> str:
-    return "RGB" if figures["as_stored"].fisher_ratio >= figures["exchanged"].fisher_ratio else "BGR"
 
 
 def _sample(identity_ids: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Images of some identities that have at least two, a few of each."""
+    """Positions of at most 4 images of each of at most 250 identities, all of which have two images or more."""
     counts = np.bincount(identity_ids)
     rng = np.random.default_rng(seed)
-    several = np.flatnonzero(counts >= 2)
-    chosen = rng.choice(several, min(_NUM_IDENTITIES, len(several)), replace=False)
+    candidates = np.flatnonzero(counts >= 2)
+    chosen = rng.choice(candidates, min(_NUM_IDENTITIES, len(candidates)), replace=False)
     if len(chosen) < 2:
         return np.empty(0, dtype=np.int64)
     order = np.argsort(identity_ids, kind="stable")

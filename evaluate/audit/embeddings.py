@@ -1,6 +1,7 @@
-"""A source's images -> what one look shows of each, and unit embeddings on disk, computed once per source and network.
+"""A source of images -> its scan and its embeddings, computed once per source and network and cached on disk.
 
-Embeddings are a float32 memory map: a million of them, 512 wide, take 2 GB of disk and next to no memory.
+Embeddings are float32 and memory-mapped: a million of them with 512 dimensions take 2 GB of disk and little memory.
+Legend: B batch, M images that decode, D embedding dimension.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from bench.errors import InputError
+from bench.faces.pixels import to_network_input
 from bench.files import atomic_path
 from evaluate.audit.images import Scan, scan_images
 from evaluate.audit.source import Source
@@ -23,19 +25,20 @@ from evaluate.layouts.images import LazyImages, decode_face, listed
 from evaluate.measure.embed import FaceNetwork, feature_batches
 
 _VERSION = 1
-"""To be raised when ``scan_images`` or the embedding changes what it gives."""
+"""Part of the cache key. Raise it when a change of code changes the result of ``scan_images`` or the embeddings."""
 
 
 @dataclass(frozen=True)
 class Embedder:
-    """A recognition network and what else is asked of each image."""
+    """The networks that look at each image."""
 
     network: FaceNetwork
+    """The recognition network."""
     sha256: str
-    """Of the network's file."""
+    """SHA-256 of its file."""
     device: str = "cpu"
     estimators: Mapping[str, FaceNetwork] | None = None
-    """Name -> function of RGB images in [-1, 1], (B, 3, 112, 112), to one number each, (B,): quality, yaw, ..."""
+    """Name (quality, yaw) -> network from RGB images in [-1, 1], shape (B, 3, 112, 112), to numbers, shape (B,)."""
 
 
 @dataclass(frozen=True)
@@ -44,22 +47,19 @@ class Embedded:
 
     source: Source
     positions: NDArray[np.int64]
-    """In the source, shape (M,)."""
+    """Positions of these images in the source, shape (M,)."""
     identity_ids: NDArray[np.int64]
-    """Without gaps, shape (M,)."""
+    """0 .. C - 1 without gaps, shape (M,)."""
     identity_names: list[str]
+    """Name of each of the C identities."""
     embeddings: NDArray[np.float32]
     """Unit length, shape (M, D), memory-mapped."""
     values: dict[str, NDArray[np.float32]]
-    """``magnitude`` (the length of the features before normalising) and each estimator's answer, shape (M,)."""
-
-    def label(self, index: int) -> str:
-        """What to call an image."""
-        return self.source.label(int(self.positions[index]))
+    """Name -> number per image, shape (M,): each estimator, and ``magnitude``, the length of the raw features."""
 
 
 def cached_scan(source: Source, cache: Path) -> Scan:
-    """``scan_images``, remembered in ``cache`` until the source changes."""
+    """``scan_images`` of a source; read from the folder ``cache`` unless the source has changed."""
     path = cache / f"{_key(source)}.npz"
     if not path.exists():
         scan = scan_images(source)
@@ -71,14 +71,14 @@ def cached_scan(source: Source, cache: Path) -> Scan:
 
 
 def cached_embeddings(source: Source, scan: Scan, embedder: Embedder, cache: Path) -> Embedded:
-    """Embeddings of every image that decodes, remembered in ``cache`` until source or network change.
+    """Embeddings of every image that decodes; read from the folder ``cache`` unless source or network have changed.
 
     Raises:
-        InputError: If an embedding is not finite; names the images.
+        InputError: If an embedding is not finite; the message names the images.
     """
-    positions = scan.good
-    kept, identity_ids = np.unique(source.identity_ids[positions], return_inverse=True)
-    names = [source.identity_names[label] for label in kept]
+    positions = scan.decoded
+    labels, identity_ids = np.unique(source.identity_ids[positions], return_inverse=True)
+    names = [source.identity_names[label] for label in labels]
     directory = cache / _key(source, embedder.sha256, sorted(embedder.estimators or {}))
     if not directory.exists():
         with atomic_path(directory) as temporary:
@@ -90,8 +90,8 @@ def cached_embeddings(source: Source, scan: Scan, embedder: Embedder, cache: Pat
     return Embedded(source, positions, identity_ids, names, embeddings, values)
 
 
-def faces_of(source: Source, positions: NDArray[np.int64]) -> LazyImages:
-    """Images of a source as faces of 112 x 112, others scaled to that."""
+def read_faces(source: Source, positions: NDArray[np.int64]) -> LazyImages:
+    """Images of a source as faces of 112 x 112 pixels, read when they are indexed; other sizes are resized."""
 
     def read(position: int) -> NDArray[np.uint8]:
         loaded = source.load(position)
@@ -102,8 +102,8 @@ def faces_of(source: Source, positions: NDArray[np.int64]) -> LazyImages:
 
 
 def _write(directory: Path, source: Source, positions: NDArray[np.int64], embedder: Embedder) -> None:
-    """Embed in batches straight into the file."""
-    images = faces_of(source, positions)
+    """Embed batch by batch into files of ``directory``, so that memory does not grow with the dataset."""
+    images = read_faces(source, positions)
     estimators = dict(embedder.estimators or {})
     values = {name: np.empty(len(images), np.float32) for name in ("magnitude", *estimators)}
     array: np.memmap | None = None
@@ -116,9 +116,9 @@ def _write(directory: Path, source: Source, positions: NDArray[np.int64], embedd
         values["magnitude"][batch] = torch.linalg.vector_norm(rows, dim=1).numpy()
         bad = [source.label(int(i)) for i in positions[batch][~torch.isfinite(rows).all(dim=1).numpy()]]
         if bad:
-            raise InputError(f"embeddings of {listed(bad)} are not finite; look at these images, or at the network")
+            raise InputError(f"embeddings of {listed(bad)} are not finite; check these images and the network")
         if estimators:
-            faces = torch.from_numpy(images[batch]).permute(0, 3, 1, 2).to(embedder.device).float() / 127.5 - 1
+            faces = to_network_input(images[batch], embedder.device)
             for name, estimator in estimators.items():
                 values[name][batch] = estimator(faces).float().cpu().numpy()
     if array is not None:
@@ -128,5 +128,6 @@ def _write(directory: Path, source: Source, positions: NDArray[np.int64], embedd
 
 
 def _key(source: Source, *parts: Any) -> str:
+    """Name of the cache entry of a source and of ``parts`` that the entry depends on."""
     text = json.dumps([_VERSION, str(source.path.resolve()), source.state, len(source), *parts])
     return hashlib.sha256(text.encode()).hexdigest()[:16]

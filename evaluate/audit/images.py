@@ -1,7 +1,7 @@
-"""One look at every image: does it decode, of which size, how bright and sharp, and what it is a duplicate of.
+"""Images of a source -> one table row per image: does it decode, size, brightness, sharpness, colour, and two hashes.
 
-Exact duplicates have equal pixels. Near duplicates have perceptual hashes (pHash: signs of the low frequencies of a
-cosine transform, 64 bits) at most ``NEAR_BITS`` bits apart. Legend: N images.
+The digest is equal for images with equal pixels (exact duplicates). The perceptual hash (pHash: the signs of 64 low
+frequencies of a cosine transform) differs in at most ``NEAR_BITS`` bits for near duplicates. Legend: N images.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from bench.machine.progress import progress
 from evaluate.audit.source import Source
 
 NEAR_BITS = 2
-"""The next step, 4 (two hashes of 32 ones each differ in an even number), already joins different people of LFW."""
+"""Two hashes differ in an even number of bits, since each has 32 ones; 4 bits already join different people of LFW."""
 _HASH_SIDE, _FREQUENCIES = 32, 8
 _IMAGES_PER_TASK = 64
 _FIELDS = [
@@ -38,71 +38,78 @@ _FIELDS = [
 
 @dataclass(frozen=True)
 class Scan:
-    """What one look at every image gives."""
+    """Result of ``scan_images``."""
 
     table: NDArray[Any]
-    """One row per image, shape (N,), with the fields of ``_FIELDS``; brightness and colour in 0..255."""
+    """One row per image, shape (N,), with the fields of ``_FIELDS``; brightness and colour are in 0..255."""
     problems: list[str] = field(default_factory=list)
-    """One line per broken image."""
+    """One line for each image that does not decode."""
 
     @property
-    def good(self) -> NDArray[np.int64]:
+    def decoded(self) -> NDArray[np.int64]:
         """Positions of the images that decode."""
         return np.flatnonzero(~self.table["is_broken"])
 
 
 def scan_images(source: Source) -> Scan:
-    """Look at every image once; files are read in order and decoded in threads."""
+    """Read every image once: files in order, decoded in threads."""
     table = np.zeros(len(source), dtype=_FIELDS)
     problems: list[str] = []
     with (
         ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool,
-        progress(desc="look at images", total=len(source)) as bar,
+        progress(desc="scan images", total=len(source)) as bar,
     ):
-        for start, rows, wrong in _scanned(source, pool):
+        for start, rows, batch_problems in _scan_batches(source, pool):
             table[start : start + len(rows)] = rows
-            problems += wrong
+            problems += batch_problems
             bar.update(len(rows))
     return Scan(table, problems)
 
 
 def perceptual_hash(gray: NDArray[np.uint8]) -> int:
-    """64 bits that change little when an image is scaled, re-encoded or made brighter.
+    """A 64-bit hash that changes little if an image is resized, re-encoded or made brighter (pHash).
 
     Filters of generated images use another hash (``generate.draw.filters.difference_hash``), which compares only images
     of one identity and must keep its bits for released benchmarks.
 
     Args:
-        gray: Brightness, shape (32, 32).
+        gray: Brightness of the image resized to 32 x 32, shape (32, 32).
     """
     low = _COSINES @ gray.astype(np.float32) @ _COSINES.T  # (8, 8), the lowest frequencies
-    bits = (low > np.median(low.ravel()[1:])).ravel()  # the first is the mean brightness: no part of the median
+    bits = (low > np.median(low.ravel()[1:])).ravel()  # the median leaves out the first, the mean brightness
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
 def sharpness(gray: NDArray[np.floating]) -> float:
-    """Variance of the Laplacian of brightness in 0..255, shape (H, W): low where an image is blurred."""
+    """Variance of the Laplacian; low for a blurred image.
+
+    Args:
+        gray: Brightness in 0..255, shape (H, W).
+    """
     centre = gray[1:-1, 1:-1]
     laplacian = gray[:-2, 1:-1] + gray[2:, 1:-1] + gray[1:-1, :-2] + gray[1:-1, 2:] - 4 * centre
     return float(laplacian.var()) if laplacian.size else 0.0
 
 
 def _cosines() -> NDArray[np.float32]:
-    """The first rows of the DCT-II matrix, shape (8, 32); their scale does not matter to signs."""
-    places = (2 * np.arange(_HASH_SIDE) + 1) / (2 * _HASH_SIDE)
-    return np.cos(np.pi * np.outer(np.arange(_FREQUENCIES), places)).astype(np.float32)
+    """The first rows of the DCT-II matrix, shape (8, 32), not scaled, since only signs are used."""
+    angles = (2 * np.arange(_HASH_SIDE) + 1) / (2 * _HASH_SIDE)
+    return np.cos(np.pi * np.outer(np.arange(_FREQUENCIES), angles)).astype(np.float32)
 
 
 _COSINES = _cosines()
 
 
-def _scanned(source: Source, pool: Executor) -> Iterator[tuple[int, NDArray[Any], list[str]]]:
-    """Rows in order; a few tasks ahead of the reader, so that memory does not grow with the dataset."""
+def _scan_batches(source: Source, pool: Executor) -> Iterator[tuple[int, NDArray[Any], list[str]]]:
+    """First position, table rows and problems of each batch, in order.
+
+    At most 16 batches are read ahead, so that memory does not grow with the dataset.
+    """
     tasks = range(0, len(source), _IMAGES_PER_TASK)
     waiting = []
     for start in tasks:
         loaded = [_load(source, i) for i in range(start, min(start + _IMAGES_PER_TASK, len(source)))]
-        waiting.append((start, pool.submit(_look_at, source, start, loaded)))
+        waiting.append((start, pool.submit(_scan_batch, source, start, loaded)))
         if len(waiting) > 16:
             first, task = waiting.pop(0)
             yield first, *task.result()
@@ -111,13 +118,14 @@ def _scanned(source: Source, pool: Executor) -> Iterator[tuple[int, NDArray[Any]
 
 
 def _load(source: Source, index: int) -> bytes | NDArray[np.uint8] | InputError:
+    """Content of an image, or the error that reading it raised."""
     try:
         return source.load(index)
     except InputError as error:
         return error
 
 
-def _look_at(source: Source, start: int, loaded: list) -> tuple[NDArray[Any], list[str]]:
+def _scan_batch(source: Source, start: int, loaded: list) -> tuple[NDArray[Any], list[str]]:
     rows = np.zeros(len(loaded), dtype=_FIELDS)
     problems = []
     for row, content in enumerate(loaded):
@@ -134,15 +142,14 @@ def _look_at(source: Source, start: int, loaded: list) -> tuple[NDArray[Any], li
 
 
 def _measure(pixels: NDArray[np.uint8]) -> tuple:
-    """The fields of one image after ``is_broken``."""
+    """The fields of ``_FIELDS`` after ``is_broken``, of one image."""
     digest = hashlib.blake2b(pixels.tobytes(), digest_size=8)
     digest.update(str(pixels.shape).encode())
     gray = Image.fromarray(pixels).convert("L")
     small = np.asarray(gray.resize((_HASH_SIDE, _HASH_SIDE), Image.Resampling.BOX))
     values = np.asarray(gray, dtype=np.float32)
-    red, _, blue = np.asarray(Image.fromarray(pixels).resize((_HASH_SIDE, _HASH_SIDE), Image.Resampling.BOX)).mean(
-        (0, 1)
-    )
+    small_colour = Image.fromarray(pixels).resize((_HASH_SIDE, _HASH_SIDE), Image.Resampling.BOX)
+    red, _, blue = np.asarray(small_colour).mean((0, 1))
     return (
         int.from_bytes(digest.digest(), "big"),
         perceptual_hash(small),
@@ -154,15 +161,15 @@ def _measure(pixels: NDArray[np.uint8]) -> tuple:
 
 
 def aligned_images(scan: Scan) -> NDArray[np.int64]:
-    """Positions of the images that are 112 x 112."""
-    good = scan.table[scan.good]
-    return scan.good[(good["height"] == FACE_SIZE) & (good["width"] == FACE_SIZE)]
+    """Positions of the images that decode and are 112 x 112 pixels."""
+    table = scan.table[scan.decoded]
+    return scan.decoded[(table["height"] == FACE_SIZE) & (table["width"] == FACE_SIZE)]
 
 
 def other_sizes(scan: Scan) -> dict[str, int]:
-    """Height x width -> number of images that decode but are no 112 x 112."""
-    good = scan.table[scan.good]
-    sizes, counts = np.unique(np.stack([good["height"], good["width"]], axis=1), axis=0, return_counts=True)
+    """``HEIGHT x WIDTH`` -> number of images of that size, for sizes other than 112 x 112."""
+    table = scan.table[scan.decoded]
+    sizes, counts = np.unique(np.stack([table["height"], table["width"]], axis=1), axis=0, return_counts=True)
     return {
         f"{height} x {width}": int(count)
         for (height, width), count in zip(sizes, counts, strict=True)

@@ -1,8 +1,9 @@
-"""One set's images and identities against the centres of another: who is in both.
+"""Embeddings of a dataset and of a reference -> the identities that are likely in both.
 
-Every image is compared with every centre, in blocks, so memory does not grow with the number of images. How near is
-too near depends on the network: beside the share above a threshold stands the reference's own nearest *other*
-identity, which no honest dataset should come nearer than (the rule of VIGFace's authors).
+Each image, and the centre of each identity, is compared with the centre of every identity of the reference, in blocks,
+so that memory does not grow with the number of images. Which cosine is too high depends on the network. So the cosine
+of each identity of the reference to its nearest *other* identity is measured too: a dataset without leakage is no
+nearer to the reference than that (rule of VIGFace's authors; docs/field.md, section 5.3).
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from bench.vectors.nearest import identity_centers, nearest_centers
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 IDENTITY_THRESHOLD = 0.5
-"""Cosine of two identity centres above which they are listed as likely the same person."""
+"""Cosine of two centres above which they are reported as likely the same person."""
 
 
 @dataclass(frozen=True)
@@ -24,16 +25,16 @@ class Leakage:
     image_cosine: NDArray[np.float32]
     """Cosine of each image to the nearest centre of the reference, shape (N,)."""
     image_nearest: NDArray[np.int64]
-    """Which one that is, shape (N,)."""
+    """That centre's identity in the reference, shape (N,)."""
     identity_cosine: NDArray[np.float32]
     """Cosine of each identity's centre to the nearest centre of the reference, shape (C,)."""
     identity_nearest: NDArray[np.int64]
-    """Which one that is, shape (C,)."""
+    """That centre's identity in the reference, shape (C,)."""
     own_cosine: NDArray[np.float32]
-    """Cosine of each of the reference's centres to its nearest other one, shape (R,); empty if it is alone."""
+    """Cosine of each centre of the reference to its nearest other one, shape (R,); empty for one identity."""
 
-    def pairs(self, threshold: float = IDENTITY_THRESHOLD) -> NDArray[np.int64]:
-        """Identities whose nearest centre of the reference is above the threshold, the nearest first."""
+    def shared_identities(self, threshold: float = IDENTITY_THRESHOLD) -> NDArray[np.int64]:
+        """Identities whose cosine to the nearest centre of the reference is above the threshold, the nearest first."""
         order = np.argsort(-self.identity_cosine, kind="stable")
         return order[self.identity_cosine[order] > threshold]
 
@@ -46,14 +47,14 @@ def measure_leakage(
     *,
     device: str = "cpu",
 ) -> Leakage:
-    """Compare a set with a reference.
+    """Compare a dataset with a reference.
 
     Args:
-        embeddings: Of the set, shape (N, D), may be memory-mapped.
+        embeddings: Embeddings of the dataset, shape (N, D), may be memory-mapped.
         identity_ids: Their identities, shape (N,), 0 .. C - 1 without gaps.
         reference: Embeddings of the reference, shape (M, D), may be memory-mapped.
         reference_ids: Their identities, shape (M,), 0 .. R - 1 without gaps.
-        device: Where the products are computed.
+        device: Torch device of the products.
     """
     reference_centers = identity_centers(reference, reference_ids)
     num = len(reference_centers)

@@ -1,34 +1,44 @@
-"""An audit card -> one HTML page with figures that needs no other file. Whatever it shows stands in the card.
+"""The card of an audit -> one HTML page that needs no other file. Template: ``evaluate/pages/audit.html``.
 
-The page holds no photographs: audits of real people's faces can be published.
+All numbers of the page stand in the card. The page shows no images, so that an audit of photographs can be published.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from bench.runs.cards import AuditCard
-from evaluate.leaderboard.page import TEMPLATES
-from evaluate.svg import COLORS, GENUINE, GREY, IMPOSTOR, Axis, Plot
+from evaluate.pages.render import render_page
+from evaluate.svg import COLORS, GENUINE, GREY, IMPOSTOR, Axis, Plot, format_count_tick, format_percent_tick
 
 _WIDTH, _HEIGHT = 330, 230
+_DASHED = 'stroke-dasharray="3 3"'
+
+Figure = tuple[str, str, str]
+"""Name of a figure, its value, and its meaning in words."""
 
 
 def render_audit(card: AuditCard) -> str:
-    """The page; the same card gives the same bytes."""
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("audit.html").render(
-        card=card, glance=at_a_glance(card), figures=_figures(card), count="{:,}".format
-    )
+    """The page as text; equal cards give equal bytes."""
+    return render_page("audit.html", card=card, glance=at_a_glance(card), figures=_figures(card), count="{:,}".format)
 
 
-def at_a_glance(card: AuditCard) -> list[tuple[str, str, str]]:
-    """The figures to read first: name, value, what it means."""
+def at_a_glance(card: AuditCard) -> list[Figure]:
+    """The main figures, in the order of the page and of the terminal."""
+    figures = _image_figures(card)
+    axis = card.images.get("mirror_axis")  # cards of earlier versions have none
+    if axis:
+        figures.append(_axis_figure(axis))
+    return figures + (_network_figures(card) if card.separation else [])
+
+
+def _image_figures(card: AuditCard) -> list[Figure]:
     per_identity = card.images["per_identity"]
     exact, near = card.duplicates["exact"], card.duplicates["near"]
-    rows = [
+    return [
         ("Images", f"{card.num_images:,}", f"{card.images['num_broken']:,} broken"),
         (
             "Identities",
@@ -39,7 +49,8 @@ def at_a_glance(card: AuditCard) -> list[tuple[str, str, str]]:
         (
             "Exact duplicates",
             f"{exact['num_images']:,}",
-            f"images with the pixels of an earlier one, {exact['num_images_across_identities']:,} under another name",
+            "images with the pixels of an earlier image, "
+            f"{exact['num_images_across_identities']:,} of them under another identity",
         ),
         (
             "Near duplicates",
@@ -47,47 +58,47 @@ def at_a_glance(card: AuditCard) -> list[tuple[str, str, str]]:
             f"pairs of images, {near['num_pairs_across_identities']:,} across identities",
         ),
     ]
-    if axis := card.images.get("mirror_axis"):  # cards of earlier versions have none
-        rows.append(_axis_row(axis))
-    return rows + (_network_rows(card) if card.separation else [])
 
 
-def _axis_row(axis: dict[str, Any]) -> tuple[str, str, str]:
+def _axis_figure(axis: dict[str, Any]) -> Figure:
+    """The mirror axis of the mean face, with the command that moves it to the middle."""
     left = axis["pixels_left"]
-    value = "in the middle" if abs(left) < 1 else f"{abs(left):g} pixels {'left' if left > 0 else 'right'}"
-    meaning = f"of the mean of {axis['num_faces']:,} faces, which is {axis['symmetry']:.3f} its own mirror image"
-    mend = (
-        "" if abs(left) < 1 else f"; test sets have it in the middle: python -m bench convert --shift-right {left:.0f}"
-    )
-    return "Mirror axis", value, meaning + mend
+    meaning = f"mean of {axis['num_faces']:,} faces; it correlates by {axis['symmetry']:.3f} with its mirror image"
+    if abs(left) < 1:
+        return "Mirror axis", "in the middle", meaning
+    advice = f"to centre it as in test sets: python -m bench convert --shift-right {left:.0f}"
+    return "Mirror axis", f"{abs(left):g} pixels {'left' if left > 0 else 'right'}", f"{meaning}; {advice}"
 
 
-def _network_rows(card: AuditCard) -> list[tuple[str, str, str]]:
+def _network_figures(card: AuditCard) -> list[Figure]:
     separation, consistency, pairs = card.separation or {}, card.consistency or {}, card.pairs or {}
-    rows = []
+    figures = []
     for threshold, unique in separation["unique"].items():
-        meaning = f"kept by the greedy rule at cosine {threshold}; {unique['earlier']:,} by the official rule"
-        rows.append((f"Unique identities at {threshold}", f"{unique['kept']:,}", meaning))
+        meaning = f"by the greedy rule at cosine {threshold}; {unique['earlier']:,} by the official rule"
+        figures.append((f"Unique identities at {threshold}", f"{unique['kept']:,}", meaning))
     if consistency["to_others"]["num"]:
         below = consistency["share_below"]["0.3"]
         meaning = f"mean cosine of an image to its identity's other images; {below:.2%} are below 0.3"
-        rows.append(("Consistency", f"{consistency['to_others']['mean']:.3f}", meaning))
+        figures.append(("Consistency", f"{consistency['to_others']['mean']:.3f}", meaning))
     if pairs["fisher_ratio"] is not None:
         kinds = [f"{kind} {pairs[kind]['mean']:.3f} ± {pairs[kind]['std']:.3f}" for kind in ("genuine", "impostor")]
-        rows.append(("Fisher ratio", f"{pairs['fisher_ratio']:.2f}", f"{', '.join(kinds)}, over all pairs"))
+        figures.append(("Fisher ratio", f"{pairs['fisher_ratio']:.2f}", f"{', '.join(kinds)}, over all pairs"))
     if card.colour_order:
         ratio = card.colour_order["fisher_ratio"]
-        meaning = f"Fisher ratio {ratio['as_stored']:.2f} as stored, {ratio['exchanged']:.2f} exchanged"
-        rows.append(("Colour order", card.colour_order["order"], meaning))
-    for one in card.leakage:
-        meaning = f"identities nearer than {one['identity_threshold']:g} to one of {one['num_identities']:,} there"
-        rows.append((f"Shared with {one['reference']}", f"{one['num_identities_above']:,}", meaning))
-    return rows
+        meaning = (
+            f"Fisher ratio {ratio['as_stored']:.2f} as stored, {ratio['exchanged']:.2f} with red and blue exchanged"
+        )
+        figures.append(("Colour order", card.colour_order["order"], meaning))
+    for leakage in card.leakage:
+        threshold, num_references = leakage["identity_threshold"], leakage["num_identities"]
+        meaning = f"identities with a cosine above {threshold:g} to one of {num_references:,} there"
+        figures.append((f"Shared with {leakage['reference']}", f"{leakage['num_identities_above']:,}", meaning))
+    return figures
 
 
 def _figures(card: AuditCard) -> dict[str, list[Markup]]:
-    """Section -> its figures."""
-    drawn = {
+    """Section of the page -> its plots."""
+    plots = {
         "images": [
             _histogram("images per identity", card.images["per_identity"], "identities"),
             _histogram("sharpness (variance of the Laplacian)", card.images["sharpness"], "images"),
@@ -96,105 +107,105 @@ def _figures(card: AuditCard) -> dict[str, list[Markup]]:
         ]
     }
     if card.separation and card.consistency and card.diversity and card.pairs:
-        drawn["separation"] = [
-            _curve(card.separation["curve"]),
+        plots["separation"] = [
+            _unique_curve(card.separation["curve"]),
             _histogram("cosine to the nearest other identity", card.separation["nearest_cosine"], "identities"),
         ]
-        drawn["consistency"] = [
+        plots["consistency"] = [
             _histogram("cosine to the identity's other images", card.consistency["to_others"], "images"),
             _histogram("cosine to the identity's centre", card.consistency["to_center"], "images"),
         ]
-        drawn["pairs"] = [_pairs(card.pairs)]
-        drawn["diversity"] = [
+        plots["pairs"] = [_pairs_plot(card.pairs)]
+        estimated = {name: values for name, values in card.diversity.items() if name != "pair_mean"}
+        plots["diversity"] = [
             _histogram("mean cosine within an identity", card.diversity["pair_mean"], "identities"),
-            *(_histogram(name, one, "images") for name, one in card.diversity.items() if name != "pair_mean"),
+            *(_histogram(name, values, "images") for name, values in estimated.items()),
         ]
-    for place, one in enumerate(card.leakage):
-        drawn[f"leakage{place}"] = [_leakage(one)]
-    return {name: [Markup(figure) for figure in figures if figure] for name, figures in drawn.items()}
+    for number, leakage in enumerate(card.leakage):
+        plots[f"leakage{number}"] = [_leakage_plot(leakage)]
+    return {section: [Markup(plot) for plot in drawn if plot] for section, drawn in plots.items()}
 
 
-def _histogram(label: str, one: dict[str, Any], unit: str, color: str = COLORS[0]) -> str:
-    """Bars of one distribution, with a tick at its median; empty where it has no values."""
-    if not one["num"]:
+def _histogram(label: str, distribution: dict[str, Any], unit: str) -> str:
+    """Bars of one distribution with a dashed line at its median; empty for a distribution without values.
+
+    Args:
+        label: What is distributed.
+        distribution: A section of the card, as ``sections.distribution`` gives it.
+        unit: What is counted: images, identities.
+    """
+    if not distribution["num"]:
         return ""
-    edges, shares = _trimmed(one["histogram"])
-    if one["min"] == one["max"]:  # a bin around the one value
-        edges, shares = one["min"] + np.array([-0.5, 0.5]), np.ones(1)
-    top = Axis(f"share of {unit}", 0, float(shares.max()) * 1.05, format=_percent)
-    plot = Plot(Axis(label, edges[0], edges[-1]), top, _WIDTH, _HEIGHT, title=f"{label}, median {one['p50']:.4g}")
-    plot.bars(edges, shares, color)
-    plot.line([one["p50"]] * 2, [0, top.high], GREY, 'stroke-dasharray="3 3"')
+    edges, shares = _trim(distribution["histogram"])
+    if distribution["min"] == distribution["max"]:  # one value: a bin around it
+        edges, shares = distribution["min"] + np.array([-0.5, 0.5]), np.ones(1)
+    median = distribution["p50"]
+    y = Axis(f"share of {unit}", 0, float(shares.max()) * 1.05, format_tick=format_percent_tick)
+    plot = Plot(Axis(label, edges[0], edges[-1]), y, _WIDTH, _HEIGHT, title=f"{label}, median {median:.4g}")
+    plot.bars(edges, shares, COLORS[0])
+    plot.line([median] * 2, [0, y.high], GREY, _DASHED)
     return plot.svg()
 
 
-def _pairs(pairs: dict[str, Any]) -> str:
-    """Cosines of genuine and impostor pairs."""
-    edges, shares = zip(*(_trimmed(pairs[kind]["histogram"]) for kind in ("genuine", "impostor")), strict=True)
-    low, high = min(one[0] for one in edges), max(one[-1] for one in edges)
-    top = Axis("share of pairs", 0, max(float(one.max()) for one in shares) * 1.05, format=_percent)
-    plot = Plot(Axis("cosine", low, high), top, 2 * _WIDTH, _HEIGHT, title="genuine and impostor pairs")
-    for kind_edges, kind_shares, color in zip(edges, shares, (GENUINE, IMPOSTOR), strict=True):
-        plot.bars(kind_edges, kind_shares, color)
+def _pairs_plot(pairs: dict[str, Any]) -> str:
+    """Histograms of the cosines of genuine and impostor pairs."""
+    bars = [(*_trim(pairs[kind]["histogram"]), color) for kind, color in (("genuine", GENUINE), ("impostor", IMPOSTOR))]
+    plot = _overlay(Axis("cosine", *_range_of(bars)), "share of pairs", bars, title="genuine and impostor pairs")
     return plot.svg()
 
 
-def _leakage(one: dict[str, Any]) -> str:
-    """Cosine of images to the nearest identity of the reference, beside the reference's own nearest others."""
-    edges, shares = _trimmed(one["image_cosine"]["histogram"])
-    own = one["reference_own_nearest"]
-    drawn = [(edges, shares, COLORS[1])]
+def _leakage_plot(leakage: dict[str, Any]) -> str:
+    """Cosines of images to the nearest identity of a reference, and of that reference's identities to each other."""
+    bars = [(*_trim(leakage["image_cosine"]["histogram"]), COLORS[1])]
+    own = leakage["reference_own_nearest"]
     if own["num"]:
-        drawn.append((*_trimmed(own["histogram"]), GREY))
-    low, high = min(part[0][0] for part in drawn), max(part[0][-1] for part in drawn)
-    top = Axis("share", 0, max(float(part[1].max()) for part in drawn) * 1.05, format=_percent)
-    label = f"cosine to the nearest identity of {one['reference']}"
-    plot = Plot(Axis(label, low, high), top, 2 * _WIDTH, _HEIGHT, title=label)
-    for part in drawn:
-        plot.bars(*part)
-    plot.line([one["identity_threshold"]] * 2, [0, top.high], GREY, 'stroke-dasharray="3 3"')
+        bars.append((*_trim(own["histogram"]), GREY))
+    label = f"cosine to the nearest identity of {leakage['reference']}"
+    plot = _overlay(Axis(label, *_range_of(bars)), "share", bars, title=label)
+    plot.line([leakage["identity_threshold"]] * 2, [0, plot.y.high], GREY, _DASHED)
     return plot.svg()
 
 
-def _curve(curve: dict[str, list[int]]) -> str:
-    """Unique identities against identities, on log axes; the diagonal is where all are unique."""
+Bars = tuple[NDArray, NDArray, str]
+"""Edges of bins, shares in them, and colour."""
+
+
+def _range_of(bars: Sequence[Bars]) -> tuple[float, float]:
+    return min(edges[0] for edges, _, _ in bars), max(edges[-1] for edges, _, _ in bars)
+
+
+def _overlay(x: Axis, y_label: str, bars: Sequence[Bars], *, title: str) -> Plot:
+    """A wide plot with several histograms over each other."""
+    highest = max(float(shares.max()) for _, shares, _ in bars)
+    y = Axis(y_label, 0, highest * 1.05, format_tick=format_percent_tick)
+    plot = Plot(x, y, 2 * _WIDTH, _HEIGHT, title=title)
+    for edges, shares, color in bars:
+        plot.bars(edges, shares, color)
+    return plot
+
+
+def _unique_curve(curve: dict[str, list[int]]) -> str:
+    """Unique identities against identities on log axes, with a dashed diagonal on which all are unique."""
     numbers = curve["num_identities"]
     low, high = min(10, numbers[0]), max(numbers[-1], 11)
-    plot = Plot(
-        Axis("identities", low, high, is_log=True, format=_short_count),
-        Axis("unique", max(1, low / 2), high, is_log=True, format=_short_count),
-        2 * _WIDTH,
-        _HEIGHT,
-        title="unique identities",
-    )
-    plot.line([low, high], [low, high], GREY, 'stroke-dasharray="3 3"')
-    names = [name for name in curve if name != "num_identities"]
-    for name, color in zip(names, COLORS, strict=False):
-        plot.line(numbers, [max(value, plot.y.low) for value in curve[name]], color, 'stroke-width="1.6"')
-        plot.text(
-            low,
-            high,
-            f"{name.replace('_', ' at ')}: {curve[name][-1]:,}",
-            color,
-            shift=(8, 12 + 13 * names.index(name)),
-        )
+    x = Axis("identities", low, high, is_log=True, format_tick=format_count_tick)
+    y = Axis("unique", max(1, low / 2), high, is_log=True, format_tick=format_count_tick)
+    plot = Plot(x, y, 2 * _WIDTH, _HEIGHT, title="unique identities")
+    plot.line([low, high], [low, high], GREY, _DASHED)
+    curves = {name: values for name, values in curve.items() if name != "num_identities"}
+    for number, ((name, values), color) in enumerate(zip(curves.items(), COLORS, strict=False)):
+        plot.line(numbers, [max(value, y.low) for value in values], color, 'stroke-width="1.6"')
+        label = f"{name.replace('_', ' at ')}: {values[-1]:,}"
+        plot.text(low, high, label, color, shift=(8, 12 + 13 * number))
     return plot.svg()
 
 
-def _trimmed(histogram: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Edges and shares without the empty bins at both ends."""
+def _trim(histogram: dict[str, Any]) -> tuple[NDArray, NDArray]:
+    """Edges and shares of a histogram without the empty bins at both ends."""
     counts = np.array(histogram["counts"])
     edges = np.linspace(histogram["low"], histogram["high"], len(counts) + 1)
-    full = np.flatnonzero(counts)
-    if not full.size:
+    occupied = np.flatnonzero(counts)
+    if not occupied.size:
         return edges, counts.astype(float) + 1e-9
-    first, last = full[0], full[-1] + 1
+    first, last = occupied[0], occupied[-1] + 1
     return edges[first : last + 1], counts[first:last] / counts.sum()
-
-
-def _percent(tick: float) -> str:
-    return f"{100 * tick:g}%"
-
-
-def _short_count(tick: float) -> str:
-    return f"{tick / 1000:g}k" if tick >= 1000 else f"{tick:g}"

@@ -1,7 +1,8 @@
-"""A face dataset -> what it is like: card, page and tables. ``python -m evaluate audit PATH --network FILE``.
+"""A face dataset -> its audit: a card, an HTML page and tables. ``python -m evaluate audit PATH --network FILE``.
 
-Without a network only the images are looked at; with one also separation, consistency, diversity, Fisher ratio, colour
-order and leakage against references. Embeddings are kept on disk and computed once; memory does not grow with them.
+Without a network, only the images are measured. With one, separation, consistency, diversity, Fisher ratio, colour
+order and leakage are measured as well. Embeddings are computed once and memory-mapped, so that memory does not grow
+with their number.
 """
 
 import csv
@@ -37,49 +38,52 @@ from evaluate.audit.separation import measure_separation
 from evaluate.audit.source import Source
 
 _MAX_LINES = 100_000
+"""Largest number of rows of duplicates.tsv."""
 
 
 def audit(
     stage: Stage, source: Source, references: Sequence[Source], embedder: Embedder | None, *, cache: Path, seed: int = 0
 ) -> AuditCard:
-    """Measure a dataset; tables and page are written first, the card last.
+    """Measure a dataset and write tables and page, then the card.
 
     Args:
-        stage: Where the audit goes.
-        source: What is audited.
-        references: What it is compared with: training sets of its generator, test sets. Needs a network.
-        embedder: The recognition network; None looks at the images only.
-        cache: Folder of embeddings.
-        seed: Of the samples behind the colour check and the histogram of impostor pairs.
+        stage: Folder and inputs of the audit.
+        source: The dataset.
+        references: Sets to look for leakage from: training sets of the generator, test sets. They need a network.
+        embedder: The recognition network; None measures the images only.
+        cache: Folder of scans and embeddings.
+        seed: Seed of the samples behind the colour check and the histogram of impostor pairs.
+
+    Raises:
+        InputError: If an embedding is not finite, or another process holds the folder.
     """
     stopwatch = Stopwatch()
     with stage_lock(stage.directory):
         with stopwatch.phase("images"):
             scan = cached_scan(source, cache)
-            near = near_pairs(scan.table["hash"][scan.good], NEAR_BITS)
+            near = near_pairs(scan.table["hash"][scan.decoded], NEAR_BITS)
         sections: dict[str, Any] = {
             "images": images_section(source, scan),
             "duplicates": duplicates_section(source, scan, near),
         }
-        _write_table(stage.directory / "duplicates.tsv", _duplicates(source, scan, near))
+        _write_table(stage.directory / "duplicates.tsv", _duplicate_rows(source, scan, near))
         if embedder is not None:
             with stopwatch.phase("embed"):
                 embedded = cached_embeddings(source, scan, embedder, cache)
             with stopwatch.phase("identities"):
                 sections |= describe_embeddings(embedded, device=embedder.device, seed=seed)
                 sections["colour_order"] = check_colour_order(embedded, embedder, seed=seed)
-            leakage = []
+            sections["leakage"] = []
             for reference in references:
                 with stopwatch.phase("references"):
-                    other_scan = cached_scan(reference, cache)
-                    other = cached_embeddings(reference, other_scan, embedder, cache)
+                    reference_scan = cached_scan(reference, cache)
+                    embedded_reference = cached_embeddings(reference, reference_scan, embedder, cache)
                 with stopwatch.phase("leakage"):
-                    found = compare(embedded, other, device=embedder.device)
-                    num_same = _num_same_pixels(scan, other_scan)
-                    leakage.append(leakage_section(found, embedded, other, num_same))
-                table = stage.directory / f"leakage_{reference.name}.tsv"
-                _write_table(table, leaked_identities(found, embedded, other))
-            sections["leakage"] = leakage
+                    leakage = compare(embedded, embedded_reference, device=embedder.device)
+                    num_same = _num_same_pixels(scan, reference_scan)
+                    sections["leakage"].append(leakage_section(leakage, embedded, embedded_reference, num_same))
+                rows = leaked_identities(leakage, embedded, embedded_reference)
+                _write_table(stage.directory / f"leakage_{reference.name}.tsv", rows)
         header = stage.card_header(scale=stage.directory.parent.parent.name, seed=seed)
         counts = {"num_images": len(source), "num_identities": len(source.identity_names)}
         cost = stopwatch.cost(images=len(source), device=embedder.device if embedder else "cpu")
@@ -90,7 +94,7 @@ def audit(
 
 
 def describe_embeddings(embedded: Embedded, *, device: str = "cpu", seed: int = 0) -> dict[str, Section]:
-    """Consistency, diversity, pairs and separation of a dataset's embeddings."""
+    """The sections of the card that follow from the embeddings: separation, consistency, diversity and pairs."""
     figures = measure_identities(embedded.embeddings, embedded.identity_ids, device=device)
     impostors = impostor_histogram(embedded.embeddings, embedded.identity_ids, seed=seed)
     return {
@@ -102,31 +106,31 @@ def describe_embeddings(embedded: Embedded, *, device: str = "cpu", seed: int = 
 
 
 def compare(embedded: Embedded, reference: Embedded, *, device: str = "cpu") -> Leakage:
-    """Every image and every identity of a set against every identity of a reference."""
+    """Compare every image and every identity of a dataset with every identity of a reference."""
     return measure_leakage(
         embedded.embeddings, embedded.identity_ids, reference.embeddings, reference.identity_ids, device=device
     )
 
 
-def _num_same_pixels(scan: Scan, other: Scan) -> int:
-    """Images whose pixels are also those of an image of the other set."""
-    return int(np.isin(scan.table["digest"][scan.good], other.table["digest"][other.good]).sum())
+def _num_same_pixels(scan: Scan, reference: Scan) -> int:
+    """Number of images whose pixels equal those of an image of the reference."""
+    digests, reference_digests = (one.table["digest"][one.decoded] for one in (scan, reference))
+    return int(np.isin(digests, reference_digests).sum())
 
 
-def _duplicates(source: Source, scan: Scan, near: NearPairs) -> list[Section]:
-    names = source.identity_names
+def _duplicate_rows(source: Source, scan: Scan, near: NearPairs) -> list[Section]:
+    """One row per pair of near duplicates, at most ``_MAX_LINES``."""
     rows = []
-    for pair, bits in zip(scan.good[near.pairs[:_MAX_LINES]], near.bits, strict=False):
-        first, second = (int(place) for place in pair)
-        identities = [names[source.identity_ids[place]] for place in (first, second)]
-        is_across = identities[0] != identities[1]
+    for pair, bits in zip(scan.decoded[near.pairs[:_MAX_LINES]], near.bits, strict=False):
+        first, second = (int(position) for position in pair)
+        first_identity, second_identity = (source.identity_names[source.identity_ids[i]] for i in (first, second))
         rows.append(
             {
                 "first": source.label(first),
                 "second": source.label(second),
-                "first_identity": identities[0],
-                "second_identity": identities[1],
-                "across_identities": int(is_across),
+                "first_identity": first_identity,
+                "second_identity": second_identity,
+                "across_identities": int(first_identity != second_identity),
                 "bits": int(bits),
             }
         )
@@ -134,7 +138,7 @@ def _duplicates(source: Source, scan: Scan, near: NearPairs) -> list[Section]:
 
 
 def _write_table(path: Path, rows: Sequence[Section]) -> None:
-    """Tab-separated rows with a header; nothing where there are none."""
+    """Write tab-separated rows with a header; without rows, remove the file."""
     if not rows:
         path.unlink(missing_ok=True)
         return

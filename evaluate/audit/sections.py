@@ -1,6 +1,6 @@
-"""What the audit measured -> the sections of its card: numbers, histograms and the worst cases, as plain JSON values.
+"""Measurements of the audit -> the sections of its card: numbers, histograms and worst cases, as JSON values.
 
-Everything that the page shows is in the card; a value that is not defined is null.
+The page shows nothing else than the card. A value that is not defined is null.
 """
 
 from dataclasses import asdict
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.faces.alignment import mirror_axis
-from evaluate.audit.duplicates import NearPairs, repeats_of_earlier
+from evaluate.audit.duplicates import NearPairs, first_with_same_pixels
 from evaluate.audit.embeddings import Embedded
 from evaluate.audit.identities import BINS, IdentityFigures, PairMoments
 from evaluate.audit.images import NEAR_BITS, Scan, aligned_images, other_sizes
@@ -20,55 +20,71 @@ from evaluate.audit.separation import THRESHOLDS as SEPARATION_THRESHOLDS
 from evaluate.audit.source import Source
 
 NUM_LISTED = 25
+"""Length of each list of worst cases."""
 CONSISTENCY_THRESHOLDS = (0.3, 0.4, 0.5)
+"""Cosines; the section states the share of images below each."""
 _QUANTILES = {"min": 0, "p1": 1, "p5": 5, "p25": 25, "p50": 50, "p75": 75, "p95": 95, "p99": 99, "max": 100}
 
 Section = dict[str, Any]
 
 
-def distribution(values: NDArray, *, num_bins: int = 50, cosine: bool = False) -> Section:
-    """Mean, deviation, quantiles and a histogram of the values that are numbers; cosines are binned over -1 .. 1."""
+def distribution(values: NDArray, *, num_bins: int = 50, is_cosine: bool = False) -> Section:
+    """Number, mean, standard deviation, quantiles and histogram of the values that are not NaN.
+
+    Args:
+        values: Shape (N,).
+        num_bins: Bins between the smallest and the largest value.
+        is_cosine: Whether to use 200 bins between -1 and 1 instead.
+    """
     values = values[~np.isnan(values)].astype(np.float64)
     if not values.size:
         return {"num": 0}
-    low, high = (-1.0, 1.0) if cosine else (float(values.min()), float(values.max()))
-    counts, _ = np.histogram(
-        values.clip(low, high), 200 if cosine else num_bins, (low, high if high > low else low + 1)
-    )
+    low, high = (-1.0, 1.0) if is_cosine else (float(values.min()), float(values.max()))
+    clipped = values.clip(low, high)
+    top = high if high > low else low + 1
+    counts, _ = np.histogram(clipped, 200 if is_cosine else num_bins, (low, top))
     quantiles = np.percentile(values, list(_QUANTILES.values()))
     return {
         "num": int(values.size),
         "mean": float(values.mean()),
         "std": float(values.std()),
         **{name: float(value) for name, value in zip(_QUANTILES, quantiles, strict=True)},
-        "histogram": {"low": low, "high": high if high > low else low + 1, "counts": counts.tolist()},
+        "histogram": {"low": low, "high": top, "counts": counts.tolist()},
     }
 
 
 def images_section(source: Source, scan: Scan) -> Section:
-    """Images per identity, broken files, sizes, where faces lie, brightness, sharpness, colour."""
-    counts = np.bincount(source.identity_ids[scan.good], minlength=len(source.identity_names))
-    good = scan.table[scan.good]
+    """Broken files, sizes, mirror axis of the mean face, images per identity, brightness, sharpness and colour."""
+    counts = np.bincount(source.identity_ids[scan.decoded], minlength=len(source.identity_names))
+    table = scan.table[scan.decoded]
+    axis = mirror_axis(source.pixels, aligned_images(scan))
     return {
         "num_broken": len(scan.problems),
         "broken": [_short(source, problem) for problem in scan.problems[:NUM_LISTED]],
         "other_sizes": other_sizes(scan),
-        "mirror_axis": asdict(axis) if (axis := mirror_axis(source.pixels, aligned_images(scan))) else None,
+        "mirror_axis": asdict(axis) if axis else None,
         "per_identity": distribution(counts, num_bins=min(50, max(1, int(counts.max())))),
         "num_identities_of_one_image": int(np.count_nonzero(counts == 1)),
         "num_identities_without_image": int(np.count_nonzero(counts == 0)),
-        **{name: distribution(good[name]) for name in ("brightness", "sharpness", "red_minus_blue")},
+        **{name: distribution(table[name]) for name in ("brightness", "sharpness", "red_minus_blue")},
     }
 
 
 def duplicates_section(source: Source, scan: Scan, near: NearPairs) -> Section:
-    """Exact and near duplicates, within an identity and across; ``near`` counts places among ``scan.good``."""
-    ids = source.identity_ids[scan.good]
-    first = repeats_of_earlier(scan.table["digest"][scan.good])
+    """Exact and near duplicates, within identities and across them.
+
+    Args:
+        source: The dataset.
+        scan: Its scan.
+        near: Near duplicates, as positions in ``scan.decoded``.
+    """
+    ids = source.identity_ids[scan.decoded]
+    first = first_with_same_pixels(scan.table["digest"][scan.decoded])
     is_repeat = first != np.arange(len(first))
     first_ids, second_ids = ids[near.pairs].T
     is_across = first_ids != second_ids
     across = np.flatnonzero(is_across)[np.argsort(near.bits[is_across], kind="stable")][:NUM_LISTED]
+    labels = [[_label(source, int(scan.decoded[i])) for i in near.pairs[row]] for row in across]
     return {
         "exact": {
             "num_images": int(is_repeat.sum()),
@@ -82,62 +98,74 @@ def duplicates_section(source: Source, scan: Scan, near: NearPairs) -> Section:
             "is_complete": near.is_complete,
         },
         "across_identities": [
-            {"first": first, "second": second, "bits": int(near.bits[place])}
-            for place in across
-            for first, second in [[_label(source, int(scan.good[i])) for i in near.pairs[place]]]
+            {"first": first, "second": second, "bits": int(near.bits[row])}
+            for (first, second), row in zip(labels, across, strict=True)
         ],
     }
 
 
-def separation_section(found: Separation, names: list[str]) -> Section:
-    """Unique identities at each threshold and rule, against the number of identities; the nearest pairs."""
+def separation_section(separation: Separation, names: list[str]) -> Section:
+    """Unique identities by threshold and rule, their curve against the number of identities, and the nearest pairs."""
     points = curve_points(len(names))
-    curves = {key: np.cumsum(unique)[points - 1].tolist() for key, unique in found.is_unique.items()}
-    order = np.argsort(-found.nearest_cosine, kind="stable")
-    order = order[(order < found.nearest[order]) | (found.nearest[found.nearest[order]] != order)]  # each pair once
+    curves = {key: np.cumsum(unique)[points - 1].tolist() for key, unique in separation.is_unique.items()}
+    order = np.argsort(-separation.nearest_cosine, kind="stable")
+    is_mutual = separation.nearest[separation.nearest[order]] == order
+    order = order[~is_mutual | (order < separation.nearest[order])]  # a mutual pair is listed once
     return {
         "num_identities": len(names),
         "unique": {
-            f"{threshold:g}": {rule: int(found.is_unique[threshold, rule].sum()) for rule in RULES}
+            f"{threshold:g}": {rule: int(separation.is_unique[threshold, rule].sum()) for rule in RULES}
             for threshold in SEPARATION_THRESHOLDS
         },
         "curve": {
             "num_identities": points.tolist(),
             **{f"{rule}_{threshold:g}": values for (threshold, rule), values in curves.items()},
         },
-        "nearest_cosine": distribution(found.nearest_cosine, cosine=True),
+        "nearest_cosine": distribution(separation.nearest_cosine, is_cosine=True),
         "nearest_pairs": [
-            {"first": names[row], "second": names[found.nearest[row]], "cosine": float(found.nearest_cosine[row])}
+            {
+                "first": names[row],
+                "second": names[separation.nearest[row]],
+                "cosine": float(separation.nearest_cosine[row]),
+            }
             for row in order[:NUM_LISTED]
         ],
     }
 
 
 def consistency_section(figures: IdentityFigures, embedded: Embedded) -> Section:
-    """How near images are to their identity; those that are farthest."""
-    known = figures.to_others[~np.isnan(figures.to_others)]
+    """Cosines of images to their identity, and the images with the lowest."""
+    cosines = figures.to_others[~np.isnan(figures.to_others)]
     order = np.argsort(np.where(np.isnan(figures.to_others), np.inf, figures.to_others), kind="stable")
     return {
-        "to_center": distribution(figures.to_center[~np.isnan(figures.to_others)], cosine=True),
-        "to_others": distribution(figures.to_others, cosine=True),
-        "share_below": {f"{t:g}": float((known < t).mean()) if known.size else None for t in CONSISTENCY_THRESHOLDS},
+        "to_center": distribution(figures.to_center[~np.isnan(figures.to_others)], is_cosine=True),
+        "to_others": distribution(figures.to_others, is_cosine=True),
+        "share_below": {
+            f"{t:g}": float((cosines < t).mean()) if cosines.size else None for t in CONSISTENCY_THRESHOLDS
+        },
         "lowest": [
             {"image": _label(embedded.source, int(embedded.positions[row])), "cosine": float(figures.to_others[row])}
-            for row in order[: min(NUM_LISTED, known.size)]
+            for row in order[: min(NUM_LISTED, cosines.size)]
         ],
     }
 
 
 def diversity_section(figures: IdentityFigures, embedded: Embedded) -> Section:
-    """How much images of one identity differ, and the distribution of quality, pose or what else was estimated."""
+    """Cosines within each identity, and the distribution of every estimated property (quality, yaw)."""
     return {
-        "pair_mean": distribution(figures.pair_mean, cosine=True),
+        "pair_mean": distribution(figures.pair_mean, is_cosine=True),
         **{name: distribution(values) for name, values in embedded.values.items()},
     }
 
 
 def pairs_section(figures: IdentityFigures, impostor_counts: NDArray[np.int64], is_all: bool) -> Section:
-    """All genuine against all impostor pairs."""
+    """Moments and histograms of all genuine and all impostor pairs, and two measures of their separation.
+
+    Args:
+        figures: Figures of the identities.
+        impostor_counts: Histogram of impostor pairs.
+        is_all: Whether that histogram counts every pair.
+    """
     spread = np.sqrt((figures.genuine.std**2 + figures.impostor.std**2) / 2)
     d_prime = (figures.genuine.mean - figures.impostor.mean) / spread if spread > 0 else float("nan")
 
@@ -154,51 +182,55 @@ def pairs_section(figures: IdentityFigures, impostor_counts: NDArray[np.int64], 
     }
 
 
-def leakage_section(found: Leakage, embedded: Embedded, reference: Embedded, num_same_pixels: int) -> Section:
-    """One reference: how near our images and identities come, and who is likely in both."""
-    worst = np.argsort(-found.image_cosine, kind="stable")[:NUM_LISTED]
-    own = distribution(found.own_cosine, cosine=True)
+def leakage_section(leakage: Leakage, embedded: Embedded, reference: Embedded, num_same_pixels: int) -> Section:
+    """Leakage from one reference: cosines of images and identities to it, and the identities likely in both."""
+    worst = np.argsort(-leakage.image_cosine, kind="stable")[:NUM_LISTED]
+    own = distribution(leakage.own_cosine, is_cosine=True)
     return {
         "reference": reference.source.name,
         "num_images": len(reference.embeddings),
         "num_identities": len(reference.identity_names),
         "num_images_with_same_pixels": num_same_pixels,
-        "image_cosine": distribution(found.image_cosine, cosine=True),
-        "share_of_images_above": {f"{t:g}": float((found.image_cosine > t).mean()) for t in THRESHOLDS},
+        "image_cosine": distribution(leakage.image_cosine, is_cosine=True),
+        "share_of_images_above": {f"{t:g}": float((leakage.image_cosine > t).mean()) for t in THRESHOLDS},
         "reference_own_nearest": own,
         "share_of_images_above_reference_p95": (
-            float((found.image_cosine > own["p95"]).mean()) if own["num"] else None
+            float((leakage.image_cosine > own["p95"]).mean()) if own["num"] else None
         ),
-        "identity_cosine": distribution(found.identity_cosine, cosine=True),
+        "identity_cosine": distribution(leakage.identity_cosine, is_cosine=True),
         "identity_threshold": IDENTITY_THRESHOLD,
-        "num_identities_above": len(found.pairs()),
-        "identities": leaked_identities(found, embedded, reference)[:NUM_LISTED],
+        "num_identities_above": len(leakage.shared_identities()),
+        "identities": leaked_identities(leakage, embedded, reference)[:NUM_LISTED],
         "images": [
             {
                 "image": _label(embedded.source, int(embedded.positions[row])),
-                "reference_identity": reference.identity_names[found.image_nearest[row]],
-                "cosine": float(found.image_cosine[row]),
+                "reference_identity": reference.identity_names[leakage.image_nearest[row]],
+                "cosine": float(leakage.image_cosine[row]),
             }
             for row in worst
         ],
     }
 
 
-def leaked_identities(found: Leakage, embedded: Embedded, reference: Embedded) -> list[Section]:
-    """Identities likely in both sets, the nearest first: names, cosine of centres, images that say so themselves."""
+def leaked_identities(leakage: Leakage, embedded: Embedded, reference: Embedded) -> list[Section]:
+    """Identities likely in both sets, the nearest first.
+
+    Each row names the identity in both sets and gives the cosine of their centres, its number of images, and how many
+    of these are themselves nearest to that identity of the reference and above the threshold.
+    """
     num_images = np.bincount(embedded.identity_ids)
-    agrees = found.image_nearest == found.identity_nearest[embedded.identity_ids]
-    is_near = agrees & (found.image_cosine > IDENTITY_THRESHOLD)
+    agrees = leakage.image_nearest == leakage.identity_nearest[embedded.identity_ids]
+    is_near = agrees & (leakage.image_cosine > IDENTITY_THRESHOLD)
     num_near = np.bincount(embedded.identity_ids, weights=is_near).astype(int)
     return [
         {
             "identity": embedded.identity_names[row],
-            "reference_identity": reference.identity_names[found.identity_nearest[row]],
-            "cosine": float(found.identity_cosine[row]),
+            "reference_identity": reference.identity_names[leakage.identity_nearest[row]],
+            "cosine": float(leakage.identity_cosine[row]),
             "num_images": int(num_images[row]),
             "num_images_near": int(num_near[row]),
         }
-        for row in found.pairs()
+        for row in leakage.shared_identities()
     ]
 
 
@@ -211,5 +243,5 @@ def _label(source: Source, position: int) -> str:
 
 
 def _short(source: Source, text: str) -> str:
-    """Without the folder of the dataset, which is another on every machine."""
+    """A text without the dataset's folder, which differs from machine to machine."""
     return text.replace(f"{source.path}/", "").replace(f"{source.path} ", "")

@@ -1,6 +1,6 @@
-"""What is audited, or audited against: a face dataset or a verification set, as numbered images with identities.
+"""A face dataset or a verification set -> a ``Source``: numbered images with identities, to audit or to compare with.
 
-In: any dataset that ``bench.faces.grid.open_files`` opens, or any layout of ``evaluate.protocol``. Out: a ``Source``.
+In: any dataset that ``bench.faces.grid.open_files`` opens, or any layout of ``evaluate.protocol``. Legend: N images.
 """
 
 from collections.abc import Callable
@@ -10,49 +10,59 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.config.benchmarks import Benchmark
 from bench.errors import InputError
-from bench.faces.grid import open_files
+from bench.faces.grid import open_dataset, open_files
 from bench.faces.lmdb_file import Faces, decode_image
 from bench.runs.inputs import find_protocol
-from bench.runs.stage import file_state
+from bench.runs.stage import file_state, plan_stages
 from evaluate.layouts.arrow import arrow_files
 from evaluate.protocol import Protocol, load_protocol
 
 
 @dataclass(frozen=True)
 class Source:
-    """N images, each with an identity."""
+    """Images with identities."""
 
     name: str
     path: Path
     state: str
-    """Changes when the images change."""
+    """Text that changes if the images change; part of the inputs of an audit and of the cache keys."""
     load: Callable[[int], bytes | NDArray[np.uint8]]
-    """Position -> image file, or pixels where the layout holds them."""
+    """Position -> content of the image file, or pixels if the layout stores pixels."""
     label: Callable[[int], str]
-    """Position -> what to call the image."""
+    """Position -> name of the image for messages and tables."""
     identity_ids: NDArray[np.int64]
-    """Shape (N,), without gaps."""
+    """0 .. C - 1 without gaps, shape (N,)."""
     identity_names: list[str]
+    """Name of each of the C identities."""
 
     def __len__(self) -> int:
         return len(self.identity_ids)
 
     def pixels(self, index: int) -> NDArray[np.uint8]:
-        """One image, uint8, shape (H, W, 3), RGB.
+        """Pixels of one image, uint8 RGB, shape (H, W, 3).
 
         Raises:
-            InputError: If it is broken.
+            InputError: If the image does not decode.
         """
         loaded = self.load(index)
         return decode_image(loaded, self.label(index)) if isinstance(loaded, bytes) else loaded
 
 
 def open_source(path: str | Path, *, mask: str | None = None, leave_out: str | None = None) -> Source:
-    """A dataset (LMDB, ``.rec``, folder by identity) or a verification set (``.bin``, ``.xz``, ``.npy``, pairs file).
+    """Open a dataset or a verification set.
+
+    A dataset is an LMDB, a ``.rec`` or a folder with one folder per identity. A verification set is a ``.bin``, ``.xz``
+    or ``.npy`` file, or a folder of images with a pairs file.
+
+    Args:
+        path: File or folder.
+        mask: ``.npy`` file with the positions of the images to use; None uses all.
+        leave_out: Text file with the names of identities to leave out; None leaves out none.
 
     Raises:
-        InputError: If nothing readable is there.
+        InputError: If the path is neither.
     """
     path = Path(path)
     if _is_protocol(path):
@@ -62,29 +72,47 @@ def open_source(path: str | Path, *, mask: str | None = None, leave_out: str | N
     return dataset_source(faces, name, file_state(path) + f", mask {mask}, without {leave_out}")
 
 
-def find_source(name: str, test_sets: Path) -> Source:
-    """A path as ``open_source`` takes it, or the name of a verification set in the folder of test sets.
+def benchmark_source(benchmark: Benchmark, *, seed: int, runs: Path, test_sets: Path) -> Source:
+    """The finished dataset of a benchmark.
+
+    Args:
+        benchmark: Entry of benchmarks.yaml.
+        seed: Seed of the dataset.
+        runs: Folder of all runs.
+        test_sets: Folder of verification sets.
 
     Raises:
-        InputError: If neither is there.
+        InputError: If the dataset is not finished.
     """
-    found = Path(name) if Path(name).exists() else find_protocol(name, test_sets)
-    if found is None:
+    stage = plan_stages(benchmark, seed=seed, runs=runs, test_sets=test_sets).generate
+    if not stage.is_finished:
+        raise InputError(f"{stage.directory} holds no faces; run make generate SCALE={benchmark.name}, or give a path")
+    return dataset_source(open_dataset(stage.directory), benchmark.name, stage.fingerprint)
+
+
+def find_source(name: str, test_sets: Path) -> Source:
+    """Open a path, or a verification set by its name in the folder of test sets.
+
+    Raises:
+        InputError: If neither exists.
+    """
+    path = Path(name) if Path(name).exists() else find_protocol(name, test_sets)
+    if path is None:
         raise InputError(f"{name} is neither a path nor a set in {test_sets}; give a dataset, or a name like lfw")
-    return open_source(found)
+    return open_source(path)
 
 
 def dataset_source(faces: Faces, name: str, state: str) -> Source:
-    """A face dataset."""
+    """The images of a face dataset."""
     return Source(name, faces.path, state, faces.encoded, faces.name, faces.identity_ids, faces.identity_names)
 
 
 def protocol_source(protocol: Protocol, path: Path) -> Source:
-    """The distinct images of a verification set; each is its own identity where the layout does not tell."""
+    """The distinct images of a verification set; each is an identity of its own if the layout names none."""
     ids, names = protocol.identity_ids, protocol.identity_names
     if ids is None or names is None:
         ids = np.arange(len(protocol.faces))
-        names = [f"image {place}" for place in ids]
+        names = [f"image {position}" for position in ids]
     return Source(protocol.name, path, protocol.sha256, protocol.faces.read, lambda i: f"{path} face {i}", ids, names)
 
 

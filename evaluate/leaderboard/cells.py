@@ -1,179 +1,238 @@
-"""Rows of the leaderboard -> printed text: its columns and what stands in each, in Markdown and HTML alike."""
+"""Tables -> printed text: the columns of a table and the text of each cell, for Markdown and for HTML alike."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from evaluate.leaderboard.estimates import (
+    Estimate,
+    device_kind,
+    mean_device_hours,
+    mean_images_per_second,
+    mean_price,
+    spread_over_groups,
+)
+from evaluate.leaderboard.protocol_names import FIVE, protocol_title
 from evaluate.leaderboard.published import PublishedRow
-from evaluate.leaderboard.rows import FIVE, Estimate, Row, protocol_title
+from evaluate.leaderboard.rows import Row, number_notes
 from evaluate.leaderboard.tables import Table
+from evaluate.leaderboard.template_tables import Rate, TemplateTable
+from evaluate.metrics import FARS
+from evaluate.test_sets.registry import RFW
 
 ABSENT = "-"
-HOW_TO_READ = (
-    "**Accuracies** in per cent, published 10-fold protocol. One seed: ± is the standard error over pairs; "
-    "several seeds (n): mean ± standard deviation over them. "
-    "**Gap to real**: REAL - SYN in points (GtR of CemiFace), where REAL is the row on photographs (rendered "
-    "protocols: on rendered faces) trained by the same recipe; DCFace prints (REAL - SYN) / SYN, VariFace SYN - REAL. "
-    "**Floor gap**: mean less that of the best row without any training. "
-    "**Borda**: rank in its division; a point for every row beaten on a protocol, half for a tie. "
-    "**Closed** division: the recipe is that of benchmarks.yaml, by name and hash, so that only the dataset differs; "
-    "**open**: any other recipe. "
-    "**Spread over groups**: sample standard deviation of the accuracies on RFW's four groups. "
-    "**Hours**: all stages, times processes. A star on a commit: tracked files were changed."
-)
+HOW_TO_READ = {
+    "Accuracies": "are in per cent, by the published 10-fold protocol. For one seed, ± is the standard error over "
+    "pairs. For several seeds (n), the cell holds their mean ± their standard deviation.",
+    "Closed division": "means that the recipe is one of benchmarks.yaml, by name and hash: only the dataset differs.",
+    "Open division": "means any other recipe.",
+    "Gap to real": "is REAL - SYN in points (the GtR of CemiFace). REAL is the row trained on photographs by the same "
+    "recipe, and for rendered protocols the row trained on rendered faces. DCFace prints (REAL - SYN) / SYN, and "
+    "VariFace SYN - REAL.",
+    "Floor gap": "is the mean minus that of the best row without any training, in points.",
+    "Borda": "is the rank within the division, in the closed division among rows of one recipe. A row gets a point for "
+    "every row that it beats on a protocol, and half a point for a tie.",
+    "Spread over groups": "is the sample standard deviation of the accuracies on the four groups of RFW.",
+    "Hours": "are those of all stages, times the number of processes.",
+    "Commit": "is that of the code; a star means that tracked files were changed.",
+}
+"""Term -> its definition, as the rest of a sentence."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: what it is called in ``row_cells``, its heading, and how a page draws it."""
+    """One column of a table."""
 
     key: str
+    """Key in ``row_cells``."""
     title: str
     kind: Literal["label", "text", "mean", "accuracy", "interval", "code"] = "text"
+    """How the page draws its cells."""
     where: Literal["both", "html", "markdown"] = "both"
-    """The page writes division and recipe over each group of rows; Markdown has no figures in its cells."""
+    """The page has division and recipe as headings of groups; Markdown has no figures in its cells."""
 
 
 def table_columns(table: Table) -> list[Column]:
-    """Columns of a table; those that no row has anything for are left out."""
-    rows = table.rows
-    has_reference = any(table.reference(row) for row in rows)
-    has_floor = table.best_floor is not None and not all(row.is_floor for row in rows)
+    """Columns of a table, without those that are empty in every row."""
+    rows, has_mean = table.rows, len(table.core) > 1
     columns = [
         Column("label", "row", "label"),
         Column("division", "division", where="markdown"),
         Column("seeds", "seeds"),
-        Column("mean", "mean" if len(table.core) > 1 else protocol_title(table.core[0]), "mean"),
+        Column("mean", "mean" if has_mean else protocol_title(table.core[0]), "mean"),
         Column("interval", "95 % interval", "interval", where="html"),
-        Column("spread", "spread over groups") if rows[0].group_spread else None,
-        Column("real_gap", "gap to real") if has_reference else None,
-        Column("floor_gap", "floor gap") if has_floor else None,
-        Column("borda", "Borda") if len(table.borda_ranks) > 1 else None,
-        *(Column(name, protocol_title(name), "accuracy") for name in table.core if len(table.core) > 1),
-        *(Column(name, f"({protocol_title(name)})", "accuracy") for name in table.extras),
-        Column("images", "images"),
-        Column("identities", "identities"),
-        Column("hours", "hours"),
-        Column("price", "price") if any(row.price is not None for row in rows) else None,
-        Column("rate", "train images/s"),
-        Column("recipe", "recipe", where="both" if any(row.division == "open" for row in rows) else "markdown"),
-        Column("commit", "commit", "code"),
     ]
-    if not any(row.card.dataset for row in rows):
-        columns = [one for one in columns if one and one.key not in ("images", "identities", "rate", "recipe")]
-    return [one for one in columns if one is not None]
+    if table.core == RFW:
+        columns.append(Column("spread", "spread over groups"))
+    if any(table.reference(row) for row in rows):
+        columns.append(Column("real_gap", "gap to real"))
+    if table.best_floor is not None and not all(row.is_floor for row in rows):
+        columns.append(Column("floor_gap", "floor gap"))
+    if len(table.borda_ranks) > 1:
+        columns.append(Column("borda", "Borda"))
+    if has_mean:
+        columns += [Column(name, protocol_title(name), "accuracy") for name in table.core]
+    columns += [Column(name, f"({protocol_title(name)})", "accuracy") for name in table.extras]
+    has_datasets = any(row.card.dataset for row in rows)
+    if has_datasets:
+        columns += [Column("images", "images"), Column("identities", "identities")]
+    columns.append(Column("hours", "hours"))
+    if any(mean_price(row.cards) is not None for row in rows):
+        columns.append(Column("price", "price"))
+    if has_datasets:
+        columns.append(Column("rate", "train images/s"))
+        has_own_recipes = any(row.division == "open" for row in rows)
+        columns.append(Column("recipe", "recipe", where="both" if has_own_recipes else "markdown"))
+    columns.append(Column("commit", "commit", "code"))
+    return columns
 
 
 def row_cells(table: Table, position: int) -> dict[str, str]:
-    """What is printed of a row, by column key; absent things are a dash."""
+    """Text of a row's cells, by key of the column; a dash where there is nothing.
+
+    Args:
+        table: The table.
+        position: Position of the row in it.
+    """
     row = table.rows[position]
-    dataset = row.card.dataset or {}
-    hours, rate = row.device_hours, row.rate("train")
-    has = {name: name in row.core or name in row.extras for name in (*table.core, *table.extras)}
+    hours, price, rate = mean_device_hours(row.cards), mean_price(row.cards), mean_images_per_second(row.cards, "train")
+    measured = {*row.core, *row.extras}
+    accuracies = {
+        name: format_estimate(row.accuracy(name)) if name in measured else ABSENT
+        for name in (*table.core, *table.extras)
+    }
     return {
         "label": row.label,
         "division": division_title(row),
         "seeds": seeds_cell(row),
         "mean": format_estimate(row.mean),
-        "spread": spread_cell(row),
-        "real_gap": "REAL" if row.is_reference else points(table.gap_to_real(row)),
-        "floor_gap": points(table.gap_to_floor(row)),
+        "spread": _spread_cell(row),
+        "real_gap": "REAL" if row.is_reference else format_points(table.gap_to_real(row)),
+        "floor_gap": format_points(table.gap_to_floor(row)),
         "borda": str(table.borda_ranks.get(position, ABSENT)),
-        **{name: format_estimate(row.protocol(name)) if has[name] else ABSENT for name in has},
-        "images": count(dataset.get("num_images")),
-        "identities": count(dataset.get("num_identities")),
-        "hours": ABSENT if hours is None or row.is_floor else f"{hours:.3g} {row.device}",
-        "price": ABSENT if row.price is None or row.is_floor else f"{row.price:.2f}",
+        **accuracies,
+        "images": format_count(row.num_images),
+        "identities": format_count(row.num_identities),
+        "hours": ABSENT if hours is None or row.is_floor else f"{hours:.3g} {device_kind(row.card)}",
+        "price": ABSENT if price is None or row.is_floor else f"{price:.2f}",
         "rate": ABSENT if rate is None else f"{rate:,.0f}",
-        "recipe": row.recipe or ABSENT,
+        "recipe": row.recipe_name or ABSENT,
         "commit": row.commit,
     }
 
 
 def division_title(row: Row) -> str:
-    """The division in words."""
-    return {"given": "given weights"}.get(row.division, row.division)
+    """Name of the row's division in a cell."""
+    return "given weights" if row.division == "given" else row.division
 
 
 def seeds_cell(row: Row) -> str:
-    """The seed, or how many; a floor has none."""
-    return ABSENT if row.is_floor else f"n={len(row.results)}" if len(row.results) > 1 else str(row.card.seed)
-
-
-def spread_cell(row: Row) -> str:
-    """Standard deviation over groups of people, in points, with its own over seeds."""
-    if row.group_spread is None:
+    """The seed, or the number of seeds (``n=3``); a floor has none."""
+    if row.is_floor:
         return ABSENT
-    value, over_seeds = row.group_spread
-    return percent(value) + ("" if over_seeds is None else f" ± {percent(over_seeds)}")
+    return f"n={len(row.results)}" if len(row.results) > 1 else str(row.card.seed)
+
+
+def label_cell(row: Row, marks: dict[str, str]) -> str:
+    """Name of the row with the marks of its footnotes, in Markdown."""
+    return " ".join([row.label, *(f"[{marks[note]}]" for note in row.notes)])
 
 
 def table_cells(table: Table) -> list[list[str]]:
-    """Header and rows of a table as text, without the drawn interval."""
+    """Header and rows of a table as text, for Markdown."""
     columns = [column for column in table_columns(table) if column.where != "html"]
-    marks = {note: mark for mark, note in footnotes(table).items()}
+    marks = number_notes(table.rows)
     lines = [[column.title for column in columns]]
     for position, row in enumerate(table.rows):
-        cells = row_cells(table, position)
-        cells["label"] = " ".join([row.label, *(f"[{marks[note]}]" for note in row.notes)])
+        cells = row_cells(table, position) | {"label": label_cell(row, marks)}
         lines.append([cells[column.key] for column in columns])
     return lines
 
 
-def published_note(published: Sequence[PublishedRow]) -> str:
-    """What to know before reading published rows."""
-    num_wrong = sum(row.misprint is not None for row in published)
-    return (
-        "Printed by their authors, not measured here; recipes differ from row to row, and the recipe alone moves the "
-        "mean by points. Gap to real: REAL - SYN in points, where a source gives CASIA-WebFace by the same recipe. "
-        f"Marked (!): {num_wrong} rows with a misprint, in their source or in wide circulation."
-    )
-
-
-def published_cells(published: Sequence[PublishedRow]) -> list[list[str]]:
-    """Header and published rows as text."""
-    head = ["dataset", "generator", "year", "mean", "gap to real", *map(protocol_title, FIVE)]
-    lines = [[*head, "images", "identities", "recipe", "source"]]
-    for row in published:
-        mean = printed(row.mean) + (f" (!) {row.misprint}" if row.misprint else "")
-        accuracies = [printed(row.accuracies[name]) for name in FIVE]
-        gap = ABSENT if row.gap_to_real is None else f"{row.gap_to_real:.2f}"
-        facts = [count(row.num_images), count(row.num_identities), row.recipe or ABSENT, row.source]
-        lines.append([row.dataset, row.generator, str(row.year or ABSENT), mean, gap, *accuracies, *facts])
+def template_cells(table: TemplateTable) -> list[list[str]]:
+    """Header and rows of a table of templates as text; rates in per cent."""
+    marks = number_notes(table.rows)
+    lines = [["row", "division", "seeds", *FARS, "genuine pairs", "impostor pairs", "templates", "commit"]]
+    for row in table.rows:
+        first = table.results(row)[0]
+        counts = (first.num_pairs - first.num_impostors, first.num_impostors, first.num_templates)
+        lines.append(
+            [
+                label_cell(row, marks),
+                division_title(row),
+                seeds_cell(row),
+                *(_rate_cell(table.rate(row, far)) for far in FARS),
+                *map(format_count, counts),
+                row.commit,
+            ]
+        )
     return lines
 
 
-def footnotes(table: Table) -> dict[str, str]:
-    """Mark -> note, for all notes of a table's rows."""
-    notes = dict.fromkeys(note for row in table.rows for note in row.notes)
-    return {str(number): note for number, note in enumerate(notes, start=1)}
+def published_note(published: Sequence[PublishedRow]) -> str:
+    """What a reader must know of the published rows."""
+    num_misprints = sum(row.misprint is not None for row in published)
+    return (
+        "These numbers were printed by their authors and not measured here. Recipes differ from row to row, and the "
+        "recipe alone moves the mean by points. Gap to real is REAL - SYN in points, if a source gives CASIA-WebFace "
+        f"by the same recipe. {num_misprints} rows are marked (!): their source, or a table that quotes them, has a "
+        "misprint."
+    )
+
+
+def published_cells(row: PublishedRow) -> dict[str, str]:
+    """Title of the column -> text of a published row; its misprint is left to the caller."""
+    accuracies = {protocol_title(name): format_printed(row.accuracies[name]) for name in FIVE}
+    return {
+        "dataset": row.dataset,
+        "generator": row.generator,
+        "year": str(row.year or ABSENT),
+        "mean": format_printed(row.mean),
+        "gap to real": format_printed(row.gap_to_real),
+        **accuracies,
+        "images": format_count(row.num_images),
+        "identities": format_count(row.num_identities),
+        "recipe": row.recipe or ABSENT,
+        "source": row.source,
+    }
 
 
 def format_estimate(estimate: Estimate) -> str:
     """A fraction with its uncertainty, in per cent."""
-    return f"{percent(estimate.value)} ± {percent(estimate.spread)}"
+    return f"{format_percent(estimate.value)} ± {format_percent(estimate.spread)}"
 
 
-def points(value: float | None) -> str:
-    """A difference of two fractions, in points."""
-    return ABSENT if value is None else f"{100 * value:+.2f}"
+def format_points(difference: float | None) -> str:
+    """A difference of two fractions in per cent points, with its sign."""
+    return ABSENT if difference is None else f"{100 * difference:+.2f}"
 
 
-def percent(value: float) -> str:
-    """A fraction in per cent."""
-    return f"{100 * value:.2f}"
+def format_percent(fraction: float) -> str:
+    """A fraction in per cent, without the sign of per cent."""
+    return f"{100 * fraction:.2f}"
 
 
-def fraction(value: float | None) -> str:
-    """A fraction to four digits."""
-    return ABSENT if value is None else f"{value:.4f}"
+def format_fraction(fraction: float | None) -> str:
+    """A fraction with four digits."""
+    return ABSENT if fraction is None else f"{fraction:.4f}"
 
 
-def printed(value: float | None) -> str:
-    """A figure that is in per cent already."""
-    return ABSENT if value is None else f"{value:.2f}"
+def format_printed(per_cent: float | None) -> str:
+    """A figure of a paper, which is in per cent already."""
+    return ABSENT if per_cent is None else f"{per_cent:.2f}"
 
 
-def count(value: int | None) -> str:
-    """A whole number with thousands."""
-    return ABSENT if value is None else f"{value:,}"
+def format_count(number: int | None) -> str:
+    """A whole number with thousands separators."""
+    return ABSENT if number is None else f"{number:,}"
+
+
+def _spread_cell(row: Row) -> str:
+    if row.core != RFW:
+        return ABSENT
+    value, over_seeds = spread_over_groups(row.cards)
+    return format_percent(value) + ("" if over_seeds is None else f" ± {format_percent(over_seeds)}")
+
+
+def _rate_cell(rate: Rate | None) -> str:
+    return ABSENT if rate is None else f"{format_percent(rate.value)} ± {format_percent(rate.spread)}"

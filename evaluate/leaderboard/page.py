@@ -1,211 +1,88 @@
-"""The leaderboard as one HTML page that needs no other file: tables to sort and filter, curves, histograms, grids."""
+"""Tables -> the leaderboard as one HTML page that needs no other file.
+
+The page has tables that can be sorted and filtered, ROC and DET curves, score histograms, paired differences of two
+rows, and sample grids of the datasets. Its template is ``evaluate/pages/leaderboard.html``.
+"""
 
 import base64
 import io
 import json
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from PIL import Image, UnidentifiedImageError
 
 from bench.errors import InputError
-from evaluate import svg as figures
 from evaluate.leaderboard.cells import (
     ABSENT,
     HOW_TO_READ,
-    count,
-    footnotes,
-    fraction,
-    printed,
+    format_fraction,
+    published_cells,
     published_note,
     row_cells,
     table_columns,
+    template_cells,
 )
-from evaluate.leaderboard.published import PublishedRow, series
-from evaluate.leaderboard.rows import FIVE, Row, protocol_title
+from evaluate.leaderboard.figures import (
+    MAX_CURVES,
+    Curve,
+    SizePoint,
+    det_plot,
+    histogram_plot,
+    interval_plot,
+    roc_plot,
+    size_plot,
+)
+from evaluate.leaderboard.protocol_names import FIVE, protocol_title
+from evaluate.leaderboard.published import PublishedRow, group_by_size
+from evaluate.leaderboard.rows import Row, number_notes
 from evaluate.leaderboard.tables import Table
-from evaluate.leaderboard.template_tables import TemplateTable, template_cells
+from evaluate.leaderboard.template_tables import TemplateTable
 from evaluate.measure.compare import compare_scores
 from evaluate.measure.scores import Scores, read_scores
 from evaluate.metrics import FARS
+from evaluate.pages.render import render_page
+from evaluate.svg import COLORS, GREY, Axis
 
-TEMPLATES = Path(__file__).parent.parent / "templates"
 GRID_WIDTH = 640
+"""Largest width of a sample grid in pixels."""
+_PHOTOGRAPHS = COLORS[2]  # published datasets of real photographs in the figure of accuracy against size
+_OURS = COLORS[1]
 
 
-def render_html(tables: Sequence[Table], templates: Sequence[TemplateTable], published: Sequence[PublishedRow]) -> str:
-    """The page; the same rows give the same bytes."""
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+def render_leaderboard(
+    tables: Sequence[Table], templates: Sequence[TemplateTable], published: Sequence[PublishedRow]
+) -> str:
+    """The page as text; equal rows give equal bytes.
+
+    Args:
+        tables: Tables of verification protocols.
+        templates: Tables of template protocols.
+        published: Rows of papers.
+    """
     rows = [row for table in tables for row in table.rows] + [row for table in templates for row in table.rows]
-    cards = [result.card for row in rows for result in row.results]
-    return environment.get_template("leaderboard.html").render(
-        how_to_read=_bold(HOW_TO_READ),
-        tables=[_html_table(table) for table in tables],
-        templates=[
-            {"key": one.name, "title": one.title, "cells": template_cells(one), "footnotes": one.footnotes}
-            for one in templates
-        ],
-        published=_published_html(published),
+    cards = [card for row in rows for card in row.cards]
+    return render_page(
+        "leaderboard.html",
+        how_to_read=HOW_TO_READ,
+        tables=[_table_values(table) for table in tables],
+        templates=[_template_table_values(table) for table in templates],
+        published=[(row, published_cells(row)) for row in published],
         published_note=published_note(published),
         size_plot=Markup(_size_plot(tables, published)) if published else None,
         newest=max((card.created_utc for card in cards), default=None),
         num_cards=len({(card.scale, card.fingerprint) for card in cards}),
-        five=[protocol_title(name) for name in FIVE],
     )
 
 
-def _bold(text: str) -> Markup:
-    """Markdown's double stars as HTML."""
-    return Markup(re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", str(escape(text))))
-
-
-def _html_table(table: Table) -> dict[str, Any]:
-    """All that the template prints of one table."""
-    scores = [_scores_of(row) for row in table.rows]
-    drawn = [place for place, one in enumerate(scores) if one is not None][: figures.MAX_CURVES]
-    colors = dict(zip(drawn, figures.COLORS, strict=False))
-    ends = [end for row in table.rows for end in (row.mean.low, row.mean.high, *row.mean.seeds)]
-    axis = figures.Axis("mean", min(ends), max(max(ends), min(ends) + 1e-9))
-    rows = [_html_row(table, place, scores[place], colors.get(place), axis) for place in range(len(table.rows))]
-    return {
-        "key": table.key,
-        "title": table.title,
-        "columns": [column for column in table_columns(table) if column.where != "markdown"],
-        "groups": [{"title": one.title, "rows": [rows[place] for place in one.places]} for one in table.groups],
-        "footnotes": footnotes(table),
-        "plots": _curves(table, scores, colors),
-        "legend": [(table.rows[place].label, colors[place]) for place in drawn],
-        "differences": _differences(table, scores, drawn),
-    }
-
-
-def _curves(table: Table, scores: Sequence[Scores | None], colors: dict[int, str]) -> list[dict[str, Any]]:
-    """ROC and DET of every protocol that a drawn row has."""
-    plots = []
-    for name in (*table.core, *table.extras):
-        curves = [
-            figures.Curve(table.rows[place].label, color, part[name]["scores"], part[name]["is_genuine"])
-            for place, color in colors.items()
-            if (part := scores[place] or {}).get(name) is not None
-        ]
-        if curves:
-            title = protocol_title(name)
-            roc, det = Markup(figures.roc_plot(title, curves)), Markup(figures.det_plot(title, curves))
-            plots.append({"title": title, "roc": roc, "det": det})
-    return plots
-
-
-def _html_row(table: Table, place: int, scores: Scores | None, color: str | None, axis: figures.Axis) -> dict[str, Any]:
-    row = table.rows[place]
-    ends = (row.mean.low, row.mean.high)
-    marks = {note: mark for mark, note in footnotes(table).items()}
-    interval = figures.interval_plot(ends, row.mean.seeds, axis, table.best_floor, color or figures.GREY)
-    return {
-        "cells": row_cells(table, place) | {"interval": Markup(interval)},
-        "label": row.label,
-        "division": row.division,
-        "marks": [marks[note] for note in row.notes],
-        "histograms": [
-            Markup(figures.histogram_plot(protocol_title(name), scores[name]["scores"], scores[name]["is_genuine"]))
-            for name in (*table.core, *table.extras)
-            if scores and name in scores
-        ],
-        "grid": _grid_uri(row),
-        "results": [result.card for result in row.results],
-        "details": _details(row),
-    }
-
-
-def _details(row: Row) -> list[tuple[str, list[str]]]:
-    """Table of a row's protocols beyond accuracy, for the first seed: header first."""
-    names = (*row.core, *row.extras)
-    protocols = [row.card.protocols[name] for name in names]
-    fars = [far for far in FARS if any(one.tar_at_far.get(far) is not None for one in protocols)]
-    head = ["accuracy", "95 % interval", "exact threshold", "AUC", "EER", "d'"]
-    head += [*(f"TAR at FAR {far}" for far in fars), "pairs", "SHA-256 of the set"]
-    lines = [("", head)]
-    for name, one in zip(names, protocols, strict=True):
-        ends = ABSENT if one.interval is None else " to ".join(f"{100 * end:.2f}" for end in one.interval)
-        tars = [fraction(one.tar_at_far.get(far)) for far in fars]
-        d_prime = ABSENT if one.d_prime is None else f"{one.d_prime:.2f}"
-        values = [fraction(one.accuracy), ends, fraction(one.exact_accuracy), fraction(one.auc), fraction(one.eer)]
-        values += [d_prime, *tars, f"{one.num_pairs:,}", (one.sha256 or ABSENT)[:16]]
-        lines.append((protocol_title(name), values))
-    return lines
-
-
-def _differences(table: Table, scores: Sequence[Scores | None], rows: Sequence[int]) -> str:
-    """Differences of all pairs of ``rows``, by the first seed's scores where the pairs are the same, as JSON."""
-    found = {}
-    for a, b in combinations(rows, 2):
-        first, second = ({name: (scores[i] or {})[name] for name in table.core} for i in (a, b))
-        try:
-            differences = compare_scores(first, second)
-        except InputError:  # other pairs: the page says that they cannot be compared
-            continue
-        found[f"{a},{b}"] = {
-            "mean" if name == "mean" else protocol_title(name): [
-                *(round(100 * value, 3) for value in (one.value, one.low, one.high)),
-                float(f"{one.p_value:.3g}"),
-            ]
-            for name, one in differences.items()
-        }
-    return Markup(json.dumps({"rows": {i: table.rows[i].label for i in rows}, "pairs": found}).replace("<", "\\u003c"))
-
-
-def _scores_of(row: Row) -> Scores | None:
-    """Scores of the first seed; None where they are not there or lack a protocol."""
-    path = row.results[0].scores_path
-    scores = read_scores(path) if path else None
-    return scores if scores and set(row.core) <= scores.keys() else None
-
-
-def _size_plot(tables: Sequence[Table], published: Sequence[PublishedRow]) -> str:
-    def point(row: PublishedRow) -> figures.SizePoint:
-        color = "#2e8b57" if row.is_real else figures.GREY
-        return figures.SizePoint(row.dataset, row.num_images or 0, row.mean or 0, color, is_filled=False)
-
-    points = [point(row) for row in published if row.num_images and row.mean]
-    lines = {name: [point(row) for row in rows] for name, rows in series(list(published)).items()}
-    for table in tables:
-        for row in table.rows:
-            num_images = (row.card.dataset or {}).get("num_images")
-            if table.core == FIVE and num_images and not row.is_floor:
-                mean, spread = 100 * row.mean.value, 100 * row.mean.spread
-                points.append(figures.SizePoint(row.label, num_images, mean, figures.COLORS[1], True, spread))
-    return figures.size_plot(points, lines)
-
-
-def _published_html(published: Sequence[PublishedRow]) -> list[dict[str, Any]]:
-    return [
-        {
-            "row": row,
-            "accuracies": [printed(row.accuracies[name]) for name in FIVE],
-            "mean": printed(row.mean),
-            "gap_to_real": printed(row.gap_to_real),
-            "images": count(row.num_images),
-            "identities": count(row.num_identities),
-        }
-        for row in published
-    ]
-
-
-def _grid_uri(row: Row) -> str | None:
-    """The dataset's sample grid as a small JPEG inside the page; None where there is none that decodes."""
-    path = row.results[0].grid_path
-    if path is None:
-        return None
-    encoded = small_jpeg(path)
-    return None if encoded is None else "data:image/jpeg;base64," + base64.b64encode(encoded).decode()
-
-
 def small_jpeg(path: Path) -> bytes | None:
-    """An image as a small JPEG, one that is a JPEG as it is; None where it does not decode."""
+    """An image as a JPEG at most ``GRID_WIDTH`` wide; a file that is a JPEG already is returned unchanged.
+
+    None if the file does not decode.
+    """
     try:
         image = Image.open(path)
         if image.format == "JPEG":
@@ -217,3 +94,156 @@ def small_jpeg(path: Path) -> bytes | None:
     buffer = io.BytesIO()
     small.save(buffer, format="JPEG", quality=82, optimize=True)
     return buffer.getvalue()
+
+
+def _table_values(table: Table) -> dict[str, Any]:
+    """Values of one table for the template."""
+    scores = [_first_scores(row) for row in table.rows]
+    with_scores = [position for position, row_scores in enumerate(scores) if row_scores is not None]
+    drawn = with_scores[:MAX_CURVES]
+    colors = dict(zip(drawn, COLORS, strict=False))
+    ends = [end for row in table.rows for end in (row.mean.low, row.mean.high, *row.mean.seeds)]
+    axis = Axis("mean", min(ends), max(max(ends), min(ends) + 1e-9))
+    rows = [
+        _row_values(table, position, scores[position], colors.get(position), axis) for position in range(len(scores))
+    ]
+    return {
+        "key": table.key,
+        "title": table.title,
+        "columns": [column for column in table_columns(table) if column.where != "markdown"],
+        "groups": [{"title": group.title, "rows": [rows[i] for i in group.positions]} for group in table.groups],
+        "footnotes": number_notes(table.rows),
+        "plots": _curves(table, scores, colors),
+        "legend": [(table.rows[position].label, colors[position]) for position in drawn],
+        "differences": _differences(table, scores, drawn),
+    }
+
+
+def _template_table_values(table: TemplateTable) -> dict[str, Any]:
+    return {
+        "key": table.name,
+        "title": table.title,
+        "cells": template_cells(table),
+        "footnotes": number_notes(table.rows),
+    }
+
+
+def _row_values(table: Table, position: int, scores: Scores | None, color: str | None, axis: Axis) -> dict[str, Any]:
+    """Values of one row for the template.
+
+    Args:
+        table: The row's table.
+        position: Position of the row in it.
+        scores: Scores of the row's first seed; None gives no histograms.
+        color: Colour of the row's curves; None where it has none.
+        axis: Range of the intervals of all rows.
+    """
+    row = table.rows[position]
+    marks = number_notes(table.rows)
+    ends = (row.mean.low, row.mean.high)
+    interval = interval_plot(ends, row.mean.seeds, axis, table.best_floor, color or GREY)
+    histograms = [
+        histogram_plot(protocol_title(name), scores[name]["scores"], scores[name]["is_genuine"])
+        for name in (*table.core, *table.extras)
+        if scores and name in scores
+    ]
+    return {
+        "cells": row_cells(table, position) | {"interval": Markup(interval)},
+        "label": row.label,
+        "division": row.division,
+        "marks": [marks[note] for note in row.notes],
+        "histograms": [Markup(histogram) for histogram in histograms],
+        "grid": _grid_uri(row),
+        "results": row.cards,
+        "details": _details(row),
+    }
+
+
+def _details(row: Row) -> list[tuple[str, list[str]]]:
+    """A table of all figures of the first seed: title and cells per protocol, after a header."""
+    protocols = {name: row.card.protocols[name] for name in (*row.core, *row.extras)}
+    fars = [far for far in FARS if any(protocol.tar_at_far.get(far) is not None for protocol in protocols.values())]
+    header = ["accuracy", "95 % interval", "exact threshold", "AUC", "EER", "d'"]
+    header += [*(f"TAR at FAR {far}" for far in fars), "pairs", "SHA-256 of the set"]
+    lines = [("", header)]
+    for name, protocol in protocols.items():
+        ends = protocol.interval
+        interval = ABSENT if ends is None else " to ".join(f"{100 * end:.2f}" for end in ends)
+        cells = [format_fraction(protocol.accuracy), interval]
+        cells += [format_fraction(value) for value in (protocol.exact_accuracy, protocol.auc, protocol.eer)]
+        cells.append(ABSENT if protocol.d_prime is None else f"{protocol.d_prime:.2f}")
+        cells += [format_fraction(protocol.tar_at_far.get(far)) for far in fars]
+        cells += [f"{protocol.num_pairs:,}", (protocol.sha256 or ABSENT)[:16]]
+        lines.append((protocol_title(name), cells))
+    return lines
+
+
+def _curves(table: Table, scores: Sequence[Scores | None], colors: Mapping[int, str]) -> list[dict[str, Any]]:
+    """ROC and DET of every protocol, with a curve for each coloured row that has its scores."""
+    plots = []
+    for name in (*table.core, *table.extras):
+        curves = []
+        for position, color in colors.items():
+            arrays = (scores[position] or {}).get(name)
+            if arrays is not None:
+                curves.append(Curve(table.rows[position].label, color, arrays["scores"], arrays["is_genuine"]))
+        if curves:
+            title = protocol_title(name)
+            roc, det = Markup(roc_plot(title, curves)), Markup(det_plot(title, curves))
+            plots.append({"title": title, "roc": roc, "det": det})
+    return plots
+
+
+def _differences(table: Table, scores: Sequence[Scores | None], positions: Sequence[int]) -> Markup:
+    """Paired differences of each two rows on each protocol, by the scores of their first seeds, as JSON.
+
+    Two rows that were measured on other pairs are left out; the page then says that they cannot be compared.
+    """
+    pairs = {}
+    for a, b in combinations(positions, 2):
+        first, second = ({name: (scores[position] or {})[name] for name in table.core} for position in (a, b))
+        try:
+            differences = compare_scores(first, second)
+        except InputError:
+            continue
+        pairs[f"{a},{b}"] = {
+            "mean" if name == "mean" else protocol_title(name): [
+                *(round(100 * value, 3) for value in (difference.value, difference.low, difference.high)),
+                float(f"{difference.p_value:.3g}"),
+            ]
+            for name, difference in differences.items()
+        }
+    labels = {position: table.rows[position].label for position in positions}
+    return Markup(json.dumps({"rows": labels, "pairs": pairs}).replace("<", "\\u003c"))
+
+
+def _first_scores(row: Row) -> Scores | None:
+    """Scores of the first seed; None if the file is missing or lacks a core protocol."""
+    path = row.results[0].scores_path
+    scores = read_scores(path) if path else None
+    return scores if scores and set(row.core) <= scores.keys() else None
+
+
+def _size_plot(tables: Sequence[Table], published: Sequence[PublishedRow]) -> str:
+    """Accuracy against number of training images: published rows, and ours on all five real sets."""
+    points = [_published_point(row) for row in published if row.num_images and row.mean]
+    series = {name: [_published_point(row) for row in rows] for name, rows in group_by_size(published).items()}
+    for table in tables:
+        for row in table.rows:
+            num_images = row.num_images
+            if table.core == FIVE and num_images and not row.is_floor:
+                mean, spread = 100 * row.mean.value, 100 * row.mean.spread
+                points.append(SizePoint(row.label, num_images, mean, _OURS, is_filled=True, spread=spread))
+    return size_plot(points, series)
+
+
+def _published_point(row: PublishedRow) -> SizePoint:
+    color = _PHOTOGRAPHS if row.is_real else GREY
+    return SizePoint(row.dataset, row.num_images or 0, row.mean or 0, color, is_filled=False)
+
+
+def _grid_uri(row: Row) -> str | None:
+    """The sample grid of the dataset as a data URI; None if there is none that decodes."""
+    path = row.results[0].grid_path
+    encoded = small_jpeg(path) if path else None
+    return None if encoded is None else "data:image/jpeg;base64," + base64.b64encode(encoded).decode()

@@ -1,7 +1,7 @@
-"""Chosen local results -> ``reports/results``, from which the committed leaderboard is rendered.
+"""Local results -> ``reports/results``, from which the committed leaderboard is rendered.
 
-A result becomes NAME.json and NAME.npz; the sample grid goes along as a small NAME.jpg where every face of the dataset
-was made by a generator: photographs of people are never published.
+A result becomes NAME.json and NAME.npz. The sample grid is copied as a small NAME.jpg if a generator drew every face of
+the dataset: photographs of people are never published.
 """
 
 import re
@@ -11,9 +11,10 @@ from pathlib import Path
 
 from bench.errors import InputError
 from bench.files import atomic_path
-from bench.runs.cards import CARD_NAMES, DatasetCard, ModelCard, ResultCard, read_card
+from bench.runs.cards import CARD_NAMES, ResultCard
+from bench.runs.parents import parents_of_result
 from evaluate.leaderboard.page import small_jpeg
-from evaluate.leaderboard.rows import read_checked
+from evaluate.leaderboard.read import read_checked
 from evaluate.leaderboard.write import write_committed_leaderboard
 
 
@@ -21,23 +22,23 @@ def publish(results: Sequence[Path], reports: Path) -> list[Path]:
     """Copy results into ``reports/results`` and render ``reports/leaderboard.*``.
 
     Args:
-        results: Folders of a result.json; one of the same name that is there already is replaced.
-        reports: The folder of committed reports.
+        results: Folders of a result.json. A published result of the same name is replaced.
+        reports: Folder of committed reports.
 
     Returns:
-        What was written: a card per result, and the page.
+        The files written: a card per result, and the page.
 
     Raises:
-        InputError: If no folder is given, one holds no result, two of them would have one name, or a result
+        InputError: If no folder is given, one holds no result, two of them have the same name, or a result
             contradicts itself. Nothing is copied then.
     """
     if not results:
-        raise InputError('no result to publish; give folders, as in make publish RESULTS="runs/smoke/results/..."')
+        raise InputError('no result was given; name folders, as in: make publish RESULTS="runs/smoke/results/..."')
     cards = [(folder, read_checked(folder)) for folder in results]
     names = [published_name(card) for _, card in cards]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(f"two of the results are {' and '.join(twice)}; publish one of each name, scale and seed")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InputError(f"several results have the name {', '.join(repeated)}; publish one per name, scale and seed")
     for (folder, _), name in zip(cards, names, strict=True):
         _copy(folder, reports / "results" / name)
     written = [reports / "results" / f"{name}.json" for name in names]
@@ -45,7 +46,11 @@ def publish(results: Sequence[Path], reports: Path) -> list[Path]:
 
 
 def published_name(card: ResultCard) -> str:
-    """Name of a published result: its benchmark, the floor's name behind it, and the seed where it is not 0."""
+    """Name of the files of a published result.
+
+    It is the benchmark for a dataset's row, benchmark and floor for a floor, and the model's name for given weights.
+    The seed follows unless it is 0.
+    """
     name = {"dataset": card.scale, "floor": f"{card.scale}_{card.name}", "model": card.name}[card.row]
     return re.sub(r"[^\w.-]+", "_", name).lstrip(".") + (f"_seed{card.seed}" if card.seed else "")
 
@@ -62,13 +67,13 @@ def _copy(folder: Path, target: Path) -> None:
 
 
 def _generated_grid(folder: Path) -> bytes | None:
-    """The sample grid of the result's dataset; None for photographs, and where the cards do not lead to it."""
-    root = folder.parent.parent
-    model_dir = root / "models" / str(read_card(folder, ResultCard).inputs.get("model"))
-    if not (model_dir / CARD_NAMES[ModelCard]).exists():
+    """The sample grid of the result's dataset as a JPEG.
+
+    None for a dataset of photographs, and if the grid or a card on the way to it is missing.
+    """
+    parents = parents_of_result(folder)
+    if parents.dataset is None or parents.dataset_dir is None:
         return None
-    dataset_dir = root / "faces" / str(read_card(model_dir, ModelCard).inputs.get("dataset"))
-    if not (dataset_dir / CARD_NAMES[DatasetCard]).exists() or not (dataset_dir / "grid.png").exists():
-        return None
-    is_generated = read_card(dataset_dir, DatasetCard).inputs["generator"].get("kind") in ("render", "vec2face")
-    return small_jpeg(dataset_dir / "grid.png") if is_generated else None
+    grid = parents.dataset_dir / "grid.png"
+    is_generated = parents.dataset.inputs["generator"].get("kind") in ("render", "vec2face")
+    return small_jpeg(grid) if is_generated and grid.exists() else None

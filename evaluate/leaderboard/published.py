@@ -1,15 +1,18 @@
-"""Published accuracies, ``published.csv``: rows of papers as they print them, with a check of the printed means."""
+"""``reports/published.csv`` -> accuracies that papers printed, with their misprints marked.
+
+The file holds one row per dataset and training recipe, with the accuracies on the five sets in per cent as printed and
+the source of each row (docs/field.md, section 3).
+"""
 
 import csv
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from bench.errors import InputError
-from evaluate.leaderboard.rows import FIVE
+from evaluate.leaderboard.protocol_names import FIVE
 
 _COLUMNS = ["dataset", "generator", "year", "n_ids", "n_images", "backbone", "loss", *FIVE, "avg", "source"]
 _REFERENCE = "CASIA-WebFace (real)"
@@ -17,7 +20,7 @@ _REFERENCE = "CASIA-WebFace (real)"
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """One published row. Accuracies in per cent, as printed; None where the source prints none."""
+    """One row of a paper. Accuracies are in per cent, as printed; None where the source prints none."""
 
     dataset: str
     generator: str
@@ -29,7 +32,7 @@ class PublishedRow:
     printed_mean: float | None
     source: str
     gap_to_real: float | None = None
-    """REAL - SYN in points, REAL being CASIA-WebFace by the same source and recipe; None where there is none."""
+    """REAL - SYN in points, where REAL is CASIA-WebFace by the same source and recipe; None without such a row."""
 
     @property
     def is_real(self) -> bool:
@@ -38,21 +41,21 @@ class PublishedRow:
 
     @property
     def mean(self) -> float | None:
-        """Mean of the five printed numbers; the printed mean where they are not all there."""
+        """Mean of the five printed accuracies; the printed mean where one of them is missing."""
         values = [value for value in self.accuracies.values() if value is not None]
         return math.fsum(values) / len(FIVE) if len(values) == len(FIVE) else self.printed_mean
 
     @property
     def is_misprint(self) -> bool:
-        """Whether the printed mean cannot be that of the row's five numbers.
+        """Whether the printed mean contradicts the five printed accuracies.
 
-        Each is rounded to 0.01, the mean once more: half of that each way is no mistake.
+        The accuracies and the mean are each rounded to 0.01, so that a difference up to 0.01 is no mistake.
         """
         return self.printed_mean is not None and abs(self.printed_mean - (self.mean or 0)) > 0.01 + 1e-9
 
     @property
     def misprint(self) -> str | None:
-        """What is misprinted, in the source or where the row is quoted; None for a sound row."""
+        """Description of a misprint in the source or in a table that quotes it; None without one."""
         if self.is_misprint:
             return f"printed {self.printed_mean:.2f}, the five average {self.mean:.2f}"
         quoted = re.search(r"\(([^()]*transcription error)\)", self.source)
@@ -60,20 +63,20 @@ class PublishedRow:
 
     @property
     def table(self) -> tuple[str, str]:
-        """Source without its remarks, and recipe: rows that share both were trained alike."""
+        """Source without its remarks, and recipe; rows that share both were trained alike."""
         return self.source.split("(printed")[0].split(";")[0].strip(), self.recipe
 
 
 def read_published(path: Path) -> list[PublishedRow]:
-    """The rows of ``published.csv``, best mean first.
+    """The rows of ``published.csv``, the best mean first.
 
     Raises:
-        InputError: If a column is missing, or a number is none.
+        InputError: If the columns differ, or an accuracy is not a number in 0 to 100.
     """
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         if reader.fieldnames != _COLUMNS:
-            raise InputError(f"{path} has columns {reader.fieldnames}; needs {_COLUMNS}")
+            raise InputError(f"{path} has columns {reader.fieldnames}; give it the columns {_COLUMNS}")
         rows = [_parse(row, f"{path} line {reader.line_num}") for row in reader]
     real = {row.table: row.mean for row in rows if row.is_real and row.dataset.startswith(_REFERENCE)}
     for i, row in enumerate(rows):
@@ -83,19 +86,24 @@ def read_published(path: Path) -> list[PublishedRow]:
     return sorted(rows, key=lambda row: (-(row.mean or 0), row.dataset))
 
 
-def series(rows: list[PublishedRow]) -> dict[str, list[PublishedRow]]:
-    """Datasets of one generator, recipe and source in three sizes or more, by name: smallest first."""
+def group_by_size(rows: Sequence[PublishedRow]) -> dict[str, list[PublishedRow]]:
+    """Datasets of one generator in three sizes or more, by the same source and recipe.
+
+    Returns:
+        Name of the generator -> its datasets, the smallest first. A second group of one generator is named after its
+        largest dataset.
+    """
     groups: dict[tuple[str, ...], list[PublishedRow]] = {}
     for row in rows:
         if row.num_images and row.mean and not row.is_real:
             groups.setdefault((row.generator, *row.table), []).append(row)
-    found: dict[str, list[PublishedRow]] = {}
+    series: dict[str, list[PublishedRow]] = {}
     for (generator, *_), members in groups.items():
         if len({row.num_images for row in members}) >= 3:
             ordered = sorted(members, key=lambda row: row.num_images or 0)
             name = generator.split(" (")[0]
-            found[name if name not in found else ordered[-1].dataset] = ordered
-    return found
+            series[name if name not in series else ordered[-1].dataset] = ordered
+    return series
 
 
 def _parse(row: dict[str, str], where: str) -> PublishedRow:
@@ -103,10 +111,10 @@ def _parse(row: dict[str, str], where: str) -> PublishedRow:
         numbers = {name: float(row[name]) if row[name] else None for name in (*FIVE, "avg")}
         counts = {name: int(row[name]) if row[name] else None for name in ("year", "n_ids", "n_images")}
     except ValueError as error:
-        raise InputError(f"{where}: {error}; needs numbers in per cent, or nothing") from None
+        raise InputError(f"{where}: {error}; write numbers in per cent, or leave the field empty") from None
     outside = [value for value in numbers.values() if value is not None and not 0 <= value <= 100]
-    if outside or not np.isfinite([value for value in numbers.values() if value is not None]).all():
-        raise InputError(f"{where}: accuracies {outside} are no per cent; needs 0 to 100")
+    if outside:
+        raise InputError(f"{where}: accuracies {outside} are outside 0 to 100; write them in per cent")
     recipe = ", ".join(part for part in dict.fromkeys((row["backbone"], row["loss"])) if part)
     return PublishedRow(
         dataset=row["dataset"],

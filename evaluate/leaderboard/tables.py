@@ -1,11 +1,11 @@
-"""Rows -> the tables of a leaderboard: what is compared with what, in which division, and by how much. No rendering.
+"""Results -> the tables of a leaderboard: which rows are compared, in which division, and by how much. No rendering.
 
-A table holds rows measured on the same protocols. Real sets, RFW's groups and rendered protocols never share one: a
-result that has several of them gives a row to each. Ranks count within a group: one recipe of the closed division, the
-open division, given weights.
+The rows of a table were measured on the same protocols. Real sets, RFW's groups and rendered protocols never share a
+table: a result that has several of them gives a row to each. Ranks are counted within a group of rows, which is one
+recipe of the closed division, the open division, or given weights.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -14,21 +14,18 @@ import numpy as np
 from bench.config.benchmarks import Benchmark, load_benchmarks
 from bench.runs.inputs import is_rendered
 from bench.runs.stage import closed_recipes
-from evaluate.leaderboard.rows import (
+from evaluate.leaderboard.protocol_names import (
     FAMILIES,
     FIVE,
     RENDERED_FIVE,
-    Result,
-    Row,
-    family,
-    make_row,
-    place,
+    column_order,
+    protocol_family,
     protocol_title,
-    row_key,
 )
+from evaluate.leaderboard.read import Result
+from evaluate.leaderboard.rows import DIVISIONS, Row, make_row, row_key
 from evaluate.test_sets.registry import RFW
 
-DIVISIONS = ("closed", "open", "given", "floor")
 _GROUP_TITLES = {
     "open": "Open division: recipes of their own",
     "given": "Given weights: trained elsewhere, by recipes not known here",
@@ -38,11 +35,11 @@ _GROUP_TITLES = {
 
 @dataclass(frozen=True)
 class Group:
-    """Rows of one division, and in the closed division of one recipe: best first."""
+    """Rows of one division, and in the closed division of one recipe; the best first."""
 
     title: str
-    places: tuple[int, ...]
-    """Positions in the table's rows."""
+    positions: tuple[int, ...]
+    """Positions among the rows of the table."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +47,19 @@ class Table:
     """Rows that may be compared, by group: closed division, open division, given weights, floors."""
 
     core: tuple[str, ...]
+    """Protocols that enter the mean."""
     extras: tuple[str, ...]
+    """Further protocols that some row has."""
     rows: tuple[Row, ...]
 
     @property
     def is_rendered(self) -> bool:
-        """Whether the protocols are rendered heads."""
+        """Whether the protocols show rendered heads."""
         return is_rendered(self.core[0])
 
     @property
     def title(self) -> str:
-        """What the rows are measured on."""
+        """Heading: the protocols."""
         if self.core == FIVE:
             return "Real faces: the five sets"
         if self.core == RENDERED_FIVE:
@@ -72,48 +71,59 @@ class Table:
     @property
     def key(self) -> str:
         """Short name for anchors and the CSV file."""
-        named = {FIVE: "real_five", RENDERED_FIVE: "rendered_five", RFW: "rfw"}
-        return named.get(self.core) or ("rendered_" if self.is_rendered else "real_") + "_".join(self.core)
+        names = {FIVE: "real_five", RENDERED_FIVE: "rendered_five", RFW: "rfw"}
+        return names.get(self.core) or ("rendered_" if self.is_rendered else "real_") + "_".join(self.core)
 
     @cached_property
     def groups(self) -> list[Group]:
         """The groups in the order of the rows."""
-        found: dict[tuple[str, str | None], list[int]] = {}
-        for i, row in enumerate(self.rows):
-            found.setdefault(_group_key(row), []).append(i)
-        titles = (_group_title(self.rows[places[0]]) for places in found.values())
-        return [Group(title, tuple(places)) for title, places in zip(titles, found.values(), strict=True)]
+        positions: dict[tuple[str, str | None], list[int]] = {}
+        for position, row in enumerate(self.rows):
+            positions.setdefault(_group_key(row), []).append(position)
+        return [Group(_group_title(self.rows[members[0]]), tuple(members)) for members in positions.values()]
 
     @cached_property
     def best_floor(self) -> float | None:
-        """Highest mean among the floors."""
+        """Highest mean among the floors; None without a floor."""
         return max((row.mean.value for row in self.rows if row.is_floor), default=None)
 
     def gap_to_floor(self, row: Row) -> float | None:
-        """Mean of the row less the best floor's; None without a floor, or for a floor."""
+        """Mean of the row minus that of the best floor, a fraction; None without a floor, and for floors."""
         return None if row.is_floor or self.best_floor is None else row.mean.value - self.best_floor
 
     def reference(self, row: Row) -> Row | None:
-        """The best row that trains on the real reference by the same recipe; None without one."""
-        found = [one for one in self.rows if one.is_reference and one.recipe_sha256 == row.recipe_sha256]
-        return max(found, key=lambda one: one.mean.value, default=None) if row.recipe_sha256 else None
+        """The best row that was trained on the real reference by the same recipe; None without one."""
+        if not row.recipe_sha256:
+            return None
+        references = [other for other in self.rows if other.is_reference and other.recipe_sha256 == row.recipe_sha256]
+        return max(references, key=lambda reference: reference.mean.value, default=None)
 
     def gap_to_real(self, row: Row) -> float | None:
-        """REAL - SYN: mean of the real reference less the row's, as a fraction (GtR of CemiFace); None for itself."""
+        """Mean of the real reference minus that of the row, a fraction.
+
+        This is REAL - SYN, the GtR of CemiFace (docs/field.md, section 5.2). None for the reference itself, and without
+        one.
+        """
         reference = self.reference(row)
         return None if reference is None or reference is row else reference.mean.value - row.mean.value
 
     @cached_property
     def borda_ranks(self) -> dict[int, int]:
-        """Rank of each row that is no floor within its group: a point per row beaten on a protocol, half on a tie."""
+        """Position -> rank within its group, by Borda count; floors have none.
+
+        A row gets a point for every row of its group that it beats on a core protocol, and half a point for a tie.
+        """
         ranks: dict[int, int] = {}
         for group in self.groups:
-            if self.rows[group.places[0]].is_floor:
+            if self.rows[group.positions[0]].is_floor:
                 continue
-            values = np.array([[self.rows[i].protocol(name).value for name in self.core] for i in group.places])
-            wins, ties = (np.sum(test, axis=(1, 2)) for test in (values[:, None] > values, values[:, None] == values))
+            accuracies = [[self.rows[i].accuracy(name).value for name in self.core] for i in group.positions]
+            values = np.array(accuracies)  # (rows, protocols)
+            wins = np.sum(values[:, None] > values, axis=(1, 2))
+            ties = np.sum(values[:, None] == values, axis=(1, 2))
             points = wins + ties / 2
-            ranks |= {i: 1 + int((points > own).sum()) for i, own in zip(group.places, points, strict=True)}
+            for position, own in zip(group.positions, points, strict=True):
+                ranks[position] = 1 + int((points > own).sum())
         return ranks
 
 
@@ -121,43 +131,71 @@ def make_tables(results: Iterable[Result], benchmarks: Mapping[str, Benchmark] |
     """Tables of results: the five real sets first, then other real sets, then rendered heads.
 
     Args:
-        results: As read from disk.
-        benchmarks: Entries that say which recipes are closed and which rows are the real reference; None reads
-            benchmarks.yaml.
+        results: Results as read from disk.
+        benchmarks: Entries that define the closed recipes and the real references; None reads benchmarks.yaml.
     """
     closed, references = closed_and_references(benchmarks)
-    groups: dict[tuple[str, ...], dict[str, list[Result]]] = {}
+    seeds_by_core: dict[tuple[str, ...], dict[str, list[Result]]] = {}
     for result in results:
-        names = sorted(result.card.protocols, key=place)
-        for one in FAMILIES:
-            part = tuple(name for name in names if family(name) == one)
-            if part:
-                core = next((five for five in (FIVE, RENDERED_FIVE) if set(five) <= set(part)), part)
-                groups.setdefault(core, {}).setdefault(row_key(result, core), []).append(result)
+        for core in _cores(result):
+            seeds_by_core.setdefault(core, {}).setdefault(row_key(result, core), []).append(result)
     tables = []
-    for core, seeds in groups.items():
-        rows = [make_row(core, one, closed=closed, references=references) for one in seeds.values()]
+    for core, seeds_by_key in seeds_by_core.items():
+        rows = [make_row(core, seeds, closed=closed, references=references) for seeds in seeds_by_key.values()]
         tables.append(_make_table(core, rows))
     return sorted(tables, key=lambda table: (table.is_rendered, table.core != FIVE, -len(table.core), table.core))
 
 
 def closed_and_references(benchmarks: Mapping[str, Benchmark] | None = None) -> tuple[set[tuple[str, str]], set[str]]:
-    """Recipes of the closed division, by name and hash, and names of the benchmarks that are the real reference."""
+    """What ``make_row`` must know of the benchmarks.
+
+    Returns:
+        Names and hashes of the recipes of the closed division, and names of the benchmarks that train on the real
+        reference.
+    """
     entries = list((load_benchmarks() if benchmarks is None else benchmarks).values())
-    return closed_recipes(entries), {one.name for one in entries if one.real_reference}
+    return closed_recipes(entries), {entry.name for entry in entries if entry.real_reference}
+
+
+def _cores(result: Result) -> list[tuple[str, ...]]:
+    """The core protocols of each table that a result belongs to: one per family.
+
+    Where a result has all five sets, these are the core, and its further sets are extras.
+    """
+    names = sorted(result.card.protocols, key=column_order)
+    cores = []
+    for family in FAMILIES:
+        members = tuple(name for name in names if protocol_family(name) == family)
+        fives = [five for five in (FIVE, RENDERED_FIVE) if set(five) <= set(members)]
+        if members:
+            cores.append(fives[0] if fives else members)
+    return cores
 
 
 def _make_table(core: tuple[str, ...], rows: list[Row]) -> Table:
-    rows.sort(key=lambda row: (-row.mean.value, row.label))
-    best = {key: i for i, key in reversed(list(enumerate(map(_group_key, rows))))}  # place of each group's best row
-    rows.sort(key=lambda row: (DIVISIONS.index(row.division), best[_group_key(row)]))
-    extras = sorted({name for row in rows for name in row.extras}, key=place)
+    rows = _order_rows(rows)
+    extras = sorted({name for row in rows for name in row.extras}, key=column_order)
+    return Table(core, tuple(extras), tuple(_note_other_copies(core, rows)))
+
+
+def _order_rows(rows: Sequence[Row]) -> list[Row]:
+    """By division, then the groups by their best row, then by mean."""
+    by_mean = sorted(rows, key=lambda row: (-row.mean.value, row.label))
+    best: dict[tuple[str, str | None], int] = {}  # position of the best row of each group
+    for position, row in enumerate(by_mean):
+        best.setdefault(_group_key(row), position)
+    return sorted(by_mean, key=lambda row: (DIVISIONS.index(row.division), best[_group_key(row)]))
+
+
+def _note_other_copies(core: tuple[str, ...], rows: Sequence[Row]) -> list[Row]:
+    """The rows, those with a footnote that were measured on another copy of a test set than the first row."""
     usual = {name: rows[0].card.protocols[name].sha256 for name in core}
-    for i, row in enumerate(rows):
-        other = [protocol_title(name) for name in core if row.card.protocols[name].sha256 != usual[name]]
-        note = f"measured on another copy of {', '.join(other)} than the first row"
-        rows[i] = replace(row, notes=(*row.notes, note)) if other else row
-    return Table(core, tuple(extras), tuple(rows))
+    noted = []
+    for row in rows:
+        others = [protocol_title(name) for name in core if row.card.protocols[name].sha256 != usual[name]]
+        note = f"measured on another copy of {', '.join(others)} than the first row"
+        noted.append(replace(row, notes=(*row.notes, note)) if others else row)
+    return noted
 
 
 def _group_key(row: Row) -> tuple[str, str | None]:
@@ -165,4 +203,4 @@ def _group_key(row: Row) -> tuple[str, str | None]:
 
 
 def _group_title(row: Row) -> str:
-    return _GROUP_TITLES.get(row.division) or f"Closed division, recipe {row.recipe}: only the dataset differs"
+    return _GROUP_TITLES.get(row.division) or f"Closed division, recipe {row.recipe_name}: only the dataset differs"

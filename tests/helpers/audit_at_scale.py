@@ -68,7 +68,7 @@ def main():
         "num_genuine": sections["pairs"]["genuine"]["num_pairs"],
         "num_impostor": sections["pairs"]["impostor"]["num_pairs"],
         "num_shared": shared,
-        "num_shared_found": len(leakage.pairs()),
+        "num_shared_found": len(leakage.shared_identities()),
     }
     sys.stdout.write(json.dumps(found) + "\n")
 

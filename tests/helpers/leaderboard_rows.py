@@ -7,7 +7,7 @@ from protocols import make_protocol
 from results import make_protocol_result, make_result
 
 from bench.runs.cards import write_card
-from evaluate.leaderboard.rows import FIVE
+from evaluate.leaderboard.protocol_names import FIVE
 from evaluate.measure.scores import write_scores
 from evaluate.measure.verify import score
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from bench.faces.lmdb_file import encode_jpeg
-from evaluate.audit.duplicates import hamming, near_pairs, repeats_of_earlier
+from evaluate.audit.duplicates import first_with_same_pixels, hamming, near_pairs
 from evaluate.audit.images import NEAR_BITS, other_sizes, perceptual_hash, scan_images, sharpness
 from evaluate.audit.source import open_source
 
@@ -40,12 +40,12 @@ def test_scan(faces):
     assert len(scan.problems) == 1
     assert "c/1.jpg does not decode" in scan.problems[0]
     assert other_sizes(scan) == {"160 x 160": 1}
-    first = repeats_of_earlier(scan.table["digest"][scan.good])
-    assert [(labels[scan.good[i]], labels[scan.good[j]]) for i, j in enumerate(first) if i != j] == [
+    first = first_with_same_pixels(scan.table["digest"][scan.decoded])
+    assert [(labels[scan.decoded[i]], labels[scan.decoded[j]]) for i, j in enumerate(first) if i != j] == [
         ("b/2.png", "a/1.png")
     ]
-    near = near_pairs(scan.table["hash"][scan.good], NEAR_BITS)
-    assert {tuple(labels[scan.good[i]] for i in pair) for pair in near.pairs} == {
+    near = near_pairs(scan.table["hash"][scan.decoded], NEAR_BITS)
+    assert {tuple(labels[scan.decoded[i]] for i in pair) for pair in near.pairs} == {
         ("a/1.png", "b/2.png"),
         ("a/2.png", "b/3.jpg"),
     }

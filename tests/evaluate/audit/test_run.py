@@ -158,7 +158,7 @@ def test_a_rec_is_audited_like_the_folder_that_it_was_made_of(tmp_path):
 def test_without_a_network_only_the_images(tmp_path):
     card, directory = run(tmp_path, open_source(write_faces(tmp_path / "mine", range(3))), embedder=None)
     assert card.separation is None
-    assert "only the images are looked at" in (directory / "audit.html").read_text()
+    assert "Only the images were measured" in (directory / "audit.html").read_text()
 
 
 def test_exchanged_channels_are_noticed(tmp_path):
@@ -185,7 +185,7 @@ def test_embeddings_that_are_not_finite_name_the_images(tmp_path):
         return features
 
     source = open_source(write_faces(tmp_path / "mine", range(2)))
-    with pytest.raises(InputError, match=r"embeddings of .*person0/2\.png are not finite; look at these images"):
+    with pytest.raises(InputError, match=r"embeddings of .*person0/2\.png are not finite; check these images"):
         run(tmp_path, source, embedder=Embedder(breaks, "6" * 64))
     assert not list(tmp_path.rglob("audit.*"))
     assert not list(tmp_path.rglob("embeddings.npy"))

@@ -17,10 +17,10 @@ from results import make_protocol_result, make_result, make_template_result, wri
 from bench.runs.cards import AuditCard, Cost, read_card, write_card
 from evaluate.audit.page import render_audit
 from evaluate.leaderboard.cells import HOW_TO_READ
-from evaluate.leaderboard.page import TEMPLATES
-from evaluate.leaderboard.rows import FIVE
+from evaluate.leaderboard.protocol_names import FIVE
 from evaluate.leaderboard.write import write_leaderboard
 from evaluate.measure.result import summarise_groups
+from evaluate.pages.render import TEMPLATES
 from evaluate.test_sets.registry import REGISTRY, RFW
 
 # An exponent has one or two digits: 979e704 is a commit.
@@ -65,7 +65,7 @@ def visible(page):
 def template_text(name):
     """What the page says whatever the cards say."""
     source = re.sub(r"{%.*?%}|{{.*?}}", " ", (TEMPLATES / name).read_text(), flags=re.S)
-    return visible(source) + HOW_TO_READ
+    return visible(source) + " ".join(HOW_TO_READ.values())
 
 
 def rows_of(cards):

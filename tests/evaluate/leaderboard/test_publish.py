@@ -47,11 +47,11 @@ def test_names():
 
 
 def test_nothing_is_copied_where_something_is_wrong(result, tmp_path):
-    with pytest.raises(InputError, match='no result to publish; give folders, as in make publish RESULTS="runs/'):
+    with pytest.raises(InputError, match='no result was given; name folders, as in: make publish RESULTS="runs/'):
         publish([], tmp_path / "reports")
     with pytest.raises(InputError, match=r"nowhere does not exist|result.json does not exist"):
         publish([result, tmp_path / "nowhere"], tmp_path / "reports")
-    with pytest.raises(InputError, match="two of the results are smoke_seed1; publish one of each"):
+    with pytest.raises(InputError, match="several results have the name smoke_seed1; publish one per name"):
         publish([result, result], tmp_path / "reports")
     card = read_card(result, ResultCard)
     write_card(result, card.model_copy(update={"mean_accuracy": 0.99}))

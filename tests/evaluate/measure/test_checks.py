@@ -5,7 +5,7 @@ import pytest
 from paths import REPORTS
 from results import make_protocol_result, make_result, make_template_result
 
-from evaluate.leaderboard.rows import read_committed
+from evaluate.leaderboard.read import read_committed
 from evaluate.measure.checks import contradictions, grid_misleads, protocol_contradictions
 from evaluate.measure.result import summarise_groups
 from evaluate.test_sets.registry import RFW

@@ -4,7 +4,8 @@ import pytest
 from results import make_protocol_result, make_result
 
 from bench.errors import InputError
-from evaluate.leaderboard.rows import FIVE, Result
+from evaluate.leaderboard.protocol_names import FIVE
+from evaluate.leaderboard.read import Result
 from evaluate.leaderboard.tables import make_tables
 from evaluate.test_sets.registry import REGISTRY, find_test_set, is_unregistered, known_version, unexpected_num_pairs
 
@@ -56,6 +57,9 @@ def test_a_fetched_version_is_known_by_its_record():
 
 def test_the_leaderboard_marks_them():
     row = make_tables([Result(make_result(protocols=("lfw",)))])[0].rows[0]
-    assert row.notes == ("copies of LFW that no registry knows", "LFW has 600 pairs, published are 6,000")
+    assert row.notes == (
+        "measured on copies that are not registered: LFW",
+        "LFW has 600 pairs instead of the published 6,000",
+    )
     rendered = make_tables([Result(make_result())])[0].rows[0]
     assert rendered.notes == ()

@@ -1,0 +1,93 @@
+"""A dataset and the files of the networks -> a finished audit, and its summary for the terminal.
+
+Loads the networks, skips an audit whose inputs are unchanged, and sends the card to MLflow.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import InputError
+from bench.files import sha256
+from bench.machine.device import choose_device
+from bench.runs.cards import AuditCard
+from bench.runs.stage import audit_stage
+from bench.runs.tracking import sync
+from evaluate.audit.embeddings import Embedder
+from evaluate.audit.page import at_a_glance
+from evaluate.audit.run import audit
+from evaluate.audit.source import Source
+from evaluate.measure.embed import FaceNetwork, load_network
+
+
+@dataclass(frozen=True)
+class NetworkFiles:
+    """Files of the networks that an audit asks."""
+
+    recognition: Path | None
+    """Recognition network; None audits the images only."""
+    estimators: Mapping[str, Path]
+    """Name of a property of an image (quality, yaw) -> file of its estimator."""
+    load_estimator: Callable[[str, Path, str], FaceNetwork]
+    """Name, file and device -> estimator."""
+
+
+def audit_unless_finished(
+    source: Source, references: Sequence[Source], networks: NetworkFiles, *, scale_dir: Path, device: str, seed: int
+) -> str:
+    """Audit a dataset unless the same audit exists already.
+
+    Args:
+        source: The dataset.
+        references: Datasets and test sets to look for leakage from; they need a recognition network.
+        networks: Files of the networks.
+        scale_dir: ``runs/<scale>``; the audit is written to its folder ``audits``.
+        device: auto, cpu, cuda or cuda:N.
+        seed: Seed of the samples behind the colour check and the histogram of impostor pairs.
+
+    Returns:
+        The main figures and the path of the page, one per line.
+
+    Raises:
+        InputError: If references or estimators are given without a recognition network, or an image or a network
+            cannot be read.
+    """
+    inputs = _network_inputs(networks, needs_network=bool(references))
+    states = {reference.name: reference.state for reference in references}
+    runs = scale_dir.parent
+    stage = audit_stage(scale_dir.name, (source.name, source.state), states, inputs, runs=runs)
+    page = stage.directory / "audit.html"
+    if stage.is_finished:
+        return f"audit: skip, unchanged ({page})"
+    embedder = _load_embedder(networks, inputs, choose_device(device))
+    card = audit(stage, source, references, embedder, cache=runs / "embeddings", seed=seed)
+    _, problem = sync(runs)
+    return _describe(card, page, problem)
+
+
+def _network_inputs(networks: NetworkFiles, *, needs_network: bool) -> dict[str, str] | None:
+    """The networks as declared inputs of the audit: name and hash of the network, hash of each estimator."""
+    if networks.recognition is None:
+        if needs_network:
+            raise InputError("--against was given without --network; give the file of a recognition network too")
+        if networks.estimators:
+            flags = ", ".join(f"--{name}" for name in networks.estimators)
+            raise InputError(f"{flags} was given without --network; give the file of a recognition network too")
+        return None
+    hashes = {name: sha256(path) for name, path in networks.estimators.items()}
+    return {"name": networks.recognition.name, "sha256": sha256(networks.recognition)} | hashes
+
+
+def _load_embedder(networks: NetworkFiles, inputs: dict[str, str] | None, device: str) -> Embedder | None:
+    if networks.recognition is None or inputs is None:
+        return None
+    estimators = {name: networks.load_estimator(name, path, device) for name, path in networks.estimators.items()}
+    return Embedder(load_network(networks.recognition, device), inputs["sha256"], device, estimators)
+
+
+def _describe(card: AuditCard, page: Path, problem: str | None) -> str:
+    lines = [f"{name:<28} {value:>9}  {meaning}" for name, value, meaning in at_a_glance(card)]
+    lines.append(f"report {page}")
+    if problem:
+        lines.append(f"warning: {problem}; the card is kept, send it later with: python -m bench sync")
+    return "\n".join(lines)

@@ -1,0 +1,104 @@
+"""Sub-commands: flags before their name count, flags are frozen, and every help says what the command does."""
+
+import argparse
+import csv
+import re
+
+import pytest
+from leaderboard_rows import add_result
+from PIL import Image
+
+from bench.cli import stage_parser
+from bench.errors import InputError
+from evaluate.__main__ import main
+from evaluate.commands import COMMANDS, add_commands
+
+STAGE_FLAGS = {"--config", "--device", "--help", "--runs", "--scale", "--seed", "--test-sets", "--weights"}
+FLAGS = {
+    "compare": {"--help"},
+    "fetch": {"--help", "--revision", "--test-sets"},
+    "pack": {"--help", "--landmarks", "--out", "--pairs"},
+    "leaderboard": {"--committed", "--help", "--runs"},
+    "publish": {"--help", "--reports"},
+    "audit": STAGE_FLAGS | {"--against", "--mask", "--network", "--quality", "--yaw"},
+}
+
+
+def call(monkeypatch, *arguments):
+    monkeypatch.setattr("sys.argv", ["evaluate", *map(str, arguments)])
+    return main()
+
+
+def subparsers():
+    parser = stage_parser("evaluate", "")
+    add_commands(parser)
+    (action,) = (one for one in parser._actions if isinstance(one, argparse._SubParsersAction))
+    return parser, action.choices
+
+
+def test_a_scale_before_the_sub_command_counts(monkeypatch, tmp_path):
+    with pytest.raises(InputError, match="holds no faces; run make generate SCALE=mini, or give a path"):
+        call(monkeypatch, "--scale", "mini", "--runs", tmp_path, "audit")
+    with pytest.raises(InputError, match="run make generate SCALE=mini"):
+        call(monkeypatch, "--scale", "smoke", "audit", "--scale", "mini", "--runs", tmp_path)
+    with pytest.raises(InputError, match="run make generate SCALE=smoke"):
+        call(monkeypatch, "audit", "--runs", tmp_path)
+
+
+def test_a_folder_of_runs_before_the_sub_command_counts(monkeypatch, tmp_path, capsys):
+    add_result(tmp_path, "a", 0.9)
+    assert call(monkeypatch, "--runs", tmp_path, "leaderboard") == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'leaderboard.html'}\n"
+    assert {row["name"] for row in csv.DictReader((tmp_path / "leaderboard.csv").open())} == {"a"}
+
+
+def test_a_folder_of_test_sets_before_the_sub_command_counts(monkeypatch, tmp_path, capsys):
+    call(monkeypatch, "--test-sets", tmp_path, "fetch", "hadrian")
+    assert str(tmp_path) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_flags_are_frozen_and_help_is_whole(name):
+    parser = subparsers()[1][name]
+    options = {text for action in parser._actions for text in action.option_strings if text.startswith("--")}
+    assert options == FLAGS[name]
+    assert re.search(r"\breads?\b", parser.description, re.IGNORECASE) or name == "fetch"
+    assert f"example:\n  python -m evaluate {name} " in parser.epilog
+    for action in parser._actions:
+        assert action.help
+        is_optional = action.option_strings and not action.required
+        assert not is_optional or "(default: " in action.help or action.dest in {"help", "test_sets", "weights"}
+
+
+def test_the_examples_parse():
+    parser, _ = subparsers()
+    for name, command in COMMANDS.items():
+        words = command.example.removeprefix("python -m evaluate ").split()
+        assert parser.parse_args(words).command == name
+
+
+def test_commands_are_listed_in_groups(capsys):
+    parser, _ = subparsers()
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--help"])
+    text = capsys.readouterr().out
+    groups = re.findall(r"^  (\w[\w ]*):$", text, re.MULTILINE)
+    assert groups == ["measure", "test sets", "leaderboard", "face datasets"]
+    assert all(f"\n    {name} " in text for name in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--against", "lfw_folder"), "--against was given without --network"),
+        (("--yaw", "x.onnx"), "--yaw was given without --network"),
+    ],
+)
+def test_an_audit_without_the_network_that_its_flags_need(monkeypatch, tmp_path, flags, message):
+    for folder in ("faces/a", "faces/b", "lfw_folder/a", "lfw_folder/b"):
+        (tmp_path / folder).mkdir(parents=True)
+        Image.new("RGB", (112, 112)).save(tmp_path / folder / "1.png")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=message):
+        call(monkeypatch, "audit", "faces", "--runs", tmp_path / "runs", *flags)
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,85 @@
+"""Networks of a benchmark and given ones are evaluated once: the floors, the trained network, any file."""
+
+import shutil
+
+import numpy as np
+import pytest
+from results import write_run
+
+from bench.config.benchmarks import load_benchmark
+from bench.errors import InputError
+from bench.faces.lmdb_file import encode_jpeg
+from bench.runs.cards import ResultCard, read_card
+from bench.runs.stage import plan_stages
+from evaluate.layouts.packed import write_bin
+from evaluate.stage import Evaluation, evaluate_model, evaluate_scale
+from fr_train.backbone import build_backbone
+from fr_train.checkpoint import save_backbone
+
+SMOKE = load_benchmark("smoke")
+
+
+def write_pairs(path, num_pairs=20):
+    """Pairs of noise: the genuine ones show one image twice."""
+    rng = np.random.default_rng(0)
+    faces = [encode_jpeg(rng.integers(0, 255, (112, 112, 3), dtype=np.uint8)) for _ in range(2 * num_pairs)]
+    for pair in range(0, num_pairs, 2):
+        faces[2 * pair + 1] = faces[2 * pair]
+    write_bin(path, faces, [pair % 2 == 0 for pair in range(num_pairs)])
+
+
+@pytest.fixture
+def evaluation(tmp_path):
+    """Settings whose rendered protocols are made-up pairs, written where they are asked for."""
+
+    def render_protocol(name, runs):
+        path = runs / "protocols" / f"{name}.bin"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_pairs(path)
+        return path
+
+    return Evaluation(tmp_path / "runs", tmp_path / "test_sets", "cpu", 0, render_protocol, build_backbone)
+
+
+def test_a_given_network_is_evaluated_once(evaluation, tmp_path):
+    (tmp_path / "test_sets").mkdir()
+    write_pairs(tmp_path / "test_sets" / "few.bin")
+    settings = SMOKE.recipe.backbone
+    save_backbone(tmp_path / "net.safetensors", build_backbone(settings), settings)
+    (line,) = evaluate_model(tmp_path / "net.safetensors", ["few"], evaluation)
+    assert line.startswith("evaluate: net: few ")
+    (folder,) = (tmp_path / "runs" / "models" / "results").iterdir()
+    card = read_card(folder, ResultCard)
+    assert (card.row, card.name, list(card.protocols)) == ("model", "net", ["few"])
+    before = (folder / "result.json").read_bytes()
+    (line,) = evaluate_model(tmp_path / "net.safetensors", ["few"], evaluation)
+    assert line == f"evaluate: skip net, unchanged ({folder})"
+    assert (folder / "result.json").read_bytes() == before
+
+
+def test_what_is_missing_is_named(evaluation, tmp_path):
+    with pytest.raises(InputError, match=r"--model .*gone.pth does not exist; give a .safetensors, .pth or .onnx file"):
+        list(evaluate_model(tmp_path / "gone.pth", ["lfw"], evaluation))
+    (tmp_path / "net.pth").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"no lfw in .*; run python -m evaluate fetch lfw, save it there as lfw.bin"):
+        list(evaluate_model(tmp_path / "net.pth", ["lfw"], evaluation))
+    with pytest.raises(InputError, match="holds no trained network; run make train SCALE=smoke first"):
+        list(evaluate_scale(SMOKE, evaluation))
+
+
+def test_a_benchmark_gives_its_floors_and_its_network(evaluation, tmp_path):
+    stages = plan_stages(SMOKE, seed=0, runs=evaluation.runs, test_sets=evaluation.test_sets)
+    result = write_run(tmp_path / "made_up")
+    for folder, stage in (("faces/faces0", stages.generate), ("models/model0", stages.train)):
+        shutil.copytree(result.parent.parent / folder, stage.directory)
+    settings = SMOKE.recipe.backbone
+    save_backbone(stages.train.directory / "model.safetensors", build_backbone(settings), settings)
+    lines = list(evaluate_scale(SMOKE, evaluation))
+    names = ["raw pixels", "untrained backbone", "smoke"]
+    assert [line.split(":")[1].strip() for line in lines] == names
+    cards = [read_card(path.parent, ResultCard) for path in evaluation.runs.glob("smoke/results/*/result.json")]
+    assert {(card.name, card.row) for card in cards} == set(zip(names, ("floor", "floor", "dataset"), strict=True))
+    assert [line.split(",")[0] for line in evaluate_scale(SMOKE, evaluation)] == [
+        f"evaluate: skip {name}" for name in names
+    ]
