@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from bench.cli import Command, add_stage_flags
 from bench.config.benchmarks import Benchmark, load_benchmark
 from bench.errors import InputError
+from bench.runs.fingerprints import plan_stages
 from bench.runs.inputs import MissingInput, missing_inputs
-from bench.runs.stage import Stages, check_weights, plan_stages
+from bench.runs.stage import Stages, check_weights
 
 
 def _run(args: argparse.Namespace) -> Iterator[str]:
@@ -61,7 +62,7 @@ def _add_convert_flags(parser: argparse.ArgumentParser) -> None:
 
 def _convert(args: argparse.Namespace) -> str:
     from bench.faces.convert import convert
-    from bench.faces.lmdb_file import open_faces
+    from bench.faces.open import open_faces
 
     faces = open_faces(args.source, args.mask)
     convert(faces, args.target, args.to, shift_right=args.shift_right)

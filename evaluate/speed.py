@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bench.faces.face import FACE_SIZE, decode_image, encode_jpeg
 from bench.faces.pixels import to_network_input
-from bench.machine.device import peak_memory_mb
+from bench.machine.stopwatch import peak_memory_mb
 from evaluate.layouts.packed import read_bin, write_bin
 from evaluate.measure.embed import embed
 from evaluate.metrics import GRID, fold_accuracies, fold_ids

@@ -13,8 +13,9 @@ from bench.config.benchmarks import Benchmark
 from bench.config.settings import Settings
 from bench.errors import InputError
 from bench.machine.device import choose_device
+from bench.runs.fingerprints import floor_stages, model_stage, plan_stages
 from bench.runs.inputs import find_protocol, is_rendered
-from bench.runs.stage import Stage, floor_stages, model_stage, plan_stages
+from bench.runs.stage import Stage
 
 Precision = Literal["float32", "bf16"]
 

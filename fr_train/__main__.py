@@ -8,8 +8,9 @@ from bench.cli import add_commands, parse_flags, run, run_command, stage_parser
 from bench.config.benchmarks import Benchmark, load_benchmark
 from bench.errors import InputError
 from bench.machine.device import choose_device, process_rank
+from bench.runs.fingerprints import plan_stages
 from bench.runs.inputs import find_protocol, is_rendered, protocol_path
-from bench.runs.stage import plan_stages, stage_lock
+from bench.runs.stage import stage_lock
 from fr_train.commands import COMMANDS
 from fr_train.trainer.options import add_run_flags, run_options
 

@@ -8,11 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench.config.benchmarks import Benchmark
-from bench.faces.grid import open_dataset
 from bench.files import sha256
-from bench.machine.device import Stopwatch, process_rank
+from bench.machine.device import process_rank
+from bench.machine.stopwatch import Stopwatch
 from bench.runs.cards import DatasetCard, ModelCard, card_sha256, read_card, write_card
-from bench.runs.stage import Stages, recipe_sha256
+from bench.runs.dataset import open_dataset
+from bench.runs.fingerprints import recipe_sha256
+from bench.runs.stage import Stages
 from fr_train.trainer.options import RunOptions
 from fr_train.trainer.train import MODEL_NAME, Validate, train
 

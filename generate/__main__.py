@@ -6,9 +6,10 @@ from bench.cli import add_commands, parse_flags, run, run_command, stage_parser
 from bench.config.benchmarks import Benchmark, load_benchmark
 from bench.config.generator import Vec2FaceGenerator
 from bench.files import write_text
-from bench.machine.device import Stopwatch
+from bench.machine.stopwatch import Stopwatch
 from bench.runs.cards import DatasetCard, write_card
-from bench.runs.stage import Stage, check_weights, plan_stages, stage_lock
+from bench.runs.fingerprints import plan_stages
+from bench.runs.stage import Stage, check_weights, stage_lock
 from generate.commands import faces, publish, training
 from generate.hub.card import README_NAME, render_readme
 from generate.stage import make_faces

@@ -29,12 +29,14 @@ import pandas as pd
 from bench.config.benchmarks import load_benchmark
 from bench.config.generator import ASSETS_PATH
 from bench.errors import InputError
-from bench.faces.lmdb_file import open_faces
+from bench.faces.open import open_faces
 from bench.files import atomic_path, read_json
-from bench.machine.device import Stopwatch
+from bench.machine.facts import Cost
 from bench.machine.progress import progress
-from bench.runs.cards import CARD_NAMES, Cost, GeneratorCard, ModelCard, read_card
-from bench.runs.stage import Stages, plan_stages
+from bench.machine.stopwatch import Stopwatch
+from bench.runs.cards import CARD_NAMES, GeneratorCard, ModelCard, read_card
+from bench.runs.fingerprints import plan_stages
+from bench.runs.stage import Stages
 from generate.hub.ship import WEIGHTS_NAME, card_path, ship_generator, store_rounded, write_weight_card
 from generate.networks.appearance import add_appearance
 from generate.networks.yaw import half_size, save_yaw_network, train_yaw, yaw_error

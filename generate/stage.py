@@ -66,7 +66,8 @@ def use_every_core(num_processes: int) -> None:
 
 
 def _describe_files(generator: FilesGenerator, directory: Path) -> dict[str, Any]:
-    from bench.faces.grid import open_files, sample_grid, write_grid
+    from bench.faces.grid import sample_grid, write_grid
+    from bench.runs.dataset import open_files
 
     faces = open_files(generator.path, generator.mask, generator.leave_out)
     write_grid(directory / "grid.png", sample_grid(faces))

@@ -27,7 +27,7 @@ _MAGIC = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"BM": ".bmp", b"RIFF": "
 
 
 class Faces(Protocol):
-    """A face dataset of N image files, each with an identity. ``bench.faces.lmdb_file.open_faces`` opens one.
+    """A face dataset of N image files, each with an identity. ``bench.faces.open.open_faces`` opens one.
 
     Faces are counted by ``index``, 0 .. N - 1, after a mask and names to leave out are applied. Image files are read
     and decoded on each call; nothing is cached. A dataset can be pickled into worker processes, and survives a fork.

@@ -28,115 +28,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.faces.face import FACE_SIZE, IMAGE_SUFFIXES, Faces, SelectedFaces, decode_image, encode_jpeg
-from bench.faces.folders import FolderFaces
-from bench.faces.recordio import RecordFaces
-from bench.faces.webdataset import ShardFaces
+from bench.faces.face import SelectedFaces
 from bench.files import atomic_path
 from bench.machine.progress import progress
 
-__all__ = [
-    "FACE_SIZE",
-    "IMAGE_SUFFIXES",
-    "FaceWriter",
-    "Faces",
-    "LmdbFaces",
-    "decode_image",
-    "encode_jpeg",
-    "open_faces",
-]
-
 _INITIAL_MAP_BYTES = 1 << 26
 """Size of a new LMDB's memory map, which limits the size of the file. It is doubled whenever it is full."""
-
-
-def open_faces(path: str | Path, mask: str | Path | None = None, leave_out: set[str] | None = None) -> Faces:
-    """Open a face dataset in any layout. The layout is recognised from the path.
-
-    Args:
-        path: One of: an LMDB file, or a folder with ``data.mdb``; insightface's ``.rec`` (with its ``.idx``), or the
-            folder of ``train.rec``; a WebDataset ``.tar``, or a folder of them; a folder with one sub-folder of images
-            per identity.
-        mask: ``.npy`` file of integer positions, shape (M,). Only the faces at these positions are used, in this order.
-        leave_out: Names of identities to leave out, as in ``Faces.identity_names``.
-
-    Returns:
-        The selected faces, with identities numbered 0, 1, ... without gaps.
-
-    Raises:
-        InputError: If the path does not exist or holds no dataset, a file is broken, the mask does not fit, or fewer
-            than two identities are left.
-
-    Example:
-        A folder with one sub-folder of images per identity:
-
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> import numpy as np
-        >>> from bench.faces.face import encode_jpeg
-        >>> from bench.faces.lmdb_file import open_faces
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> for identity in ("ann", "bob", "cyd"):
-        ...     (folder / identity).mkdir()
-        ...     for number in range(2):
-        ...         jpeg = encode_jpeg(np.full((112, 112, 3), 100 * number, np.uint8))
-        ...         _ = (folder / identity / f"{number}.jpg").write_bytes(jpeg)
-        >>> faces = open_faces(folder)
-        >>> len(faces), faces.num_identities, faces.identity_names
-        (6, 3, ['ann', 'bob', 'cyd'])
-        >>> faces.identity_ids.tolist()
-        [0, 0, 1, 1, 2, 2]
-        >>> faces.image(5).shape
-        (112, 112, 3)
-        >>> open_faces(folder, leave_out={"bob"}).identity_names
-        ['ann', 'cyd']
-    """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(
-            f"{path} does not exist; give an LMDB file, a .rec, WebDataset shards, "
-            "or a folder with one sub-folder per identity"
-        )
-    faces = _open(path)
-    positions = np.arange(len(faces)) if mask is None else _read_mask(Path(mask), len(faces))
-    if leave_out:
-        is_left_out = np.array([name in leave_out for name in faces.identity_names])
-        positions = positions[~is_left_out[faces.identity_ids[positions]]]
-    faces.select(positions)
-    if faces.num_identities < 2:
-        raise InputError(f"{path} holds {faces.num_identities} identity; recognition needs at least 2; add identities")
-    return faces
-
-
-def _open(path: Path) -> SelectedFaces:
-    """Open the path with the reader of its layout."""
-    if path.is_dir():
-        if (path / "data.mdb").exists():
-            return LmdbFaces(path)
-        if (path / "train.rec").exists():
-            return RecordFaces(path / "train.rec")
-        return ShardFaces(path) if any(path.glob("*.tar")) else FolderFaces(path)
-    if path.suffix == ".rec":
-        return RecordFaces(path)
-    return ShardFaces(path) if path.suffix == ".tar" else LmdbFaces(path)
-
-
-def _read_mask(path: Path, num_faces: int) -> NDArray[np.int64]:
-    """Positions of a mask file, shape (M,), checked against the number of faces."""
-    try:
-        positions = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"mask {path} is not an integer .npy ({error}); give a file of positions") from None
-    if positions.ndim != 1 or not np.issubdtype(positions.dtype, np.integer):
-        raise InputError(
-            f"mask {path} has shape {positions.shape} and type {positions.dtype}; give integers of shape (M,)"
-        )
-    if positions.size and not 0 <= positions.min() <= positions.max() < num_faces:
-        raise InputError(
-            f"mask {path} spans {positions.min()}..{positions.max()}, but the positions are 0..{num_faces - 1}; "
-            "give the mask of this dataset"
-        )
-    return positions.astype(np.int64)
 
 
 class _Handle:

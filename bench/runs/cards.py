@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from bench.errors import InputError
 from bench.files import read_json, sha256, write_json
+from bench.machine.facts import Cost, Environment, Git, Section
 from bench.runs.card_parts import (
     BestNetwork,
     DatasetReference,
@@ -26,52 +27,7 @@ SCHEMA_VERSION = 3
 older cards load."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
-
-
-class Cost(_Section):
-    """What a stage took: time, rate, memory, and price if known."""
-
-    seconds: float = Field(ge=0, description="wall time")
-    phases: dict[str, float] = Field({}, description="wall seconds per named phase")
-    images: int | None = Field(None, description="images made, seen in training, or embedded")
-    images_per_second: float | None = None
-    peak_memory_mb: float | None = Field(None, description="largest resident size of any process, MiB")
-    device: str = "cpu"
-    num_processes: int = 1
-    price_per_hour: float | None = Field(None, ge=0, description="of one process's device, from PRICE_PER_HOUR")
-
-    @property
-    def device_hours(self) -> float:
-        """Hours times number of processes: GPU hours on GPUs, process hours on a CPU."""
-        return self.seconds * self.num_processes / 3600
-
-    @property
-    def price(self) -> float | None:
-        """Device hours times the price per hour; None if no price was given."""
-        return None if self.price_per_hour is None else self.device_hours * self.price_per_hour
-
-
-class Environment(_Section):
-    """The machine that ran, and versions of Python and packages."""
-
-    platform: str
-    cpu: str
-    num_cores: int
-    memory_gb: float
-    gpu: str | None = None
-    versions: dict[str, str]
-
-
-class Git(_Section):
-    """State of the code; null outside a git checkout."""
-
-    commit: str | None
-    dirty: bool | None
-
-
-class Card(_Section):
+class Card(Section):
     """The fields of every card."""
 
     schema_version: int = SCHEMA_VERSION
@@ -138,7 +94,7 @@ class GeneratorCard(Card):
     figures: dict[str, float] = Field(description="final terms of the loss, and figures on held-out identities")
 
 
-class ProtocolResult(_Section):
+class ProtocolResult(Section):
     """One verification protocol."""
 
     accuracy: float = Field(ge=0, le=1, description="mean of the folds, published 10-fold protocol")
@@ -163,7 +119,7 @@ class ProtocolResult(_Section):
     )
 
 
-class TemplateResult(_Section):
+class TemplateResult(Section):
     """One protocol that compares templates one to one (IJB-B, IJB-C); a template pools many faces of a person."""
 
     tar_at_far: dict[str, float | None] = Field(description="null where the impostor pairs cannot resolve the rate")
@@ -179,7 +135,7 @@ class TemplateResult(_Section):
     )
 
 
-class GroupSummary(_Section):
+class GroupSummary(Section):
     """Accuracies over groups of people: their mean and their spread."""
 
     protocols: tuple[str, ...] = Field(description="one per group")
@@ -203,7 +159,7 @@ class ResultCard(Card):
     groups: dict[str, GroupSummary] = Field({}, description="protocols that are groups of one set: rfw")
     mean_accuracy: float | None = Field(description="plain mean over the protocols; null without one")
     mean_standard_error: float | None = Field(description="of the mean, protocols taken as independent")
-    stage_costs: dict[str, Cost] = {}
+    stage_costs: dict[str, Cost] = Field({}, description="cost of every stage behind the result")
 
 
 class AuditCard(Card):

@@ -6,7 +6,7 @@ from typing import Any
 from bench.config.benchmarks import load_benchmarks
 from bench.files import flatten
 from bench.runs.cards import AuditCard, Card, DatasetCard, GeneratorCard, ModelCard, ResultCard
-from bench.runs.stage import closed_recipes
+from bench.runs.fingerprints import closed_recipes
 
 
 def tags_of(card: Card) -> dict[str, str]:

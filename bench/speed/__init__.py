@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.files import write_json, write_text
-from bench.machine.device import environment, git_state
+from bench.machine.facts import environment, git_state
 from bench.markdown import markdown_table
 
 SPEED_DIR = Path(__file__).parent.parent.parent / "reports" / "speed"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.errors import InputError
-from bench.faces.lmdb_file import FACE_SIZE, decode_image
+from bench.faces.face import FACE_SIZE, decode_image
 from bench.machine.progress import progress
 from evaluate.audit.source import Source
 

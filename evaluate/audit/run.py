@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bench.files import atomic_path, write_text
-from bench.machine.device import Stopwatch
+from bench.machine.stopwatch import Stopwatch
 from bench.runs.cards import AuditCard, write_card
 from bench.runs.stage import Stage, stage_lock
 from evaluate.audit.colour import check_colour_order

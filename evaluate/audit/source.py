@@ -1,6 +1,6 @@
 """A face dataset or a verification set -> a ``Source``: numbered images with identities, to audit or to compare with.
 
-In: any dataset that ``bench.faces.grid.open_files`` opens, or any layout of ``evaluate.protocol``. Legend: N images.
+In: any dataset that ``bench.runs.dataset.open_files`` opens, or any layout of ``evaluate.protocol``. Legend: N images.
 """
 
 from collections.abc import Callable
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from bench.config.benchmarks import Benchmark
 from bench.errors import InputError
-from bench.faces.grid import open_dataset, open_files
-from bench.faces.lmdb_file import Faces, decode_image
+from bench.faces.face import Faces, decode_image
+from bench.runs.dataset import open_dataset, open_files
+from bench.runs.fingerprints import file_state, plan_stages
 from bench.runs.inputs import find_protocol
-from bench.runs.stage import file_state, plan_stages
 from evaluate.layouts.arrow import arrow_files
 from evaluate.protocol import Protocol, load_protocol
 

@@ -11,7 +11,7 @@ from bench.errors import InputError
 from bench.files import sha256
 from bench.machine.device import choose_device
 from bench.runs.cards import AuditCard
-from bench.runs.stage import audit_stage
+from bench.runs.fingerprints import audit_stage
 from bench.runs.tracking import sync
 from evaluate.audit.embeddings import Embedder
 from evaluate.audit.page import at_a_glance

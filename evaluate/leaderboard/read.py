@@ -8,8 +8,8 @@ from pathlib import Path
 
 from bench.errors import InputError
 from bench.runs.cards import ResultCard, read_card
+from bench.runs.fingerprints import generator_sha256
 from bench.runs.parents import parents_of_result
-from bench.runs.stage import generator_sha256
 from evaluate.measure.checks import contradictions
 from evaluate.measure.scores import read_scores, scores_path_of
 

@@ -12,8 +12,8 @@ from functools import cached_property
 import numpy as np
 
 from bench.config.benchmarks import Benchmark, load_benchmarks
+from bench.runs.fingerprints import closed_recipes
 from bench.runs.inputs import is_rendered
-from bench.runs.stage import closed_recipes
 from evaluate.leaderboard.protocol_names import (
     FAMILIES,
     FIVE,

@@ -17,7 +17,8 @@ import torch
 from bench.config.benchmarks import Benchmark
 from bench.errors import InputError
 from bench.files import sha256
-from bench.machine.device import Stopwatch, choose_device
+from bench.machine.device import choose_device
+from bench.machine.stopwatch import Stopwatch
 from bench.runs.cards import (
     DatasetCard,
     GroupSummary,
@@ -29,8 +30,9 @@ from bench.runs.cards import (
     read_card,
     write_card,
 )
+from bench.runs.fingerprints import generator_sha256
 from bench.runs.inputs import find_protocol, is_rendered
-from bench.runs.stage import Stage, Stages, generator_sha256, stage_lock
+from bench.runs.stage import Stage, Stages, stage_lock
 from evaluate.layouts.ijb import TemplateSet, is_template_set, load_templates
 from evaluate.measure.embed import FaceNetwork, Precision, embed, feature_batches, load_network
 from evaluate.measure.scores import write_scores

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.errors import InputError
-from bench.faces.lmdb_file import FACE_SIZE
+from bench.faces.face import FACE_SIZE
 from bench.files import atomic_path
 from bench.onnx_input import takes_bytes
 from fr_train.checkpoint import load_backbone, read_backbone, save_backbone

@@ -20,7 +20,9 @@ from torchvision import transforms
 from torchvision.transforms import functional as TF
 
 from bench.config.recipe import Augmentation, Recipe
-from bench.faces.lmdb_file import FACE_SIZE, Faces, FaceWriter, open_faces
+from bench.faces.face import FACE_SIZE, Faces
+from bench.faces.lmdb_file import FaceWriter
+from bench.faces.open import open_faces
 from bench.machine.device import keep_freed_memory
 from fr_train.trainer.data import FaceBatches, decode_faces
 

@@ -19,9 +19,12 @@ import torch.multiprocessing as mp
 from numpy.typing import NDArray
 
 from bench.config.recipe import Margin, Recipe
-from bench.faces.lmdb_file import FaceWriter, encode_jpeg, open_faces
+from bench.faces.face import encode_jpeg
+from bench.faces.lmdb_file import FaceWriter
+from bench.faces.open import open_faces
 from bench.files import read_json_lines
-from bench.machine.device import keep_freed_memory, num_cores, peak_memory_mb
+from bench.machine.device import keep_freed_memory, num_cores
+from bench.machine.stopwatch import peak_memory_mb
 from fr_train.speed.faces import Row
 from fr_train.trainer.data import Batch
 from fr_train.trainer.engine import Engine

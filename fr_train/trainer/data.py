@@ -22,7 +22,7 @@ from torchvision.io import ImageReadMode, decode_jpeg
 
 from bench.config.recipe import Augmentation, Recipe
 from bench.errors import InputError
-from bench.faces.lmdb_file import FACE_SIZE, Faces
+from bench.faces.face import FACE_SIZE, Faces
 from bench.faces.pixels import to_pixels
 from bench.machine.loading import prefetched_batches
 from fr_train.trainer.augment import augment_, erase_, normalize

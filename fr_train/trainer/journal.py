@@ -18,8 +18,8 @@ from typing import Any
 import psutil
 import torch
 
-from bench.machine.device import peak_memory_mb
 from bench.machine.journal import JournalFile, journal_line
+from bench.machine.stopwatch import peak_memory_mb
 
 SECONDS_BETWEEN_LINES = 5.0
 

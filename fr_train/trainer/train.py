@@ -25,8 +25,8 @@ from torch import nn
 
 from bench.config.recipe import Recipe
 from bench.errors import InputError
+from bench.faces.face import FACE_SIZE, Faces
 from bench.faces.grid import write_grid
-from bench.faces.lmdb_file import FACE_SIZE, Faces
 from bench.machine.device import keep_freed_memory, process_rank
 from bench.machine.journal import JOURNAL_NAME
 from bench.machine.loading import timed

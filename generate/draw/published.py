@@ -5,7 +5,7 @@ from typing import Any
 
 from bench.config.generator import Vec2FaceGenerator
 from bench.faces.grid import sample_grid, write_grid
-from bench.faces.lmdb_file import open_faces
+from bench.faces.open import open_faces
 from bench.files import sha256
 from bench.runs.hub import fetch, fetched_from
 from generate.hub.catalogue import find_file

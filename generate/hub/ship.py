@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 
 from bench.errors import InputError
 from bench.files import atomic_path, sha256, write_json
-from bench.machine.device import environment, git_state
-from bench.runs.cards import CARD_NAMES, Cost, GeneratorCard, read_card
+from bench.machine.facts import Cost, environment, git_state
+from bench.runs.cards import CARD_NAMES, GeneratorCard, read_card
 
 WEIGHTS_NAME = "generator.safetensors"
 """Weights in a folder of ``generate train``, and in the folder they are shipped to."""

@@ -15,7 +15,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from bench.errors import InputError
-from bench.faces.lmdb_file import FACE_SIZE, Faces, LmdbFaces, open_faces
+from bench.faces.face import FACE_SIZE, Faces
+from bench.faces.lmdb_file import LmdbFaces
+from bench.faces.open import open_faces
 from bench.faces.pixels import to_network_input
 from bench.machine.loading import prefetched_batches
 from generate.networks.masks import MaskRatio

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.faces.lmdb_file import Faces, open_faces
+from bench.faces.face import Faces
+from bench.faces.open import open_faces
 from bench.files import atomic_path, read_json, write_array, write_json
 from bench.machine.progress import progress
 from bench.vectors.nearest import nearest_centers

@@ -26,8 +26,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from bench.config.benchmarks import describe_mistakes, read_yaml
 from bench.config.settings import Count, Settings, Share
+from bench.config.yaml_file import describe_mistakes, read_yaml
 from bench.errors import InputError
 from bench.names import nearest
 

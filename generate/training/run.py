@@ -11,9 +11,11 @@ from typing import Any
 
 from bench.errors import InputError
 from bench.files import sha256
-from bench.machine.device import Stopwatch, choose_device, process_rank
+from bench.machine.device import choose_device, process_rank
+from bench.machine.stopwatch import Stopwatch
 from bench.runs.cards import CARD_NAMES, GeneratorCard, write_card
-from bench.runs.stage import Stage, generator_stage, recipe_sha256, stage_lock
+from bench.runs.fingerprints import generator_stage, recipe_sha256
+from bench.runs.stage import Stage, stage_lock
 from bench.runs.tracking import sync_generator
 from generate.networks.identity import load_identity_network
 from generate.training.data import open_training_set

@@ -8,9 +8,9 @@ from results import write_run
 
 from bench.config.benchmarks import load_benchmark
 from bench.errors import InputError
-from bench.faces.lmdb_file import encode_jpeg
+from bench.faces.face import encode_jpeg
 from bench.runs.cards import ResultCard, read_card
-from bench.runs.stage import plan_stages
+from bench.runs.fingerprints import plan_stages
 from evaluate.layouts.packed import write_bin
 from evaluate.stage import Evaluation, evaluate_model, evaluate_scale
 from fr_train.backbone import build_backbone

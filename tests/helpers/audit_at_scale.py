@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.machine.device import peak_memory_mb
+from bench.machine.stopwatch import peak_memory_mb
 from evaluate.audit.embeddings import Embedded
 from evaluate.audit.run import compare, describe_embeddings
 from evaluate.audit.source import Source

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from bench.faces.lmdb_file import FaceWriter, encode_jpeg, open_faces
+from bench.faces.face import encode_jpeg
+from bench.faces.lmdb_file import FaceWriter
+from bench.faces.open import open_faces
 
 
 def make_faces(directory, *, num_identities, images_per_identity):

@@ -3,17 +3,8 @@
 from pathlib import Path
 
 from bench.config.benchmarks import load_benchmark
-from bench.runs.cards import (
-    Cost,
-    DatasetCard,
-    Environment,
-    Git,
-    ModelCard,
-    ProtocolResult,
-    ResultCard,
-    TemplateResult,
-    write_card,
-)
+from bench.machine.facts import Cost, Environment, Git
+from bench.runs.cards import DatasetCard, ModelCard, ProtocolResult, ResultCard, TemplateResult, write_card
 
 PROTOCOLS = ("render_lfw", "render_cfp_fp", "render_agedb_30", "render_calfw", "render_cplfw")
 ENVIRONMENT = Environment(platform="Linux", cpu="a CPU", num_cores=2, memory_gb=24, versions={"torch": "2.14.1"})

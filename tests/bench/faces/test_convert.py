@@ -11,7 +11,8 @@ from paths import FORMATS, ROOT
 from bench.errors import InputError
 from bench.faces.convert import convert
 from bench.faces.face import encode_jpeg
-from bench.faces.lmdb_file import FaceWriter, open_faces
+from bench.faces.lmdb_file import FaceWriter
+from bench.faces.open import open_faces
 
 LAYOUTS = ("lmdb", "rec", "shards", "folder")
 

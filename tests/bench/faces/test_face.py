@@ -9,7 +9,8 @@ from PIL import Image
 
 from bench.errors import InputError
 from bench.faces.face import aligned_image, decode_image, encode_jpeg, image_suffix
-from bench.faces.lmdb_file import FaceWriter, open_faces
+from bench.faces.lmdb_file import FaceWriter
+from bench.faces.open import open_faces
 
 
 def encode(image, format):

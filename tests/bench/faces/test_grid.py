@@ -7,8 +7,10 @@ from PIL import Image
 
 from bench.errors import InputError
 from bench.faces.face import encode_jpeg
-from bench.faces.grid import open_files, sample_grid, write_grid
-from bench.faces.lmdb_file import FaceWriter, open_faces
+from bench.faces.grid import sample_grid, write_grid
+from bench.faces.lmdb_file import FaceWriter
+from bench.faces.open import open_faces
+from bench.runs.dataset import open_files
 
 
 def faces_of_counts(path, counts):

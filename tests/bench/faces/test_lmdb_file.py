@@ -17,7 +17,9 @@ from paths import FORMATS
 
 from bench.errors import InputError
 from bench.faces import lmdb_file
-from bench.faces.lmdb_file import FaceWriter, decode_image, encode_jpeg, open_faces
+from bench.faces.face import decode_image, encode_jpeg
+from bench.faces.lmdb_file import FaceWriter
+from bench.faces.open import open_faces
 
 
 def make_images(num, seed=0):

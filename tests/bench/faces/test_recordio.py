@@ -9,7 +9,7 @@ import pytest
 from bench.errors import InputError
 from bench.faces import recordio
 from bench.faces.face import encode_jpeg
-from bench.faces.lmdb_file import open_faces
+from bench.faces.open import open_faces
 from bench.faces.recordio import RecordWriter, framed
 
 MAGIC = bytes.fromhex("0a23d7ce")

@@ -10,7 +10,7 @@ import pytest
 
 from bench.errors import InputError
 from bench.faces.face import encode_jpeg
-from bench.faces.lmdb_file import open_faces
+from bench.faces.open import open_faces
 from bench.faces.webdataset import ShardWriter
 
 JPEGS = [encode_jpeg(np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)) for seed in range(6)]

@@ -11,8 +11,8 @@ from paths import ROOT
 from bench.cli import stage_parser
 from bench.config.benchmarks import load_benchmark
 from bench.errors import InputError
+from bench.runs.fingerprints import plan_stages
 from bench.runs.launch import stage_command
-from bench.runs.stage import plan_stages
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import torch
 from small_generation import SIZE, Read, all_kept, make, settings
 
 from bench.config.benchmarks import load_benchmark
-from bench.faces.lmdb_file import open_faces
-from bench.machine.device import peak_memory_mb
+from bench.faces.open import open_faces
+from bench.machine.stopwatch import peak_memory_mb
+from bench.runs.fingerprints import plan_stages
 from bench.runs.plan import describe_plan, faces_bytes, generation_memory_bytes
-from bench.runs.stage import plan_stages
 from generate.draw.dataset_run import Networks
 from generate.draw.engine import generate_dataset
 from generate.draw.plan import Plan

@@ -10,9 +10,10 @@ from results import make_result, write_run
 from bench.config.benchmarks import load_benchmark
 from bench.errors import InputError
 from bench.runs.cards import DatasetCard, ModelCard, ResultCard, read_card, write_card
+from bench.runs.fingerprints import plan_stages
 from bench.runs.inputs import find_protocol, missing_inputs
 from bench.runs.plan import describe_plan
-from bench.runs.stage import check_weights, plan_stages, read_latest, stage_lock, write_latest
+from bench.runs.stage import check_weights, read_latest, stage_lock, write_latest
 
 
 def plan(tmp_path, seed=0, **recipe):

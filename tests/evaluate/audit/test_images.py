@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.faces.lmdb_file import encode_jpeg
+from bench.faces.face import encode_jpeg
 from evaluate.audit.duplicates import first_with_same_pixels, hamming, near_pairs
 from evaluate.audit.images import NEAR_BITS, other_sizes, perceptual_hash, scan_images, sharpness
 from evaluate.audit.source import open_source

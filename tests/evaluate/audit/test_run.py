@@ -11,9 +11,9 @@ from PIL import Image
 
 from bench.errors import InputError
 from bench.faces.convert import convert
-from bench.faces.lmdb_file import open_faces
+from bench.faces.open import open_faces
 from bench.runs.cards import AuditCard, read_card
-from bench.runs.stage import audit_stage
+from bench.runs.fingerprints import audit_stage
 from evaluate.audit.embeddings import Embedder
 from evaluate.audit.page import at_a_glance, render_audit
 from evaluate.audit.run import audit

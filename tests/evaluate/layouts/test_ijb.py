@@ -10,7 +10,7 @@ from PIL import Image
 
 from bench.errors import InputError
 from bench.faces.face import ARCFACE_TEMPLATE
-from bench.runs.stage import model_stage
+from bench.runs.fingerprints import model_stage
 from evaluate.layouts.align import align
 from evaluate.layouts.ijb import is_template_set, load_templates
 from evaluate.measure.checks import contradictions

@@ -14,7 +14,8 @@ from leaderboard_rows import add_result, floor
 from paths import GOLDEN, REPORTS
 from results import make_protocol_result, make_result, make_template_result, write_run
 
-from bench.runs.cards import AuditCard, Cost, read_card, write_card
+from bench.machine.facts import Cost
+from bench.runs.cards import AuditCard, read_card, write_card
 from evaluate.audit.page import render_audit
 from evaluate.leaderboard.cells import HOW_TO_READ
 from evaluate.leaderboard.protocol_names import FIVE

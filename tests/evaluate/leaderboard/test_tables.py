@@ -10,8 +10,9 @@ from leaderboard_rows import add_result, floor
 from results import PROTOCOLS, make_protocol_result, make_result
 
 from bench.config.benchmarks import load_benchmark
-from bench.runs.cards import Cost, write_card
-from bench.runs.stage import recipe_sha256
+from bench.machine.facts import Cost
+from bench.runs.cards import write_card
+from bench.runs.fingerprints import recipe_sha256
 from evaluate.leaderboard.estimates import mean_price, spread_over_groups
 from evaluate.leaderboard.protocol_names import FIVE, RENDERED_FIVE, protocol_title
 from evaluate.leaderboard.read import read_local

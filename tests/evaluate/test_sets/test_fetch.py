@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from bench.errors import InputError
-from bench.faces.lmdb_file import encode_jpeg
+from bench.faces.face import encode_jpeg
 from evaluate.layouts.packed import write_bin
 from evaluate.measure.verify import score
 from evaluate.protocol import load_protocol

@@ -13,7 +13,7 @@ from paths import ROOT
 from training import assert_same, freeze_batch_norm, run_processes, tiny_recipe, weights_of
 
 from bench.errors import InputError
-from bench.faces.lmdb_file import open_faces
+from bench.faces.open import open_faces
 from bench.files import read_json_lines
 from fr_train.trainer import checkpoints
 from fr_train.trainer.data import FaceBatches

@@ -10,7 +10,9 @@ from PIL import Image
 from training import tiny_recipe
 
 from bench.errors import InputError
-from bench.faces.lmdb_file import FaceWriter, encode_jpeg, open_faces
+from bench.faces.face import encode_jpeg
+from bench.faces.lmdb_file import FaceWriter
+from bench.faces.open import open_faces
 from fr_train.trainer.data import FaceBatches, decode_faces, unusual_size
 
 

@@ -13,7 +13,9 @@ from training import assert_same, tiny_recipe, weights_of
 
 from bench.config.benchmarks import load_recipe
 from bench.errors import InputError
-from bench.faces.lmdb_file import FaceWriter, encode_jpeg, open_faces
+from bench.faces.face import encode_jpeg
+from bench.faces.lmdb_file import FaceWriter
+from bench.faces.open import open_faces
 from bench.files import read_json_lines
 from fr_train.checkpoint import load_backbone
 from fr_train.trainer import journal

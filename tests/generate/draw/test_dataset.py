@@ -10,7 +10,7 @@ from bench.config.benchmarks import load_benchmark, load_benchmarks
 from bench.config.generator import ImageFilters, Vec2FaceGenerator
 from bench.config.recipe import Backbone
 from bench.errors import InputError
-from bench.faces.lmdb_file import open_faces
+from bench.faces.open import open_faces
 from bench.files import sha256, write_json
 from bench.runs.hub import HubFile, fetch
 from fr_train.backbone import build_backbone

@@ -14,7 +14,8 @@ import pytest
 from small_generation import DIM, PLAN, Read, change, make, make_networks
 
 from bench.errors import InputError
-from bench.faces.lmdb_file import decode_image, open_faces
+from bench.faces.face import decode_image
+from bench.faces.open import open_faces
 from generate.draw.engine import generate_dataset, remove_parts
 
 

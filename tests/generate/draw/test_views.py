@@ -9,7 +9,7 @@ from small_generation import Read, change, make, make_networks, settings
 
 from bench.config.generator import TurnedViews, Vec2FaceGenerator
 from bench.errors import InputError
-from bench.faces.lmdb_file import open_faces
+from bench.faces.open import open_faces
 from bench.faces.pixels import to_network_input
 from generate.draw.attrop import Jobs, Outcomes
 from generate.draw.dataset_run import Networks

@@ -13,7 +13,8 @@ from bench.errors import InputError
 from bench.faces.face import encode_jpeg
 from bench.faces.lmdb_file import FaceWriter
 from bench.files import sha256
-from bench.runs.cards import Cost, DatasetCard, Git, read_card, write_card
+from bench.machine.facts import Cost, Git
+from bench.runs.cards import DatasetCard, read_card, write_card
 from generate.hub.card import render_readme
 from generate.hub.push import FILES, push
 

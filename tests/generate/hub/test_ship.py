@@ -7,7 +7,8 @@ from safetensors.torch import load_file, save_file
 
 from bench.errors import InputError
 from bench.files import read_json, sha256
-from bench.runs.cards import Cost, GeneratorCard, Git, write_card
+from bench.machine.facts import Cost, Git
+from bench.runs.cards import GeneratorCard, write_card
 from generate.hub import provenance
 from generate.hub.ship import WEIGHTS_NAME, card_path, ship_generator, store_rounded
 from generate.training.prepare import PREPARED_NAME

@@ -7,7 +7,7 @@ from face_files import make_faces
 from generator_training import save_network
 
 from bench.errors import InputError
-from bench.faces.lmdb_file import open_faces
+from bench.faces.open import open_faces
 from generate.networks.appearance import add_appearance, coarse_faces, measure_appearance
 from generate.networks.estimators import quality_estimator
 from generate.networks.identity import load_features

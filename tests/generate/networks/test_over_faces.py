@@ -7,7 +7,7 @@ from face_files import make_faces
 
 from bench.errors import InputError
 from bench.faces.face import encode_jpeg
-from bench.faces.lmdb_file import open_faces
+from bench.faces.open import open_faces
 from generate.networks.over_faces import face_batches, outputs_over_faces
 
 

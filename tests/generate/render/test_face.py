@@ -10,7 +10,7 @@ import pytest
 from paths import ROOT
 
 from bench.errors import InputError
-from bench.faces.lmdb_file import open_faces
+from bench.faces.open import open_faces
 from generate.render import camera, head
 from generate.render.dataset import render_dataset, render_jpegs
 from generate.render.face import IDENTITIES_PER_SEED, PROTOCOL_IDENTITIES, factor_table, render_face

@@ -6,7 +6,9 @@ from face_files import make_faces
 from generator_training import make_prepared, save_network
 
 from bench.errors import InputError
-from bench.faces.lmdb_file import FaceWriter, encode_jpeg, open_faces
+from bench.faces.face import encode_jpeg
+from bench.faces.lmdb_file import FaceWriter
+from bench.faces.open import open_faces
 from bench.files import read_json
 from generate.training.leakage import check_leakage, leakage_report
 

@@ -181,7 +181,7 @@ def test_the_presets_have_the_published_weights_and_schedules():
 
 
 def test_every_recipe_loads_and_mistakes_are_named(tmp_path):
-    from bench.config.benchmarks import read_yaml
+    from bench.config.yaml_file import read_yaml
 
     for name in read_yaml(RECIPES_PATH):
         assert isinstance(load_recipe(name), GeneratorRecipe)

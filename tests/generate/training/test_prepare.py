@@ -7,7 +7,9 @@ from face_files import make_faces
 from generator_training import FEATURE_DIM, make_prepared, save_network
 
 from bench.errors import InputError
-from bench.faces.lmdb_file import FaceWriter, encode_jpeg, open_faces
+from bench.faces.face import encode_jpeg
+from bench.faces.lmdb_file import FaceWriter
+from bench.faces.open import open_faces
 from bench.files import read_json
 from generate.networks.identity import load_identity_network
 from generate.training import prepare as module

@@ -16,7 +16,8 @@ from generator_training import FEATURE_DIM, make_prepared, save_network, tiny_re
 from paths import ROOT
 
 from bench.errors import InputError
-from bench.faces.lmdb_file import FaceWriter, encode_jpeg
+from bench.faces.face import encode_jpeg
+from bench.faces.lmdb_file import FaceWriter
 from bench.files import read_json_lines
 from bench.machine.resume import CHECKPOINT_NAME
 from generate.networks.identity import load_identity_network

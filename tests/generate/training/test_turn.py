@@ -7,7 +7,8 @@ from rendered_faces import face_difference, rendered_at_yaw
 
 from bench.errors import InputError
 from bench.faces.face import encode_jpeg
-from bench.faces.lmdb_file import FaceWriter, open_faces
+from bench.faces.lmdb_file import FaceWriter
+from bench.faces.open import open_faces
 from generate.networks.yaw import YawNetwork, save_yaw_network
 from generate.render.turned import turn_face
 from generate.training.turn import measure_yaw, write_with_views

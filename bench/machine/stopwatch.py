@@ -1,0 +1,67 @@
+"""Wall time, memory and price of a stage, measured while it runs."""
+
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bench.errors import InputError
+from bench.machine.facts import Cost
+
+
+class Stopwatch:
+    """Wall time of a stage and of its named phases, and the price of an hour."""
+
+    def __init__(self) -> None:
+        self._price = _price_per_hour()  # read at the start, so that a typing error does not end a stage after hours
+        self._start = time.perf_counter()
+        self.phases: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the wall time of the block to ``phases[name]``."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.phases[name] = self.phases.get(name, 0.0) + time.perf_counter() - start
+
+    def carry(self, name: str, seconds: float) -> None:
+        """Add the seconds of an earlier, interrupted run of the stage to ``phases[name]`` and to the total."""
+        self._start -= seconds
+        self.phases[name] = self.phases.get(name, 0.0) + seconds
+
+    def cost(self, *, images: int | None = None, phase: str | None = None, device: str = "cpu") -> Cost:
+        """The cost so far. Images per second are those of ``phase``, or of the whole time if None."""
+        seconds = time.perf_counter() - self._start
+        rate_seconds = self.phases.get(phase, seconds) if phase else seconds
+        return Cost(
+            seconds=round(seconds, 3),
+            phases={name: round(value, 3) for name, value in self.phases.items()},
+            images=images,
+            images_per_second=round(images / rate_seconds, 2) if images and rate_seconds else None,
+            peak_memory_mb=round(peak_memory_mb(), 1),
+            device=device,
+            num_processes=int(os.environ.get("WORLD_SIZE", "1")),
+            price_per_hour=self._price,
+        )
+
+
+def _price_per_hour() -> float | None:
+    """Price of an hour of one process's device, from the variable PRICE_PER_HOUR; None if it is not set."""
+    text = os.environ.get("PRICE_PER_HOUR") or None
+    try:
+        price = None if text is None else float(text)
+    except ValueError:
+        price = -1.0
+    if price is not None and not 0 <= price < float("inf"):
+        raise InputError(f"PRICE_PER_HOUR={text} is no price; give a number, as in PRICE_PER_HOUR=2.5, or leave it out")
+    return price
+
+
+def peak_memory_mb() -> float:
+    """Largest resident size in MiB of this process and of any child process that has ended."""
+    largest = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return largest / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, Linux KiB
