@@ -1,25 +1,41 @@
-"""Evaluate a recognition network: accuracies on verification sets, scores of all pairs and a result card.
+"""Evaluate a recognition network on verification sets: ``python -m evaluate --scale smoke``."""
 
-Without a sub-command, the trained network of --scale is evaluated on the benchmark's protocols, together with its
-floors (raw pixels, and the untrained backbone). This reads runs/SCALE/models and --test-sets, and writes
-runs/SCALE/results. With --model FILE, another network is evaluated on --protocols, and its result is written to
-runs/models/results. A network whose result exists already is skipped.
-
-Example: python -m evaluate --model weights/mobilefacenet_y1.onnx --protocols lfw cfp_fp
-"""
-
+import argparse
 from pathlib import Path
 from typing import Any
 
-from bench.cli import run, stage_parser
+from bench.cli import add_commands, parse_flags, run, run_command, stage_parser
 from bench.config.benchmarks import load_benchmark, protocol_names
-from evaluate.commands import COMMANDS, add_commands
+from evaluate.commands import COMMANDS
 from evaluate.stage import Evaluation, evaluate_model, evaluate_scale
+
+_DESCRIPTION = """Evaluate a recognition network: accuracies on verification sets, scores of all pairs, a result card.
+
+Without a sub-command, this evaluates the trained network of --scale on the benchmark's protocols, together with its
+floors (raw pixels, and the untrained backbone). It reads RUNS/SCALE/models and --test-sets, and writes
+RUNS/SCALE/results. With --model FILE it evaluates another network on --protocols, and writes RUNS/models/results. A
+network whose result exists already is skipped."""
+_EXAMPLE = "python -m evaluate --model weights/mobilefacenet_y1.onnx --protocols lfw cfp_fp"
 
 
 def main() -> int:
-    """Run a sub-command, or evaluate the network of a benchmark or a given one, and print what came of it."""
-    parser = stage_parser("evaluate", __doc__)
+    """Run a sub-command, or evaluate the network of a benchmark or a given one."""
+    args = parse_flags(make_parser())
+    if args.command:
+        return run_command(args)
+    evaluation = Evaluation(args.runs, args.test_sets, args.device, args.seed)
+    if args.model:
+        lines = evaluate_model(args.model, protocol_names(args.protocols, args.config), evaluation)
+    else:
+        lines = evaluate_scale(load_benchmark(args.scale, args.config), evaluation)
+    for line in lines:
+        print(line, flush=True)
+    return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the stage and of its sub-commands."""
+    parser = stage_parser("evaluate", _DESCRIPTION, example=_EXAMPLE)
     parser.add_argument(
         "--model", type=Path, help=".safetensors, .pth or .onnx file to evaluate instead of the network of --scale"
     )
@@ -30,40 +46,17 @@ def main() -> int:
         metavar="NAME",
         help="protocols for --model: names of test sets, or the lists five, rfw and ijb (default: five)",
     )
-    add_commands(parser)
+    add_commands(parser, COMMANDS)
     parser.set_defaults(load_estimator=_load_estimator)
-    args = parser.parse_args()
-    if args.command:
-        print(COMMANDS[args.command].run(args))
-        return 0
-    evaluation = Evaluation(args.runs, args.test_sets, args.device, args.seed, _render_protocol, _build_backbone)
-    if args.model:
-        lines = evaluate_model(args.model, protocol_names(args.protocols, args.config), evaluation)
-    else:
-        lines = evaluate_scale(load_benchmark(args.scale, args.config), evaluation)
-    for line in lines:
-        print(line, flush=True)
-    return 0
+    return parser
 
 
 def _load_estimator(kind: str, path: Path, device: str) -> Any:
-    """An estimator of quality or yaw: released weights (.pth), or any TorchScript or ONNX file."""
+    """An estimator of quality or yaw for audits: released weights (.pth), or any TorchScript or ONNX file."""
     from generate.networks.estimators import load_estimator, quality_estimator, yaw_estimator
 
     load_released = {"quality": quality_estimator, "yaw": yaw_estimator}[kind]
     return load_released(path, device) if path.suffix == ".pth" else load_estimator(path, device)
-
-
-def _render_protocol(name: str, runs: Path) -> Path:
-    from generate.render.protocols import rendered_protocol
-
-    return rendered_protocol(name, runs)
-
-
-def _build_backbone(settings: Any) -> Any:
-    from fr_train.backbone import build_backbone
-
-    return build_backbone(settings)
 
 
 if __name__ == "__main__":

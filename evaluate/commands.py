@@ -4,73 +4,10 @@ Each call imports what it needs, so that ``--help`` stays quick, and returns the
 """
 
 import argparse
-import textwrap
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from bench.cli import add_stage_flags
+from bench.cli import Command, add_stage_flags
 from bench.config.benchmarks import load_benchmark
-
-_WIDTH = 100  # columns of help texts
-_EVALUATION = ("(no sub-command)", "evaluate the network of --scale, or --model FILE")
-
-
-@dataclass(frozen=True)
-class Command:
-    """One sub-command."""
-
-    group: str
-    """Heading in the list of sub-commands."""
-    summary: str
-    """One line for the list."""
-    description: str
-    """What the command reads, what it writes, and when one needs it."""
-    example: str
-    """A command line."""
-    add_flags: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], str]
-    """Does the work; returns the text to print."""
-
-
-def add_commands(parser: argparse.ArgumentParser) -> None:
-    """Add the sub-commands to a parser, and their list, by group, to its help."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.description = _fill(parser.description or "")
-    parser.epilog = _list_commands()
-    parsers = parser.add_subparsers(dest="command", metavar="COMMAND", help="one of the sub-commands below")
-    for name, command in COMMANDS.items():
-        subparser = parsers.add_parser(
-            name,
-            description=_fill(command.description),
-            epilog=f"example:\n  {command.example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        command.add_flags(subparser)
-
-
-def _list_commands() -> str:
-    lines = ["sub-commands (python -m evaluate COMMAND --help tells more):"]
-    for group in dict.fromkeys(command.group for command in COMMANDS.values()):
-        lines.append(f"\n  {group}:")
-        members = [(name, command.summary) for name, command in COMMANDS.items() if command.group == group]
-        if group == "measure":
-            members.insert(0, _EVALUATION)
-        lines += [f"    {name:<17} {summary}" for name, summary in members]
-    return "\n".join(lines)
-
-
-def _fill(text: str) -> str:
-    return "\n\n".join(textwrap.fill(paragraph, _WIDTH) for paragraph in text.split("\n\n"))
-
-
-def _keep_flags_before_the_command(parser: argparse.ArgumentParser) -> None:
-    """Let the flags added so far count before the sub-command as well.
-
-    Without this, the defaults of the sub-command would overwrite them: ``--scale mini audit`` would audit smoke.
-    """
-    for action in parser._actions:
-        action.default = argparse.SUPPRESS
 
 
 def _add_compare_flags(parser: argparse.ArgumentParser) -> None:
@@ -87,12 +24,7 @@ def _compare(args: argparse.Namespace) -> str:
 
 def _add_fetch_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="test sets to fetch (default: every known one)")
-    parser.add_argument(
-        "--test-sets",
-        type=Path,
-        default=argparse.SUPPRESS,
-        help="folder to save verification sets in (default: test_sets)",
-    )
+    add_stage_flags(parser, "--test-sets")
     parser.add_argument("--revision", default="main", help="commit, tag or branch of the repository (default: main)")
 
 
@@ -125,8 +57,9 @@ def _pack(args: argparse.Namespace) -> str:
 
 
 def _add_leaderboard_flags(parser: argparse.ArgumentParser) -> None:
+    add_stage_flags(parser, "--runs")
     parser.add_argument(
-        "--runs", type=Path, default=argparse.SUPPRESS, help="folder of all runs to read and write (default: runs)"
+        "--result", type=Path, metavar="FOLDER", help="folder with a result.json whose row is printed (default: none)"
     )
     parser.add_argument(
         "--committed",
@@ -137,9 +70,10 @@ def _add_leaderboard_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _leaderboard(args: argparse.Namespace) -> str:
-    from evaluate.leaderboard.write import write_committed_leaderboard, write_leaderboard
+    from evaluate.leaderboard.write import describe_result, write_committed_leaderboard, write_leaderboard
 
-    return str(write_committed_leaderboard(args.committed) if args.committed else write_leaderboard(args.runs))
+    page = write_committed_leaderboard(args.committed) if args.committed else write_leaderboard(args.runs)
+    return describe_result(args.result, page) if args.result else str(page)
 
 
 def _add_publish_flags(parser: argparse.ArgumentParser) -> None:
@@ -157,7 +91,6 @@ def _publish(args: argparse.Namespace) -> str:
 
 def _add_audit_flags(parser: argparse.ArgumentParser) -> None:
     add_stage_flags(parser)
-    _keep_flags_before_the_command(parser)
     parser.add_argument(
         "path", type=Path, nargs="?", help="LMDB file, .rec file or folder to audit (default: the faces of --scale)"
     )
@@ -197,67 +130,75 @@ def _audit(args: argparse.Namespace) -> str:
 
 
 COMMANDS = {
-    "compare": Command(
-        "measure",
-        "difference of two results, and whether it is significant",
-        "Compare two results: which settings differ, and by how much the accuracies differ on the same pairs, with a "
-        "95 % interval (paired bootstrap) and a p-value (exact McNemar test). Reads the cards and scores of both "
-        "results and writes nothing. Use it to decide whether a change of settings changed the accuracy.",
-        "python -m evaluate compare runs/smoke/results/A runs/smoke/results/B",
-        _add_compare_flags,
-        _compare,
+    "measure": (
+        Command(
+            "compare",
+            "difference of two results, and whether it is significant",
+            "Compare two results: which settings differ, and by how much the accuracies differ on the same pairs, with "
+            "a 95 % interval (paired bootstrap) and a p-value (exact McNemar test). Reads the cards and scores of both "
+            "results and writes nothing. Use it to decide whether a change of settings changed the accuracy.",
+            "python -m evaluate compare runs/smoke/results/A runs/smoke/results/B",
+            _add_compare_flags,
+            _compare,
+        ),
     ),
-    "fetch": Command(
-        "test sets",
-        "download verification sets, or print where to ask for them",
-        "Download verification sets from the Hugging Face Hub into --test-sets and record their SHA-256. For a set "
-        "that the Hub does not have, print where to ask for it and where to save it. Use it before the first "
-        "evaluation on real faces. A file that exists is checked and not downloaded again.",
-        "python -m evaluate fetch lfw cfp_fp",
-        _add_fetch_flags,
-        _fetch,
+    "test sets": (
+        Command(
+            "fetch",
+            "download verification sets, or print where to ask for them",
+            "Download verification sets from the Hugging Face Hub into --test-sets and record their SHA-256. For a set "
+            "that the Hub does not have, print where to ask for it and where to save it. Use it before the first "
+            "evaluation on real faces. A file that exists is checked and not downloaded again.",
+            "python -m evaluate fetch lfw cfp_fp",
+            _add_fetch_flags,
+            _fetch,
+        ),
+        Command(
+            "pack",
+            "make a verification set from images and a pairs file",
+            "Make a verification set in a layout of the field from a folder of images and a pairs file. With "
+            "--landmarks, the images are aligned to the ArcFace template by five points each. Reads the images that the pairs name "
+            "and writes --out. Use it for a test set that is published as plain photographs.",
+            "python -m evaluate pack lfw --pairs lfw/pairs.txt --landmarks lfw/landmarks.txt --out test_sets/lfw.bin",
+            _add_pack_flags,
+            _pack,
+        ),
     ),
-    "pack": Command(
-        "test sets",
-        "make a verification set from images and a pairs file",
-        "Make a verification set in a layout of the field from a folder of images and a pairs file. With --landmarks,"
-        " the images are aligned to the ArcFace template by five points each. Reads the images that the pairs name "
-        "and writes --out. Use it for a test set that is published as plain photographs.",
-        "python -m evaluate pack lfw --pairs lfw/pairs.txt --landmarks lfw/landmarks.txt --out test_sets/lfw.bin",
-        _add_pack_flags,
-        _pack,
+    "leaderboard": (
+        Command(
+            "leaderboard",
+            "render the leaderboard of the local or the committed results",
+            "Render all results as leaderboard.md, leaderboard.csv and leaderboard.html. Reads the cards and scores in "
+            "--runs and writes the three files there; with --committed it reads and writes a folder of reports. A "
+            "benchmark does this as its last step, so use it after copying results from another machine, or after a "
+            "change of the page.",
+            "python -m evaluate leaderboard --committed reports",
+            _add_leaderboard_flags,
+            _leaderboard,
+        ),
+        Command(
+            "publish",
+            "copy results into reports/results and render reports/leaderboard.*",
+            "Copy results from runs into the committed reports. Reads the given folders, writes a card, scores and "
+            "(for generated faces only) a sample grid per result to REPORTS/results, and renders "
+            "REPORTS/leaderboard.*. Use it when a result is to be committed.",
+            "python -m evaluate publish runs/mini/results/0123456789abcdef",
+            _add_publish_flags,
+            _publish,
+        ),
     ),
-    "leaderboard": Command(
-        "leaderboard",
-        "render the leaderboard of the local or the committed results",
-        "Render all results as leaderboard.md, leaderboard.csv and leaderboard.html. Reads the cards and scores in "
-        "--runs and writes the three files there; with --committed it reads and writes a folder of reports. A "
-        "benchmark does this as its last step, so use it after copying results from another machine, or after a "
-        "change of the page.",
-        "python -m evaluate leaderboard --committed reports",
-        _add_leaderboard_flags,
-        _leaderboard,
-    ),
-    "publish": Command(
-        "leaderboard",
-        "copy results into reports/results and render reports/leaderboard.*",
-        "Copy results from runs into the committed reports. Reads the given folders, writes a card, scores and (for "
-        "generated faces only) a sample grid per result to REPORTS/results, and renders REPORTS/leaderboard.*. Use it"
-        " when a result is to be committed.",
-        "python -m evaluate publish runs/mini/results/0123456789abcdef",
-        _add_publish_flags,
-        _publish,
-    ),
-    "audit": Command(
-        "face datasets",
-        "duplicates, separation, consistency, diversity and leakage of a dataset",
-        "Describe a face dataset. The images alone give broken files, sizes, sharpness and duplicates. With "
-        "--network, the audit also measures the separation of identities, consistency, diversity and the colour "
-        "order; with --against, identities that are shared with other sets. Reads the dataset and writes audit.json, "
-        "audit.html and tables to RUNS/SCALE/audits (RUNS/datasets/audits for a path). Use it before training on a "
-        "dataset, or publishing it.",
-        "python -m evaluate audit faces.lmdb --network weights/mobilefacenet_y1.onnx --against lfw",
-        _add_audit_flags,
-        _audit,
+    "face datasets": (
+        Command(
+            "audit",
+            "duplicates, separation, consistency, diversity and leakage of a dataset",
+            "Describe a face dataset. The images alone give broken files, sizes, sharpness and duplicates. With "
+            "--network, the audit also measures the separation of identities, consistency, diversity and the colour "
+            "order; with --against, identities that are shared with other sets. Reads the dataset and writes "
+            "audit.json, audit.html and tables to RUNS/SCALE/audits (RUNS/datasets/audits for a path). Use it before "
+            "training on a dataset, or publishing it.",
+            "python -m evaluate audit faces.lmdb --network weights/mobilefacenet_y1.onnx --against lfw",
+            _add_audit_flags,
+            _audit,
+        ),
     ),
 }

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.config.benchmarks import Benchmark
-from bench.config.settings import Settings
 from bench.errors import InputError
 from bench.machine.device import choose_device
 from bench.runs.fingerprints import floor_stages, model_stage, plan_stages
-from bench.runs.inputs import find_protocol, is_rendered
+from bench.runs.inputs import protocol_path
 from bench.runs.stage import Stage
 
 Precision = Literal["float32", "bf16"]
@@ -32,10 +31,6 @@ class Evaluation:
     """auto, cpu, cuda or cuda:N."""
     seed: int
     """Seed of the benchmark."""
-    render_protocol: Callable[[str, Path], Path]
-    """Name of a rendered protocol and folder of all runs -> its path, rendered if it does not exist."""
-    build_backbone: Callable[[Settings], Any]
-    """Settings of a recipe's backbone -> a network with random weights."""
 
 
 def evaluate_scale(benchmark: Benchmark, evaluation: Evaluation) -> Iterator[str]:
@@ -55,10 +50,11 @@ def evaluate_scale(benchmark: Benchmark, evaluation: Evaluation) -> Iterator[str
         )
     from evaluate.measure.embed import load_network, raw_pixels
     from evaluate.measure.result import dataset_row, floor_row
+    from fr_train.checkpoint import untrained_backbone
 
     floors: dict[str, Callable[[str], Any]] = {
         "raw pixels": lambda _: raw_pixels,
-        "untrained backbone": lambda device: _untrained_backbone(benchmark, evaluation).to(device),
+        "untrained backbone": lambda device: untrained_backbone(benchmark.recipe.backbone).to(device),
     }
     precision: Precision = "bf16" if benchmark.recipe.precision == "bf16" else "float32"
     for name, stage in floor_stages(benchmark, **folders).items():
@@ -116,35 +112,10 @@ def _evaluate(
         return f"evaluate: skip {row['name']}, unchanged ({stage.directory})"
     from evaluate.measure.result import describe_result, evaluate_network
 
-    paths = [_protocol_path(name, evaluation) for name in protocols]
+    folders = {"test_sets": evaluation.test_sets, "runs": evaluation.runs}
+    paths = [protocol_path(name, **folders) for name in protocols]
     device = choose_device(evaluation.device)
     card = evaluate_network(
         stage, lambda: load(device), paths, device=device, seed=evaluation.seed, row=row, precision=precision
     )
     return f"evaluate: {card.name}: {describe_result(card)} ({stage.directory})"
-
-
-def _untrained_backbone(benchmark: Benchmark, evaluation: Evaluation) -> Any:
-    """The recipe's backbone with the random weights of seed 0, which leaves torch's generator untouched."""
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return evaluation.build_backbone(benchmark.recipe.backbone)
-
-
-def _protocol_path(name: str, evaluation: Evaluation) -> Path:
-    """File or folder of a protocol.
-
-    Raises:
-        InputError: If it is missing.
-    """
-    if is_rendered(name):
-        return evaluation.render_protocol(name, evaluation.runs)
-    path = find_protocol(name, evaluation.test_sets)
-    if path is None:
-        raise InputError(
-            f"no {name} in {evaluation.test_sets}; run python -m evaluate fetch {name}, save it there as {name}.bin, "
-            "or set TEST_SETS to the folder that holds it"
-        )
-    return path

@@ -53,6 +53,13 @@ def load_backbone(path: str | Path) -> nn.Module:
     return read_backbone(path)[0]
 
 
+def untrained_backbone(settings: Backbone, *, seed: int = 0) -> nn.Module:
+    """A backbone with random weights, equal for equal seeds; torch's own generator is left untouched."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_backbone(settings)
+
+
 def read_backbone(path: str | Path) -> tuple[nn.Module, Backbone]:
     """The backbone of ``load_backbone`` with the settings that it was built from.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.files import write_text
 from bench.markdown import format_cell, markdown_table
-from bench.runs.cards import ProtocolResult, ResultCard
+from bench.runs.cards import ProtocolResult, ResultCard, read_card
 from evaluate.leaderboard.cells import (
     HOW_TO_READ,
     format_percent,
@@ -74,6 +74,17 @@ def write_committed_leaderboard(reports: Path) -> Path:
         InputError: If a card does not fit the schema or contradicts itself.
     """
     return _write(reports, read_committed(reports), reports / "published.csv")
+
+
+def describe_result(result_dir: Path, page: Path) -> str:
+    """A finished result for the terminal: its row, and the paths of its card and of the leaderboard's page.
+
+    Args:
+        result_dir: Folder of a result.json.
+        page: The leaderboard as HTML.
+    """
+    row = format_row(read_card(result_dir, ResultCard))
+    return f"\n{row}\n\nresult       {result_dir / 'result.json'}\nreport       {page}"
 
 
 def format_row(card: ResultCard) -> str:

@@ -11,6 +11,7 @@ from bench.errors import InputError
 from bench.faces.face import encode_jpeg
 from bench.runs.cards import ResultCard, read_card
 from bench.runs.fingerprints import plan_stages
+from bench.runs.inputs import is_rendered, protocol_path
 from evaluate.layouts.packed import write_bin
 from evaluate.stage import Evaluation, evaluate_model, evaluate_scale
 from fr_train.backbone import build_backbone
@@ -29,17 +30,20 @@ def write_pairs(path, num_pairs=20):
 
 
 @pytest.fixture
-def evaluation(tmp_path):
+def evaluation(tmp_path, monkeypatch):
     """Settings whose rendered protocols are made-up pairs, written where they are asked for."""
 
-    def render_protocol(name, runs):
+    def write_protocol(name, *, test_sets, runs):
+        if not is_rendered(name):
+            return protocol_path(name, test_sets=test_sets, runs=runs)
         path = runs / "protocols" / f"{name}.bin"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             write_pairs(path)
         return path
 
-    return Evaluation(tmp_path / "runs", tmp_path / "test_sets", "cpu", 0, render_protocol, build_backbone)
+    monkeypatch.setattr("evaluate.stage.protocol_path", write_protocol)
+    return Evaluation(tmp_path / "runs", tmp_path / "test_sets", "cpu", 0)
 
 
 def test_a_given_network_is_evaluated_once(evaluation, tmp_path):
