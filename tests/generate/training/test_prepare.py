@@ -7,6 +7,7 @@ from generator_training import FEATURE_DIM, make_prepared, save_network
 from bench.errors import InputError
 from bench.faces.lmdb_file import FaceWriter, encode_jpeg, open_faces
 from bench.files import read_json
+from generate.networks import over_faces
 from generate.networks.identity import load_identity_network
 from generate.training import prepare as module
 from generate.training.data import open_training_set
@@ -106,7 +107,7 @@ def test_a_mask_selects_positions_as_for_webface4m(made, tmp_path):
 def test_a_killed_command_goes_on_with_its_parts(made, faces, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_PART_FACES", 5)
     monkeypatch.setattr(module, "_BATCH", 5)
-    real, calls = module.aligned_image, []
+    real, calls = over_faces.aligned_image, []
 
     def dies_at_the_ninth(source, index):
         calls.append(index)
@@ -114,7 +115,7 @@ def test_a_killed_command_goes_on_with_its_parts(made, faces, tmp_path, monkeypa
             raise KeyboardInterrupt
         return real(source, index)
 
-    monkeypatch.setattr(module, "aligned_image", dies_at_the_ninth)
+    monkeypatch.setattr(over_faces, "aligned_image", dies_at_the_ninth)
     settings = Preparation(identity_weights=made[1])
     with pytest.raises(KeyboardInterrupt):
         prepare(faces, settings, tmp_path)
