@@ -157,8 +157,8 @@ COMMANDS = {
             "pack",
             "make a verification set from images and a pairs file",
             "Make a verification set in a layout of the field from a folder of images and a pairs file. With "
-            "--landmarks, the images are aligned to the ArcFace template by five points each. Reads the images that the "
-            "pairs name and writes --out. Use it for a test set that is published as plain photographs.",
+            "--landmarks, the images are aligned to the ArcFace template by five points each. Reads the images that "
+            "the pairs name and writes --out. Use it for a test set that is published as plain photographs.",
             "python -m evaluate pack lfw --pairs lfw/pairs.txt --landmarks lfw/landmarks.txt --out test_sets/lfw.bin",
             _add_pack_flags,
             _pack,

@@ -115,10 +115,7 @@ def run_killed(line, runs, log, *, kills, rng):
         is_running = process.poll() is None
         kill(process, rng)
         hits += is_running
-        say(
-            f"  kill {number + 1}: {before} -> {len(files_in(runs))} files in parts"
-            f"{'' if is_running else ', had ended'}"
-        )
+        say(f"  kill {number + 1}: {before} -> {len(files_in(runs))} files in parts{'' if is_running else ', ended'}")
     return hits
 
 

@@ -11,6 +11,7 @@ from bench.faces.face import encode_jpeg
 from bench.faces.lmdb_file import FaceWriter
 from bench.faces.open import open_faces
 from bench.files import read_json
+from generate.networks import over_faces
 from generate.networks.identity import load_identity_network
 from generate.training import prepare as module
 from generate.training.data import open_training_set
@@ -110,7 +111,7 @@ def test_a_mask_selects_positions_as_for_webface4m(finished, tmp_path):
 def test_a_killed_command_goes_on_with_its_parts(finished, faces, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_PART_FACES", 5)
     monkeypatch.setattr(module, "_BATCH", 5)
-    real, calls = module.aligned_image, []
+    real, calls = over_faces.aligned_image, []
 
     def dies_at_the_ninth(source, index):
         calls.append(index)
@@ -118,7 +119,7 @@ def test_a_killed_command_goes_on_with_its_parts(finished, faces, tmp_path, monk
             raise KeyboardInterrupt
         return real(source, index)
 
-    monkeypatch.setattr(module, "aligned_image", dies_at_the_ninth)
+    monkeypatch.setattr(over_faces, "aligned_image", dies_at_the_ninth)
     settings = Preparation(identity_weights=finished[1])
     with pytest.raises(KeyboardInterrupt):
         prepare(faces, settings, tmp_path)
