@@ -37,7 +37,7 @@ def open_faces(path: str | Path, mask: str | Path | None = None, leave_out: set[
         >>> from pathlib import Path
         >>> import numpy as np
         >>> from bench.faces.face import encode_jpeg
-        >>> from bench.faces.lmdb_file import open_faces
+        >>> from bench.faces.open import open_faces
         >>> folder = Path(tempfile.mkdtemp())
         >>> for identity in ("ann", "bob", "cyd"):
         ...     (folder / identity).mkdir()

@@ -66,7 +66,7 @@ class BestNetwork(Part):
 class WeightProvenance(Part):
     """Where a weight file comes from."""
 
-    role: str
+    role: str | None = None
     sha256: str
     trained_on: str | None = None
     licence: str | None = None

@@ -3,7 +3,7 @@
 From Python::
 
     from bench.config.benchmarks import load_recipe
-    from bench.faces.lmdb_file import open_faces
+    from bench.faces.open import open_faces
     from fr_train.trainer.train import train
 
     train(open_faces("faces.lmdb"), load_recipe("smoke_arcface"), "out", seed=0)

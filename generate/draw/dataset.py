@@ -61,12 +61,13 @@ def make_dataset(
     if settings.precision != "float32":
         path = weight_path(settings.generator_weights, weights)
         statistics["bf16_deviation"] = measure_deviation(networks, path, seed=seed)
+    provenance = weight_provenance(settings, digests, weights)
     return {
         "path": "faces.lmdb",
         "num_images": statistics.pop("num_images"),
         "num_identities": statistics.pop("num_identities"),
         "content_sha256": sha256(directory / "faces.lmdb"),
-        "statistics": statistics | {"weights": weight_provenance(settings, digests, weights)},
+        "statistics": statistics | {"weights": {name: part.model_dump() for name, part in provenance.items()}},
     }
 
 

@@ -4,10 +4,9 @@ In: ``dataset.json``. Out: Markdown with the Hub's metadata as YAML in front. Th
 beside it.
 """
 
-from typing import Any
-
 from bench.files import flatten
 from bench.markdown import markdown_table
+from bench.runs.card_parts import WeightProvenance
 from bench.runs.cards import DatasetCard
 
 README_NAME = "README.md"
@@ -57,7 +56,7 @@ def render_readme(card: DatasetCard) -> str:
     """
     from huggingface_hub import DatasetCardData  # takes a fifth of a second, which --help must not wait for
 
-    weights = card.statistics.get("weights", {})
+    weights = card.weights
     metadata = DatasetCardData(
         pretty_name=card.name,
         license="other" if weights else "mit",
@@ -73,7 +72,7 @@ def _size_category(num_images: int) -> str:
     return next((category for limit, category in _SIZES if num_images < limit), _LARGEST_SIZE)
 
 
-def _page(card: DatasetCard, weights: dict[str, dict[str, Any]]) -> str:
+def _page(card: DatasetCard, weights: dict[str, WeightProvenance]) -> str:
     statistics = flatten({name: value for name, value in card.statistics.items() if name != "weights"})
     figures = [(_LABELS.get(name, name), value) for name, value in statistics.items()]
     per_identity = card.num_images / card.num_identities
@@ -100,13 +99,13 @@ def _page(card: DatasetCard, weights: dict[str, dict[str, Any]]) -> str:
     return "\n\n".join(parts)
 
 
-def _weights_table(weights: dict[str, dict[str, Any]]) -> str:
+def _weights_table(weights: dict[str, WeightProvenance]) -> str:
     if not weights:
         return "None: the images do not come from a trained network."
     rows = []
     for name, weight in weights.items():
-        source, digest = weight["source"] or "placed by hand", f"`{weight['sha256'][:16]}`"
-        rows.append((name, weight["role"], weight["trained_on"], weight["licence"], source, digest))
+        source, digest = weight.source or "placed by hand", f"`{weight.sha256[:16]}`"
+        rows.append((name, weight.role, weight.trained_on, weight.licence, source, digest))
     return markdown_table(("file", "role", "trained on", "licence", "source", "SHA-256"), rows)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.config.generator import Vec2FaceGenerator, is_shipped, weight_path
 from bench.files import read_json
+from bench.runs.card_parts import WeightProvenance
 from bench.runs.hub import fetched_from
 from generate.hub.ship import card_path
 
@@ -32,7 +33,7 @@ _RELEASED = {
 
 def weight_provenance(
     settings: Vec2FaceGenerator, digests: dict[str, str], weights: Path
-) -> dict[str, dict[str, str | None]]:
+) -> dict[str, WeightProvenance]:
     """Role and origin of every weight file of a generator's settings.
 
     Args:
@@ -41,8 +42,7 @@ def weight_provenance(
         weights: Folder of the weights that do not come with the suite.
 
     Returns:
-        File name -> dictionary with ``role``, ``sha256``, ``trained_on``, ``licence`` and ``source``; the source is
-        None for a file that was put there by hand.
+        File name -> its provenance. The source is None for a file that was put there by hand.
     """
     roles = {
         settings.generator_weights: "generator",
@@ -55,17 +55,17 @@ def weight_provenance(
     }
     if settings.filters.known_centers is not None:
         roles.setdefault(settings.filters.known_centers, "people trained on")
-    described: dict[str, dict[str, str | None]] = {}
+    described = {}
     for name, digest in digests.items():
         path = weight_path(name, weights)
         trained_on, licence, source = _origin(path, digest)
-        described[name] = {
-            "role": roles[name],
-            "sha256": digest,
-            "trained_on": trained_on,
-            "licence": licence,
-            "source": "generate/assets" if is_shipped(name) else source,
-        }
+        described[name] = WeightProvenance(
+            role=roles[name],
+            sha256=digest,
+            trained_on=trained_on,
+            licence=licence,
+            source="generate/assets" if is_shipped(name) else source,
+        )
     return described
 
 

@@ -46,7 +46,11 @@ def ship_generator(directory: Path, target: Path, *, trained_on: str, licence: s
         weights,
         role="generator",
         origin={"trained_on": trained_on, "licence": licence, "seed": card.seed},
-        settings=card.inputs["recipe"] | {"perceptual_network": card.perceptual_network, "networks": card.networks},
+        settings=card.inputs["recipe"]
+        | {
+            "perceptual_network": card.perceptual_network,
+            "networks": {role: network.model_dump() for role, network in card.networks.items()},
+        },
         figures={"num_parameters": card.num_parameters, "num_images_seen": card.num_images_seen} | card.figures,
         cost=card.cost,
     )

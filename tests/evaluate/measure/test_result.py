@@ -11,6 +11,7 @@ from paths import FORMATS
 from bench.config.recipe import Backbone
 from bench.errors import InputError
 from bench.files import sha256
+from bench.runs.card_parts import ModelReference
 from evaluate.measure.checks import contradictions
 from evaluate.measure.compare import compare_results
 from evaluate.measure.embed import embed, raw_pixels
@@ -44,7 +45,7 @@ def test_a_callable_on_a_named_set(sets, tmp_path):
     expected = verify(lambda images: embed(raw_pixels, images), load_protocol(sets / "toy.bin")).result
     assert card.protocols == {"toy": expected}
     assert card.mean_accuracy == expected.accuracy
-    assert (card.name, card.row, card.model) == ("raw_pixels", "model", {"name": "raw_pixels"})
+    assert (card.name, card.row, card.model) == ("raw_pixels", "model", ModelReference(name="raw_pixels"))
     assert card.cost.images == len(load_protocol(sets / "toy.bin").faces)
     assert contradictions(card) == []
     assert [path.name for path in tmp_path.iterdir()] == ["toy.bin"]  # nothing is written
@@ -52,7 +53,7 @@ def test_a_callable_on_a_named_set(sets, tmp_path):
 
 def test_a_file_and_a_module_give_the_same_card_and_files(sets, tmp_path, weights):
     from_file = evaluate(str(weights), ["toy"], device="cpu", test_sets_dir=sets, result_dir=tmp_path / "a")
-    assert from_file.model == {"name": "net.safetensors", "weights_sha256": sha256(weights)}
+    assert from_file.model == ModelReference(name="net.safetensors", weights_sha256=sha256(weights))
     assert from_file.name == "net"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -1,6 +1,5 @@
 """Exported files give the embeddings of their source, come with a model card, and appear whole or not at all."""
 
-import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -15,13 +14,14 @@ from results import make_result, write_run
 from bench.config.recipe import Backbone
 from bench.errors import InputError
 from bench.files import sha256
+from bench.runs.card_parts import DatasetReference
 from bench.runs.cards import DatasetCard, ModelCard, TemplateResult, read_card, write_card
 from evaluate.measure.embed import embed, load_network
 from fr_train.backbone import build_backbone, iresnet
 from fr_train.checkpoint import save_backbone
-from fr_train.commands import COMMANDS
 from fr_train.export import files as exporting
 from fr_train.export.files import export, onnx_network
+from fr_train.export.folder import export_folder
 from fr_train.export.model_card import find_origin, render_model_card
 
 TINY = {"depth": 18, "width": 4, "embedding_dim": 16}
@@ -112,13 +112,13 @@ def test_a_file_that_differs_is_not_left(tmp_path, weights, monkeypatch, feature
 
 def test_nothing_is_left_after_an_error_and_nothing_is_overwritten(tmp_path, weights):
     (tmp_path / "bad.safetensors").write_bytes(b"nothing")
-    args = argparse.Namespace(model=tmp_path / "bad.safetensors", out=tmp_path / "out", formats=["safetensors"])
+    arguments = (tmp_path / "bad.safetensors", tmp_path / "out", ["safetensors"], tmp_path / "runs")
     with pytest.raises(InputError, match=r"bad\.safetensors is not a whole safetensors file"):
-        COMMANDS["export"](args)
+        export_folder(*arguments)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["bad.safetensors", "source"]
-    args.out.mkdir()
+    (tmp_path / "out").mkdir()
     with pytest.raises(InputError, match="out exists already; delete it or name another"):
-        COMMANDS["export"](args)
+        export_folder(*arguments)
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
@@ -139,7 +139,7 @@ def runs(tmp_path):
     result_dir = write_run(tmp_path / "runs")
     folder = tmp_path / "runs" / "smoke" / "models" / "model0"
     weights = trained(folder / "model.safetensors")
-    dataset = {"name": "rendered heads", "sha256": "d" * 64, "num_images": 6400, "num_identities": 320}
+    dataset = DatasetReference(name="rendered heads", sha256="d" * 64, num_images=6400, num_identities=320)
     card = read_card(folder, ModelCard).model_copy(update={"weights_sha256": sha256(weights), "dataset": dataset})
     write_card(folder, card)
     counts = {"num_pairs": 9000, "num_impostors": 8000, "num_templates": 500, "num_images": 3000}

@@ -56,7 +56,7 @@ def test_what_is_refused(command, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="protocols render_lfw and --scale smoke were given; give one of the two"):
         command("render_lfw", "--scale", "smoke")
     monkeypatch.undo()
-    with pytest.raises(InputError, match="protocol render_lwf is not rendered here; did you mean render_lfw"):
+    with pytest.raises(InputError, match="protocol render_lwf is not a rendered one; did you mean render_lfw"):
         module.rendered_protocol("render_lwf", tmp_path)
 
 

@@ -71,8 +71,8 @@ def test_a_fetched_weight_is_named_with_the_commit_that_the_branch_stood_for(hub
     generator.unlink()
     fetch(HubFile("weights/generator.safetensors", "BooBooWu/Vec2Face"), weights)
     described = weight_provenance(SETTINGS, weight_digests(SETTINGS, weights), weights)
-    assert described["generator.safetensors"]["source"].endswith(f"commit {COMMIT[:12]}")
-    assert described["identity.safetensors"]["source"] is None  # placed by hand
+    assert described["generator.safetensors"].source.endswith(f"commit {COMMIT[:12]}")
+    assert described["identity.safetensors"].source is None  # placed by hand
     generator.write_bytes(b"another")
     with pytest.raises(InputError, match=r"generator\.safetensors was changed.*recorded at the first fetch"):
         weight_digests(SETTINGS, weights)
@@ -83,9 +83,9 @@ def test_a_generator_that_was_put_there_by_ship_tells_what_it_was_trained_on(wei
     card = {"sha256": digests["generator.safetensors"], "trained_on": "people", "licence": "research"}
     write_json(weights / "generator.json", card)
     described = weight_provenance(SETTINGS, digests, weights)["generator.safetensors"]
-    assert (described["trained_on"], described["licence"]) == ("people", "research")
+    assert (described.trained_on, described.licence) == ("people", "research")
     write_json(weights / "generator.json", card | {"sha256": "0" * 64})  # of another file
-    assert "not stated" in weight_provenance(SETTINGS, digests, weights)["generator.safetensors"]["trained_on"]
+    assert "not stated" in weight_provenance(SETTINGS, digests, weights)["generator.safetensors"].trained_on
 
 
 def test_bfloat16_states_its_deviation(weights, tmp_path):

@@ -41,9 +41,14 @@ def test_the_card_names_the_files_and_the_same_training_is_skipped(train, files,
     assert finished.card.parent.parent == tmp_path / "runs" / "generators"
     assert (finished.is_skipped, finished.warning) == (False, "MLflow is not there")
     card = read_card(finished.card.parent, GeneratorCard)
-    assert card.dataset == {"name": "faces.lmdb", "sha256": sha256(files.faces), "num_images": 8, "num_identities": 2}
-    assert card.networks["identity"] == {"name": "identity.safetensors", "sha256": sha256(files.identity_network)}
-    assert card.networks["judge"]["name"] == "judge.safetensors"
+    assert card.dataset.model_dump() == {
+        "name": "faces.lmdb",
+        "sha256": sha256(files.faces),
+        "num_images": 8,
+        "num_identities": 2,
+    }
+    assert card.networks["identity"].sha256 == sha256(files.identity_network)
+    assert card.networks["judge"].name == "judge.safetensors"
     assert card.weights_sha256 == sha256(finished.card.parent / "generator.safetensors")
     again = train()
     assert (again.card, again.is_skipped) == (finished.card, True)

@@ -386,7 +386,7 @@ def test_the_commands_from_faces_to_card_mlflow_and_leakage(tmp_path, monkeypatc
     train["recipes"] = tmp_path / "mine.yaml"
     card_path = Path(call("train", **train).removeprefix("train: "))
     card = read_card(card_path, GeneratorCard)
-    assert (card.dataset["num_identities"], card.perceptual_network) == (4, "identity network")
+    assert (card.dataset.num_identities, card.perceptual_network) == (4, "identity network")
     rows = read_json_lines(card_path.parent / "train.jsonl")
     assert card.figures["held_out/identity_cosine"] == rows[-1]["held_out/identity_cosine"]
     assert "skip, unchanged" in call("train", **train)
