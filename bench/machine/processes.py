@@ -33,6 +33,14 @@ def process_group(device: str) -> Iterator[torch.device]:
     dist.destroy_process_group()
 
 
+def joined_rank() -> tuple[int, int]:
+    """Rank of this process and number of processes in the group that was joined; (0, 1) without a group.
+
+    ``bench.machine.device.process_rank`` tells the same before a group is joined, from torchrun's environment.
+    """
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
 def flag_of_rank0(flag: bool) -> bool:
     """The flag that rank 0 passed, in every process. All processes must call this."""
     if not dist.is_initialized():

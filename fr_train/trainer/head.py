@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from bench.config.recipe import Margin as MarginSettings
 from bench.errors import InputError
+from bench.machine.processes import joined_rank
 from fr_train.margin import Margin, make_margin
 from fr_train.trainer.augment import draw
 
@@ -66,7 +67,7 @@ class Head(nn.Module):
         self, num_identities: int, embedding_dim: int, margin: Margin, *, sample_rate: float = 1.0, seed: int = 0
     ) -> None:
         super().__init__()
-        self.rank, self.world_size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        self.rank, self.world_size = joined_rank()
         if num_identities < self.world_size:
             raise InputError(
                 f"{num_identities} identities cannot be split over {self.world_size} processes; set NPROC=1"

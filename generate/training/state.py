@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from bench.files import atomic_path
+from bench.machine.processes import joined_rank
 from bench.machine.resume import refuse_other_settings
 from generate.networks.vec2face_decoder import ImageDecoder
 from generate.networks.weights import read_weights
@@ -146,7 +147,7 @@ class TrainState:
             The unweighted terms, the loss and the gradient norms before clipping, still on the device.
         """
         # Dropout depends on (seed, step, rank) alone, so that a resumed run needs no state of torch's generator.
-        rank = dist.get_rank() if dist.is_initialized() else 0
+        rank, _ = joined_rank()
         torch.manual_seed(int(np.random.SeedSequence([self.seed, self.step, rank]).generate_state(1)[0]))
         for group in self.optimizer.param_groups:
             group["lr"] = lr
