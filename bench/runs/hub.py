@@ -1,4 +1,4 @@
-"""Download files from the Hugging Face Hub into a folder, and check their digests ever after.
+"""Download files from the Hugging Face Hub into a folder, and check their digests at every later use.
 
 The first fetch of a file records its SHA-256 and commit in ``fetched.json`` beside the files. Every later use demands
 the same bytes, from the file on disk and from the Hub. A download that breaks off resumes where it stopped
@@ -120,19 +120,19 @@ def _download(file: HubFile, folder: Path, revision: str, target: Path) -> tuple
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
     endpoint = os.environ.get("HF_ENDPOINT") or None
-    where: dict[str, Any] = {"repo_id": file.repo_id, "filename": file.filename, "repo_type": file.repo_type}
+    location: dict[str, Any] = {"repo_id": file.repo_id, "filename": file.filename, "repo_type": file.repo_type}
     by_hand = f"or download {file.page} by hand to {target}"
     try:
         downloaded = hf_hub_download(
-            **where,
+            **location,
             revision=revision,
             local_dir=folder,
             endpoint=endpoint,
             local_files_only=os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"},
         )
     except LocalEntryNotFoundError:
-        host = hf_hub_url(**where, endpoint=endpoint).split("/")[2]
-        raise InputError(f"{file.local_name}: {host} cannot be reached (or offline); connect, {by_hand}") from None
+        host = hf_hub_url(**location, endpoint=endpoint).split("/")[2]
+        raise InputError(f"{file.local_name}: {host} cannot be reached; connect to the network, {by_hand}") from None
     except (EntryNotFoundError, HfHubHTTPError) as error:
         reason = " ".join(str(error).split())[:160]
         raise InputError(f"{file.local_name}: the Hub refuses it ({reason}); check the revision, {by_hand}") from None

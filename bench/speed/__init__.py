@@ -51,7 +51,7 @@ def write_speed(
 
 
 def render_speed(record: Mapping[str, Any]) -> str:
-    """The Markdown page of a JSON record that ``write_speed`` made."""
+    """The Markdown page of a JSON record of ``write_speed``."""
     machine = record["environment"]
     git = record["git"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())

@@ -7,7 +7,7 @@ Follows ``gen_image`` of Vec2Face and Vec2Face+ (docs/field.md, sections 1.7 and
 
 - Acceptance is tested per sample, not on batch means.
 - The number of steps is capped. At the cap the image of lowest loss is taken and marked as not accepted.
-- A sample that is done leaves the batch, and the next one takes its slot.
+- A sample that is accepted or at the cap leaves the batch, and the next one takes its slot.
 - Each sample keeps one mask.
 
 The batch keeps its shape to the end, because matrix products may round differently for other shapes. A sample therefore
@@ -227,7 +227,7 @@ class _Batch:
         self.vectors = self.vectors - LEARNING_RATE * mean / (square.sqrt() + _EPSILON)
 
     def replace(self, ended: NDArray[np.bool_]) -> None:
-        """Load the next jobs into the slots whose job has ended; without a next job the old rows stay in."""
+        """Load the next jobs into the slots whose job has ended. If no job is left, a slot keeps its old rows."""
         for slot in np.flatnonzero(ended):
             if self._next >= len(self._jobs.start):
                 self.job[slot] = -1

@@ -1,4 +1,4 @@
-"""A prepared training set -> how people differ, and how images of one person vary: ``generate variation``.
+"""A prepared training set -> centres of people, and differences of their images from them: ``generate variation``.
 
 | file | holds | for |
 |---|---|---|
