@@ -38,13 +38,13 @@ class HubFile:
 
 
 def fetch(file: HubFile, folder: str | Path, *, revision: str = "main") -> Path:
-    """The file in ``folder``, downloaded if it is not there yet.
+    """Path of the file in ``folder``; it is downloaded if it does not exist.
 
     A file that was put there by hand is accepted, and its SHA-256 recorded.
 
     Args:
         file: File of a Hub repository.
-        folder: Folder that holds it or will hold it.
+        folder: Folder of the file.
         revision: Commit, tag or branch of the repository. A branch is followed only at the first fetch; a file that is
             fetched again must have the recorded SHA-256.
 
@@ -115,7 +115,7 @@ def _check(known: dict[str, Any] | None, digest: str, what: str) -> None:
 
 
 def _download(file: HubFile, folder: Path, revision: str, target: Path) -> tuple[Path, str]:
-    """Download into a folder. Returns the path and the commit that the revision stands for."""
+    """Download into a folder. Returns the path, and the commit of the revision."""
     from huggingface_hub import hf_hub_download, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 

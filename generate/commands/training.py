@@ -44,10 +44,10 @@ def _turn_flags(parser: argparse.ArgumentParser) -> None:
 
 def _turn(args: argparse.Namespace) -> str:
     from bench.machine.device import choose_device
-    from generate.training.data import open_source_faces
+    from bench.runs.dataset import open_files
     from generate.training.turn import measure_yaw, write_with_views
 
-    faces = open_source_faces(args.faces, args.mask, args.leave_out)
+    faces = open_files(args.faces, args.mask, args.leave_out)
     yaw = measure_yaw(faces, args.yaw_model, device=choose_device(args.device))
     write_with_views(faces, yaw, args.out, num_views=args.views, degrees=tuple(args.degrees), seed=args.seed)
     return f"turn: {len(faces)} photographs and {args.views * len(faces)} turned views of them in {args.out}"
@@ -73,10 +73,10 @@ def _appearance_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _appearance(args: argparse.Namespace) -> str:
+    from bench.runs.dataset import open_files
     from generate.networks.appearance import add_appearance
-    from generate.training.data import open_source_faces
 
-    faces = open_source_faces(args.faces, args.mask, args.leave_out)
+    faces = open_files(args.faces, args.mask, args.leave_out)
     appearance = add_appearance(
         args.identity_model, faces, args.out, num_components=args.numbers, strength=args.strength
     )
@@ -110,10 +110,10 @@ def _prepare_flags(parser: argparse.ArgumentParser) -> None:
 
 def _prepare(args: argparse.Namespace) -> str:
     from bench.machine.device import choose_device
-    from generate.training.data import open_source_faces
+    from bench.runs.dataset import open_files
     from generate.training.prepare import Preparation, prepare
 
-    faces = open_source_faces(args.faces, args.mask, args.leave_out)
+    faces = open_files(args.faces, args.mask, args.leave_out)
     settings = Preparation(args.identity_model, args.features, args.mirror, args.mean_norm)
     prepared = prepare(faces, settings, args.out, device=choose_device(args.device))
     return f"prepare: {prepared['num_images']} faces of {prepared['num_identities']} identities in {args.out}"
@@ -297,7 +297,7 @@ COMMANDS = (
     ),
     Command(
         "assets",
-        "Train the networks of generate/assets anew, on two CPU cores",
+        "Train the networks of generate/assets again, on two CPU cores",
         "Reads generate/assets/make.yaml and generators.yaml. Renders people, trains the identity, yaw and generator "
         "networks on them below RUNS/assets and copies them with their cards into --out. Needed only to change the "
         "networks that come with this project. Finished steps are skipped.",

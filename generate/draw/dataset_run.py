@@ -97,7 +97,7 @@ class DatasetRun:
         shards.wait_for(paths, is_over=lambda: self.finished_by_rank0)
 
     def shard_paths(self, prefix: str, suffix: str, num_identities: int) -> list[Path]:
-        """Paths of all shards of so many identities."""
+        """Paths of the shards that ``num_identities`` identities are divided into."""
         size = self.plan.settings.identities_per_shard
         return [self.parts / f"{prefix}-{index:06d}{suffix}" for index in range(-(-num_identities // size))]
 

@@ -46,7 +46,7 @@ class Request:
     centers: Path | None = None
     """``.npy`` of identity vectors; None samples them (Gaussian)."""
     people: Path | None = None
-    """Photographs of real people whose images shall be made: LMDB or folder."""
+    """Photographs of the real people to draw: LMDB or folder."""
     yaw_degrees: tuple[float, ...] = ()
     """Target yaws, used in turn; empty for none."""
     quality: float | None = None
@@ -144,8 +144,8 @@ def _identity_range(request: Request, centers: Path | None, feature_dim: int) ->
     if centers is None:
         if request.identities is None:
             raise InputError(
-                "the number of identities is not given; give --range FIRST:END, and --centers FILE.npy unless their "
-                "vectors shall be sampled"
+                "the number of identities is not given; give --range FIRST:END to sample their vectors, or "
+                "--centers FILE.npy to read them"
             )
         return request.identities
     num = len(read_vectors(centers, feature_dim))

@@ -42,7 +42,7 @@ class Plan:
     first_candidate: int = 0
     """Number of the first identity vector to use. All keep their numbers, and so their random numbers."""
     center_steps: int | None = None
-    """AttrOP steps on the identity vectors themselves: 0 uses them as they are, None allows ``max_steps``."""
+    """AttrOP steps on the identity vectors themselves: 0 leaves them unchanged, None allows ``max_steps``."""
 
     def description(self) -> dict[str, Any]:
         """The plan as JSON, by which an unfinished dataset is recognised.

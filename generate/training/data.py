@@ -47,22 +47,6 @@ class Batch:
         return (faces.contiguous(), *others)  # type: ignore[return-value]
 
 
-def open_source_faces(path: Path, mask: Path | None = None, leave_out: Path | None = None) -> Faces:
-    """Aligned faces from which a training set is prepared.
-
-    Args:
-        path: LMDB, or folder with one sub-folder of faces per identity.
-        mask: ``.npy`` of positions of the faces to use.
-        leave_out: Text file of identity names to leave out, one per line.
-
-    Raises:
-        InputError: If a file is missing, or fewer than two identities are left.
-    """
-    if leave_out and not leave_out.exists():
-        raise InputError(f"--leave-out {leave_out} does not exist; give a text file of identity names")
-    return open_faces(path, mask, set(leave_out.read_text().split()) if leave_out else None)
-
-
 def open_training_set(path: str | Path, mask: str | Path | None = None) -> LmdbFaces:
     """Faces with features: the LMDB of ``generate prepare``, or WebFace4M's as its authors publish it, with its mask.
 

@@ -142,7 +142,7 @@ def load_lpips(weights: Path, device: torch.device) -> nn.Module | None:
     """LPIPS on VGG-16 if VGG's weights are in ``weights`` or torch.hub's folder, else None. Downloads nothing.
 
     Raises:
-        InputError: If the weights are there, but the package lpips is not.
+        InputError: If the weights exist, but the package lpips is not installed.
     """
     hub = Path(torch.hub.get_dir()) / "checkpoints"
     paths = [path for path in (weights / VGG_NAME, hub / VGG_NAME) if path.is_file()]

@@ -126,7 +126,7 @@ class GeneratorOptimizer(Settings):
     lr: float = Field(gt=0, description="learning rate for the global batch; it is not scaled with the batch size")
     betas: tuple[Share, Share] = Field((0.9, 0.99), description="decay rates of the gradient's moments")
     weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay; torch's default, as in the reference")
-    grad_clip: float | None = Field(2.0, gt=0, description="highest gradient norm, of each network by itself")
+    grad_clip: float | None = Field(2.0, gt=0, description="highest gradient norm, applied to each network separately")
 
 
 class GeneratorRecipe(Settings):
