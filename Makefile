@@ -25,7 +25,7 @@ help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  variables    SCALE=$(SCALE) SEED=$(SEED) NPROC=$(NPROC) DEVICE=$(DEVICE) RUNS=$(RUNS) TEST_SETS=$(TEST_SETS) WEIGHTS=$(WEIGHTS) LAUNCH= TRAIN_FLAGS="
 
-setup: $(VENV)/.done ## Make .venv and install the project with all that the default needs
+setup: $(VENV)/.done ## Create .venv and install the project
 
 $(VENV)/.done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -33,22 +33,22 @@ $(VENV)/.done: pyproject.toml constraints.txt
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev,onnx,generator]'
 	@touch $@
 
-benchmark: setup ## Generate, train, evaluate, leaderboard; finished stages are skipped
+benchmark: setup ## Generate, train, evaluate, render the leaderboard; finished stages are skipped
 	@$(RUN) -m bench run $(FLAGS)
 
-generate: setup ## Only the face dataset
+generate: setup ## Make the face dataset only
 	@$(STAGE) generate $(FLAGS)
 
-train: setup ## Only the recognition network
+train: setup ## Train the recognition network only
 	@$(STAGE) fr_train $(FLAGS) $(TRAIN_FLAGS)
 
-evaluate: setup ## Only the accuracies
+evaluate: setup ## Evaluate the network only
 	@$(STAGE) evaluate $(FLAGS)
 
-assets: setup ## Make the networks of generate/assets anew, from nothing
+assets: setup ## Train the networks of generate/assets again, on rendered people
 	@$(RUN) -m generate assets --runs $(RUNS)
 
-audit: setup ## What the faces are like; NETWORK=file for separation and leakage, DATA=path, AGAINST="sets"
+audit: setup ## Measure a face dataset, DATA=path; NETWORK=file adds separation, AGAINST="sets" leakage
 	@$(RUN) -m evaluate audit $(FLAGS) $(DATA) $(if $(NETWORK),--network $(NETWORK)) $(if $(AGAINST),--against $(AGAINST))
 
 report: setup ## Render runs/leaderboard.{md,html,csv}
@@ -57,22 +57,22 @@ report: setup ## Render runs/leaderboard.{md,html,csv}
 publish: setup ## Copy RESULTS="folder ..." into reports/results and render reports/leaderboard.*
 	@$(RUN) -m evaluate publish $(RESULTS)
 
-compare: setup ## What differs between results A=folder and B=folder, and whether by more than chance
+compare: setup ## Compare results A=folder and B=folder: settings, accuracies, significance
 	@$(RUN) -m evaluate compare $(A) $(B)
 
-plan: setup ## What would run, what is missing, what it costs; starts nothing
+plan: setup ## Print what would run, what is missing and what it costs; start nothing
 	@$(RUN) -m bench plan $(FLAGS)
 
-ui: setup ## The MLflow UI on localhost
+ui: setup ## Serve the MLflow pages on localhost
 	$(VENV)/bin/mlflow ui --host 127.0.0.1 --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///$(abspath $(RUNS))/mlflow.db}
 
-test: setup ## The fast tests, under two minutes on two cores
+test: setup ## Run the fast tests, under two minutes on two cores
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n logical --maxprocesses 4 --dist worksteal -m "not slow and not gpu"
 
-test-all: setup ## Every test that this machine can run
+test-all: setup ## Run every test that this machine can run
 	$(RUN) -m pytest
 
-lint: setup ## Style, types
+lint: setup ## Check style and types
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy

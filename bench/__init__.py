@@ -1,1 +1,4 @@
-"""What the stages share: configuration, faces on disk, cards, tracking, runtime."""
+"""What all stages share: settings, face datasets on disk, cards, planning, MLflow.
+
+Imports nothing of the other packages; they all may import it.
+"""

@@ -6,7 +6,7 @@ from bench.commands import COMMANDS
 
 def main() -> int:
     """Run the sub-command that the command line names."""
-    parser = make_parser("bench", "Work that spans all stages of a benchmark, and face datasets in other layouts.")
+    parser = make_parser("bench", "Run or plan a whole benchmark, send results to MLflow, and convert face datasets.")
     add_commands(parser, COMMANDS)
     args = parse_flags(parser)
     if args.command is None:

@@ -73,10 +73,10 @@ COMMANDS = {
     "benchmarks": (
         Command(
             "run",
-            "generate, train, evaluate, leaderboard",
+            "Run all stages: generate, train, evaluate, leaderboard",
             "Run all stages of a benchmark. Reads the entry --scale of benchmarks.yaml, and the weights and test sets "
             "that it names. Writes faces, networks and results below --runs, and the leaderboard. A finished stage is "
-            "skipped, an interrupted one goes on. The environment variables NPROC, LAUNCH and TRAIN_FLAGS say how "
+            "skipped, an interrupted one is resumed. The environment variables NPROC, LAUNCH and TRAIN_FLAGS say how "
             "stages are started.",
             "python -m bench run --scale smoke",
             add_stage_flags,
@@ -84,7 +84,7 @@ COMMANDS = {
         ),
         Command(
             "plan",
-            "what would run and why, what is missing, what it costs",
+            "Print what would run and why, what is missing and what it costs",
             "Print which stages of a benchmark would run and why, which inputs are missing and where to get them, and "
             "the images, disk, memory and hours that it needs. Starts and writes nothing. Use it before a long run.",
             "python -m bench plan --scale 20k",
@@ -93,7 +93,7 @@ COMMANDS = {
         ),
         Command(
             "sync",
-            "send results to MLflow that it does not have yet",
+            "Send results to MLflow that it does not have yet",
             "Send every finished result and audit below --runs to MLflow, unless it was sent before. A benchmark does "
             "so at its end; use this command after the tracking server could not be reached.",
             "python -m bench sync",
@@ -104,7 +104,7 @@ COMMANDS = {
     "face datasets": (
         Command(
             "convert",
-            "a face dataset in another layout",
+            "Write a face dataset in another layout",
             "Read a face dataset in any layout and write it in another. Image files are copied unchanged, unless they "
             "are shifted. Use it to bring a dataset into a trainer that reads one layout only.",
             "python -m bench convert faces/train.rec faces.lmdb --to lmdb",

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path beside ``path``, renamed to ``path`` when the block ends without an error.
 
-    After an error neither the target nor the temporary file or folder is left. A temporary file of a process that was
-    killed is removed the next time the same path is written. The file gets the permissions that the umask allows, since
+    If the block raises, the temporary file or folder is removed and ``path`` stays as it was. What a killed process
+    left is removed the next time the same path is written. The file gets the permissions that the umask allows, since
     some libraries set others (safetensors makes its files private).
 
     Args:
@@ -127,7 +127,7 @@ def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def write_array(path: str | Path, array: "NDArray") -> None:
     """Write one ``.npy`` without pickled objects; the file appears whole."""
-    import numpy as np  # here, because commands that only print their help read this module too
+    import numpy as np  # imported late, so that --help of the commands stays quick
 
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.save(file, array, allow_pickle=False)

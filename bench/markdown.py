@@ -7,8 +7,8 @@ from typing import Any
 def markdown_table(columns: Iterable[str], rows: Iterable[Iterable[Any]], *, align: Sequence[str] | None = None) -> str:
     """A Markdown table as text without a newline at its end.
 
-    None becomes a dash, a float four significant digits, a whole number gets thousands separators; text is kept but for
-    pipes, which are escaped, and line breaks, which become spaces.
+    None is printed as a dash, a float with four significant digits, a whole number with thousands separators. In text,
+    pipes are escaped and line breaks become spaces.
 
     Args:
         columns: Titles of the columns.

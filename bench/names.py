@@ -13,7 +13,7 @@ def look_up(what: str, name: str, known: Mapping[str, EntryT]) -> EntryT:
     """The entry that is called ``name``.
 
     Args:
-        what: What the names stand for, such as "recipe"; for the message.
+        what: Kind of the entries, such as "recipe"; for the message.
         name: The name that was given.
         known: All entries by name.
 

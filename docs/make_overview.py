@@ -75,9 +75,9 @@ def sample_faces() -> Image.Image:
     grid = Image.open(REPORTS / "results" / "mini.jpg")
     width = NUM_COLUMNS * SAMPLE_SIZE
     picture = Image.new("RGB", (width, len(SAMPLE_ROWS) * SAMPLE_SIZE), "white")
-    for place, row in enumerate(SAMPLE_ROWS):
+    for position, row in enumerate(SAMPLE_ROWS):
         top = row * SAMPLE_SIZE
-        picture.paste(grid.crop((0, top, width, top + SAMPLE_SIZE)), (0, place * SAMPLE_SIZE))
+        picture.paste(grid.crop((0, top, width, top + SAMPLE_SIZE)), (0, position * SAMPLE_SIZE))
     return picture.crop((1, 1, picture.width, picture.height - 1))
 
 
@@ -112,8 +112,8 @@ def main() -> None:
     faces.set_title("Six invented people, one per row", loc="left", fontsize=12, fontweight="bold", color=TEXT, pad=9)
     source = "Drawn by Vec2Face mini, which two CPU cores trained on photographs of LFW"
     figure.text(0.013, 0.028, source, fontsize=9, color=FAINT)
-    for place, (title, spread, bars) in enumerate(BLOCKS):
-        axes = figure.add_axes((0.455, 0.568 - 0.463 * place, 0.53, 0.305))
+    for position, (title, spread, bars) in enumerate(BLOCKS):
+        axes = figure.add_axes((0.455, 0.568 - 0.463 * position, 0.53, 0.305))
         draw_block(axes, title, spread, bars)
     figure.canvas.draw()
     picture = Image.frombuffer("RGBA", figure.canvas.get_width_height(), figure.canvas.buffer_rgba()).convert("RGB")

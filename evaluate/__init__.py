@@ -1,1 +1,5 @@
-"""A recognition network in, a result and a leaderboard row out."""
+"""A recognition network in, a result and a leaderboard row out; a face dataset in, its audit out.
+
+May import ``bench`` and ``fr_train.checkpoint``. Other packages import nothing of it, except ``fr_train.__main__`` (the
+validation during training) and ``bench.speed`` (its measurements).
+"""

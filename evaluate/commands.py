@@ -133,7 +133,7 @@ COMMANDS = {
     "measure": (
         Command(
             "compare",
-            "difference of two results, and whether it is significant",
+            "Test whether two results differ significantly",
             "Compare two results: which settings differ, and by how much the accuracies differ on the same pairs, with "
             "a 95 % interval (paired bootstrap) and a p-value (exact McNemar test). Reads the cards and scores of both "
             "results and writes nothing. Use it to decide whether a change of settings changed the accuracy.",
@@ -145,7 +145,7 @@ COMMANDS = {
     "test sets": (
         Command(
             "fetch",
-            "download verification sets, or print where to ask for them",
+            "Download verification sets, or print where to ask for them",
             "Download verification sets from the Hugging Face Hub into --test-sets and record their SHA-256. For a set "
             "that the Hub does not have, print where to ask for it and where to save it. Use it before the first "
             "evaluation on real faces. A file that exists is checked and not downloaded again.",
@@ -155,7 +155,7 @@ COMMANDS = {
         ),
         Command(
             "pack",
-            "make a verification set from images and a pairs file",
+            "Make a verification set from images and a pairs file",
             "Make a verification set in a layout of the field from a folder of images and a pairs file. With "
             "--landmarks, the images are aligned to the ArcFace template by five points each. Reads the images that "
             "the pairs name and writes --out. Use it for a test set that is published as plain photographs.",
@@ -167,7 +167,7 @@ COMMANDS = {
     "leaderboard": (
         Command(
             "leaderboard",
-            "render the leaderboard of the local or the committed results",
+            "Render the leaderboard of the local or the committed results",
             "Render all results as leaderboard.md, leaderboard.csv and leaderboard.html. Reads the cards and scores in "
             "--runs and writes the three files there; with --committed it reads and writes a folder of reports. A "
             "benchmark does this as its last step, so use it after copying results from another machine, or after a "
@@ -178,7 +178,7 @@ COMMANDS = {
         ),
         Command(
             "publish",
-            "copy results into reports/results and render reports/leaderboard.*",
+            "Copy results into reports/results and render reports/leaderboard.*",
             "Copy results from runs into the committed reports. Reads the given folders, writes a card, scores and "
             "(for generated faces only) a sample grid per result to REPORTS/results, and renders "
             "REPORTS/leaderboard.*. Use it when a result is to be committed.",
@@ -190,7 +190,7 @@ COMMANDS = {
     "face datasets": (
         Command(
             "audit",
-            "duplicates, separation, consistency, diversity and leakage of a dataset",
+            "Measure duplicates, separation, consistency, diversity and leakage of a dataset",
             "Describe a face dataset. The images alone give broken files, sizes, sharpness and duplicates. With "
             "--network, the audit also measures the separation of identities, consistency, diversity and the colour "
             "order; with --against, identities that are shared with other sets. Reads the dataset and writes "

@@ -44,18 +44,18 @@ def scoring_rows() -> list[dict[str, str | float]]:
     sets = [synthetic_pairs(NUM_PAIRS, EMBEDDING_DIM, seed) for seed in range(NUM_SETS)]
     seconds: dict[str, list[float]] = {"grid loop": [], "ours": []}
     for _ in range(3):
-        for way, measure in (("grid loop", grid_loop), ("ours", fold_accuracies)):
+        for name, measure in (("grid loop", grid_loop), ("ours", fold_accuracies)):
             start = perf_counter()
             accuracies = [measure(embeddings, is_genuine) for embeddings, is_genuine in sets]
-            seconds[way].append(perf_counter() - start)
-            if way == "grid loop":
+            seconds[name].append(perf_counter() - start)
+            if name == "grid loop":
                 expected = accuracies
         if not np.array_equal(expected, accuracies):
             raise RuntimeError(f"fold accuracies differ: grid loop {expected}, ours {accuracies}")
     slowest = min(seconds["grid loop"])
     return [
         {
-            "way": way,
+            "implementation": name,
             "seconds": min(times),
             "times faster": slowest / min(times),
             "sets": NUM_SETS,
@@ -63,7 +63,7 @@ def scoring_rows() -> list[dict[str, str | float]]:
             "dimensions": EMBEDDING_DIM,
             "mean accuracy": float(np.mean(expected)),
         }
-        for way, times in seconds.items()
+        for name, times in seconds.items()
     ]
 
 
@@ -128,12 +128,12 @@ def memory_rows(images: NDArray[np.uint8]) -> list[dict[str, str | float]]:
         path = Path(folder) / "synthetic.bin"
         shifts = (np.roll(images[i % len(images)], i // len(images), axis=1) for i in range(2 * NUM_PAIRS))
         write_bin(path, [encode_jpeg(image) for image in shifts], np.arange(NUM_PAIRS) % 2 == 0)
-        for way, read in (("float32 with stored flips", _read_as_floats_with_flips), ("ours", _read_encoded)):
+        for name, read in (("float32 with stored flips", _read_as_floats_with_flips), ("ours", _read_encoded)):
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 peak, resident = pool.apply(_memory, (read, path))
             baseline = rows[0] if rows else {"peak MiB": peak, "resident MiB": resident}
             row: dict[str, str | float] = {
-                "way": way,
+                "implementation": name,
                 "peak MiB": peak,
                 "share of peak": peak / float(baseline["peak MiB"]),
                 "resident MiB": resident,

@@ -93,7 +93,7 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str) 
     Args:
         module: Receives the weights.
         weights: Entry name -> tensor.
-        source: Where the weights come from, for the message.
+        source: File of the weights, for the message.
 
     Raises:
         InputError: If entries are missing, unexpected or of another shape. The message names the first of each.

@@ -29,8 +29,8 @@ COMMANDS = {
     "publish": (
         Command(
             "export",
-            "export a trained network as ONNX and safetensors, with a model card",
-            "Reads a network, and its cards and results in RUNS as far as they exist. Writes model.onnx, "
+            "Export a trained network as ONNX and safetensors, with a model card",
+            "Reads a network, and its cards and results in RUNS if they exist. Writes model.onnx, "
             "model.safetensors and README.md, a model card for the Hugging Face Hub, into a new folder, and checks on "
             "random faces that both files give the embeddings of the source. Use it to publish a network, or to run it "
             "without this project.",

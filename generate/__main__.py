@@ -54,7 +54,7 @@ def _generate(benchmark: Benchmark, stage: Stage, args: argparse.Namespace) -> N
     with stopwatch.phase("faces"):
         fields = make_faces(stage.directory, benchmark, seed=args.seed, weights=args.weights, device=args.device)
     if fields is None:
-        return  # the first process writes the card
+        return  # only the first process gets the fields and writes the card
     cost = stopwatch.cost(images=fields["num_images"], phase="faces", device=fields.pop("device", "cpu"))
     card = DatasetCard(**stage.card_header(scale=benchmark.name, seed=args.seed), cost=cost, **fields)
     if card.path == "faces.lmdb":

@@ -209,7 +209,7 @@ def _make_generator(workshop: Workshop) -> None:
 
 
 def _call(package: str, flags: list[str]) -> None:
-    """Run ``python -m package`` on the CPU, like the shipped networks were made; the command resumes its own work.
+    """Run ``python -m package`` on the CPU, as the shipped networks were made; the command resumes its own work.
 
     Raises:
         InputError: If it fails.
@@ -217,6 +217,6 @@ def _call(package: str, flags: list[str]) -> None:
     status = subprocess.run([sys.executable, "-m", package, *flags, "--device", "cpu"], check=False).returncode
     if status:
         raise InputError(
-            f"python -m {package} ended with status {status}; read its message above, mend the cause, then run "
+            f"python -m {package} ended with status {status}; read its message above, correct the cause, then run "
             "python -m generate assets again"
         )

@@ -10,9 +10,10 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # constants of glibc's malloc.h
 
 
 def keep_freed_memory() -> None:
-    """Make the C library keep freed memory, from now on and in child processes, because each batch needs as much again.
+    """Make the C library keep freed memory for the next batch, from now on and in child processes.
 
-    Returning it and asking again takes a tenth of the time of generating and a seventh of a training step on a CPU.
+    By default it returns the memory to the system. On a CPU that costs a tenth of the time of generating, and a seventh
+    of a training step.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's; absent in others
@@ -32,7 +33,7 @@ def choose_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"DEVICE={name}, but torch {torch.__version__} sees no GPU; use DEVICE=cpu or mend the driver")
+        raise InputError(f"DEVICE={name}, but torch {torch.__version__} sees no GPU; use DEVICE=cpu, or fix the driver")
     return name
 
 

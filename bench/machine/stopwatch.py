@@ -15,7 +15,7 @@ class Stopwatch:
     """Wall time of a stage and of its named phases, and the price of an hour."""
 
     def __init__(self) -> None:
-        self._price = _price_per_hour()  # read at the start, so that a typing error does not end a stage after hours
+        self._price = _price_per_hour()  # read first, so that a mistyped price fails before the work
         self._start = time.perf_counter()
         self.phases: dict[str, float] = {}
 

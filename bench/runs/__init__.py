@@ -1,1 +1,5 @@
-"""What a run leaves behind and what it needs: cards, stages, missing inputs, plans, MLflow."""
+"""Runs of a benchmark. In: checked settings and the folder of runs. Out: stages, fingerprints, cards, plans, MLflow.
+
+May import ``bench.config``, ``bench.machine``, ``bench.faces``, ``bench.files``, ``bench.errors``,
+``bench.names`` and ``bench.cli``.
+"""

@@ -1,4 +1,4 @@
-"""The faces of a finished dataset stage, wherever they lie."""
+"""A finished dataset stage, or a path with a selection -> its faces, opened."""
 
 from pathlib import Path
 
@@ -25,8 +25,8 @@ def open_dataset(directory: str | Path) -> Faces:
     return open_faces(Path(directory) / card.path)
 
 
-def open_files(path: str, mask: str | None, leave_out: str | None) -> Faces:
-    """Open the faces of a ``files`` generator (see ``bench.config.generator.FilesGenerator``).
+def open_files(path: str | Path, mask: str | Path | None = None, leave_out: str | Path | None = None) -> Faces:
+    """Open a face dataset, without the identities that a text file names.
 
     Args:
         path: Dataset in any layout that ``open_faces`` reads.
@@ -36,9 +36,8 @@ def open_files(path: str, mask: str | None, leave_out: str | None) -> Faces:
     Raises:
         InputError: If ``leave_out`` does not exist, or as ``open_faces``.
     """
-    names = None
-    if leave_out:
-        if not Path(leave_out).exists():
-            raise InputError(f"generator.leave_out={leave_out} does not exist; give a text file of identity names")
-        names = set(Path(leave_out).read_text().split())
-    return open_faces(path, mask, names)
+    if not leave_out:
+        return open_faces(path, mask)
+    if not Path(leave_out).exists():
+        raise InputError(f"leave_out={leave_out} does not exist; give a text file of identity names")
+    return open_faces(path, mask, set(Path(leave_out).read_text().split()))

@@ -1,4 +1,4 @@
-"""Download files from the Hugging Face Hub into a folder, and check their digests ever after.
+"""Download files from the Hugging Face Hub into a folder, and check their digests at every later use.
 
 The first fetch of a file records its SHA-256 and commit in ``fetched.json`` beside the files. Every later use demands
 the same bytes, from the file on disk and from the Hub. A download that breaks off resumes where it stopped
@@ -38,13 +38,13 @@ class HubFile:
 
 
 def fetch(file: HubFile, folder: str | Path, *, revision: str = "main") -> Path:
-    """The file in ``folder``, downloaded if it is not there yet.
+    """Path of the file in ``folder``; it is downloaded if it does not exist.
 
     A file that was put there by hand is accepted, and its SHA-256 recorded.
 
     Args:
         file: File of a Hub repository.
-        folder: Folder that holds it or will hold it.
+        folder: Folder of the file.
         revision: Commit, tag or branch of the repository. A branch is followed only at the first fetch; a file that is
             fetched again must have the recorded SHA-256.
 
@@ -115,24 +115,24 @@ def _check(known: dict[str, Any] | None, digest: str, what: str) -> None:
 
 
 def _download(file: HubFile, folder: Path, revision: str, target: Path) -> tuple[Path, str]:
-    """Download into a folder. Returns the path and the commit that the revision stands for."""
+    """Download into a folder. Returns the path, and the commit of the revision."""
     from huggingface_hub import hf_hub_download, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
     endpoint = os.environ.get("HF_ENDPOINT") or None
-    where: dict[str, Any] = {"repo_id": file.repo_id, "filename": file.filename, "repo_type": file.repo_type}
+    location: dict[str, Any] = {"repo_id": file.repo_id, "filename": file.filename, "repo_type": file.repo_type}
     by_hand = f"or download {file.page} by hand to {target}"
     try:
         downloaded = hf_hub_download(
-            **where,
+            **location,
             revision=revision,
             local_dir=folder,
             endpoint=endpoint,
             local_files_only=os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"},
         )
     except LocalEntryNotFoundError:
-        host = hf_hub_url(**where, endpoint=endpoint).split("/")[2]
-        raise InputError(f"{file.local_name}: {host} cannot be reached (or offline); connect, {by_hand}") from None
+        host = hf_hub_url(**location, endpoint=endpoint).split("/")[2]
+        raise InputError(f"{file.local_name}: {host} cannot be reached; connect to the network, {by_hand}") from None
     except (EntryNotFoundError, HfHubHTTPError) as error:
         reason = " ".join(str(error).split())[:160]
         raise InputError(f"{file.local_name}: the Hub refuses it ({reason}); check the revision, {by_hand}") from None

@@ -8,7 +8,7 @@ from bench.runs.cards import CARD_NAMES, AnyCard, DatasetCard, ModelCard, Result
 
 @dataclass(frozen=True)
 class Parents:
-    """Cards behind a result, with their folders; None where a card is gone, or never was (floors, given weights)."""
+    """Cards behind a result, with their folders. None where a card was deleted; floors and given weights have none."""
 
     model: ModelCard | None = None
     model_dir: Path | None = None
@@ -21,10 +21,10 @@ def parents_of_result(result_dir: Path, card: ResultCard | None = None) -> Paren
 
     Args:
         result_dir: Folder of result.json.
-        card: Its card, where it was read already.
+        card: Its card; None reads it.
 
     Raises:
-        InputError: If a card is there and does not fit its schema.
+        InputError: If a card exists but does not fit its schema.
     """
     card = card or read_card(result_dir, ResultCard)
     scale_dir = result_dir.parent.parent
@@ -36,7 +36,7 @@ def parents_of_result(result_dir: Path, card: ResultCard | None = None) -> Paren
 
 
 def parent_of_model(scale_dir: Path, model: ModelCard) -> tuple[DatasetCard | None, Path | None]:
-    """The card and folder of the dataset that trained a model; None, None where they are gone.
+    """The card and folder of the dataset that trained a model; None, None if they were deleted.
 
     Args:
         scale_dir: ``runs/<scale>``, in which model and dataset lie.

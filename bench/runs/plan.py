@@ -58,10 +58,10 @@ def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
     generating = []
     if isinstance(generator, Vec2FaceGenerator) and _has_released_sizes(generator):
         gigabytes = generation_memory_bytes(generator) / 1e9
-        generating = [f"           generating: {gigabytes:.1f} GB per process on a CPU, on a GPU mostly of its own"]
+        generating = [f"           generating: {gigabytes:.1f} GB per process; on a GPU, most of it is GPU memory"]
     lines = [
         f"images     {num_images:,} ({generator.num_identities:,} identities x {generator.images_per_identity}); "
-        f"{num_seen:,} pass in training ({benchmark.recipe.schedule.epochs} epochs)",
+        f"{num_seen:,} seen in training ({benchmark.recipe.schedule.epochs} epochs)",
         f"disk       {sum(disk.values()) / 1e9:.1f} GB in {runs} ({free / 1e9:.0f} GB free)",
         "           " + ", ".join(f"{what} {size / 1e9:.1f}" for what, size in disk.items()),
         *_warn_of_disk(sum(disk.values()) - free, runs),
@@ -79,7 +79,7 @@ def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
 
 
 def _has_released_sizes(generator: Vec2FaceGenerator) -> bool:
-    """Whether the released networks generate, whose files end in .pth. The suite's small ones end in .safetensors."""
+    """Whether the generator has the size of the released one: its file ends in .pth, the suite's in .safetensors."""
     return generator.source == "generate" and Path(generator.generator_weights).suffix == ".pth"
 
 
@@ -102,10 +102,10 @@ def faces_bytes(generator: Vec2FaceGenerator | RenderGenerator) -> dict[str, flo
     file_bytes, record_bytes = next(
         sizes for quality, sizes in _FACE_BYTES.items() if quality >= generator.jpeg_quality
     )
-    room: dict[str, float] = {"faces": num_images * (record_bytes + _RECORD_BYTES)}
+    disk: dict[str, float] = {"faces": num_images * (record_bytes + _RECORD_BYTES)}
     if isinstance(generator, Vec2FaceGenerator):
-        room["shards"] = num_images * (file_bytes + _RECORD_BYTES)
-    return room
+        disk["shards"] = num_images * (file_bytes + _RECORD_BYTES)
+    return disk
 
 
 def generation_memory_bytes(generator: Vec2FaceGenerator) -> float:

@@ -14,7 +14,7 @@ def main() -> None:
     import torch.distributed.run
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    logging.disable(logging.ERROR)  # of this launcher only; the processes that it starts log as ever
+    logging.disable(logging.ERROR)  # silences this launcher only, not the processes that it starts
     try:
         torch.distributed.run.main()
     except ChildFailedError as error:

@@ -51,7 +51,7 @@ def write_speed(
 
 
 def render_speed(record: Mapping[str, Any]) -> str:
-    """The Markdown page of a JSON record that ``write_speed`` made."""
+    """The Markdown page of a JSON record of ``write_speed``."""
     machine = record["environment"]
     git = record["git"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
@@ -75,7 +75,7 @@ def _table(rows: Sequence[Row]) -> str:
 
 
 def _three_digits(value: str | float | None) -> str | None:
-    """A number to three significant digits, or to whole numbers from 100; text as it is."""
+    """A number with three significant digits, from 100 on without decimals; text unchanged."""
     if value is None or isinstance(value, str):
         return value
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -9,7 +9,7 @@ from bench.speed import SPEED_DIR, Row, write_speed
 
 
 def main() -> int:
-    """Measure what the command line names; write and print its page."""
+    """Run the measurement that the command line names; write its page and print it."""
     parser = argparse.ArgumentParser(prog="python -m bench.speed", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, (measure, text) in COMMANDS.items():

@@ -1,4 +1,4 @@
-"""Lengths of vectors, checked: what every cosine divides by."""
+"""Lengths of vectors, by which cosines divide. Zero and infinite lengths are refused."""
 
 import torch
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_PAIRS = 1_000_000
-"""A search stops at this number of pairs: a dataset with more near duplicates has collapsed, and memory is bounded."""
+"""Number of pairs at which a search stops, to bound its memory. A dataset with more near duplicates is of no use."""
 _BITS_OF = np.array([bin(value).count("1") for value in range(1 << 16)], dtype=np.uint8)
 
 

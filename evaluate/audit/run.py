@@ -114,8 +114,12 @@ def compare(embedded: Embedded, reference: Embedded, *, device: str = "cpu") -> 
 
 def _num_same_pixels(scan: Scan, reference: Scan) -> int:
     """Number of images whose pixels equal those of an image of the reference."""
-    digests, reference_digests = (one.table["digest"][one.decoded] for one in (scan, reference))
-    return int(np.isin(digests, reference_digests).sum())
+    return int(np.isin(_digests(scan), _digests(reference)).sum())
+
+
+def _digests(scan: Scan) -> np.ndarray:
+    """Digest of the pixels of each image that decodes."""
+    return scan.table["digest"][scan.decoded]
 
 
 def _duplicate_rows(source: Source, scan: Scan, near: NearPairs) -> list[Section]:

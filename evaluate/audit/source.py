@@ -67,7 +67,7 @@ def open_source(path: str | Path, *, mask: str | None = None, leave_out: str | N
     path = Path(path)
     if _is_protocol(path):
         return protocol_source(load_protocol(path), path)
-    faces = open_files(str(path), mask, leave_out)
+    faces = open_files(path, mask, leave_out)
     name = path.resolve().parent.name if path.stem == "images" else path.stem
     return dataset_source(faces, name, file_state(path) + f", mask {mask}, without {leave_out}")
 

@@ -22,7 +22,7 @@ from evaluate.measure.embed import FaceNetwork, load_network
 
 @dataclass(frozen=True)
 class NetworkFiles:
-    """Files of the networks that an audit asks."""
+    """Files of the networks that an audit uses."""
 
     recognition: Path | None
     """Recognition network; None audits the images only."""
@@ -89,5 +89,5 @@ def _describe(card: AuditCard, page: Path, problem: str | None) -> str:
     lines = [f"{name:<28} {value:>9}  {meaning}" for name, value, meaning in at_a_glance(card)]
     lines.append(f"report {page}")
     if problem:
-        lines.append(f"warning: {problem}; the card is kept, send it later with: python -m bench sync")
+        lines.append(f"warning: {problem}; send the card later with: python -m bench sync")
     return "\n".join(lines)

@@ -48,7 +48,7 @@ class Column:
     title: str
     kind: Literal["label", "text", "mean", "accuracy", "interval", "code"] = "text"
     """How the page draws its cells."""
-    where: Literal["both", "html", "markdown"] = "both"
+    shown_in: Literal["both", "html", "markdown"] = "both"
     """The page has division and recipe as headings of groups; Markdown has no figures in its cells."""
 
 
@@ -57,10 +57,10 @@ def table_columns(table: Table) -> list[Column]:
     rows, has_mean = table.rows, len(table.core) > 1
     columns = [
         Column("label", "row", "label"),
-        Column("division", "division", where="markdown"),
+        Column("division", "division", shown_in="markdown"),
         Column("seeds", "seeds"),
         Column("mean", "mean" if has_mean else protocol_title(table.core[0]), "mean"),
-        Column("interval", "95 % interval", "interval", where="html"),
+        Column("interval", "95 % interval", "interval", shown_in="html"),
     ]
     if table.core == RFW:
         columns.append(Column("spread", "spread over groups"))
@@ -82,7 +82,7 @@ def table_columns(table: Table) -> list[Column]:
     if has_datasets:
         columns.append(Column("rate", "train images/s"))
         has_own_recipes = any(row.division == "open" for row in rows)
-        columns.append(Column("recipe", "recipe", where="both" if has_own_recipes else "markdown"))
+        columns.append(Column("recipe", "recipe", shown_in="both" if has_own_recipes else "markdown"))
     columns.append(Column("commit", "commit", "code"))
     return columns
 
@@ -140,7 +140,7 @@ def label_cell(row: Row, marks: dict[str, str]) -> str:
 
 def table_cells(table: Table) -> list[list[str]]:
     """Header and rows of a table as text, for Markdown."""
-    columns = [column for column in table_columns(table) if column.where != "html"]
+    columns = [column for column in table_columns(table) if column.shown_in != "html"]
     marks = number_notes(table.rows)
     lines = [[column.title for column in columns]]
     for position, row in enumerate(table.rows):
@@ -170,7 +170,7 @@ def template_cells(table: TemplateTable) -> list[list[str]]:
 
 
 def published_note(published: Sequence[PublishedRow]) -> str:
-    """What a reader must know of the published rows."""
+    """The paragraph above the published rows: who measured them, and what their marks mean."""
     num_misprints = sum(row.misprint is not None for row in published)
     return (
         "These numbers were printed by their authors and not measured here. Recipes differ from row to row, and the "

@@ -37,7 +37,8 @@ def estimate_accuracy(cards: Sequence[ResultCard], names: Sequence[str]) -> Esti
         cards: One per seed.
         names: Protocols that every card has.
     """
-    seeds, errors, below, above = [], [], [], []
+    seeds, errors = [], []
+    below, above = [], []  # distances of the lower and of the upper ends
     for card in cards:
         protocols = [card.protocols[name] for name in names]
         accuracies = np.array([protocol.accuracy for protocol in protocols])

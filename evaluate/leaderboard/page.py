@@ -110,7 +110,7 @@ def _table_values(table: Table) -> dict[str, Any]:
     return {
         "key": table.key,
         "title": table.title,
-        "columns": [column for column in table_columns(table) if column.where != "markdown"],
+        "columns": [column for column in table_columns(table) if column.shown_in != "markdown"],
         "groups": [{"title": group.title, "rows": [rows[i] for i in group.positions]} for group in table.groups],
         "footnotes": number_notes(table.rows),
         "plots": _curves(table, scores, colors),
@@ -201,18 +201,17 @@ def _differences(table: Table, scores: Sequence[Scores | None], positions: Seque
     """
     pairs = {}
     for a, b in combinations(positions, 2):
-        first, second = ({name: (scores[position] or {})[name] for name in table.core} for position in (a, b))
+        first = {name: (scores[a] or {})[name] for name in table.core}
+        second = {name: (scores[b] or {})[name] for name in table.core}
         try:
             differences = compare_scores(first, second)
         except InputError:
             continue
-        pairs[f"{a},{b}"] = {
-            "mean" if name == "mean" else protocol_title(name): [
-                *(round(100 * value, 3) for value in (difference.value, difference.low, difference.high)),
-                float(f"{difference.p_value:.3g}"),
-            ]
-            for name, difference in differences.items()
-        }
+        figures = {}
+        for name, difference in differences.items():
+            points = [round(100 * value, 3) for value in (difference.value, difference.low, difference.high)]
+            figures["mean" if name == "mean" else protocol_title(name)] = [*points, float(f"{difference.p_value:.3g}")]
+        pairs[f"{a},{b}"] = figures
     labels = {position: table.rows[position].label for position in positions}
     return Markup(json.dumps({"rows": labels, "pairs": pairs}).replace("<", "\\u003c"))
 

@@ -69,7 +69,7 @@ def _copy(folder: Path, target: Path) -> None:
 def _generated_grid(folder: Path) -> bytes | None:
     """The sample grid of the result's dataset as a JPEG.
 
-    None for a dataset of photographs, and if the grid or a card on the way to it is missing.
+    None for a dataset of photographs, and if the grid or the card of the model or of the dataset is missing.
     """
     parents = parents_of_result(folder)
     if parents.dataset is None or parents.dataset_dir is None:

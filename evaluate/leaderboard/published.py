@@ -106,15 +106,15 @@ def group_by_size(rows: Sequence[PublishedRow]) -> dict[str, list[PublishedRow]]
     return series
 
 
-def _parse(row: dict[str, str], where: str) -> PublishedRow:
+def _parse(row: dict[str, str], line: str) -> PublishedRow:
     try:
         numbers = {name: float(row[name]) if row[name] else None for name in (*FIVE, "avg")}
         counts = {name: int(row[name]) if row[name] else None for name in ("year", "n_ids", "n_images")}
     except ValueError as error:
-        raise InputError(f"{where}: {error}; write numbers in per cent, or leave the field empty") from None
+        raise InputError(f"{line}: {error}; write numbers in per cent, or leave the field empty") from None
     outside = [value for value in numbers.values() if value is not None and not 0 <= value <= 100]
     if outside:
-        raise InputError(f"{where}: accuracies {outside} are outside 0 to 100; write them in per cent")
+        raise InputError(f"{line}: accuracies {outside} are outside 0 to 100; write them in per cent")
     recipe = ", ".join(part for part in dict.fromkeys((row["backbone"], row["loss"])) if part)
     return PublishedRow(
         dataset=row["dataset"],

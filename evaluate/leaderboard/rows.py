@@ -172,7 +172,7 @@ def _division(card: ResultCard, closed: set[tuple[str, str]]) -> Division:
 
 
 def _notes(core: tuple[str, ...], results: Sequence[Result], *, num_older: int) -> Iterator[str]:
-    """Footnotes of a row: what its numbers alone would hide."""
+    """Footnotes of a row: older results, unregistered copies, other numbers of pairs, too coarse thresholds."""
     yield from dict.fromkeys(note for result in results for note in result.notes)
     if num_older:
         yield f"older results of the same seeds left out: {num_older}"
@@ -189,7 +189,8 @@ def _notes(core: tuple[str, ...], results: Sequence[Result], *, num_older: int) 
         misleading = {name: protocol for name, protocol in protocols.items() if grid_misleads(protocol)}
         if misleading:
             exact = [
-                f"{protocol_title(name)} {100 * (one.exact_accuracy or 0):.2f}" for name, one in misleading.items()
+                f"{protocol_title(name)} {100 * (protocol.exact_accuracy or 0):.2f}"
+                for name, protocol in misleading.items()
             ]
             seed = result.card.seed
             yield f"the published grid of thresholds is too coarse: exact ones give {', '.join(exact)} (seed {seed})"

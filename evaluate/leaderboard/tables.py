@@ -147,7 +147,7 @@ def make_tables(results: Iterable[Result], benchmarks: Mapping[str, Benchmark] |
 
 
 def closed_and_references(benchmarks: Mapping[str, Benchmark] | None = None) -> tuple[set[tuple[str, str]], set[str]]:
-    """What ``make_row`` must know of the benchmarks.
+    """The recipes of the closed division, and the benchmarks that train on the real reference.
 
     Returns:
         Names and hashes of the recipes of the closed division, and names of the benchmarks that train on the real

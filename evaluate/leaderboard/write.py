@@ -100,8 +100,10 @@ def format_row(card: ResultCard) -> str:
             if tar is not None:
                 columns.append((f"{protocol_title(name)} at {far}", format_percent(tar)))
     widths = [max(map(len, column)) for column in columns]
-    lines = zip(*columns, strict=True)
-    return "\n".join("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)) for line in lines)
+    lines = []
+    for texts in zip(*columns, strict=True):
+        lines.append("  ".join(text.rjust(width) for text, width in zip(texts, widths, strict=True)))
+    return "\n".join(lines)
 
 
 def _write(directory: Path, results: Sequence[Result], published_path: Path) -> Path:

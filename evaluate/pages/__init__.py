@@ -1,1 +1,4 @@
-"""Jinja templates of the HTML pages, and the one function that fills them."""
+"""Templates of the HTML pages (Jinja), and the function that fills them.
+
+In: values. Out: a page as text. May import ``bench``; the leaderboard and the audit import it.
+"""

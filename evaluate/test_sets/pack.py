@@ -19,13 +19,15 @@ from evaluate.layouts.pairs import Pair, find_images, read_pairs
 from evaluate.protocol import Protocol, load_protocol
 
 
-def pack(folder: str | Path, pairs_file: str | Path, out: str | Path, landmarks: str | Path | None = None) -> Protocol:
+def pack(
+    folder: str | Path, pairs_file: str | Path, target: str | Path, landmarks: str | Path | None = None
+) -> Protocol:
     """Write a verification set, and read it back.
 
     Args:
         folder: Folder of the images that the pairs name; they may lie in its ``images``.
         pairs_file: LFW's layout, RFW's, or lines ``pathA pathB 0|1``, in the order of the folds.
-        out: ``NAME.bin``, ``NAME.xz``, ``NAME.npy`` (writes a folder NAME with NAME.npy and issame.txt), or a folder
+        target: ``NAME.bin``, ``NAME.xz``, ``NAME.npy`` (writes a folder NAME with NAME.npy and issame.txt), or a folder
             for PNG files and a pairs.txt.
         landmarks: File of five-point landmarks of every image. None if the images are aligned already.
 
@@ -33,12 +35,12 @@ def pack(folder: str | Path, pairs_file: str | Path, out: str | Path, landmarks:
         The set as read back. In a ``.bin`` or ``.xz`` images that needed no alignment keep their bytes; others are PNG.
 
     Raises:
-        InputError: If ``out`` exists, the pairs file is wrong, or images or landmarks are missing or broken. Nothing is
-            written then.
+        InputError: If ``target`` exists, the pairs file is wrong, or images or landmarks are missing or broken. Then
+            nothing is written.
     """
-    folder, pairs_file, out = Path(folder), Path(pairs_file), Path(out)
-    if out.exists() or out.with_suffix("").is_dir():
-        raise InputError(f"{out} exists already; delete it, or give another --out")
+    folder, pairs_file, target = Path(folder), Path(pairs_file), Path(target)
+    if target.exists() or target.with_suffix("").is_dir():
+        raise InputError(f"{target} exists already; delete it, or give another --out")
     pairs = read_pairs(pairs_file)
     names = sorted({name for pair in pairs for name in pair.names})
     files = dict(zip(names, find_images(names, folder, source=pairs_file), strict=True))
@@ -46,15 +48,15 @@ def pack(folder: str | Path, pairs_file: str | Path, out: str | Path, landmarks:
     faces.check(pairs_file)
     is_genuine = np.array([pair.is_genuine for pair in pairs])
     names_in_pair_order = [name for pair in pairs for name in pair.names]
-    if out.suffix in {".bin", ".xz"}:
+    if target.suffix in {".bin", ".xz"}:
         encoded = {name: faces.encoded(name) for name in names}
-        write_bin(out, [encoded[name] for name in names_in_pair_order], is_genuine)
-        return load_protocol(out)
-    if out.suffix == ".npy":
-        write_npy(out.with_suffix(""), (faces.pixels(name) for name in names_in_pair_order), is_genuine)
-        return load_protocol(out.with_suffix(""))
-    _write_folder(out, faces, pairs)
-    return load_protocol(out)
+        write_bin(target, [encoded[name] for name in names_in_pair_order], is_genuine)
+        return load_protocol(target)
+    if target.suffix == ".npy":
+        write_npy(target.with_suffix(""), (faces.pixels(name) for name in names_in_pair_order), is_genuine)
+        return load_protocol(target.with_suffix(""))
+    _write_folder(target, faces, pairs)
+    return load_protocol(target)
 
 
 class _AlignedFaces:
@@ -94,8 +96,8 @@ def _landmarks_by_name(names: Sequence[str], path: str | Path | None) -> dict[st
     return {name: landmarks[image_key(name)] for name in names}
 
 
-def _write_folder(out: Path, faces: _AlignedFaces, pairs: Sequence[Pair]) -> None:
-    with atomic_path(out) as temporary:
+def _write_folder(target: Path, faces: _AlignedFaces, pairs: Sequence[Pair]) -> None:
+    with atomic_path(target) as temporary:
         for name in faces.files:
             path = temporary / _png_name(name)
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -33,7 +33,7 @@ class TestSet:
     num_pairs: int | None
     """Number of pairs as published; None where no source states it."""
     source: str
-    """Where to get the set, other than from the Hub."""
+    """Whom to ask for the set, where the Hub does not have it."""
     versions: dict[str, str] = field(default_factory=dict)
     """SHA-256 of a version, as in result cards -> description of that version."""
     yardstick_accuracies: dict[str, float] = field(default_factory=dict)

@@ -47,7 +47,7 @@ class Bottleneck(nn.Module):
 
 
 class MobileFaceNet(nn.Module):
-    """Stem, bottlenecks, and a depthwise 7 x 7 convolution over the whole map in place of average pooling.
+    """Stem, bottlenecks, and a depthwise 7 x 7 convolution over the whole map instead of average pooling.
 
     Args:
         embedding_dim: Length D of the features; 128 in the paper.

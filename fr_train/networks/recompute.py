@@ -43,7 +43,7 @@ def _recompute_contexts(block: nn.Module) -> tuple[AbstractContextManager, Abstr
 
 @contextmanager
 def _frozen_statistics(block: nn.Module) -> Iterator[None]:
-    """Leave the running statistics of all batch norms as they are."""
+    """Freeze the running statistics of all batch norms during the block."""
     norms = _batch_norms(block)
     saved = [(n, n.momentum, count, count.clone()) for n in norms if (count := n.num_batches_tracked) is not None]
     for norm in norms:

@@ -29,8 +29,8 @@ from fr_train.trainer.data import FaceBatches, decode_faces
 BATCH_SIZE = 64
 NUM_PASSES = 5
 QUALITIES = {"JPEG 75, 4:2:0": (75, 2), "JPEG 95, 4:4:4": (95, 0)}
-"""Name -> quality and Pillow's chroma subsampling. The first is the default of Pillow and OpenCV, which HSFace has; the
-second is ours."""
+"""Name -> quality and Pillow's chroma subsampling. The first is the default of Pillow and the quality of HSFace; the
+second is that of datasets which this suite generates."""
 _RESAMPLING = [
     Image.Resampling.NEAREST,
     Image.Resampling.BILINEAR,

@@ -70,7 +70,7 @@ def step_rows(recipe: Recipe) -> list[Row]:
         changed = recipe.model_copy(update=settings | {"batch_size": STEP_BATCH})
         rate, memory = _in_own_process(_time_steps, changed.model_dump_json(), bool(rows))
         plain = float(rows[0]["images/s"] or 0) if rows else rate
-        rows.append({"way": name, "images/s": rate, "times plain": rate / plain, "peak memory MiB": memory})
+        rows.append({"implementation": name, "images/s": rate, "times plain": rate / plain, "peak memory MiB": memory})
     return rows
 
 

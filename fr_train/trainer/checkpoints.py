@@ -1,8 +1,8 @@
-"""Files that a run writes while it is going on: ``checkpoint.pt`` to resume from, and ``best.safetensors``.
+"""Files that a run writes before its end: ``checkpoint.pt`` to resume from, and ``best.safetensors``.
 
 A checkpoint can be resumed by any number of processes: the class weights are gathered when it is written and split
-again when it is read. The best network is the one with the highest mean accuracy on the test sets. As it was chosen on
-them, it is marked as such in its file; results and leaderboard use the last network.
+again when it is read. The best network is the one with the highest mean accuracy on the test sets. Its file says that
+it was chosen on them; results and leaderboard use the last network.
 """
 
 import json
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from bench.files import atomic_path
 from bench.machine.processes import flag_of_rank0, merge_over_processes
 from bench.machine.resume import CHECKPOINT_NAME, refuse_other_settings
 from fr_train.checkpoint import read_torch_file, save_backbone
 from fr_train.trainer.engine import Engine
+from fr_train.trainer.head import has_row_per_identity
 
 BEST_NAME = "best.safetensors"
 CHOSEN_ON = "chosen on the test sets: for study, not for a leaderboard"
@@ -67,7 +67,7 @@ class Checkpoints:
         state |= {"step": engine.step, "seed": engine.seed, "recipe": engine.recipe.model_dump_json()}
         state["head"] = {"weight": head.gather_rows(head.weight.detach())}
         for name, value in engine.head_optimizer.state[head.weight].items():
-            state["head"][name] = head.gather_rows(value) if _has_shape(value, head.weight) else value
+            state["head"][name] = head.gather_rows(value) if has_row_per_identity(value, head.weight) else value
         state["run"] = {
             "seconds": self.earlier_seconds + time.perf_counter() - self._start,
             "validation_seconds": self.validation_seconds,
@@ -107,7 +107,7 @@ class Checkpoints:
         head.weight.data.copy_(head.own_rows(all_weights))
         head_state = {}
         for name, value in state["head"].items():
-            if _has_shape(value, all_weights):
+            if has_row_per_identity(value, all_weights):
                 value = head.own_rows(value).to(engine.device, copy=True)
             head_state[name] = value
         engine.head_optimizer.state[head.weight] = head_state
@@ -122,8 +122,3 @@ class Checkpoints:
         saved |= {"seed": state["seed"], "num_identities": len(state["head"]["weight"])}
         current |= {"seed": engine.seed, "num_identities": engine.head.num_identities}
         refuse_other_settings(self._path, saved, current)
-
-
-def _has_shape(value: Any, weight: Tensor) -> bool:
-    """Whether an entry of the optimiser's state is a tensor with a row per identity, as the class weights are."""
-    return torch.is_tensor(value) and value.shape == weight.shape

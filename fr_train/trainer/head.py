@@ -198,12 +198,12 @@ def active_rows(optimizer: torch.optim.Optimizer, head: Head) -> Iterator[None]:
     state = optimizer.state.pop(weight, {})
     optimizer.param_groups[0]["params"] = [active]
     optimizer.state[active] = {
-        name: value[rows] if _has_a_row_per_identity(value, weight) else value for name, value in state.items()
+        name: value[rows] if has_row_per_identity(value, weight) else value for name, value in state.items()
     }
     yield
     weight.data[rows] = active.detach()
     for name, value in optimizer.state.pop(active).items():
-        if _has_a_row_per_identity(value, active):
+        if has_row_per_identity(value, active):
             state.setdefault(name, torch.zeros_like(weight.detach()))[rows] = value
         else:
             state[name] = value
@@ -211,8 +211,8 @@ def active_rows(optimizer: torch.optim.Optimizer, head: Head) -> Iterator[None]:
     optimizer.param_groups[0]["params"] = [weight]
 
 
-def _has_a_row_per_identity(value: Any, weight: Tensor) -> bool:
-    """Whether an entry of the optimiser's state has the shape of the class weights."""
+def has_row_per_identity(value: Any, weight: Tensor) -> bool:
+    """Whether an entry of the optimiser's state is a tensor with a row per identity, as the class weights are."""
     return isinstance(value, Tensor) and value.shape == weight.shape
 
 

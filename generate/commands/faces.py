@@ -30,7 +30,7 @@ def _fetch(args: argparse.Namespace) -> str:
 
 def _centers_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("faces", type=Path, help="LMDB, folder with one sub-folder per person, or folder of images")
-    parser.add_argument("--out", type=Path, required=True, help=".npy to write, one row per identity")
+    parser.add_argument("--out", type=Path, required=True, help=".npy file to write, one row per identity")
     add_stage_flags(parser, "--scale", "--config", "--weights", "--device", scale=_DEFAULT_SCALE)
 
 
@@ -136,7 +136,7 @@ COMMANDS = (
         "Download released weights and datasets by name",
         "Reads the Vec2Face authors' repositories on the Hugging Face Hub and writes files into --weights. Needed once "
         "before a benchmark with Vec2Face's released weights. The SHA-256 of every file is recorded at the first fetch "
-        "and checked ever after; a file that is there is not downloaded again.",
+        "and checked at every later use. A file that exists is not downloaded again.",
         "python -m generate fetch generator arcface-r100 --weights weights",
         _fetch_flags,
         _fetch,
@@ -155,8 +155,8 @@ COMMANDS = (
         "faces",
         "Generate images of a range of identities, without a benchmark",
         "Reads weights and, if given, identity vectors or photographs. Writes images by identity (or faces.lmdb), "
-        "faces.parquet and grid.png into --out. Equal in effect to Vec2Face's image_generation.py and, with --yaw, to "
-        "pose_image_generation.py. Ranges that are made separately hold the images of the whole.",
+        "faces.parquet and grid.png into --out. Does what Vec2Face's image_generation.py does and, with --yaw, its "
+        "pose_image_generation.py. Two halves of a range, generated separately, hold the same images as the whole.",
         "python -m generate faces --centers weights/center_feature_examples.npy --range 0:100 --images 50 --out faces",
         _faces_flags,
         _faces,
@@ -165,8 +165,8 @@ COMMANDS = (
         "protocols",
         "Render the synthetic verification protocols of a benchmark",
         "Reads the names of rendered protocols from a benchmark or the command line and writes each below "
-        "RUNS/protocols, where training and evaluation look for it. Protocols that are there are left alone. "
-        "Several processes may run it at once.",
+        "RUNS/protocols. Training and evaluation call this themselves when they need a protocol. Protocols that exist "
+        "are left unchanged. Several processes may run it at once.",
         "python -m generate protocols --scale smoke",
         _protocols_flags,
         _protocols,

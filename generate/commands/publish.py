@@ -25,7 +25,7 @@ def _ship(args: argparse.Namespace) -> str:
 def _push_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", type=Path, help="finished folder of a dataset, with dataset.json")
     parser.add_argument("--repo", required=True, metavar="USER/NAME", help="dataset repository on the Hub")
-    parser.add_argument("--upload", action="store_true", help="upload the files (default: only say what would be)")
+    parser.add_argument("--upload", action="store_true", help="upload the files (default: only describe the upload)")
     parser.add_argument("--public", action="store_true", help="make a new repository public (default: private)")
 
 
@@ -40,8 +40,8 @@ COMMANDS = (
         "ship",
         "Export a trained generator in float16 with its card",
         "Reads a finished folder of generate train and writes generator.safetensors, with its matrices in float16 at "
-        "half the size, and generator.json, which says what it was trained on. Needed before a benchmark can use the "
-        "generator or others can get it.",
+        "half the size, and generator.json, which says what it was trained on. Needed before a benchmark uses the "
+        "generator, or before it is given to others.",
         'python -m generate ship runs/photographs --trained-on "LFW" --licence "non-commercial research" '
         "--out weights/mini",
         _ship_flags,

@@ -18,7 +18,7 @@ def _source_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--mask", type=Path, help=".npy of positions of the faces to use (default: all)")
     parser.add_argument(
-        "--leave-out", type=Path, help="text file of identity names to leave out, one a line (default: none)"
+        "--leave-out", type=Path, help="text file of identity names to leave out, one per line (default: none)"
     )
 
 
@@ -44,10 +44,10 @@ def _turn_flags(parser: argparse.ArgumentParser) -> None:
 
 def _turn(args: argparse.Namespace) -> str:
     from bench.machine.device import choose_device
-    from generate.training.data import open_source_faces
+    from bench.runs.dataset import open_files
     from generate.training.turn import measure_yaw, write_with_views
 
-    faces = open_source_faces(args.faces, args.mask, args.leave_out)
+    faces = open_files(args.faces, args.mask, args.leave_out)
     yaw = measure_yaw(faces, args.yaw_model, device=choose_device(args.device))
     write_with_views(faces, yaw, args.out, num_views=args.views, degrees=tuple(args.degrees), seed=args.seed)
     return f"turn: {len(faces)} photographs and {args.views * len(faces)} turned views of them in {args.out}"
@@ -73,10 +73,10 @@ def _appearance_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _appearance(args: argparse.Namespace) -> str:
+    from bench.runs.dataset import open_files
     from generate.networks.appearance import add_appearance
-    from generate.training.data import open_source_faces
 
-    faces = open_source_faces(args.faces, args.mask, args.leave_out)
+    faces = open_files(args.faces, args.mask, args.leave_out)
     appearance = add_appearance(
         args.identity_model, faces, args.out, num_components=args.numbers, strength=args.strength
     )
@@ -110,10 +110,10 @@ def _prepare_flags(parser: argparse.ArgumentParser) -> None:
 
 def _prepare(args: argparse.Namespace) -> str:
     from bench.machine.device import choose_device
-    from generate.training.data import open_source_faces
+    from bench.runs.dataset import open_files
     from generate.training.prepare import Preparation, prepare
 
-    faces = open_source_faces(args.faces, args.mask, args.leave_out)
+    faces = open_files(args.faces, args.mask, args.leave_out)
     settings = Preparation(args.identity_model, args.features, args.mirror, args.mean_norm)
     prepared = prepare(faces, settings, args.out, device=choose_device(args.device))
     return f"prepare: {prepared['num_images']} faces of {prepared['num_identities']} identities in {args.out}"
@@ -190,7 +190,7 @@ def _leakage_flags(parser: argparse.ArgumentParser) -> None:
         "--max-cosine",
         metavar="COSINE",
         type=float,
-        help="drop faces with a higher cosine (default: what 99.9 %% of the real faces keep to other identities)",
+        help="drop faces with a higher cosine (default: the cosine below which 99.9 %% of real faces stay to others)",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of leakage.json, leakage.png and kept.npy")
     add_stage_flags(parser, "--device")
@@ -223,10 +223,10 @@ def _assets(args: argparse.Namespace) -> str:
     from bench.config.generator import ASSETS_PATH
     from generate.make_assets import Workshop, make_assets
 
-    out = args.out or ASSETS_PATH
-    files = make_assets(Workshop(args.runs), out)
+    target = args.out or ASSETS_PATH
+    files = make_assets(Workshop(args.runs), target)
     size = sum(path.stat().st_size for path in files)
-    return f"assets: {len(files)} files, {size / 1e6:.1f} MB in {out}"
+    return f"assets: {len(files)} files, {size / 1e6:.1f} MB in {target}"
 
 
 COMMANDS = (
@@ -234,7 +234,7 @@ COMMANDS = (
         "turn",
         "Rotate photographs on a 3D head, to add profile views to a training set",
         "Reads aligned photographs and a yaw network. Writes an LMDB in which turned views follow each photograph. "
-        "Needed when the photographs show few profiles, because a generator draws only the poses it has seen. "
+        "Needed when the photographs show few profiles, because a generator draws only poses of its training set. "
         "Run it before appearance and prepare.",
         "python -m generate turn --faces data/lfw --yaw-model generate/assets/yaw.safetensors "
         "--out data/lfw_turned.lmdb",
@@ -277,7 +277,7 @@ COMMANDS = (
         "train",
         "Train a Vec2Face generator on a prepared training set",
         "Reads a prepared training set, its identity network and a recipe. Writes generator.safetensors, its card, "
-        "train.jsonl and one image grid per epoch. Needed for a generator of one's own. A finished training is skipped "
+        "train.jsonl and one image grid per epoch. Needed for a generator of your own. A finished training is skipped "
         "and a killed one resumes from its last epoch. For several GPUs, start it with torchrun.",
         "python -m generate train --faces weights/lfw/faces.lmdb --identity-model weights/lfw/identity.onnx "
         "--recipe photographs",
@@ -297,7 +297,7 @@ COMMANDS = (
     ),
     Command(
         "assets",
-        "Train the networks of generate/assets anew, on two CPU cores",
+        "Train the networks of generate/assets again, on two CPU cores",
         "Reads generate/assets/make.yaml and generators.yaml. Renders people, trains the identity, yaw and generator "
         "networks on them below RUNS/assets and copies them with their cards into --out. Needed only to change the "
         "networks that come with this project. Finished steps are skipped.",

@@ -1,13 +1,13 @@
 """AttrOP: optimise identity vectors until the images drawn from them meet their targets.
 
-In: start vectors, the identity that each image shall keep, mask noise, and targets (quality, yaw, or any attribute with
+In: start vectors, the identity of each image, mask noise, and targets (quality, yaw, or any attribute with
 a differentiable estimator). Out: per sample the vector, the image, and whether it met its targets.
 
 Follows ``gen_image`` of Vec2Face and Vec2Face+ (docs/field.md, sections 1.7 and 2.2), with these differences:
 
 - Acceptance is tested per sample, not on batch means.
 - The number of steps is capped. At the cap the image of lowest loss is taken and marked as not accepted.
-- A sample that is done leaves the batch, and the next one takes its slot.
+- A sample that is accepted or at the cap leaves the batch, and the next one takes its slot.
 - Each sample keeps one mask.
 
 The batch keeps its shape to the end, because matrix products may round differently for other shapes. A sample therefore
@@ -100,7 +100,7 @@ class Jobs:
     start: NDArray[np.float32]
     """Start vectors, shape (N, D)."""
     identity: NDArray[np.float32]
-    """Features of the identity that each image shall keep, shape (N, E)."""
+    """Features of the identity that each image must show, shape (N, E)."""
     noise: NDArray[np.float32]
     """Mask noise, shape (N, 49)."""
     mask_ratio: NDArray[np.float64]
@@ -120,7 +120,7 @@ class Outcomes:
     features: NDArray[np.float32]
     """Identity features of the images, shape (N, E)."""
     identity_cosine: NDArray[np.float32]
-    """Cosine between an image's features and the identity that it shall keep, shape (N,)."""
+    """Cosine between an image's features and its identity, shape (N,)."""
     attributes: dict[str, NDArray[np.float32]]
     """Measured attributes by name, shape (N,) each."""
     steps: NDArray[np.int64]
@@ -227,7 +227,7 @@ class _Batch:
         self.vectors = self.vectors - LEARNING_RATE * mean / (square.sqrt() + _EPSILON)
 
     def replace(self, ended: NDArray[np.bool_]) -> None:
-        """Load the next jobs into the slots whose job has ended; without a next job the old rows stay in."""
+        """Load the next jobs into the slots whose job has ended. If no job is left, a slot keeps its old rows."""
         for slot in np.flatnonzero(ended):
             if self._next >= len(self._jobs.start):
                 self.job[slot] = -1

@@ -1,7 +1,7 @@
 """Photographs -> identity centres for the generator: the mean feature of every identity.
 
-In: an LMDB, a folder with one sub-folder per person, or a folder of images that each show another person; aligned
-112 x 112 faces. Out: un-normalised features of the identity network, shape (C, D). Follows Vec2Face's
+In: aligned 112 x 112 faces, as an LMDB, a folder with one sub-folder per person, or a folder of images of different
+people. Out: un-normalised features of the identity network, shape (C, D). Follows Vec2Face's
 ``center_features.py`` (docs/field.md, section 4.1, issue 2).
 """
 
@@ -25,12 +25,12 @@ CONSENT = (
     "These people exist. Generate images of them only with their consent or another lawful basis, say that the images "
     "are synthetic, and do not publish them as a dataset of invented people"
 )
-"""Printed when images of real people are made."""
+"""Printed before images of real people are generated."""
 _BATCH = 64
 
 
 class PeopleFaces(FolderFaces):
-    """A folder whose images each show another person; the person is named after the file."""
+    """A folder of images of different people, one each; a person is named after the file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -73,12 +73,12 @@ def face_centers(faces: Faces, identity: Estimator, *, device: str | torch.devic
     return identity_centers(features, faces.identity_ids)
 
 
-def write_centers(path: Path, out: Path, network: Path, *, device: str = "cpu") -> tuple[int, int]:
+def write_centers(path: Path, centers_path: Path, network: Path, *, device: str = "cpu") -> tuple[int, int]:
     """Write the identity centres of existing faces as a ``.npy``, shape (C, D), in the order of the identities.
 
     Args:
-        path: LMDB, folder with one sub-folder per person, or folder of images that each show another person.
-        out: The file to write.
+        path: LMDB, folder with one sub-folder per person, or folder of images of different people.
+        centers_path: The file to write.
         network: Weights of the identity network.
         device: Torch device of the network.
 
@@ -89,5 +89,5 @@ def write_centers(path: Path, out: Path, network: Path, *, device: str = "cpu") 
         InputError: If there are no faces, one is not 112 x 112, or the weights cannot be read.
     """
     faces = open_people(path)
-    write_array(out, face_centers(faces, identity_estimator(network, device), device=device))
+    write_array(centers_path, face_centers(faces, identity_estimator(network, device), device=device))
     return faces.num_identities, len(faces)

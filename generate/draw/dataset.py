@@ -121,7 +121,7 @@ def measure_deviation(networks: Networks, weights_path: Path, *, seed: int) -> d
     """Deviation of a generator with rounded weights from float32, over the first identity vectors of the seed.
 
     Args:
-        networks: The generator as it is used, and the identity estimator.
+        networks: The generator with rounded weights, and the identity estimator.
         weights_path: Weights of the generator.
         seed: Seed of the dataset.
 

@@ -97,7 +97,7 @@ class DatasetRun:
         shards.wait_for(paths, is_over=lambda: self.finished_by_rank0)
 
     def shard_paths(self, prefix: str, suffix: str, num_identities: int) -> list[Path]:
-        """Paths of all shards of so many identities."""
+        """Paths of the shards that ``num_identities`` identities are divided into."""
         size = self.plan.settings.identities_per_shard
         return [self.parts / f"{prefix}-{index:06d}{suffix}" for index in range(-(-num_identities // size))]
 
@@ -123,9 +123,10 @@ class DatasetRun:
         identities = {
             path: range(index * size, min((index + 1) * size, num_identities)) for index, path in enumerate(paths)
         }
-        own = paths[self.rank :: self.world_size]
-        missing = [path for path in own if not is_whole(path)]
-        total, to_do = (sum(len(identities[path]) for path in part) * images_per_identity for part in (own, missing))
+        own_paths = paths[self.rank :: self.world_size]
+        missing = [path for path in own_paths if not is_whole(path)]
+        num_images = {path: len(identities[path]) * images_per_identity for path in own_paths}
+        total, to_do = sum(num_images.values()), sum(num_images[path] for path in missing)
         description = paths[0].stem.split("-")[0]
         with progress(desc=description, total=total, initial=total - to_do) as bar:
             self._on_done = bar.update

@@ -1,9 +1,13 @@
 """A range of identities -> a folder of images or an LMDB, and a grid: ``python -m generate faces``.
 
-It does what the official ``image_generation.py`` does (identity vectors are optimised for quality, then perturbed and
-drawn), what ``pose_image_generation.py`` does (every image is optimised for a target yaw, identity vectors stay as they
-are), and generation from reference photographs. Identities keep the numbers of the file of centres, and so their random
-numbers: parts of a range that are made separately hold the same images as the whole range, under the same names.
+There are three uses:
+
+- As the official ``image_generation.py``: identity vectors are optimised for quality, then perturbed and drawn.
+- As ``pose_image_generation.py``: every image is optimised for a target yaw; identity vectors stay as they are.
+- From photographs: images of the people in them.
+
+An identity's random numbers come from its row in the file of centres. Two parts of a range, generated separately,
+therefore hold the same images as the whole range, under the same names.
 """
 
 from dataclasses import dataclass
@@ -29,7 +33,7 @@ from generate.identities import read_vectors
 _REFERENCE_SIGMA = 0.2
 """Noise of the official script that starts from reference photographs (docs/field.md, section 1.6)."""
 _ANY_COSINE = 2.0
-"""Higher than any cosine, so that no identity is dropped: all that are asked for are made."""
+"""Higher than any cosine, so that no identity of the range is dropped."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Request:
     centers: Path | None = None
     """``.npy`` of identity vectors; None samples them (Gaussian)."""
     people: Path | None = None
-    """Photographs of real people whose images shall be made: LMDB or folder."""
+    """Photographs of the real people to draw: LMDB or folder."""
     yaw_degrees: tuple[float, ...] = ()
     """Target yaws, used in turn; empty for none."""
     quality: float | None = None
@@ -111,7 +115,7 @@ def make_faces(
 
 
 def _adapt_settings(settings: Vec2FaceGenerator, request: Request) -> Vec2FaceGenerator:
-    """The benchmark's settings with the changes of a request, but for the number of identities."""
+    """The benchmark's settings with the changes of a request, except the number of identities."""
     attributes = {"pose_share": 1.0 if request.yaw_degrees else 0.0, "yaw_degrees": request.yaw_degrees}
     if request.quality:
         attributes["quality"] = request.quality
@@ -140,8 +144,8 @@ def _identity_range(request: Request, centers: Path | None, feature_dim: int) ->
     if centers is None:
         if request.identities is None:
             raise InputError(
-                "the number of identities is not given; give --range FIRST:END, and --centers FILE.npy unless their "
-                "vectors shall be sampled"
+                "the number of identities is not given; give --range FIRST:END to sample their vectors, or "
+                "--centers FILE.npy to read them"
             )
         return request.identities
     num = len(read_vectors(centers, feature_dim))

@@ -1,4 +1,4 @@
-"""The images of one identity -> the reason why each is dropped, or that it is kept.
+"""The images of one identity -> for each, the reason why it is dropped, or ``KEPT``.
 
 Rules are tried in the order of ``REASONS``; an image counts for the first that applies. Duplicates are searched within
 one identity only: similar images of two identities are a matter of separation (``generate.identities``).

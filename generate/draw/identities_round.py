@@ -51,15 +51,15 @@ def make_identities(run: DatasetRun) -> dict[str, Any]:
         run.make_shards(paths, len(candidates), make, is_whole=shards.has_arrays, images_per_identity=1)
     if run.rank == 0 and not kept_path.exists():
         run.wait_for(paths)
-        kept = _separate(run, shards.gather(paths, "features"), "features of the images")
-        write_array(run.parts / VECTORS_NAME, shards.gather(paths, "vectors")[kept])
-        write_array(kept_path, kept)
+        numbers = _separate(run, shards.gather(paths, "features"), "features of the images")
+        write_array(run.parts / VECTORS_NAME, shards.gather(paths, "vectors")[numbers])
+        write_array(kept_path, numbers)
     run.wait_for([kept_path])
     return _describe_identities(run, paths) if run.rank == 0 else {}
 
 
 def _draw_candidates(run: DatasetRun) -> NDArray[np.float32]:
-    """The separated ones among the first identity vectors: as many as needed, and some to spare."""
+    """The separated vectors among the first of the plan; ``spare_share`` more are drawn than are needed."""
     plan, settings = run.plan, run.plan.settings
     feature_dim = run.networks.generator.architecture.feature_dim
     first, num = plan.first_candidate, math.ceil(settings.num_identities * (1 + settings.spare_share))
@@ -67,11 +67,11 @@ def _draw_candidates(run: DatasetRun) -> NDArray[np.float32]:
     if kind == "file" and centers:
         num = max(settings.num_identities, min(num, len(read_vectors(centers, feature_dim)) - first))
     vectors = sample_identities(first + num, plan.seed, kind=kind, centers=centers, feature_dim=feature_dim)[first:]
-    apart = separated(vectors, settings.max_cosine, device=run.networks.device)
+    is_separated = separated(vectors, settings.max_cosine, device=run.networks.device)
     first_separated(
-        vectors, apart, settings.num_identities, max_cosine=settings.max_cosine, what="identity vectors"
-    )  # raises where too few are apart, before any image is drawn
-    return vectors[apart]
+        vectors, is_separated, settings.num_identities, max_cosine=settings.max_cosine, what="identity vectors"
+    )  # raises if too few are separated, before any image is drawn
+    return vectors[is_separated]
 
 
 def _make_centers(run: DatasetRun, candidates: NDArray[np.float32], path: Path, numbers: range) -> None:
@@ -89,30 +89,30 @@ def _make_centers(run: DatasetRun, candidates: NDArray[np.float32], path: Path, 
 def _separate(run: DatasetRun, features: NDArray[np.float32], what: str) -> NDArray[np.int64]:
     """Numbers of the first candidates whose features are separated."""
     settings = run.plan.settings
-    apart = separated(features, settings.max_cosine, device=run.networks.device)
-    return first_separated(features, apart, settings.num_identities, max_cosine=settings.max_cosine, what=what)
+    is_separated = separated(features, settings.max_cosine, device=run.networks.device)
+    return first_separated(features, is_separated, settings.num_identities, max_cosine=settings.max_cosine, what=what)
 
 
 def _describe_identities(run: DatasetRun, paths: list[Path]) -> dict[str, Any]:
     """Statistics over all candidates."""
     steps, accepted, cosine = (shards.gather(paths, name) for name in ("steps", "accepted", "identity_cosine"))
-    kept = np.load(run.parts / KEPT_NAME)
+    numbers = np.load(run.parts / KEPT_NAME)
     return {
         "candidates": len(steps),
-        "candidates_too_near": int(kept[-1]) + 1 - len(kept),
+        "candidates_too_near": int(numbers[-1]) + 1 - len(numbers),
         "centers_accepted": int(accepted.sum()),
         "center_steps_mean": float(steps.mean()),
         "center_identity_cosine_mean": float(cosine.mean()),
-        "nearest_identity": _describe_separation(run, paths, kept),
+        "nearest_identity": _describe_separation(run, paths, numbers),
     }
 
 
-def _describe_separation(run: DatasetRun, paths: list[Path], kept: NDArray[np.int64]) -> dict[str, Any]:
+def _describe_separation(run: DatasetRun, paths: list[Path], numbers: NDArray[np.int64]) -> dict[str, Any]:
     """Cosine of an identity to its nearest other, by the features of their images, over the first identities."""
-    num = min(len(kept), _SEPARATION_SAMPLE)
+    num = min(len(numbers), _SEPARATION_SAMPLE)
     if num < 2:
         return {"num_identities": num, "cosine_mean": None, "cosine_max": None}
-    num_shards = int(kept[num - 1]) // run.plan.settings.identities_per_shard + 1
-    features = shards.gather(paths[:num_shards], "features")[kept[:num]]
+    num_shards = int(numbers[num - 1]) // run.plan.settings.identities_per_shard + 1
+    features = shards.gather(paths[:num_shards], "features")[numbers[:num]]
     cosines, _ = nearest_centers(features, features, own=np.arange(num), device=run.networks.device)
     return {"num_identities": num, "cosine_mean": float(cosines.mean()), "cosine_max": float(cosines.max())}

@@ -33,14 +33,14 @@ def image_shards(run: DatasetRun) -> list[Path]:
 
 def make_images(run: DatasetRun) -> None:
     """Make this rank's shards of images that do not exist yet; needs the files of the first round."""
-    kept = np.load(run.parts / KEPT_NAME)
+    candidates = np.load(run.parts / KEPT_NAME)
     vectors = np.load(run.parts / VECTORS_NAME, mmap_mode="r")
     known_path = run.plan.array_path(run.plan.settings.filters.known_centers)
     known_centers = read_vectors(known_path, vectors.shape[1]) if known_path else None
     run.make_shards(
         image_shards(run),
-        len(kept),
-        partial(_make_shard, run, kept, vectors, known_centers),
+        len(candidates),
+        partial(_make_shard, run, candidates, vectors, known_centers),
         is_whole=shards.has_images,
         images_per_identity=run.plan.settings.images_per_identity,
     )
@@ -48,7 +48,7 @@ def make_images(run: DatasetRun) -> None:
 
 def _make_shard(
     run: DatasetRun,
-    kept: NDArray[np.int64],
+    candidates: NDArray[np.int64],
     vectors: NDArray[np.float32],
     known_centers: NDArray[np.float32] | None,
     path: Path,
@@ -56,7 +56,7 @@ def _make_shard(
 ) -> None:
     """Draw and filter the images of one shard, encode them in other threads, and write it."""
     settings = run.plan.settings
-    rows = _shard_rows(run.plan, kept, vectors, identities)
+    rows = _shard_rows(run.plan, candidates, vectors, identities)
     result = ShardResult(rows)
     is_posed = np.isfinite(rows["target_yaw"])
     with ThreadPoolExecutor(_ENCODERS) as pool:
@@ -78,11 +78,11 @@ def _make_shard(
 
 
 def _shard_rows(
-    plan: Plan, kept: NDArray[np.int64], vectors: NDArray[np.float32], identities: range
+    plan: Plan, candidates: NDArray[np.int64], vectors: NDArray[np.float32], identities: range
 ) -> dict[str, NDArray]:
     """Columns of ``identity_rows``, joined over the identities of a shard."""
     blocks = [
-        identity_rows(plan, number, plan.first_candidate + int(kept[number]), np.asarray(vectors[number]))
+        identity_rows(plan, number, plan.first_candidate + int(candidates[number]), np.asarray(vectors[number]))
         for number in identities
     ]
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}

@@ -1,8 +1,8 @@
 """One identity vector -> the vectors of its images, and the yaws of those that are turned.
 
 ``x = f + sigma * noise``, rescaled to the norm of ``f`` (Vec2Face, image_generation.py; docs/field.md, section 1.6).
-The reference draws isotropic noise. Two alternatives are offered here: noise with the covariance of real faces about
-their identity's centre (``directions``), and such deviations of real faces themselves (``differences``).
+The reference draws isotropic noise. Settings may choose two other kinds: noise with the covariance of real faces around
+the centre of their identity (``directions``), or differences of real faces from that centre (``differences``).
 
 Random numbers come from (seed, identity, image), so the vectors do not depend on how the work is split. The reference
 shuffles the noise strengths over all identities; here every identity has the exact shares.
@@ -61,8 +61,8 @@ def perturb(
 ) -> NDArray[np.float32]:
     """The vectors of consecutive images of one identity.
 
-    Vectors keep the norm of ``vector``, except with ``differences``: features of real faces are shorter where a face is
-    hard to recognise, and a difference brings that along.
+    Vectors keep the norm of ``vector``, except with ``differences``: features of faces that are hard to recognise are
+    shorter, and the differences keep this effect.
 
     Args:
         vector: Identity vector, shape (D,).

@@ -42,7 +42,7 @@ class Plan:
     first_candidate: int = 0
     """Number of the first identity vector to use. All keep their numbers, and so their random numbers."""
     center_steps: int | None = None
-    """AttrOP steps on the identity vectors themselves: 0 uses them as they are, None allows ``max_steps``."""
+    """AttrOP steps on the identity vectors themselves: 0 leaves them unchanged, None allows ``max_steps``."""
 
     def description(self) -> dict[str, Any]:
         """The plan as JSON, by which an unfinished dataset is recognised.
@@ -184,9 +184,9 @@ def _read_array(path: Path, shape: tuple[int | None, int], source: str) -> NDArr
         raise InputError(f"{path} cannot be read ({error}); give {source}") from None
     fits = array.ndim == 2 and len(array) == (shape[0] or len(array)) > 0 and array.shape[1] == shape[1]
     if not fits or not np.isfinite(array).all():
-        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        sizes = ", ".join("any" if size is None else str(size) for size in shape)
         raise InputError(
             f"{path} has shape {array.shape}, the identity vectors {shape[1]} dimensions; give a finite array of "
-            f"({wanted}), {source}"
+            f"({sizes}), {source}"
         )
     return array

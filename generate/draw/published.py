@@ -12,7 +12,7 @@ from generate.hub.catalogue import find_file
 
 
 def fetch_published(directory: Path, settings: Vec2FaceGenerator, weights: Path) -> dict[str, Any]:
-    """Download the published dataset with the settings' number of identities, unless it is there already.
+    """Download the published dataset with the settings' number of identities, unless it exists already.
 
     Args:
         directory: Gets grid.png; the faces themselves stay in ``weights``.

@@ -168,7 +168,7 @@ def _read_images(shard: Path) -> pa.Table:
     except (OSError, pa.ArrowException) as error:
         shard.unlink(missing_ok=True)
         raise InputError(
-            f"{shard} was damaged ({error}) and is now deleted; run the same command again, which makes it anew"
+            f"{shard} was damaged ({error}) and is now deleted; run the same command again to make a new one"
         ) from None
 
 

@@ -85,7 +85,7 @@ def write_weight_card(
         origin: Fields ``trained_on``, ``licence`` and ``seed``.
         settings: Settings that the file depends on.
         figures: Sizes and measurements.
-        cost: What making it took.
+        cost: Time and memory that it took to make.
     """
     card = {"name": path.name, "role": role, "sha256": sha256(path), "bytes": path.stat().st_size, **origin}
     card |= {"settings": settings, "figures": figures, "cost": cost.model_dump(mode="json")}

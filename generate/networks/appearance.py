@@ -108,46 +108,48 @@ def _signs(components: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def add_appearance(
-    network: str | Path, faces: Faces, out: str | Path, *, num_components: int, strength: float
+    network: str | Path, faces: Faces, target: str | Path, *, num_components: int, strength: float
 ) -> Appearance:
     """Write a network that gives the features of ``network`` and, behind them, components of appearance.
 
     Args:
         network: Identity network, RGB images (B, 3, 112, 112) to features (B, D): ONNX, or our safetensors.
         faces: Faces from which the components and the norm of the features are measured.
-        out: File to write, of the same kind: images to (B, D + num_components).
+        target: File to write, of the same kind: images to (B, D + num_components).
         num_components: Principal components to append.
         strength: Mean norm of the appended part, as a share of the mean norm of the features.
 
     Raises:
-        InputError: If the network cannot be read or has components already, if ``out`` is of another kind, or if the
+        InputError: If the network cannot be read or has components already, if ``target`` is of another kind, or if the
             faces are too few or of another size.
     """
-    network, out = Path(network), Path(out)
-    if network.suffix != out.suffix or out.suffix not in _WRITERS:
-        raise InputError(f"{network} -> {out}: give two .onnx, or two .safetensors")
-    own = load_features(network)
-    if isinstance(own, WithAppearance):
+    network, target = Path(network), Path(target)
+    if network.suffix != target.suffix or target.suffix not in _WRITERS:
+        raise InputError(
+            f"{network} -> {target}: these are not networks of one kind; give two .onnx, or two .safetensors"
+        )
+    identity = load_features(network)
+    if isinstance(identity, WithAppearance):
         raise InputError(f"{network} has components of appearance already; give the network without them")
     appearance = measure_appearance(faces, num_components)
     chosen = np.linspace(0, len(faces) - 1, min(_NUM_NORM_FACES, len(faces))).astype(int)
     images = np.stack([aligned_image(faces, int(row)) for row in chosen])
-    features = torch.from_numpy(outputs_over_faces(own, images, batch_size=_NORM_BATCH))
+    features = torch.from_numpy(outputs_over_faces(identity, images, batch_size=_NORM_BATCH))
     norm = np.mean([batch.norm(dim=1).mean().item() for batch in features.split(_NORM_BATCH)])
     scale = float(strength * norm / np.linalg.norm(appearance.project(coarse_faces(images)), axis=1).mean())
     offset = (-scale * appearance.components @ appearance.mean).astype(np.float32)
-    _WRITERS[out.suffix](network, appearance.components * scale, offset, out)
+    _WRITERS[target.suffix](network, appearance.components * scale, offset, target)
     return appearance
 
 
-def _write_safetensors(network: Path, matrix: NDArray[np.float32], offset: NDArray[np.float32], out: Path) -> None:
+def _write_safetensors(network: Path, matrix: NDArray[np.float32], offset: NDArray[np.float32], target: Path) -> None:
     backbone, settings = read_backbone(network)
     joined = WithAppearance(backbone, len(offset))
     joined.appearance.load_state_dict({"weight": torch.from_numpy(matrix), "bias": torch.from_numpy(offset)})
-    save_backbone(out, joined, settings)
+    save_backbone(target, joined, settings)
 
 
-def _write_onnx(network: Path, matrix: NDArray[np.float32], offset: NDArray[np.float32], out: Path) -> None:
+def _write_onnx(network: Path, matrix: NDArray[np.float32], offset: NDArray[np.float32], target: Path) -> None:
     """Add a second branch to the graph (average pooling, one matrix) and concatenate both outputs."""
     import onnx
     from onnx import helper, numpy_helper
@@ -175,7 +177,7 @@ def _write_onnx(network: Path, matrix: NDArray[np.float32], offset: NDArray[np.f
     joined = helper.make_tensor_value_info("features_and_appearance", onnx.TensorProto.FLOAT, None)
     del graph.output[:]
     graph.output.append(joined)
-    with atomic_path(out) as temporary:
+    with atomic_path(target) as temporary:
         onnx.save(model, temporary)
 
 

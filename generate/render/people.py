@@ -1,7 +1,7 @@
 """Draw people and the circumstances of their images from seeds.
 
 In: an identity seed and an image seed. Out: the person (``Identity``) and the circumstances of one image (``Factors``).
-The two are independent, so that nothing but the face tells who is shown. An identity depends on the identity seed
+The two are independent, so that only the face identifies the person. An identity depends on the identity seed
 alone. Circumstances (light, background, clothes, pose, age, ...) are drawn from both seeds, from the same distributions
 for everybody.
 """
@@ -91,7 +91,7 @@ class Identity:
 def draw_identity(seed: int) -> Identity:
     """The person of an identity seed.
 
-    The order of the random draws must not change: it decides which person a seed stands for.
+    The order of the random draws must not change: it decides which person a seed gives.
     """
     rng = np.random.default_rng([1, seed])
     masculinity = float(rng.choice([-1, 1]) * rng.uniform(0.35, 1))

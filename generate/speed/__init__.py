@@ -1,1 +1,4 @@
-"""Measured tables: speed, memory and cost of generating faces, ours against the published scripts."""
+"""Speed, memory and cost of generating faces, compared with the published scripts: rows of tables out.
+
+May import ``bench``, ``generate.vec2face``, ``generate.identities``, ``generate.networks`` and ``generate.draw``.
+"""

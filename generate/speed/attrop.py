@@ -97,12 +97,14 @@ def published_rule(
     for start in range(0, len(jobs.start), batch_size):
         rows = slice(start, start + batch_size)
         vectors = _load(jobs.start, rows).requires_grad_()
-        noise, mask_ratio, wanted = (_load(values, rows) for values in (jobs.noise, jobs.mask_ratio, jobs.identity))
+        noise, mask_ratio, target_features = (
+            _load(values, rows) for values in (jobs.noise, jobs.mask_ratio, jobs.identity)
+        )
         adam = torch.optim.Adam([vectors], lr=0.1)
         for step in range(max_steps + 1):
             images = generator(vectors, noise, mask_ratio).clamp(-1, 1)
             num_evaluations += len(vectors)
-            distance = 1 - F.cosine_similarity(identity(images), wanted)
+            distance = 1 - F.cosine_similarity(identity(images), target_features)
             accepted = distance <= preset.max_identity_distance
             is_met = distance.mean() <= preset.max_identity_distance
             loss = preset.identity_weight * distance.mean()

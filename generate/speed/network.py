@@ -71,7 +71,7 @@ def generator_rows(device: str = "cpu") -> list[dict[str, str | float]]:
     plain = rows[0]
     return [
         {
-            "way": row.implementation,
+            "implementation": row.implementation,
             "images/s": row.images_per_second,
             "times plain": row.images_per_second / plain.images_per_second,
             "peak memory MiB": row.peak_memory_mb,

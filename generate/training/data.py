@@ -43,24 +43,8 @@ class Batch:
     def to(self, device: torch.device) -> "tuple[Tensor, Tensor, Tensor, Tensor]":
         """Faces as float32 (B, 3, 112, 112) in [-1, 1], features, noise and mask ratios on a device."""
         faces = to_network_input(self.faces, device)
-        rest = (part.to(device, non_blocking=True) for part in (self.features, self.noise, self.mask_ratio))
-        return (faces.contiguous(), *rest)  # type: ignore[return-value]
-
-
-def open_source_faces(path: Path, mask: Path | None = None, leave_out: Path | None = None) -> Faces:
-    """Aligned faces from which a training set is prepared.
-
-    Args:
-        path: LMDB, or folder with one sub-folder of faces per identity.
-        mask: ``.npy`` of positions of the faces to use.
-        leave_out: Text file of identity names to leave out, one a line.
-
-    Raises:
-        InputError: If a file is missing, or fewer than two identities are left.
-    """
-    if leave_out and not leave_out.exists():
-        raise InputError(f"--leave-out {leave_out} does not exist; give a text file of identity names")
-    return open_faces(path, mask, set(leave_out.read_text().split()) if leave_out else None)
+        others = (part.to(device, non_blocking=True) for part in (self.features, self.noise, self.mask_ratio))
+        return (faces.contiguous(), *others)  # type: ignore[return-value]
 
 
 def open_training_set(path: str | Path, mask: str | Path | None = None) -> LmdbFaces:
@@ -141,7 +125,8 @@ class FeatureBatches(Dataset[Batch]):
             )
         self.steps_per_epoch = len(positions) // batch_size
         self.batch_size = batch_size
-        self._faces, self._positions, self._masks, self._seed = faces, positions, masks, seed
+        self._faces, self._positions = faces, positions
+        self._masks, self._seed = masks, seed
         self._rank, self._world_size = 0, 1
         self._epoch = -1
         self._order: NDArray[np.int64] = np.empty(0, np.int64)

@@ -1,8 +1,8 @@
 """A generator in training -> metrics and a grid of images, on identities that it was not trained on.
 
 The faces are reconstructed from their features under the masks of generation. ``identity_cosine`` is measured by the
-network that the loss uses, which the generator was trained to please. ``judge_cosine`` is measured by a second network
-that the loss does not use: trust this one. Shapes: ``N`` faces, ``D`` width of the features.
+network of the loss, so training raises it even where faces do not become more alike. ``judge_cosine`` is measured by a
+second network that the loss does not use: trust this figure. Shapes: ``N`` faces, ``D`` width of the features.
 """
 
 from collections.abc import Callable
@@ -80,8 +80,10 @@ class HeldOut:
         """Images of features, (N, 3, 112, 112) in [-1, 1], on the CPU."""
         noise, ratio = draw_masks(self.seed, 0, range(len(features)), NUM_GRID_TOKENS, MaskRatio())
         inputs = (features, torch.from_numpy(noise), torch.from_numpy(ratio))
-        batches = zip(*(part.split(_BATCH) for part in inputs), strict=True)
-        return torch.cat([generator(*(part.to(device) for part in batch)).cpu() for batch in batches]).clamp(-1, 1)
+        images = []
+        for batch in zip(*(part.split(_BATCH) for part in inputs), strict=True):
+            images.append(generator(*(part.to(device) for part in batch)).cpu())
+        return torch.cat(images).clamp(-1, 1)
 
 
 def choose_held_out(faces: LmdbFaces, positions: NDArray[np.int64], trained: NDArray[np.int64], seed: int) -> HeldOut:

@@ -76,9 +76,9 @@ def check_leakage(
     real_features = np.stack([real.features(int(index)) for index in progress(picked, desc="real features")])
     real_cosines, _ = nearest_centers(real_features, centers, own=real.identity_ids[picked], device=device)
     cosines, nearest = nearest_centers(_embed(network, faces, device), centers, device=device)
-    report, kept = leakage_report(cosines, nearest, real_cosines, faces.identity_ids, max_cosine=max_cosine)
+    report, positions = leakage_report(cosines, nearest, real_cosines, faces.identity_ids, max_cosine=max_cosine)
     report |= {"faces": faces_path.name, "trained_on": read_json(prepared / PREPARED_NAME)}
-    write_array(directory / "kept.npy", kept)
+    write_array(directory / "kept.npy", positions)
     plot_cosines(directory / "leakage.png", cosines, real_cosines, report["max_cosine"])
     write_json(directory / "leakage.json", report)
     return report
@@ -103,12 +103,12 @@ def leakage_report(
     """
     threshold = float(np.quantile(real_cosines, REAL_QUANTILE)) if max_cosine is None else max_cosine
     worst = np.argsort(-cosines, kind="stable")[:_NUM_WORST]
-    kept = np.flatnonzero(cosines <= threshold)
+    positions = np.flatnonzero(cosines <= threshold)
     dropped_identities = np.unique(identity_ids[cosines > threshold])
     report = {
         "max_cosine": round(threshold, 6),
         "num_images": len(cosines),
-        "num_dropped": len(cosines) - len(kept),
+        "num_dropped": len(cosines) - len(positions),
         "num_identities_with_drops": len(dropped_identities),
         "generated_to_nearest_trained": _describe(cosines),
         "real_to_nearest_other": _describe(real_cosines),
@@ -123,7 +123,7 @@ def leakage_report(
             for index in worst
         ],
     }
-    return report, kept
+    return report, positions
 
 
 def plot_cosines(path: Path, cosines: NDArray[np.float32], real_cosines: NDArray[np.float32], threshold: float) -> None:

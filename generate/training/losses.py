@@ -118,9 +118,9 @@ class LossTerms:
 def same_view(*images: Tensor) -> list[Tensor]:
     """Images, all shifted by the same 0 to 2 pixels each way and averaged over blocks of 1, 2 or 4 pixels.
 
-    A generator can please the identity network with fine textures that no person sees (adversarial noise). Shift and
-    blur destroy them, so that the gradient favours coarse shapes in the right position. Shift and block size come from
-    torch's global generator.
+    A generator can raise the cosine of the identity network by fine textures that no person sees (adversarial noise).
+    Shift and blur destroy them, so that the gradient favours coarse shapes in the right position. Shift and block size
+    come from torch's global generator.
 
     Args:
         images: Images of one shape (B, 3, H, W), H and W multiples of 4.
@@ -142,7 +142,7 @@ def load_lpips(weights: Path, device: torch.device) -> nn.Module | None:
     """LPIPS on VGG-16 if VGG's weights are in ``weights`` or torch.hub's folder, else None. Downloads nothing.
 
     Raises:
-        InputError: If the weights are there, but the package lpips is not.
+        InputError: If the weights exist, but the package lpips is not installed.
     """
     hub = Path(torch.hub.get_dir()) / "checkpoints"
     paths = [path for path in (weights / VGG_NAME, hub / VGG_NAME) if path.is_file()]

@@ -31,7 +31,8 @@ from bench.vectors.nearest import identity_centers
 from generate.networks.identity import load_identity_network
 from generate.networks.over_faces import outputs_over_faces
 
-PREPARED_NAME, LMDB_NAME, CENTERS_NAME, DEVIATIONS_NAME = "prepared.json", "faces.lmdb", "centers.npy", "deviations.npy"
+PREPARED_NAME, LMDB_NAME = "prepared.json", "faces.lmdb"
+CENTERS_NAME, DEVIATIONS_NAME = "centers.npy", "deviations.npy"
 _PART_FACES = 2048
 _BATCH = 32
 _MIN_SYMMETRY, _MAX_OFF_CENTRE_PIXELS = 0.95, 3

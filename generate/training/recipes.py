@@ -57,7 +57,7 @@ class Losses(Settings):
     pixel: Term = Field(Term(weight=1.0), description="mean squared error of the images in [-1, 1]")
     perceptual: Term = Field(
         Term(weight=0.2),
-        description="LPIPS on VGG-16; without VGG's weights, a like distance of the identity network's maps",
+        description="LPIPS on VGG-16; without VGG's weights, a similar distance of the identity network's activations",
     )
     ssim: Term = Field(Term(weight=0.1), description="1 - SSIM")
     token: Term = Field(
@@ -126,7 +126,7 @@ class GeneratorOptimizer(Settings):
     lr: float = Field(gt=0, description="learning rate for the global batch; it is not scaled with the batch size")
     betas: tuple[Share, Share] = Field((0.9, 0.99), description="decay rates of the gradient's moments")
     weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay; torch's default, as in the reference")
-    grad_clip: float | None = Field(2.0, gt=0, description="highest gradient norm, of each network by itself")
+    grad_clip: float | None = Field(2.0, gt=0, description="highest gradient norm, applied to each network separately")
 
 
 class GeneratorRecipe(Settings):
@@ -178,13 +178,13 @@ def load_recipe(name: str, path: str | Path = RECIPES_PATH) -> GeneratorRecipe:
     document: Any = read_yaml(path)
     if not isinstance(document, dict):
         raise InputError(
-            f"{path}: top level is a {type(document).__name__}, not a mapping of names to recipes; mend the YAML"
+            f"{path}: top level is a {type(document).__name__}, not a mapping of names to recipes; correct the YAML"
         )
     if name not in document:
         raise InputError(f"recipe {name} is not in {path}; {nearest(name, map(str, document))}")
     try:
         return GeneratorRecipe.model_validate({**document[name], "name": name})
     except ValidationError as error:
-        raise InputError(f"{path}: {name}: {describe_mistakes(error, GeneratorRecipe)}; mend the YAML") from None
+        raise InputError(f"{path}: {name}: {describe_mistakes(error, GeneratorRecipe)}; correct the YAML") from None
     except TypeError:
         raise InputError(f"{path}: {name} must be a section of settings; got {document[name]!r}") from None

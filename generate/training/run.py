@@ -1,8 +1,8 @@
 """Files of faces and networks, and a recipe -> a trained generator with its card: what ``generate train`` does.
 
 The folder of a training is named after the fingerprint of its inputs: seed, recipe, and digests of the faces and of the
-networks. So the same training is skipped once it is finished, and resumed if it was interrupted. MLflow gets the
-metrics after every epoch, and the card at the end.
+networks. A training with the same inputs is therefore skipped if it is finished, and resumed if it was interrupted.
+MLflow gets the metrics after every epoch, and the card at the end.
 """
 
 from dataclasses import dataclass, replace
@@ -47,7 +47,7 @@ class FinishedTraining:
     is_skipped: bool = False
     """The training was finished before."""
     warning: str | None = None
-    """Why MLflow did not take it, in one line."""
+    """Why the card could not be sent to MLflow, in one line."""
 
 
 def run_training(
@@ -91,7 +91,7 @@ def run_training(
 
 
 def _declared_inputs(files: TrainingFiles, recipe: GeneratorRecipe, seed: int) -> dict[str, Any]:
-    """All that decides the result: it makes the fingerprint."""
+    """Everything that the result depends on. The fingerprint is its hash."""
     networks = {"identity": _describe_network("identity", files.identity_network)}
     if files.judge is not None:
         networks["judge"] = _describe_network("judge", files.judge)

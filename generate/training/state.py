@@ -111,7 +111,9 @@ class TrainState:
         device: torch.device,
         coarse: dict[str, Tensor] | None = None,
     ) -> None:
-        self.recipe, self.terms, self.seed, self.device, self.step = recipe, terms, seed, device, 0
+        self.recipe, self.terms = recipe, terms
+        self.seed, self.device = seed, device
+        self.step = 0
         generator = build_generator(recipe)
         if coarse is not None:
             generator.coarse.load_state_dict(coarse)

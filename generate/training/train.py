@@ -187,7 +187,8 @@ class _TrainingLoop:
         directory: Path,
         options: TrainOptions,
     ) -> None:
-        self._state, self._batches, self._networks, self._held_out = state, batches, networks, held_out
+        self._state, self._batches = state, batches
+        self._networks, self._held_out = networks, held_out
         self._directory, self._options = directory, options
         self._checkpoint = directory / CHECKPOINT_NAME
         self._must_match = options.must_match | {"perceptual_network": state.terms.perceptual_network}

@@ -1,8 +1,8 @@
 """Add turned views to a dataset of photographs: ``python -m generate turn``.
 
 In: aligned photographs and the weights of a yaw network. Out: an LMDB in which each photograph is followed by its
-turned views, of the same identity. Photographs from the press show few turned heads; a generator trained on them alone
-draws none, and networks trained on its faces fail on profiles. The geometry is in ``generate/render/turned.py``.
+turned views, of the same identity. Photographs from the press show few turned heads. A generator trained on them alone
+draws no profiles, and networks trained on its faces fail on profiles. The geometry is in ``generate/render/turned.py``.
 
 Shapes: ``N`` photographs.
 """

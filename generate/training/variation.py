@@ -1,4 +1,4 @@
-"""A prepared training set -> how people differ, and how images of one person vary: ``generate variation``.
+"""A prepared training set -> centres of people, and differences of their images from them: ``generate variation``.
 
 | file | holds | for |
 |---|---|---|
@@ -42,14 +42,14 @@ def centers_and_differences(
         min_faces: Least number of faces of an identity, at least 2.
 
     Raises:
-        InputError: If fewer than two identities have so many faces.
+        InputError: If fewer than two identities have ``min_faces`` faces.
     """
     counts = np.bincount(identity_ids)
     is_often = counts >= max(2, min_faces)
     if is_often.sum() < 2:
         raise InputError(
-            f"--min-faces {min_faces}: {is_often.sum()} identities have as many faces (the most: {counts.max()}), "
-            "at least two are needed; lower it"
+            f"--min-faces {min_faces}: {is_often.sum()} identities have so many faces (the most is "
+            f"{counts.max()}), at least two are needed; lower it"
         )
     is_used = is_often[identity_ids]
     new_ids = np.cumsum(is_often) - 1
@@ -75,12 +75,12 @@ def write_variation(prepared: str | Path, *, min_faces: int, views: int = 0) -> 
 
     Raises:
         InputError: If the folder holds no training set, the number of faces does not fit ``views``, or fewer than two
-            identities have so many faces.
+            identities have ``min_faces`` faces.
     """
     faces = open_training_set(Path(prepared) / LMDB_NAME)
     if views < 0 or len(faces) % (views + 1):
         raise InputError(
-            f"--views {views}: {len(faces)} faces are no photographs with so many views each; "
+            f"--views {views}: {len(faces)} faces are not a multiple of {views + 1}; "
             "give the --views of generate turn, or 0"
         )
     rows = range(0, len(faces), views + 1)

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, and readable by whom the umask says."""
+"""Files appear whole or not at all, with the permissions of the umask."""
 
 import os
 

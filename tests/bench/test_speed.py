@@ -1,3 +1,5 @@
+"""Pages of measured speed: figures and machine on the page, and the list of measurements."""
+
 import json
 import subprocess
 import sys

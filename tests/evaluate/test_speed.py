@@ -12,7 +12,7 @@ def test_both_ways_agree_and_ours_is_faster(monkeypatch):
     monkeypatch.setattr(speed, "NUM_SETS", 2)
     monkeypatch.setattr(speed, "NUM_PAIRS", 600)
     loop, ours = speed.scoring_rows()
-    assert (loop["way"], ours["way"]) == ("grid loop", "ours")
+    assert (loop["implementation"], ours["implementation"]) == ("grid loop", "ours")
     assert loop["times faster"] == 1
     assert ours["times faster"] > 3  # tens of times on whole sets; a busy machine must not fail the test
     assert 0.6 < ours["mean accuracy"] < 1
@@ -29,5 +29,5 @@ def test_ways_that_differ_are_refused(monkeypatch):
 def test_the_committed_table_shows_fifteen_times():
     record = json.loads((SPEED_DIR / "evaluate.json").read_text())
     (rows,) = record["tables"].values()
-    assert {row["way"]: row["times faster"] for row in rows}["ours"] >= 15
+    assert {row["implementation"]: row["times faster"] for row in rows}["ours"] >= 15
     assert {row["pairs per set"] for row in rows} == {6000}

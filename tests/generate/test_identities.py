@@ -1,3 +1,5 @@
+"""Identity vectors: scale, PCA, files, separation, and messages for vectors that do not fit."""
+
 import numpy as np
 import pytest
 

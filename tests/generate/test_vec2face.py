@@ -1,3 +1,5 @@
+"""The Vec2Face generator: equal to the reference in weights, values and gradients; broken weight files."""
+
 import json
 import sys
 
@@ -52,8 +54,8 @@ def test_masks_tokens_image_and_gradient_equal_the_reference(base, golden):
     assert torch.equal(dropped, golden["token_drop_mask"][:, 1:].bool())
     assert torch.equal(masked, golden["token_all_mask"][:, 1:].bool())
     tokens = base.expand(features)
-    latent, kept = base.encode(tokens, dropped, masked)
-    restored = base.decode(latent, kept, masked)
+    latent, positions = base.encode(tokens, dropped, masked)
+    restored = base.decode(latent, positions, masked)
     image = base(features, noise, ratio)
     (image * golden["cotangent"].float()).mean().backward()
     for ours, name in (

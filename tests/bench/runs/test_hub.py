@@ -1,4 +1,4 @@
-"""Fetching from the Hub: recorded once, checked ever after, resumed where it broke; tested against a local server."""
+"""Fetching from the Hub: recorded once, checked at every later use, resumed after a break; against a local server."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""What a plan says of disk and memory, against runs."""
+"""Disk and memory that a plan states, compared with runs."""
 
 import multiprocessing
 from types import SimpleNamespace

@@ -120,7 +120,7 @@ def test_a_plan_tells_images_disk_memory_hours(tmp_path):
     benchmark = load_benchmark("20k")
     stages = plan_stages(benchmark, seed=0, runs=tmp_path, test_sets=tmp_path)
     text = describe_plan(benchmark, stages, [], tmp_path)
-    assert "1,000,000 (20,000 identities x 50); 26,000,000 pass in training (26 epochs)" in text
+    assert "1,000,000 (20,000 identities x 50); 26,000,000 seen in training (26 epochs)" in text
     assert f"disk       15.3 GB in {tmp_path}" in text
     assert "faces 8.5, shards 6.1, network 0.6" in text
     assert "generating: 16.4 GB per process on a CPU" in text

@@ -103,12 +103,12 @@ def slow_unique(centers, threshold, rule):
 def test_unique_identities_equal_the_obvious_loop(rule, threshold):
     centers = np.random.default_rng(0).normal(size=(120, 20)).astype(np.float32)
     centers /= np.linalg.norm(centers, axis=1, keepdims=True)
-    found = measure_separation(centers)
+    separation = measure_separation(centers)
     expected = slow_unique(centers, threshold, rule)
     assert 0.05 < expected.mean() < 0.9
-    np.testing.assert_array_equal(found.is_unique[threshold, rule], expected)
+    np.testing.assert_array_equal(separation.is_unique[threshold, rule], expected)
     cosines = centers @ centers.T - 2 * np.eye(120)
-    np.testing.assert_array_equal(found.nearest, cosines.argmax(axis=1))
+    np.testing.assert_array_equal(separation.nearest, cosines.argmax(axis=1))
 
 
 def test_points_of_the_curve():

@@ -1,4 +1,4 @@
-"""One look at every image: what is broken, blurred, doubled; near duplicates are found as by comparing all with all."""
+"""The scan of images: broken and blurred ones, duplicates; near duplicates equal those of comparing all with all."""
 
 import io
 import itertools
@@ -97,14 +97,14 @@ def test_near_pairs_equal_all_with_all(max_bits):
         for i, j in itertools.combinations(range(200), 2)
         if (int(hashes[i]) ^ int(hashes[j])).bit_count() <= max_bits
     ]
-    found = near_pairs(hashes, max_bits)
-    assert [tuple(pair) for pair in found.pairs] == expected
-    assert found.bits.tolist() == [(int(hashes[i]) ^ int(hashes[j])).bit_count() for i, j in expected]
-    assert found.is_complete
+    near = near_pairs(hashes, max_bits)
+    assert [tuple(pair) for pair in near.pairs] == expected
+    assert near.bits.tolist() == [(int(hashes[i]) ^ int(hashes[j])).bit_count() for i, j in expected]
+    assert near.is_complete
 
 
 def test_a_collapsed_dataset_ends_the_search():
-    found = near_pairs(np.zeros(500, dtype=np.uint64), 2, max_pairs=1000)
-    assert not found.is_complete
-    assert 1000 < len(found.pairs) < 2000
+    near = near_pairs(np.zeros(500, dtype=np.uint64), 2, max_pairs=1000)
+    assert not near.is_complete
+    assert 1000 < len(near.pairs) < 2000
     assert hamming(np.array([7], np.uint64), np.array([0], np.uint64)).tolist() == [3]

@@ -1,4 +1,4 @@
-"""The audit from end to end on made-up faces: what was planted is found, in the card, the tables and the page."""
+"""The audit from end to end on made-up faces: planted faults appear in the card, the tables and the page."""
 
 import csv
 import json

@@ -1,3 +1,5 @@
+"""AttrOP: each sample meets its own targets, independently of the others, with Adam's steps and a limit of steps."""
+
 import numpy as np
 import pytest
 import torch

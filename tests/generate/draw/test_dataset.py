@@ -1,3 +1,5 @@
+"""Settings of a benchmark become a dataset: digests and provenance of weights, filters, missing files, its name."""
+
 import json
 
 import numpy as np
@@ -52,9 +54,9 @@ SETTINGS = Vec2FaceGenerator(
 
 
 def test_settings_become_a_dataset_with_the_digest_of_every_weight(weights, tmp_path):
-    made = make_dataset(tmp_path / "faces", SETTINGS, seed=0, weights=weights, device="cpu")
-    assert made["num_images"] == len(open_faces(tmp_path / "faces" / "faces.lmdb")) == 12
-    described = made["statistics"]["weights"]
+    fields = make_dataset(tmp_path / "faces", SETTINGS, seed=0, weights=weights, device="cpu")
+    assert fields["num_images"] == len(open_faces(tmp_path / "faces" / "faces.lmdb")) == 12
+    described = fields["statistics"]["weights"]
     assert {name: entry["role"] for name, entry in described.items()} == {
         "generator.safetensors": "generator",
         "identity.safetensors": "identity estimator",
@@ -62,7 +64,7 @@ def test_settings_become_a_dataset_with_the_digest_of_every_weight(weights, tmp_
     }
     assert described["generator.safetensors"]["sha256"] == sha256(weights / "generator.safetensors")
     assert "not stated" in described["generator.safetensors"]["licence"]
-    assert made["statistics"]["nearest_identity"]["num_identities"] == 3
+    assert fields["statistics"]["nearest_identity"]["num_identities"] == 3
 
 
 def test_a_fetched_weight_is_named_with_the_commit_that_the_branch_stood_for(hub, weights):
@@ -90,8 +92,8 @@ def test_a_generator_that_was_put_there_by_ship_tells_what_it_was_trained_on(wei
 
 def test_bfloat16_states_its_deviation(weights, tmp_path):
     settings = SETTINGS.model_copy(update={"precision": "bf16"})
-    made = make_dataset(tmp_path / "faces", settings, seed=0, weights=weights, device="cpu")
-    deviation = made["statistics"]["bf16_deviation"]
+    fields = make_dataset(tmp_path / "faces", settings, seed=0, weights=weights, device="cpu")
+    deviation = fields["statistics"]["bf16_deviation"]
     assert 0 < deviation["mean_pixel"] <= deviation["max_pixel"] < 30
     assert 0.9 < deviation["identity_cosine_min"] <= 1
 
@@ -108,11 +110,11 @@ def test_images_of_people_who_were_trained_on_are_dropped_and_counted(weights, t
     threshold = float(np.sort(unit @ unit[0])[-4:-2].mean())  # the three nearest are dropped, the image itself first
     filters = ImageFilters(known_centers="known/centers.npy", max_known_cosine=threshold)
     settings = SETTINGS.model_copy(update={"filters": filters})
-    made = make_dataset(tmp_path / "faces", settings, seed=0, weights=weights, device="cpu")
-    assert made["statistics"]["dropped"]["known"] == plain["num_images"] - made["num_images"] == 3
+    fields = make_dataset(tmp_path / "faces", settings, seed=0, weights=weights, device="cpu")
+    assert fields["statistics"]["dropped"]["known"] == plain["num_images"] - fields["num_images"] == 3
     cosines = pd.read_parquet(tmp_path / "faces" / "faces.parquet")["known_cosine"]
     assert cosines.max() <= threshold and np.isfinite(cosines).all()
-    described = made["statistics"]["weights"]["known/centers.npy"]
+    described = fields["statistics"]["weights"]["known/centers.npy"]
     assert described["role"] == "people trained on" and "4 identities of people" in described["trained_on"]
     with pytest.raises(ValueError, match="known_centers and max_known_cosine go together"):
         ImageFilters(max_known_cosine=0.5)

@@ -1,3 +1,5 @@
+"""The engine: the same bytes after kills, with two processes and any number of threads; other plans are refused."""
+
 import json
 import multiprocessing
 import os

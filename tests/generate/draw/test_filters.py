@@ -1,3 +1,5 @@
+"""Filters of generated images: the reason for each dropped image, and duplicates."""
+
 import numpy as np
 
 from bench.config.generator import ImageFilters

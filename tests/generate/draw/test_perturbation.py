@@ -1,3 +1,5 @@
+"""Noise around an identity vector: exact shares, published cosines, independence of slicing."""
+
 from collections import Counter
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Images that are turned after they are drawn: which, how far, and that they are judged as they are then."""
+"""Images that are turned after they are drawn: which ones, how far, and that they are measured again afterwards."""
 
 import numpy as np
 import pyarrow.parquet as pq

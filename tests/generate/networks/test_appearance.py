@@ -1,4 +1,4 @@
-"""Numbers of appearance: principal components as numpy's SVD gives them, and files that give the same."""
+"""Components of appearance: principal components as numpy's SVD gives them, and files that give the same."""
 
 import numpy as np
 import pytest
@@ -54,11 +54,11 @@ def all_coarse(faces):
 
 
 def test_components_are_those_of_the_faces_and_their_mirror_images(faces):
-    made, coarse = measure_appearance(faces, 5), all_coarse(faces)
+    appearance, coarse = measure_appearance(faces, 5), all_coarse(faces)
     _, singular, directions = np.linalg.svd(coarse - coarse.mean(axis=0), full_matrices=False)
-    np.testing.assert_allclose(made.variances, singular[:5] ** 2 / len(coarse), rtol=1e-4)
-    np.testing.assert_allclose(np.abs(np.sum(made.components * directions[:5], axis=1)), 1, atol=1e-3)
-    assert made.explained == pytest.approx((singular[:5] ** 2).sum() / (singular**2).sum(), rel=1e-5)
+    np.testing.assert_allclose(appearance.variances, singular[:5] ** 2 / len(coarse), rtol=1e-4)
+    np.testing.assert_allclose(np.abs(np.sum(appearance.components * directions[:5], axis=1)), 1, atol=1e-3)
+    assert appearance.explained == pytest.approx((singular[:5] ** 2).sum() / (singular**2).sum(), rel=1e-5)
 
 
 def test_the_left_half_of_the_face_tells_a_components_sign(faces):
@@ -80,12 +80,12 @@ def test_a_coarse_face_averages_places_channel_by_channel():
 
 def test_the_network_gives_its_features_and_then_the_numbers(faces, network, tmp_path):
     path = tmp_path / f"both{network.suffix}"
-    made = add_appearance(network, faces, path, num_components=4, strength=0.5)
+    appearance = add_appearance(network, faces, path, num_components=4, strength=0.5)
     images = np.stack([faces.image(i) for i in range(len(faces))])
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
     both, own = load_features(path)(pixels), load_features(network)(pixels)
     torch.testing.assert_close(both[:, :-4], own)
-    numbers, expected = both[:, -4:].detach().numpy(), made.project(coarse_faces(images))
+    numbers, expected = both[:, -4:].detach().numpy(), appearance.project(coarse_faces(images))
     scale = np.linalg.norm(numbers, axis=1).mean() / np.linalg.norm(expected, axis=1).mean()
     np.testing.assert_allclose(numbers, expected * scale, atol=1e-3 * np.abs(numbers).max())
     ratio = np.linalg.norm(numbers, axis=1).mean() / np.linalg.norm(own.detach().numpy(), axis=1).mean()

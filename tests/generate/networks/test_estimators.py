@@ -1,3 +1,5 @@
+"""Estimators: differentiable in the images alone; files that do not load say why."""
+
 import builtins
 
 import pytest

@@ -1,3 +1,5 @@
+"""Masks of the generator's tokens."""
+
 import numpy as np
 
 from generate.networks.masks import MaskRatio, draw_masks

@@ -1,3 +1,5 @@
+"""6DRepNet: yaw of known rotations, gradients at 90 degrees, entry names of the released weights."""
+
 import pytest
 import torch
 

@@ -1,4 +1,4 @@
-"""The yaw network: learns a yaw that is known, survives the disk, and is an estimator like any other."""
+"""The yaw network: learns known yaws, is written and read, and works as an estimator."""
 
 import numpy as np
 import pytest

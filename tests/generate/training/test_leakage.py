@@ -16,9 +16,9 @@ from generate.training.leakage import check_leakage, leakage_report
 def test_the_report_of_a_hand_made_case():
     cosines, nearest = np.array([0.1, 0.9, 0.5, 0.6], np.float32), np.array([3, 1, 0, 2])
     real_cosines = np.linspace(0, 0.55, 1000, dtype=np.float32)
-    report, kept = leakage_report(cosines, nearest, real_cosines, np.array([0, 0, 1, 1]))
+    report, positions = leakage_report(cosines, nearest, real_cosines, np.array([0, 0, 1, 1]))
     assert report["max_cosine"] == pytest.approx(0.55 * 0.999, abs=1e-5)
-    assert kept.tolist() == [0, 2]
+    assert positions.tolist() == [0, 2]
     assert (report["num_dropped"], report["num_identities_with_drops"]) == (2, 2)
     first, second = report["worst"][:2]
     assert first == {"face": 1, "identity_id": 0, "trained_identity": 1, "cosine": 0.9}
@@ -49,10 +49,10 @@ def test_copies_of_trained_faces_are_found_and_dropped(prepared, tmp_path):
     report = check_leakage(tmp_path / "generated.lmdb", folder, weights, tmp_path / "out")
     assert report["worst"][0]["face"] == 0
     assert report["worst"][0]["trained_identity"] == real.identity_ids[4]
-    kept = np.load(tmp_path / "out" / "kept.npy")
-    assert 0 not in kept and len(kept) == 4 - report["num_dropped"]
+    positions = np.load(tmp_path / "out" / "kept.npy")
+    assert 0 not in positions and len(positions) == 4 - report["num_dropped"]
     assert len(open_faces(tmp_path / "generated.lmdb", tmp_path / "out" / "kept.npy")) == len(
-        kept
+        positions
     )  # kept.npy is a mask
     assert read_json(tmp_path / "out" / "leakage.json") == report
     assert (tmp_path / "out" / "leakage.png").read_bytes().startswith(b"\x89PNG")

@@ -70,7 +70,7 @@ def test_turned_views_are_left_out(tmp_path):
     training = open_training_set(folder / "faces.lmdb")
     features = np.stack([training.features(row) for row in range(0, 12, 2)])
     np.testing.assert_allclose(np.load(folder / "seen_often.npy")[1], features[3:].mean(axis=0), atol=1e-5)
-    with pytest.raises(InputError, match="--views 4: 12 faces are no photographs with so many views each"):
+    with pytest.raises(InputError, match="--views 4: 12 faces are not a multiple of 5"):
         write_variation(folder, min_faces=2, views=4)
 
 
