@@ -13,7 +13,17 @@ from pydantic import Field, ValidationError
 from bench.errors import InputError
 from bench.files import read_json, sha256, write_json
 from bench.machine.facts import Cost, Environment, Git, Section
-from bench.runs.card_parts import (
+from bench.runs.card_parts.audit import (
+    ColourOrder,
+    ConsistencySection,
+    Distribution,
+    DuplicatesSection,
+    ImagesSection,
+    LeakageSection,
+    PairsSection,
+    SeparationSection,
+)
+from bench.runs.card_parts.references import (
     BestNetwork,
     DatasetReference,
     ModelReference,
@@ -169,14 +179,16 @@ class AuditCard(Card):
     name: str
     num_images: int
     num_identities: int
-    images: dict[str, Any] = Field(description="images per identity, broken files, sizes, brightness, sharpness")
-    duplicates: dict[str, Any] = Field(description="equal pixels, near perceptual hashes")
-    separation: dict[str, Any] | None = Field(None, description="unique identities by threshold and rule; nearest")
-    consistency: dict[str, Any] | None = Field(None, description="cosine of images to their own identity")
-    diversity: dict[str, Any] | None = Field(None, description="cosine within identities; magnitude, estimators")
-    pairs: dict[str, Any] | None = Field(None, description="all genuine against all impostor pairs; Fisher ratio")
-    colour_order: dict[str, Any] | None = Field(None, description="as stored against red and blue exchanged")
-    leakage: list[dict[str, Any]] = Field([], description="one entry per reference")
+    images: ImagesSection
+    duplicates: DuplicatesSection
+    separation: SeparationSection | None = Field(None, description="this and all below: null without a network")
+    consistency: ConsistencySection | None = None
+    diversity: dict[str, Distribution] | None = Field(
+        None, description="pair_mean: mean cosine within each identity; else by estimated property of an image"
+    )
+    pairs: PairsSection | None = None
+    colour_order: ColourOrder | None = Field(None, description="null unless two identities have two images each")
+    leakage: list[LeakageSection] = Field([], description="one entry per reference")
 
 
 AnyCard = TypeVar("AnyCard", bound=Card)

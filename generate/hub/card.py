@@ -6,7 +6,7 @@ beside it.
 
 from bench.files import flatten
 from bench.markdown import markdown_table
-from bench.runs.card_parts import WeightProvenance
+from bench.runs.card_parts.references import WeightProvenance
 from bench.runs.cards import DatasetCard
 
 README_NAME = "README.md"

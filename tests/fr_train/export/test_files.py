@@ -14,7 +14,7 @@ from results import make_result, write_run
 from bench.config.recipe import Backbone
 from bench.errors import InputError
 from bench.files import sha256
-from bench.runs.card_parts import DatasetReference
+from bench.runs.card_parts.references import DatasetReference
 from bench.runs.cards import DatasetCard, ModelCard, TemplateResult, read_card, write_card
 from evaluate.measure.embed import embed, load_network
 from fr_train.backbone import build_backbone, iresnet
