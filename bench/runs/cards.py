@@ -6,13 +6,14 @@ which machine and at what cost. Accuracies and rates are fractions. An undefined
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypedDict, TypeVar
 
 from pydantic import Field, ValidationError
 
 from bench.errors import InputError
 from bench.files import read_json, sha256, write_json
 from bench.machine.facts import Cost, Environment, Git, Section
+from bench.machine.journal import JournalLine
 from bench.runs.card_parts.audit import (
     ColourOrder,
     ConsistencySection,
@@ -35,6 +36,18 @@ from bench.runs.card_parts.references import (
 SCHEMA_VERSION = 3
 """2 adds folds, intervals, the generator's hash and prices; 3 adds templates and groups. All are optional, so that
 older cards load."""
+
+
+class CardHeader(TypedDict):
+    """The fields of every card that are known when its stage starts."""
+
+    scale: str
+    seed: int
+    fingerprint: str
+    inputs: dict[str, Any]
+    command: str
+    environment: Environment
+    git: Git
 
 
 class Card(Section):
@@ -82,9 +95,9 @@ class ModelCard(Card):
     num_parameters: int
     num_images_seen: int
     final_loss: float | None
-    final: dict[str, Any] = Field({}, description="last line of train.jsonl; data_wait_share of the whole run")
+    final: JournalLine = Field({}, description="last line of train.jsonl; data_wait_share of the whole run")
     best: BestNetwork | None = None
-    options: dict[str, Any] = Field(
+    options: dict[str, str | int | float | bool | None] = Field(
         {}, description="how the run was carried out: affects speed and memory, not what is learned"
     )
 
