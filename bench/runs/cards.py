@@ -4,6 +4,7 @@ A card states what was made, from which settings and parents (by the SHA-256 of 
 which machine and at what cost. Accuracies and rates are fractions. An undefined value is null, never 0.
 """
 
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar
@@ -32,6 +33,7 @@ from bench.runs.card_parts.references import (
     RecipeReference,
     WeightProvenance,
 )
+from bench.runs.card_parts.statistics import DatasetStatistics
 
 SCHEMA_VERSION = 3
 """2 adds folds, intervals, the generator's hash and prices; 3 adds templates and groups. All are optional, so that
@@ -74,14 +76,27 @@ class DatasetCard(Card):
     num_images: int
     num_identities: int
     content_sha256: str | None = Field(None, description="of faces.lmdb; null for a folder")
-    statistics: dict[str, Any] = Field(
-        {}, description="counts and figures of the generator: dropped images, factors, weights, ..."
-    )
+    statistics: DatasetStatistics = Field(default_factory=DatasetStatistics)
 
     @property
     def weights(self) -> dict[str, WeightProvenance]:
         """Provenance of every weight file of the generator, by name; empty for datasets that no network made."""
-        return {name: WeightProvenance(**part) for name, part in self.statistics.get("weights", {}).items()}
+        return self.statistics.weights or {}
+
+
+@dataclass(frozen=True)
+class MadeFaces:
+    """The faces that a generator made or found, for the dataset's card."""
+
+    path: str
+    num_images: int
+    num_identities: int
+    content_sha256: str | None = None
+    statistics: DatasetStatistics = field(default_factory=DatasetStatistics)
+    name: str = ""
+    """Name of the dataset; the stage gives it."""
+    device: str = "cpu"
+    """Where the networks ran."""
 
 
 class ModelCard(Card):

@@ -73,7 +73,7 @@ def _size_category(num_images: int) -> str:
 
 
 def _page(card: DatasetCard, weights: dict[str, WeightProvenance]) -> str:
-    statistics = flatten({name: value for name, value in card.statistics.items() if name != "weights"})
+    statistics = flatten(card.statistics.model_dump(exclude={"weights"}))
     figures = [(_LABELS.get(name, name), value) for name, value in statistics.items()]
     per_identity = card.num_images / card.num_identities
     parts = [

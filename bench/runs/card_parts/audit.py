@@ -4,25 +4,14 @@ Cosines are in [-1, 1], shares are fractions. An undefined value is null.
 """
 
 from math import nan
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
-from bench.machine.facts import Section
-
-
-class AuditPart(Section):
-    """Base of the sections and their parts.
-
-    The JSON has only the fields that were given. So a card of an earlier version, which lacks a field, stays as it is.
-    """
-
-    @model_serializer(mode="wrap")
-    def _only_given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {key: value for key, value in serialize(self).items() if key in self.model_fields_set}
+from bench.runs.card_parts.given import GivenPart
 
 
-class Histogram(AuditPart):
+class Histogram(GivenPart):
     """Counts in bins of equal width between ``low`` and ``high``."""
 
     low: float
@@ -30,7 +19,7 @@ class Histogram(AuditPart):
     counts: list[int]
 
 
-class Distribution(AuditPart):
+class Distribution(GivenPart):
     """Mean, standard deviation, quantiles and histogram of some values; without values, ``num`` alone."""
 
     num: int = Field(description="number of values; without any, the numbers below are NaN and not in the JSON")
@@ -48,7 +37,7 @@ class Distribution(AuditPart):
     histogram: Histogram | None = None
 
 
-class MirrorAxisPart(AuditPart):
+class MirrorAxisPart(GivenPart):
     """The symmetry axis of the mean face; see ``bench.faces.alignment.MirrorAxis``."""
 
     pixels_left: float = Field(description="from the image centre to the axis; negative if the axis is to the right")
@@ -56,7 +45,7 @@ class MirrorAxisPart(AuditPart):
     num_faces: int = Field(description="faces in the mean")
 
 
-class ImagesSection(AuditPart):
+class ImagesSection(GivenPart):
     """Which images decode, their sizes, their number per identity, and their look."""
 
     num_broken: int = Field(description="files that do not decode")
@@ -71,14 +60,14 @@ class ImagesSection(AuditPart):
     red_minus_blue: Distribution = Field(description="difference of the means of two channels, -255 to 255")
 
 
-class ExactDuplicates(AuditPart):
+class ExactDuplicates(GivenPart):
     """Images with the pixels of an earlier image."""
 
     num_images: int
     num_images_across_identities: int = Field(description="of these, images with another identity than the earlier one")
 
 
-class NearDuplicates(AuditPart):
+class NearDuplicates(GivenPart):
     """Pairs of images with almost equal perceptual hashes."""
 
     max_bits: int = Field(description="largest number of differing bits, of 64")
@@ -88,7 +77,7 @@ class NearDuplicates(AuditPart):
     is_complete: bool = Field(description="false if the search stopped at its largest number of pairs")
 
 
-class DuplicatePair(AuditPart):
+class DuplicatePair(GivenPart):
     """Two near duplicates."""
 
     first: str
@@ -96,7 +85,7 @@ class DuplicatePair(AuditPart):
     bits: int
 
 
-class DuplicatesSection(AuditPart):
+class DuplicatesSection(GivenPart):
     """Exact and near duplicates."""
 
     exact: ExactDuplicates
@@ -104,14 +93,14 @@ class DuplicatesSection(AuditPart):
     across_identities: list[DuplicatePair] = Field(description="nearest pairs of images of two identities")
 
 
-class UniqueIdentities(AuditPart):
+class UniqueIdentities(GivenPart):
     """Number of unique identities by both rules of ``evaluate/audit/separation.py``."""
 
     kept: int
     earlier: int
 
 
-class IdentityPair(AuditPart):
+class IdentityPair(GivenPart):
     """Two identities and the cosine of their centres."""
 
     first: str
@@ -119,7 +108,7 @@ class IdentityPair(AuditPart):
     cosine: float
 
 
-class SeparationSection(AuditPart):
+class SeparationSection(GivenPart):
     """How far apart the centres of the identities are."""
 
     num_identities: int
@@ -131,14 +120,14 @@ class SeparationSection(AuditPart):
     nearest_pairs: list[IdentityPair]
 
 
-class ImageCosine(AuditPart):
+class ImageCosine(GivenPart):
     """An image and its cosine to its identity."""
 
     image: str
     cosine: float
 
 
-class ConsistencySection(AuditPart):
+class ConsistencySection(GivenPart):
     """Cosines of images to their own identity."""
 
     to_center: Distribution
@@ -147,7 +136,7 @@ class ConsistencySection(AuditPart):
     lowest: list[ImageCosine]
 
 
-class PairMomentsPart(AuditPart):
+class PairMomentsPart(GivenPart):
     """Cosines of all pairs of one kind."""
 
     num_pairs: int
@@ -162,7 +151,7 @@ class ImpostorPairs(PairMomentsPart):
     histogram_is_of_all_pairs: bool = Field(description="false if it is the histogram of a sample")
 
 
-class PairsSection(AuditPart):
+class PairsSection(GivenPart):
     """All genuine against all impostor pairs of images."""
 
     fisher_ratio: float | None = Field(description="squared difference of the means / sum of the variances")
@@ -171,14 +160,14 @@ class PairsSection(AuditPart):
     impostor: ImpostorPairs
 
 
-class ByChannelOrder(AuditPart):
+class ByChannelOrder(GivenPart):
     """One figure of the images as stored, and with red and blue exchanged."""
 
     as_stored: float
     exchanged: float
 
 
-class ColourOrder(AuditPart):
+class ColourOrder(GivenPart):
     """Whether the channels are stored in the order RGB or BGR, decided on a sample by the higher Fisher ratio."""
 
     num_images: int = Field(description="size of the sample")
@@ -188,7 +177,7 @@ class ColourOrder(AuditPart):
     order: Literal["RGB", "BGR"]
 
 
-class LeakedIdentity(AuditPart):
+class LeakedIdentity(GivenPart):
     """An identity that is likely in the reference too."""
 
     identity: str
@@ -200,7 +189,7 @@ class LeakedIdentity(AuditPart):
     )
 
 
-class LeakedImage(AuditPart):
+class LeakedImage(GivenPart):
     """An image and the identity of the reference nearest to it."""
 
     image: str
@@ -208,7 +197,7 @@ class LeakedImage(AuditPart):
     cosine: float
 
 
-class LeakageSection(AuditPart):
+class LeakageSection(GivenPart):
     """Cosines of images and identities to the identities of one reference, and the identities likely in both."""
 
     reference: str = Field(description="name of the reference")

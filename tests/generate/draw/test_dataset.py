@@ -53,16 +53,16 @@ SETTINGS = Vec2FaceGenerator(
 
 def test_settings_become_a_dataset_with_the_digest_of_every_weight(weights, tmp_path):
     made = make_dataset(tmp_path / "faces", SETTINGS, seed=0, weights=weights, device="cpu")
-    assert made["num_images"] == len(open_faces(tmp_path / "faces" / "faces.lmdb")) == 12
-    described = made["statistics"]["weights"]
-    assert {name: entry["role"] for name, entry in described.items()} == {
+    assert made.num_images == len(open_faces(tmp_path / "faces" / "faces.lmdb")) == 12
+    described = made.statistics.weights
+    assert {name: entry.role for name, entry in described.items()} == {
         "generator.safetensors": "generator",
         "identity.safetensors": "identity estimator",
         "quality.safetensors": "quality estimator",
     }
-    assert described["generator.safetensors"]["sha256"] == sha256(weights / "generator.safetensors")
-    assert "not stated" in described["generator.safetensors"]["licence"]
-    assert made["statistics"]["nearest_identity"]["num_identities"] == 3
+    assert described["generator.safetensors"].sha256 == sha256(weights / "generator.safetensors")
+    assert "not stated" in described["generator.safetensors"].licence
+    assert made.statistics.nearest_identity.num_identities == 3
 
 
 def test_a_fetched_weight_is_named_with_the_commit_that_the_branch_stood_for(hub, weights):
@@ -91,9 +91,9 @@ def test_a_generator_that_was_put_there_by_ship_tells_what_it_was_trained_on(wei
 def test_bfloat16_states_its_deviation(weights, tmp_path):
     settings = SETTINGS.model_copy(update={"precision": "bf16"})
     made = make_dataset(tmp_path / "faces", settings, seed=0, weights=weights, device="cpu")
-    deviation = made["statistics"]["bf16_deviation"]
-    assert 0 < deviation["mean_pixel"] <= deviation["max_pixel"] < 30
-    assert 0.9 < deviation["identity_cosine_min"] <= 1
+    deviation = made.statistics.bf16_deviation
+    assert 0 < deviation.mean_pixel <= deviation.max_pixel < 30
+    assert 0.9 < deviation.identity_cosine_min <= 1
 
 
 def test_images_of_people_who_were_trained_on_are_dropped_and_counted(weights, tmp_path):
@@ -109,11 +109,11 @@ def test_images_of_people_who_were_trained_on_are_dropped_and_counted(weights, t
     filters = ImageFilters(known_centers="known/centers.npy", max_known_cosine=threshold)
     settings = SETTINGS.model_copy(update={"filters": filters})
     made = make_dataset(tmp_path / "faces", settings, seed=0, weights=weights, device="cpu")
-    assert made["statistics"]["dropped"]["known"] == plain["num_images"] - made["num_images"] == 3
+    assert made.statistics.dropped["known"] == plain.num_images - made.num_images == 3
     cosines = pd.read_parquet(tmp_path / "faces" / "faces.parquet")["known_cosine"]
     assert cosines.max() <= threshold and np.isfinite(cosines).all()
-    described = made["statistics"]["weights"]["known/centers.npy"]
-    assert described["role"] == "people trained on" and "4 identities of people" in described["trained_on"]
+    described = made.statistics.weights["known/centers.npy"]
+    assert described.role == "people trained on" and "4 identities of people" in described.trained_on
     with pytest.raises(ValueError, match="known_centers and max_known_cosine go together"):
         ImageFilters(max_known_cosine=0.5)
 
@@ -144,5 +144,5 @@ def test_only_published_datasets_and_those_of_the_released_weights_are_called_hs
 
 def test_the_stage_names_a_dataset_after_its_family_and_benchmark(weights, tmp_path):
     benchmark = load_benchmark("10k").model_copy(update={"generator": SETTINGS})
-    fields = make_faces(tmp_path / "faces", benchmark, seed=0, weights=weights, device="cpu")
-    assert fields["name"] == "Vec2Face 10k"
+    faces = make_faces(tmp_path / "faces", benchmark, seed=0, weights=weights, device="cpu")
+    assert faces.name == "Vec2Face 10k"
