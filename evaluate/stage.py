@@ -7,7 +7,7 @@ scores.npz per network. A network whose result exists is skipped. torch is impor
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.config.benchmarks import Benchmark
 from bench.errors import InputError
@@ -15,6 +15,9 @@ from bench.machine.device import choose_device
 from bench.runs.fingerprints import floor_stages, model_stage, plan_stages
 from bench.runs.inputs import protocol_path
 from bench.runs.stage import Stage
+
+if TYPE_CHECKING:
+    from evaluate.measure.result import ResultRow
 
 Precision = Literal["float32", "bf16"]
 
@@ -94,7 +97,7 @@ def _evaluate(
     stage: Stage,
     load: Callable[[str], Any],
     protocols: Sequence[str],
-    row: dict[str, Any],
+    row: "ResultRow",
     evaluation: Evaluation,
     precision: Precision,
 ) -> str:
@@ -104,12 +107,12 @@ def _evaluate(
         stage: Folder and inputs of the result.
         load: Device -> network.
         protocols: Names of test sets.
-        row: Fields of the card that depend on the kind of network.
+        row: What the result is about.
         evaluation: Settings of the call.
         precision: ``bf16`` embeds under autocast.
     """
     if stage.is_finished:
-        return f"evaluate: skip {row['name']}, unchanged ({stage.directory})"
+        return f"evaluate: skip {row.name}, unchanged ({stage.directory})"
     from evaluate.measure.result import describe_result, evaluate_network
 
     folders = {"test_sets": evaluation.test_sets, "runs": evaluation.runs}

@@ -11,6 +11,7 @@ from bench.config.benchmarks import Benchmark
 from bench.files import sha256
 from bench.machine.device import process_rank
 from bench.machine.stopwatch import Stopwatch
+from bench.runs.card_parts.references import DatasetReference
 from bench.runs.cards import DatasetCard, ModelCard, card_sha256, read_card, write_card
 from bench.runs.dataset import open_dataset
 from bench.runs.fingerprints import recipe_sha256
@@ -52,13 +53,13 @@ def train_stage(
         cost=stopwatch.cost(images=summary.num_images_seen, phase="train", device=options.device),
         recipe=benchmark.recipe_name,
         recipe_sha256=recipe_sha256(benchmark.recipe),
-        dataset={
-            "name": dataset.name,
-            "num_images": len(faces),
-            "num_identities": faces.num_identities,
-            "sha256": card_sha256(dataset_dir, DatasetCard),
-            **summary.dataset_warnings,
-        },
+        dataset=DatasetReference(
+            name=dataset.name,
+            num_images=len(faces),
+            num_identities=faces.num_identities,
+            sha256=card_sha256(dataset_dir, DatasetCard),
+            **asdict(summary.dataset_warnings),
+        ),
         weights_sha256=sha256(directory / MODEL_NAME),
         num_parameters=summary.num_parameters,
         num_images_seen=summary.num_images_seen,

@@ -52,11 +52,21 @@ def make_parser() -> argparse.ArgumentParser:
 def _generate(benchmark: Benchmark, stage: Stage, args: argparse.Namespace) -> None:
     stopwatch = Stopwatch()
     with stopwatch.phase("faces"):
-        fields = make_faces(stage.directory, benchmark, seed=args.seed, weights=args.weights, device=args.device)
-    if fields is None:
-        return  # only the first process gets the fields and writes the card
-    cost = stopwatch.cost(images=fields["num_images"], phase="faces", device=fields.pop("device", "cpu"))
-    card = DatasetCard(**stage.card_header(scale=benchmark.name, seed=args.seed), cost=cost, **fields)
+        faces = make_faces(stage.directory, benchmark, seed=args.seed, weights=args.weights, device=args.device)
+    if faces is None:
+        return  # the first process writes the card
+    cost = stopwatch.cost(images=faces.num_images, phase="faces", device=faces.device)
+    header = stage.card_header(scale=benchmark.name, seed=args.seed)
+    card = DatasetCard(
+        **header,
+        cost=cost,
+        name=faces.name,
+        path=faces.path,
+        num_images=faces.num_images,
+        num_identities=faces.num_identities,
+        content_sha256=faces.content_sha256,
+        statistics=faces.statistics,
+    )
     if card.path == "faces.lmdb":
         write_text(stage.directory / README_NAME, render_readme(card))
     print(f"generate: {write_card(stage.directory, card)}")

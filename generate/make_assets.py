@@ -37,7 +37,7 @@ from bench.machine.stopwatch import Stopwatch
 from bench.runs.cards import CARD_NAMES, GeneratorCard, ModelCard, read_card
 from bench.runs.fingerprints import plan_stages
 from bench.runs.stage import Stages
-from generate.hub.ship import WEIGHTS_NAME, card_path, ship_generator, store_rounded, write_weight_card
+from generate.hub.ship import WEIGHTS_NAME, Origin, card_path, ship_generator, store_rounded, write_weight_card
 from generate.networks.appearance import add_appearance
 from generate.networks.yaw import half_size, save_yaw_network, train_yaw, yaw_error
 from generate.render.face import IDENTITIES_PER_SEED, PROTOCOL_IDENTITIES
@@ -89,7 +89,7 @@ class Workshop:
 
     def write_card(self, name: str, *, role: str, settings: Any, figures: dict[str, Any], cost: Cost) -> None:
         """Write the card of a file, which marks it as finished."""
-        origin = {"trained_on": TRAINED_ON, "licence": "MIT", "seed": SEED}
+        origin = Origin(TRAINED_ON, "MIT", SEED)
         write_weight_card(
             self.finished_dir / name, role=role, origin=origin, settings=settings, figures=figures, cost=cost
         )

@@ -4,17 +4,17 @@ Heavy libraries are imported only where the kind of generator needs them.
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from bench.config.benchmarks import Benchmark
 from bench.config.generator import FilesGenerator, RenderGenerator
 from bench.machine.device import choose_device, num_cores, process_rank
+from bench.runs.card_parts.statistics import DatasetStatistics
+from bench.runs.cards import MadeFaces
 
 
-def make_faces(
-    directory: Path, benchmark: Benchmark, *, seed: int, weights: Path, device: str
-) -> dict[str, Any] | None:
+def make_faces(directory: Path, benchmark: Benchmark, *, seed: int, weights: Path, device: str) -> MadeFaces | None:
     """Make a benchmark's faces, or finish them after an interruption.
 
     Args:
@@ -25,8 +25,7 @@ def make_faces(
         device: Torch device of the networks, or ``auto``.
 
     Returns:
-        The fields of the dataset's card that depend on the faces, and ``device`` where one was used. None in all
-        processes but the first.
+        The faces. None in all processes but the first.
 
     Raises:
         InputError: If settings, weights or given faces do not fit.
@@ -41,12 +40,11 @@ def make_faces(
     rank, world_size, device = process_rank(choose_device(device))
     if device == "cpu":
         use_every_core(world_size)
-    fields = make_dataset(
+    faces = make_dataset(
         directory, generator, seed=seed, weights=weights, device=device, rank=rank, world_size=world_size
     )
-    if fields is None:
-        return None
-    return fields | {"name": f"{generator.dataset_family} {benchmark.name}", "device": device}
+    name = f"{generator.dataset_family} {benchmark.name}"
+    return replace(faces, name=name, device=device) if faces else None
 
 
 def use_every_core(num_processes: int) -> None:
@@ -65,17 +63,17 @@ def use_every_core(num_processes: int) -> None:
         torch.set_num_threads(num_cores())
 
 
-def _describe_files(generator: FilesGenerator, directory: Path) -> dict[str, Any]:
+def _describe_files(generator: FilesGenerator, directory: Path) -> MadeFaces:
     from bench.faces.grid import sample_grid, write_grid
     from bench.runs.dataset import open_files
 
     faces = open_files(generator.path, generator.mask, generator.leave_out)
     write_grid(directory / "grid.png", sample_grid(faces))
     path = str(Path(generator.path).resolve())
-    return {"name": Path(path).stem, "path": path, "num_images": len(faces), "num_identities": faces.num_identities}
+    return MadeFaces(path, len(faces), faces.num_identities, name=Path(path).stem)
 
 
-def _render(generator: RenderGenerator, directory: Path, seed: int) -> dict[str, Any]:
+def _render(generator: RenderGenerator, directory: Path, seed: int) -> MadeFaces:
     from bench.files import sha256
     from generate.render.dataset import render_dataset
 
@@ -86,11 +84,11 @@ def _render(generator: RenderGenerator, directory: Path, seed: int) -> dict[str,
         seed=seed,
         jpeg_quality=generator.jpeg_quality,
     )
-    return {
-        "name": "rendered heads",
-        "path": "faces.lmdb",
-        "num_images": generator.num_identities * generator.images_per_identity,
-        "num_identities": generator.num_identities,
-        "content_sha256": sha256(directory / "faces.lmdb"),
-        "statistics": statistics,
-    }
+    return MadeFaces(
+        "faces.lmdb",
+        generator.num_identities * generator.images_per_identity,
+        generator.num_identities,
+        content_sha256=sha256(directory / "faces.lmdb"),
+        statistics=DatasetStatistics.model_validate(statistics),
+        name="rendered heads",
+    )

@@ -9,11 +9,12 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from bench.files import read_json_lines, write_text
 
 JOURNAL_NAME = "train.jsonl"
+JournalLine = dict[str, int | float | None]
+"""Figures of one line by name; None where a figure is not finite."""
 
 
 class JournalFile:
@@ -28,19 +29,19 @@ class JournalFile:
     def __init__(self, path: Path, step: int, *, is_writing: bool) -> None:
         self._path, self._is_writing = path, is_writing
         rows = read_json_lines(path) if path.exists() else []
-        self.earlier_lines = [line for line in rows if line["step"] <= step]
+        self.earlier_lines: list[JournalLine] = [line for line in rows if line["step"] <= step]
         """Lines of the interrupted run up to ``step``."""
         if is_writing:
             write_text(path, "".join(json.dumps(line) + "\n" for line in self.earlier_lines))
 
-    def append(self, line: Mapping[str, Any]) -> None:
+    def append(self, line: JournalLine) -> None:
         """Append a line that ``journal_line`` built."""
         if self._is_writing:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line, allow_nan=False) + "\n")
 
 
-def journal_line(step: int, values: Mapping[str, float]) -> dict[str, Any]:
+def journal_line(step: int, values: Mapping[str, float]) -> JournalLine:
     """A line with the current time. Values are rounded to six decimals and null where they are not finite."""
     rounded = {name: round(value, 6) if math.isfinite(value) else None for name, value in values.items()}
-    return {"step": step, "time": round(time.time(), 2)} | rounded
+    return {"step": step, "time": round(time.time(), 2), **rounded}

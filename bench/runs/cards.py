@@ -4,16 +4,28 @@ A card states what was made, from which settings and parents (by the SHA-256 of 
 which machine and at what cost. Accuracies and rates are fractions. An undefined value is null, never 0.
 """
 
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypedDict, TypeVar
 
 from pydantic import Field, ValidationError
 
 from bench.errors import InputError
 from bench.files import read_json, sha256, write_json
 from bench.machine.facts import Cost, Environment, Git, Section
-from bench.runs.card_parts import (
+from bench.machine.journal import JournalLine
+from bench.runs.card_parts.audit import (
+    ColourOrder,
+    ConsistencySection,
+    Distribution,
+    DuplicatesSection,
+    ImagesSection,
+    LeakageSection,
+    PairsSection,
+    SeparationSection,
+)
+from bench.runs.card_parts.references import (
     BestNetwork,
     DatasetReference,
     ModelReference,
@@ -21,10 +33,23 @@ from bench.runs.card_parts import (
     RecipeReference,
     WeightProvenance,
 )
+from bench.runs.card_parts.statistics import DatasetStatistics
 
 SCHEMA_VERSION = 3
 """2 adds folds, intervals, the generator's hash and prices; 3 adds templates and groups. All are optional, so that
 older cards load."""
+
+
+class CardHeader(TypedDict):
+    """The fields of every card that are known when its stage starts."""
+
+    scale: str
+    seed: int
+    fingerprint: str
+    inputs: dict[str, Any]
+    command: str
+    environment: Environment
+    git: Git
 
 
 class Card(Section):
@@ -51,14 +76,27 @@ class DatasetCard(Card):
     num_images: int
     num_identities: int
     content_sha256: str | None = Field(None, description="of faces.lmdb; null for a folder")
-    statistics: dict[str, Any] = Field(
-        {}, description="counts and figures of the generator: dropped images, factors, weights, ..."
-    )
+    statistics: DatasetStatistics = Field(default_factory=DatasetStatistics)
 
     @property
     def weights(self) -> dict[str, WeightProvenance]:
         """Provenance of every weight file of the generator, by name; empty for datasets that no network made."""
-        return {name: WeightProvenance(**part) for name, part in self.statistics.get("weights", {}).items()}
+        return self.statistics.weights or {}
+
+
+@dataclass(frozen=True)
+class MadeFaces:
+    """The faces that a generator made or found, for the dataset's card."""
+
+    path: str
+    num_images: int
+    num_identities: int
+    content_sha256: str | None = None
+    statistics: DatasetStatistics = field(default_factory=DatasetStatistics)
+    name: str = ""
+    """Name of the dataset; the stage gives it."""
+    device: str = "cpu"
+    """Where the networks ran."""
 
 
 class ModelCard(Card):
@@ -72,9 +110,9 @@ class ModelCard(Card):
     num_parameters: int
     num_images_seen: int
     final_loss: float | None
-    final: dict[str, Any] = Field({}, description="last line of train.jsonl; data_wait_share of the whole run")
+    final: JournalLine = Field({}, description="last line of train.jsonl; data_wait_share of the whole run")
     best: BestNetwork | None = None
-    options: dict[str, Any] = Field(
+    options: dict[str, str | int | float | bool | None] = Field(
         {}, description="how the run was carried out: affects speed and memory, not what is learned"
     )
 
@@ -169,14 +207,16 @@ class AuditCard(Card):
     name: str
     num_images: int
     num_identities: int
-    images: dict[str, Any] = Field(description="images per identity, broken files, sizes, brightness, sharpness")
-    duplicates: dict[str, Any] = Field(description="equal pixels, near perceptual hashes")
-    separation: dict[str, Any] | None = Field(None, description="unique identities by threshold and rule; nearest")
-    consistency: dict[str, Any] | None = Field(None, description="cosine of images to their own identity")
-    diversity: dict[str, Any] | None = Field(None, description="cosine within identities; magnitude, estimators")
-    pairs: dict[str, Any] | None = Field(None, description="all genuine against all impostor pairs; Fisher ratio")
-    colour_order: dict[str, Any] | None = Field(None, description="as stored against red and blue exchanged")
-    leakage: list[dict[str, Any]] = Field([], description="one entry per reference")
+    images: ImagesSection
+    duplicates: DuplicatesSection
+    separation: SeparationSection | None = Field(None, description="this and all below: null without a network")
+    consistency: ConsistencySection | None = None
+    diversity: dict[str, Distribution] | None = Field(
+        None, description="pair_mean: mean cosine within each identity; else by estimated property of an image"
+    )
+    pairs: PairsSection | None = None
+    colour_order: ColourOrder | None = Field(None, description="null unless two identities have two images each")
+    leakage: list[LeakageSection] = Field([], description="one entry per reference")
 
 
 AnyCard = TypeVar("AnyCard", bound=Card)

@@ -9,12 +9,22 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 from bench.errors import InputError
 from bench.files import read_json, sha256, write_json
 
 RECORDS = "fetched.json"
+
+
+class FetchRecord(TypedDict):
+    """Entry of a file in ``fetched.json``."""
+
+    sha256: str
+    bytes: int
+    source: str
+    commit: str | None
+    """None for a file that was placed by hand."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,7 @@ def fetch(file: HubFile, folder: str | Path, *, revision: str = "main") -> Path:
     """
     folder = Path(folder)
     path = folder / file.local_name
-    records: dict[str, dict[str, Any]] = _records(folder)
+    records = _records(folder)
     known = records.get(file.local_name)
     if path.exists():
         digest, commit = sha256(path), None
@@ -71,7 +81,7 @@ def fetch(file: HubFile, folder: str | Path, *, revision: str = "main") -> Path:
             downloaded.replace(path)
     if known is None:
         source = file.page if commit else "placed by hand"
-        entry = {"sha256": digest, "bytes": path.stat().st_size, "source": source, "commit": commit}
+        entry = FetchRecord(sha256=digest, bytes=path.stat().st_size, source=source, commit=commit)
         write_json(folder / RECORDS, records | {file.local_name: entry})
     return path
 
@@ -102,11 +112,11 @@ def check_fetched(path: Path, digest: str) -> None:
     _check(_records(path.parent).get(path.name), digest, f"{path} was changed")
 
 
-def _records(folder: Path) -> dict[str, dict[str, Any]]:
+def _records(folder: Path) -> dict[str, FetchRecord]:
     return read_json(folder / RECORDS) if (folder / RECORDS).exists() else {}
 
 
-def _check(known: dict[str, Any] | None, digest: str, what: str) -> None:
+def _check(known: FetchRecord | None, digest: str, what: str) -> None:
     if known is not None and known["sha256"] != digest:
         raise InputError(
             f"{what}: its SHA-256 is {digest[:16]}..., but {known['sha256'][:16]}... was recorded at the first fetch; "
@@ -120,19 +130,20 @@ def _download(file: HubFile, folder: Path, revision: str, target: Path) -> tuple
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
     endpoint = os.environ.get("HF_ENDPOINT") or None
-    location: dict[str, Any] = {"repo_id": file.repo_id, "filename": file.filename, "repo_type": file.repo_type}
     by_hand = f"or download {file.page} by hand to {target}"
     try:
         downloaded = hf_hub_download(
-            **location,
+            file.repo_id,
+            file.filename,
+            repo_type=file.repo_type,
             revision=revision,
             local_dir=folder,
             endpoint=endpoint,
             local_files_only=os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"},
         )
     except LocalEntryNotFoundError:
-        host = hf_hub_url(**location, endpoint=endpoint).split("/")[2]
-        raise InputError(f"{file.local_name}: {host} cannot be reached; connect to the network, {by_hand}") from None
+        host = hf_hub_url(file.repo_id, file.filename, repo_type=file.repo_type, endpoint=endpoint).split("/")[2]
+        raise InputError(f"{file.local_name}: {host} cannot be reached (or offline); connect, {by_hand}") from None
     except (EntryNotFoundError, HfHubHTTPError) as error:
         reason = " ".join(str(error).split())[:160]
         raise InputError(f"{file.local_name}: the Hub refuses it ({reason}); check the revision, {by_hand}") from None

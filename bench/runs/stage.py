@@ -18,6 +18,7 @@ from bench.machine.facts import environment, git_state
 from bench.runs.cards import (
     CARD_NAMES,
     Card,
+    CardHeader,
     DatasetCard,
     read_card,
 )
@@ -44,7 +45,7 @@ class Stage:
         """Whether the stage's card exists. The card is the last file that a stage writes."""
         return (self.directory / CARD_NAMES[self.card]).exists()
 
-    def card_header(self, *, scale: str, seed: int) -> dict[str, Any]:
+    def card_header(self, *, scale: str, seed: int) -> CardHeader:
         """The fields that every card has, as of this process and machine; the stage adds its cost and its results."""
         return {
             "scale": scale,

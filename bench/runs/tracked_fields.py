@@ -1,5 +1,6 @@
 """A card as MLflow shows it: tags, metrics and flat settings, as plain values that ``tracking.py`` sends."""
 
+import math
 import re
 from typing import Any
 
@@ -81,31 +82,33 @@ def settings_of(result: ResultCard, cards: list[Card]) -> dict[str, Any]:
 
 def audit_metrics(card: AuditCard) -> dict[str, float]:
     """Metrics of an audit, named ``audit/...``: distributions by their mean, and no sections that were not measured."""
-    exact, near = card.duplicates["exact"], card.duplicates["near"]
-    found = {
+    exact, near = card.duplicates.exact, card.duplicates.near
+    metrics: dict[str, float | None] = {
         "num_images": card.num_images,
         "num_identities": card.num_identities,
-        "num_broken": card.images["num_broken"],
-        "exact_duplicates": exact["num_images"],
-        "exact_duplicates_across_identities": exact["num_images_across_identities"],
-        "near_duplicate_pairs": near["num_pairs"],
-        "near_duplicate_pairs_across_identities": near["num_pairs_across_identities"],
+        "num_broken": card.images.num_broken,
+        "exact_duplicates": exact.num_images,
+        "exact_duplicates_across_identities": exact.num_images_across_identities,
+        "near_duplicate_pairs": near.num_pairs,
+        "near_duplicate_pairs_across_identities": near.num_pairs_across_identities,
     }
-    for threshold, rules in (card.separation or {}).get("unique", {}).items():
-        found |= {f"unique_at_{threshold}/{rule}": number for rule, number in rules.items()}
+    if card.separation:
+        for threshold, unique in card.separation.unique.items():
+            metrics |= {f"unique_at_{threshold}/kept": unique.kept, f"unique_at_{threshold}/earlier": unique.earlier}
     if card.consistency:
-        found["consistency"] = card.consistency["to_others"].get("mean")
-        found |= {f"consistency_below_{t}": share for t, share in card.consistency["share_below"].items()}
-    found |= {f"diversity/{name}": one.get("mean") for name, one in (card.diversity or {}).items()}
+        metrics["consistency"] = card.consistency.to_others.mean
+        metrics |= {f"consistency_below_{t}": share for t, share in card.consistency.share_below.items()}
+    for name, distribution in (card.diversity or {}).items():
+        metrics[f"diversity/{name}"] = distribution.mean
     if card.pairs:
-        found |= {name: card.pairs[name] for name in ("fisher_ratio", "d_prime")}
-        found |= {f"{kind}_mean": card.pairs[kind]["mean"] for kind in ("genuine", "impostor")}
-    for one in card.leakage:
-        where = f"leakage/{re.sub(r'[^a-zA-Z0-9_.-]+', '_', one['reference'])}"  # the characters that MLflow allows
-        found[f"{where}/identities_shared"] = one["num_identities_above"]
-        found[f"{where}/images_with_same_pixels"] = one["num_images_with_same_pixels"]
-        found |= {f"{where}/images_above_{t}": share for t, share in one["share_of_images_above"].items()}
-    return {f"audit/{name}": value for name, value in found.items() if is_number(value)}
+        metrics |= {"fisher_ratio": card.pairs.fisher_ratio, "d_prime": card.pairs.d_prime}
+        metrics |= {"genuine_mean": card.pairs.genuine.mean, "impostor_mean": card.pairs.impostor.mean}
+    for leakage in card.leakage:
+        prefix = f"leakage/{re.sub(r'[^a-zA-Z0-9_.-]+', '_', leakage.reference)}"  # the characters that MLflow allows
+        metrics[f"{prefix}/identities_shared"] = leakage.num_identities_above
+        metrics[f"{prefix}/images_with_same_pixels"] = leakage.num_images_with_same_pixels
+        metrics |= {f"{prefix}/images_above_{t}": share for t, share in leakage.share_of_images_above.items()}
+    return {f"audit/{name}": value for name, value in metrics.items() if value is not None and not math.isnan(value)}
 
 
 def is_number(value: Any) -> bool:

@@ -201,7 +201,8 @@ def _send_stage(client: "MlflowClient", experiment_id: str, parent: str, stage: 
     metrics = result_metrics(card) if isinstance(card, ResultCard) else {}
     if isinstance(card, DatasetCard):
         metrics = {"num_images": card.num_images, "num_identities": card.num_identities}
-        metrics |= {f"statistics/{key}": value for key, value in flatten(card.statistics).items() if is_number(value)}
+        statistics = flatten(card.statistics.model_dump())
+        metrics |= {f"statistics/{key}": value for key, value in statistics.items() if is_number(value)}
     if isinstance(card, ModelCard) and card.final_loss is not None:
         metrics = {"num_parameters": card.num_parameters, "final_loss": card.final_loss}
         _log_history(client, run_id, folder / "train.jsonl")

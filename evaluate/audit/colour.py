@@ -5,11 +5,10 @@ a sample is measured on the images as stored and with the two channels exchanged
 the right one. The mean cosine within identities would mislead, because with exchanged channels *all* faces look alike.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.runs.card_parts.audit import ByChannelOrder, ColourOrder
 from evaluate.audit.embeddings import Embedded, Embedder, read_faces
 from evaluate.audit.identities import measure_identities
 from evaluate.layouts.images import LazyImages
@@ -18,7 +17,7 @@ from evaluate.measure.embed import embed
 _NUM_IDENTITIES, _IMAGES_EACH = 250, 4
 
 
-def check_colour_order(embedded: Embedded, embedder: Embedder, *, seed: int = 0) -> dict[str, Any] | None:
+def check_colour_order(embedded: Embedded, embedder: Embedder, *, seed: int = 0) -> ColourOrder | None:
     """Compare a sample of images as stored with the same images with red and blue exchanged.
 
     Args:
@@ -27,9 +26,7 @@ def check_colour_order(embedded: Embedded, embedder: Embedder, *, seed: int = 0)
         seed: Seed of the sample.
 
     Returns:
-        ``num_images``, the size of the sample; ``fisher_ratio``, ``consistency`` and ``impostor_mean``, each
-        ``as_stored`` and ``exchanged``; ``order``, which is ``RGB`` or ``BGR``. None unless two identities have two
-        images each.
+        The figures of both orders, and the better order. None unless two identities have two images each.
     """
     rows = _sample(embedded.identity_ids, seed)
     if rows.size == 0:
@@ -40,19 +37,18 @@ def check_colour_order(embedded: Embedded, embedder: Embedder, *, seed: int = 0)
     def read_exchanged(position: int) -> NDArray[np.uint8]:
         return images.read(position)[..., ::-1]
 
-    exchanged = embed(embedder.network, LazyImages(read_exchanged, images.positions), device=embedder.device)
-    figures = {
-        "as_stored": measure_identities(embedded.embeddings[rows], ids),
-        "exchanged": measure_identities(exchanged, ids),
-    }
-    is_rgb = figures["as_stored"].fisher_ratio >= figures["exchanged"].fisher_ratio
-    return {
-        "num_images": len(rows),
-        "fisher_ratio": {name: figure.fisher_ratio for name, figure in figures.items()},
-        "consistency": {name: float(np.mean(figure.to_others)) for name, figure in figures.items()},
-        "impostor_mean": {name: figure.impostor.mean for name, figure in figures.items()},
-        "order": "RGB" if is_rgb else "BGR",
-    }
+    exchanged_images = LazyImages(read_exchanged, images.positions)
+    as_stored = measure_identities(embedded.embeddings[rows], ids)
+    exchanged = measure_identities(embed(embedder.network, exchanged_images, device=embedder.device), ids)
+    return ColourOrder(
+        num_images=len(rows),
+        fisher_ratio=ByChannelOrder(as_stored=as_stored.fisher_ratio, exchanged=exchanged.fisher_ratio),
+        consistency=ByChannelOrder(
+            as_stored=float(np.mean(as_stored.to_others)), exchanged=float(np.mean(exchanged.to_others))
+        ),
+        impostor_mean=ByChannelOrder(as_stored=as_stored.impostor.mean, exchanged=exchanged.impostor.mean),
+        order="RGB" if as_stored.fisher_ratio >= exchanged.fisher_ratio else "BGR",
+    )
 
 
 def _sample(identity_ids: NDArray[np.int64], seed: int) -> NDArray[np.int64]:

@@ -4,12 +4,12 @@ All numbers of the page stand in the card. The page shows no images, so that an 
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from bench.runs.card_parts.audit import Distribution, Histogram, LeakageSection, MirrorAxisPart, PairsSection
 from bench.runs.cards import AuditCard
 from evaluate.pages.render import render_page
 from evaluate.svg import COLORS, GENUINE, GREY, IMPOSTOR, Axis, Plot, format_count_tick, format_percent_tick
@@ -29,41 +29,39 @@ def render_audit(card: AuditCard) -> str:
 def at_a_glance(card: AuditCard) -> list[Figure]:
     """The main figures, in the order of the page and of the terminal."""
     figures = _image_figures(card)
-    axis = card.images.get("mirror_axis")  # cards of earlier versions have none
-    if axis:
-        figures.append(_axis_figure(axis))
-    return figures + (_network_figures(card) if card.separation else [])
+    if card.images.mirror_axis:
+        figures.append(_axis_figure(card.images.mirror_axis))
+    return figures + _network_figures(card)
 
 
 def _image_figures(card: AuditCard) -> list[Figure]:
-    per_identity = card.images["per_identity"]
-    exact, near = card.duplicates["exact"], card.duplicates["near"]
+    images, exact, near = card.images, card.duplicates.exact, card.duplicates.near
     return [
-        ("Images", f"{card.num_images:,}", f"{card.images['num_broken']:,} broken"),
+        ("Images", f"{card.num_images:,}", f"{images.num_broken:,} broken"),
         (
             "Identities",
             f"{card.num_identities:,}",
-            f"{per_identity['min']:g} to {per_identity['max']:g} images each, median {per_identity['p50']:g}; "
-            f"{card.images['num_identities_of_one_image']:,} have one",
+            f"{images.per_identity.min:g} to {images.per_identity.max:g} images each, "
+            f"median {images.per_identity.p50:g}; {images.num_identities_of_one_image:,} have one",
         ),
         (
             "Exact duplicates",
-            f"{exact['num_images']:,}",
+            f"{exact.num_images:,}",
             "images with the pixels of an earlier image, "
-            f"{exact['num_images_across_identities']:,} of them under another identity",
+            f"{exact.num_images_across_identities:,} of them under another identity",
         ),
         (
             "Near duplicates",
-            f"{near['num_pairs']:,}",
-            f"pairs of images, {near['num_pairs_across_identities']:,} across identities",
+            f"{near.num_pairs:,}",
+            f"pairs of images, {near.num_pairs_across_identities:,} across identities",
         ),
     ]
 
 
-def _axis_figure(axis: dict[str, Any]) -> Figure:
+def _axis_figure(axis: MirrorAxisPart) -> Figure:
     """The mirror axis of the mean face, with the command that moves it to the middle."""
-    left = axis["pixels_left"]
-    meaning = f"mean of {axis['num_faces']:,} faces; it correlates by {axis['symmetry']:.3f} with its mirror image"
+    left = axis.pixels_left
+    meaning = f"mean of {axis.num_faces:,} faces; it correlates by {axis.symmetry:.3f} with its mirror image"
     if abs(left) < 1:
         return "Mirror axis", "in the middle", meaning
     advice = f"to centre it as in test sets: python -m bench convert --shift-right {left:.0f}"
@@ -71,28 +69,31 @@ def _axis_figure(axis: dict[str, Any]) -> Figure:
 
 
 def _network_figures(card: AuditCard) -> list[Figure]:
-    separation, consistency, pairs = card.separation or {}, card.consistency or {}, card.pairs or {}
     figures = []
-    for threshold, unique in separation["unique"].items():
-        meaning = f"by the greedy rule at cosine {threshold}; {unique['earlier']:,} by the official rule"
-        figures.append((f"Unique identities at {threshold}", f"{unique['kept']:,}", meaning))
-    if consistency["to_others"]["num"]:
-        below = consistency["share_below"]["0.3"]
+    if card.separation:
+        for threshold, unique in card.separation.unique.items():
+            meaning = f"by the greedy rule at cosine {threshold}; {unique.earlier:,} by the official rule"
+            figures.append((f"Unique identities at {threshold}", f"{unique.kept:,}", meaning))
+    if card.consistency and card.consistency.to_others.num:
+        below = card.consistency.share_below["0.3"]
         meaning = f"mean cosine of an image to its identity's other images; {below:.2%} are below 0.3"
-        figures.append(("Consistency", f"{consistency['to_others']['mean']:.3f}", meaning))
-    if pairs["fisher_ratio"] is not None:
-        kinds = [f"{kind} {pairs[kind]['mean']:.3f} ± {pairs[kind]['std']:.3f}" for kind in ("genuine", "impostor")]
-        figures.append(("Fisher ratio", f"{pairs['fisher_ratio']:.2f}", f"{', '.join(kinds)}, over all pairs"))
-    if card.colour_order:
-        ratio = card.colour_order["fisher_ratio"]
+        figures.append(("Consistency", f"{card.consistency.to_others.mean:.3f}", meaning))
+    if card.pairs and card.pairs.fisher_ratio is not None:
+        genuine, impostor = card.pairs.genuine, card.pairs.impostor
         meaning = (
-            f"Fisher ratio {ratio['as_stored']:.2f} as stored, {ratio['exchanged']:.2f} with red and blue exchanged"
+            f"genuine {genuine.mean:.3f} ± {genuine.std:.3f}, impostor {impostor.mean:.3f} ± {impostor.std:.3f}, "
+            "over all pairs"
         )
-        figures.append(("Colour order", card.colour_order["order"], meaning))
+        figures.append(("Fisher ratio", f"{card.pairs.fisher_ratio:.2f}", meaning))
+    if card.colour_order:
+        ratio = card.colour_order.fisher_ratio
+        meaning = f"Fisher ratio {ratio.as_stored:.2f} as stored, {ratio.exchanged:.2f} with red and blue exchanged"
+        figures.append(("Colour order", card.colour_order.order, meaning))
     for leakage in card.leakage:
-        threshold, num_references = leakage["identity_threshold"], leakage["num_identities"]
-        meaning = f"identities with a cosine above {threshold:g} to one of {num_references:,} there"
-        figures.append((f"Shared with {leakage['reference']}", f"{leakage['num_identities_above']:,}", meaning))
+        meaning = (
+            f"identities with a cosine above {leakage.identity_threshold:g} to one of {leakage.num_identities:,} there"
+        )
+        figures.append((f"Shared with {leakage.reference}", f"{leakage.num_identities_above:,}", meaning))
     return figures
 
 
@@ -100,20 +101,20 @@ def _figures(card: AuditCard) -> dict[str, list[Markup]]:
     """Section of the page -> its plots."""
     plots = {
         "images": [
-            _histogram("images per identity", card.images["per_identity"], "identities"),
-            _histogram("sharpness (variance of the Laplacian)", card.images["sharpness"], "images"),
-            _histogram("brightness", card.images["brightness"], "images"),
-            _histogram("red minus blue", card.images["red_minus_blue"], "images"),
+            _histogram("images per identity", card.images.per_identity, "identities"),
+            _histogram("sharpness (variance of the Laplacian)", card.images.sharpness, "images"),
+            _histogram("brightness", card.images.brightness, "images"),
+            _histogram("red minus blue", card.images.red_minus_blue, "images"),
         ]
     }
     if card.separation and card.consistency and card.diversity and card.pairs:
         plots["separation"] = [
-            _unique_curve(card.separation["curve"]),
-            _histogram("cosine to the nearest other identity", card.separation["nearest_cosine"], "identities"),
+            _unique_curve(card.separation.curve),
+            _histogram("cosine to the nearest other identity", card.separation.nearest_cosine, "identities"),
         ]
         plots["consistency"] = [
-            _histogram("cosine to the identity's other images", card.consistency["to_others"], "images"),
-            _histogram("cosine to the identity's centre", card.consistency["to_center"], "images"),
+            _histogram("cosine to the identity's other images", card.consistency.to_others, "images"),
+            _histogram("cosine to the identity's centre", card.consistency.to_center, "images"),
         ]
         plots["pairs"] = [_pairs_plot(card.pairs)]
         estimated = {name: values for name, values in card.diversity.items() if name != "pair_mean"}
@@ -126,20 +127,20 @@ def _figures(card: AuditCard) -> dict[str, list[Markup]]:
     return {section: [Markup(plot) for plot in drawn if plot] for section, drawn in plots.items()}
 
 
-def _histogram(label: str, distribution: dict[str, Any], unit: str) -> str:
+def _histogram(label: str, distribution: Distribution, unit: str) -> str:
     """Bars of one distribution with a dashed line at its median; empty for a distribution without values.
 
     Args:
         label: What is distributed.
-        distribution: A section of the card, as ``sections.distribution`` gives it.
+        distribution: A distribution of the card.
         unit: What is counted: images, identities.
     """
-    if not distribution["num"]:
+    if distribution.histogram is None:
         return ""
-    edges, shares = _trim(distribution["histogram"])
-    if distribution["min"] == distribution["max"]:  # one value: a bin around it
-        edges, shares = distribution["min"] + np.array([-0.5, 0.5]), np.ones(1)
-    median = distribution["p50"]
+    edges, shares = _trim(distribution.histogram)
+    if distribution.min == distribution.max:  # one value: a bin around it
+        edges, shares = distribution.min + np.array([-0.5, 0.5]), np.ones(1)
+    median = distribution.p50
     y = Axis(f"share of {unit}", 0, float(shares.max()) * 1.05, format_tick=format_percent_tick)
     plot = Plot(Axis(label, edges[0], edges[-1]), y, _WIDTH, _HEIGHT, title=f"{label}, median {median:.4g}")
     plot.bars(edges, shares, COLORS[0])
@@ -147,22 +148,20 @@ def _histogram(label: str, distribution: dict[str, Any], unit: str) -> str:
     return plot.svg()
 
 
-def _pairs_plot(pairs: dict[str, Any]) -> str:
+def _pairs_plot(pairs: PairsSection) -> str:
     """Histograms of the cosines of genuine and impostor pairs."""
-    bars = [(*_trim(pairs[kind]["histogram"]), color) for kind, color in (("genuine", GENUINE), ("impostor", IMPOSTOR))]
+    bars = [(*_trim(pairs.genuine.histogram), GENUINE), (*_trim(pairs.impostor.histogram), IMPOSTOR)]
     plot = _overlay(Axis("cosine", *_range_of(bars)), "share of pairs", bars, title="genuine and impostor pairs")
     return plot.svg()
 
 
-def _leakage_plot(leakage: dict[str, Any]) -> str:
+def _leakage_plot(leakage: LeakageSection) -> str:
     """Cosines of images to the nearest identity of a reference, and of that reference's identities to each other."""
-    bars = [(*_trim(leakage["image_cosine"]["histogram"]), COLORS[1])]
-    own = leakage["reference_own_nearest"]
-    if own["num"]:
-        bars.append((*_trim(own["histogram"]), GREY))
-    label = f"cosine to the nearest identity of {leakage['reference']}"
+    distributions = ((leakage.image_cosine, COLORS[1]), (leakage.reference_own_nearest, GREY))
+    bars = [(*_trim(values.histogram), color) for values, color in distributions if values.histogram]
+    label = f"cosine to the nearest identity of {leakage.reference}"
     plot = _overlay(Axis(label, *_range_of(bars)), "share", bars, title=label)
-    plot.line([leakage["identity_threshold"]] * 2, [0, plot.y.high], GREY, _DASHED)
+    plot.line([leakage.identity_threshold] * 2, [0, plot.y.high], GREY, _DASHED)
     return plot.svg()
 
 
@@ -200,10 +199,10 @@ def _unique_curve(curve: dict[str, list[int]]) -> str:
     return plot.svg()
 
 
-def _trim(histogram: dict[str, Any]) -> tuple[NDArray, NDArray]:
+def _trim(histogram: Histogram) -> tuple[NDArray, NDArray]:
     """Edges and shares of a histogram without the empty bins at both ends."""
-    counts = np.array(histogram["counts"])
-    edges = np.linspace(histogram["low"], histogram["high"], len(counts) + 1)
+    counts = np.array(histogram.counts)
+    edges = np.linspace(histogram.low, histogram.high, len(counts) + 1)
     occupied = np.flatnonzero(counts)
     if not occupied.size:
         return edges, counts.astype(float) + 1e-9

@@ -6,14 +6,22 @@ with their number.
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
 from bench.files import atomic_path, write_text
 from bench.machine.stopwatch import Stopwatch
+from bench.runs.card_parts.audit import (
+    ColourOrder,
+    ConsistencySection,
+    Distribution,
+    LeakageSection,
+    PairsSection,
+    SeparationSection,
+)
 from bench.runs.cards import AuditCard, write_card
 from bench.runs.stage import Stage, stage_lock
 from evaluate.audit.colour import check_colour_order
@@ -24,7 +32,6 @@ from evaluate.audit.images import NEAR_BITS, Scan
 from evaluate.audit.leakage import Leakage, measure_leakage
 from evaluate.audit.page import render_audit
 from evaluate.audit.sections import (
-    Section,
     consistency_section,
     diversity_section,
     duplicates_section,
@@ -39,6 +46,17 @@ from evaluate.audit.source import Source
 
 _MAX_LINES = 100_000
 """Largest number of rows of duplicates.tsv."""
+
+
+class NetworkSections(TypedDict, total=False):
+    """Sections of the card that need a network."""
+
+    separation: SeparationSection
+    consistency: ConsistencySection
+    diversity: dict[str, Distribution]
+    pairs: PairsSection
+    colour_order: ColourOrder | None
+    leakage: list[LeakageSection]
 
 
 def audit(
@@ -62,16 +80,14 @@ def audit(
         with stopwatch.phase("images"):
             scan = cached_scan(source, cache)
             near = near_pairs(scan.table["hash"][scan.decoded], NEAR_BITS)
-        sections: dict[str, Any] = {
-            "images": images_section(source, scan),
-            "duplicates": duplicates_section(source, scan, near),
-        }
+        images, duplicates = images_section(source, scan), duplicates_section(source, scan, near)
         _write_table(stage.directory / "duplicates.tsv", _duplicate_rows(source, scan, near))
+        sections: NetworkSections = {}
         if embedder is not None:
             with stopwatch.phase("embed"):
                 embedded = cached_embeddings(source, scan, embedder, cache)
             with stopwatch.phase("identities"):
-                sections |= describe_embeddings(embedded, device=embedder.device, seed=seed)
+                sections = describe_embeddings(embedded, device=embedder.device, seed=seed)
                 sections["colour_order"] = check_colour_order(embedded, embedder, seed=seed)
             sections["leakage"] = []
             for reference in references:
@@ -82,18 +98,21 @@ def audit(
                     leakage = compare(embedded, embedded_reference, device=embedder.device)
                     num_same = _num_same_pixels(scan, reference_scan)
                     sections["leakage"].append(leakage_section(leakage, embedded, embedded_reference, num_same))
-                rows = leaked_identities(leakage, embedded, embedded_reference)
+                leaked = leaked_identities(leakage, embedded, embedded_reference)
+                rows = [identity.model_dump() for identity in leaked]
                 _write_table(stage.directory / f"leakage_{reference.name}.tsv", rows)
         header = stage.card_header(scale=stage.directory.parent.parent.name, seed=seed)
         counts = {"num_images": len(source), "num_identities": len(source.identity_names)}
         cost = stopwatch.cost(images=len(source), device=embedder.device if embedder else "cpu")
-        card = AuditCard(**header, name=source.name, **counts, cost=cost, **sections)
+        card = AuditCard(
+            **header, name=source.name, **counts, cost=cost, images=images, duplicates=duplicates, **sections
+        )
         write_text(stage.directory / "audit.html", render_audit(card))
         write_card(stage.directory, card)
     return card
 
 
-def describe_embeddings(embedded: Embedded, *, device: str = "cpu", seed: int = 0) -> dict[str, Section]:
+def describe_embeddings(embedded: Embedded, *, device: str = "cpu", seed: int = 0) -> NetworkSections:
     """The sections of the card that follow from the embeddings: separation, consistency, diversity and pairs."""
     figures = measure_identities(embedded.embeddings, embedded.identity_ids, device=device)
     impostors = impostor_histogram(embedded.embeddings, embedded.identity_ids, seed=seed)
@@ -122,9 +141,9 @@ def _digests(scan: Scan) -> np.ndarray:
     return scan.table["digest"][scan.decoded]
 
 
-def _duplicate_rows(source: Source, scan: Scan, near: NearPairs) -> list[Section]:
+def _duplicate_rows(source: Source, scan: Scan, near: NearPairs) -> list[dict[str, str | int]]:
     """One row per pair of near duplicates, at most ``_MAX_LINES``."""
-    rows = []
+    rows: list[dict[str, str | int]] = []
     for pair, bits in zip(scan.decoded[near.pairs[:_MAX_LINES]], near.bits, strict=False):
         first, second = (int(position) for position in pair)
         first_identity, second_identity = (source.identity_names[source.identity_ids[i]] for i in (first, second))
@@ -141,7 +160,7 @@ def _duplicate_rows(source: Source, scan: Scan, near: NearPairs) -> list[Section
     return rows
 
 
-def _write_table(path: Path, rows: Sequence[Section]) -> None:
+def _write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Write tab-separated rows with a header; without rows, remove the file."""
     if not rows:
         path.unlink(missing_ok=True)

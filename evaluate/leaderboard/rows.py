@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from bench.runs.card_parts import DatasetReference
+from bench.runs.card_parts.references import DatasetReference
 from bench.runs.cards import ProtocolResult, ResultCard, TemplateResult
 from evaluate.leaderboard.estimates import Estimate, estimate_accuracy
 from evaluate.leaderboard.protocol_names import column_order, protocol_family, protocol_title

@@ -1,15 +1,15 @@
 """One network on several test sets -> result.json and scores.npz.
 
 ``evaluate`` needs no benchmark: any network, any test sets. ``evaluate_network`` is the stage of a benchmark; the
-``*_row`` functions give the fields of its card that depend on the kind of leaderboard row.
+``*_row`` functions say what its card is about, for each kind of leaderboard row.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,8 +18,11 @@ from bench.config.benchmarks import Benchmark
 from bench.errors import InputError
 from bench.files import sha256
 from bench.machine.device import choose_device
+from bench.machine.facts import Cost
 from bench.machine.stopwatch import Stopwatch
+from bench.runs.card_parts.references import DatasetReference, ModelReference, RecipeReference
 from bench.runs.cards import (
+    CardHeader,
     DatasetCard,
     GroupSummary,
     ModelCard,
@@ -40,6 +43,20 @@ from evaluate.measure.templates import verify_templates
 from evaluate.measure.verify import Verification, verify
 from evaluate.protocol import load_protocol
 from evaluate.test_sets.registry import RFW
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """What a leaderboard row is about: fields of the result card that do not come from the measurements."""
+
+    kind: Literal["dataset", "floor", "model"]
+    """A network trained here on a dataset, a network without training, or given weights."""
+    name: str
+    model: ModelReference
+    dataset: DatasetReference | None = None
+    recipe: RecipeReference | None = None
+    stage_costs: dict[str, Cost] = field(default_factory=dict)
+    """Costs of the stages before the evaluation, by name."""
 
 
 @dataclass
@@ -98,11 +115,11 @@ def evaluate(
     measured = _measure(module, paths, stopwatch, device=device, precision=precision)
     states = {name: verification.result.sha256 for name, verification in measured.verifications.items()}
     states |= {name: result.sha256 for name, result in measured.templates.items()}
-    inputs = {"protocols": states, "model": row["model"].get("weights_sha256", row["name"])}
+    inputs = {"protocols": states, "model": row.model.weights_sha256 or row.name}
     fingerprint = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
     header = Stage("evaluate", Path(fingerprint), ResultCard, inputs).card_header(scale="models", seed=0)
     cost = stopwatch.cost(images=measured.num_images, phase="verify", device=device)
-    card = _make_card(measured, header | row | {"cost": cost, "stage_costs": {"evaluate": cost}})
+    card = _make_card(measured, header, row, cost)
     if result_dir is not None:
         _write(Path(result_dir), card, measured)
     return card
@@ -115,7 +132,7 @@ def evaluate_network(
     *,
     device: str,
     seed: int,
-    row: dict[str, Any],
+    row: ResultRow,
     precision: Precision = "float32",
 ) -> ResultCard:
     """Evaluate a network as a stage: hold the stage's folder, measure, write scores.npz and then result.json.
@@ -126,16 +143,15 @@ def evaluate_network(
         paths: Verification and template sets, in the order of the columns.
         device: Torch device.
         seed: Seed of the benchmark, for the card.
-        row: The fields of the card that depend on the kind of row; this stage's cost is added to ``stage_costs``.
+        row: What the result is about, and the costs of the stages before this one.
         precision: ``bf16`` runs the network under autocast, as for networks of a bf16 recipe.
     """
     stopwatch = Stopwatch()
     with stage_lock(stage.directory):
         measured = _measure(load(), paths, stopwatch, device=device, precision=precision)
         cost = stopwatch.cost(images=measured.num_images, phase="verify", device=device)
-        costs = row.get("stage_costs", {}) | {"evaluate": cost}
         header = stage.card_header(scale=stage.directory.parent.parent.name, seed=seed)
-        card = _make_card(measured, header | row | {"stage_costs": costs, "cost": cost})
+        card = _make_card(measured, header, row, cost)
         _write(stage.directory, card, measured)
     return card
 
@@ -152,8 +168,8 @@ def _find_test_set(test_set: str | Path, test_sets_dir: Path) -> Path:
     return path
 
 
-def _open_network(network: str | Path | FaceNetwork, device: str | None) -> tuple[FaceNetwork, str, dict[str, Any]]:
-    """The network, its device, and the fields of its row."""
+def _open_network(network: str | Path | FaceNetwork, device: str | None) -> tuple[FaceNetwork, str, ResultRow]:
+    """The network, its device, and its row."""
     if isinstance(network, str | Path):
         device = choose_device(device or "auto")
         return load_network(network, device), device, model_row(Path(network), sha256(network))
@@ -163,7 +179,7 @@ def _open_network(network: str | Path | FaceNetwork, device: str | None) -> tupl
         parameters = network.parameters() if isinstance(network, torch.nn.Module) else iter(())
         device = str(next((parameter.device for parameter in parameters), "cpu"))
     name = getattr(network, "__name__", type(network).__name__)
-    return network, device, {"row": "model", "name": name, "dataset": None, "recipe": None, "model": {"name": name}}
+    return network, device, ResultRow("model", name, ModelReference(name=name))
 
 
 def _measure(
@@ -188,17 +204,24 @@ def _measure(
     return measured
 
 
-def _make_card(measured: Measurements, fields: dict[str, Any]) -> ResultCard:
-    """The card; ``fields`` are those that do not come from the measurements."""
+def _make_card(measured: Measurements, header: CardHeader, row: ResultRow, cost: Cost) -> ResultCard:
+    """The card; ``cost`` is that of the evaluation."""
     results = {name: verification.result for name, verification in measured.verifications.items()}
     errors = np.array([result.standard_error for result in results.values()])
     return ResultCard(
+        **header,
+        cost=cost,
+        row=row.kind,
+        name=row.name,
+        dataset=row.dataset,
+        model=row.model,
+        recipe=row.recipe,
+        stage_costs=row.stage_costs | {"evaluate": cost},
         protocols=results,
         templates=measured.templates,
         groups=summarise_groups(results),
         mean_accuracy=float(np.mean([result.accuracy for result in results.values()])) if results else None,
         mean_standard_error=float(np.sqrt(np.sum(errors**2)) / len(errors)) if results else None,
-        **fields,
     )
 
 
@@ -230,35 +253,35 @@ def describe_result(card: ResultCard) -> str:
     return ", ".join(parts) + mean
 
 
-def dataset_row(benchmark: Benchmark, stages: Stages) -> dict[str, Any]:
-    """Fields of a row that measures a dataset: a network trained on it here, by a recipe."""
+def dataset_row(benchmark: Benchmark, stages: Stages) -> ResultRow:
+    """The row that measures a dataset: a network trained on it here, by a recipe."""
     dataset = read_card(stages.generate.directory, DatasetCard)
     model = read_card(stages.train.directory, ModelCard)
-    return {
-        "name": benchmark.name,
-        "dataset": {
-            "name": dataset.name,
-            "num_images": dataset.num_images,
-            "num_identities": dataset.num_identities,
-            "generator_sha256": generator_sha256(dataset.inputs["generator"]),
-            "sha256": card_sha256(stages.generate.directory, DatasetCard),
-        },
-        "model": {
-            "sha256": card_sha256(stages.train.directory, ModelCard),
-            "weights_sha256": model.weights_sha256,
-            "num_parameters": model.num_parameters,
-        },
-        "recipe": {"name": benchmark.recipe_name, "sha256": model.recipe_sha256},
-        "stage_costs": {"generate": dataset.cost, "train": model.cost},
-    }
+    return ResultRow(
+        "dataset",
+        benchmark.name,
+        ModelReference(
+            sha256=card_sha256(stages.train.directory, ModelCard),
+            weights_sha256=model.weights_sha256,
+            num_parameters=model.num_parameters,
+        ),
+        dataset=DatasetReference(
+            name=dataset.name,
+            num_images=dataset.num_images,
+            num_identities=dataset.num_identities,
+            generator_sha256=generator_sha256(dataset.inputs["generator"]),
+            sha256=card_sha256(stages.generate.directory, DatasetCard),
+        ),
+        recipe=RecipeReference(name=benchmark.recipe_name, sha256=model.recipe_sha256),
+        stage_costs={"generate": dataset.cost, "train": model.cost},
+    )
 
 
-def floor_row(name: str) -> dict[str, Any]:
-    """Fields of a row without any training: raw pixels, or an untrained backbone."""
-    return {"row": "floor", "name": name, "dataset": None, "recipe": None, "model": {"name": name}}
+def floor_row(name: str) -> ResultRow:
+    """A row without any training: raw pixels, or an untrained backbone."""
+    return ResultRow("floor", name, ModelReference(name=name))
 
 
-def model_row(path: Path, weights_sha256: str) -> dict[str, Any]:
-    """Fields of a row for a given file of weights, whose training data and recipe are unknown."""
-    model = {"name": path.name, "weights_sha256": weights_sha256}
-    return {"row": "model", "name": path.stem, "dataset": None, "recipe": None, "model": model}
+def model_row(path: Path, weights_sha256: str) -> ResultRow:
+    """The row of a given file of weights, whose training data and recipe are unknown."""
+    return ResultRow("model", path.stem, ModelReference(name=path.name, weights_sha256=weights_sha256))

@@ -122,7 +122,9 @@ def _train_briefly(images: NDArray[np.uint8], recipe_json: str) -> tuple[float, 
         summary = train(open_faces(path), recipe, folder, seed=0)
         rate = summary.num_images_seen / (time.perf_counter() - start)
         later = [line["data_wait_share"] for line in read_json_lines(Path(folder) / "train.jsonl")[1:]]
-    return rate, float(summary.last_line["data_wait_share"]), float(np.mean(later))
+    whole = summary.last_line["data_wait_share"]
+    assert whole is not None  # a finished run has at least one line
+    return rate, whole, float(np.mean(later))
 
 
 def head_rows(num_identities: int = NUM_HEAD_IDENTITIES) -> list[Row]:
@@ -169,7 +171,7 @@ def _measure_rank(rank: int, num_identities: int, num_ranks: int, sample_rate: f
     with active_rows(optimizer, head):
         optimizer.step()
     tensors = [head.weight, head.active_weight.grad, *optimizer.state[head.weight].values()]
-    figures: dict[str, Any] = {
+    figures: dict[str, float] = {
         "tensors_mb": sum(tensor.nbytes for tensor in tensors if isinstance(tensor, torch.Tensor)) / 2**20,
         "peak_mb": peak_memory_mb() - memory_before,
         "num_logits": num_logits[0],

@@ -15,6 +15,7 @@ import torch
 from bench.files import atomic_path
 from bench.machine.processes import flag_of_rank0, merge_over_processes
 from bench.machine.resume import CHECKPOINT_NAME, refuse_other_settings
+from bench.runs.card_parts.references import BestNetwork
 from fr_train.checkpoint import read_torch_file, save_backbone
 from fr_train.trainer.engine import Engine
 from fr_train.trainer.head import has_row_per_identity
@@ -39,8 +40,8 @@ class Checkpoints:
     def __init__(self, directory: Path, engine: Engine, minutes: float) -> None:
         self._directory, self._engine, self._minutes = directory, engine, minutes
         self._start = self._last_saved = time.perf_counter()
-        self.best: dict[str, Any] | None = None
-        """Epoch, mean accuracy, accuracies and file of the best network so far."""
+        self.best: BestNetwork | None = None
+        """The best network so far."""
         self.corrupt: dict[int, str] = {}
         """Position -> problem of each record that this process skipped because it does not decode."""
         self.earlier_seconds = 0.0
@@ -63,7 +64,7 @@ class Checkpoints:
     def save(self) -> None:
         """Write the checkpoint atomically. All processes must call this."""
         engine, head = self._engine, self._engine.head
-        state = {name: part.state_dict() for name, part in engine.stateful_parts().items()}
+        state: dict[str, Any] = {name: part.state_dict() for name, part in engine.stateful_parts().items()}
         state |= {"step": engine.step, "seed": engine.seed, "recipe": engine.recipe.model_dump_json()}
         state["head"] = {"weight": head.gather_rows(head.weight.detach())}
         for name, value in engine.head_optimizer.state[head.weight].items():
@@ -71,7 +72,7 @@ class Checkpoints:
         state["run"] = {
             "seconds": self.earlier_seconds + time.perf_counter() - self._start,
             "validation_seconds": self.validation_seconds,
-            "best": self.best,
+            "best": self.best.model_dump() if self.best else None,
             "corrupt": merge_over_processes(self.corrupt),
         }
         if head.rank == 0:
@@ -87,10 +88,11 @@ class Checkpoints:
             accuracies: Protocol -> accuracy, fractions.
         """
         mean = sum(accuracies.values()) / len(accuracies)
-        if self.best is not None and mean <= self.best["mean_accuracy"]:
+        if self.best is not None and mean <= self.best.mean_accuracy:
             return
-        self.best = {"epoch": epoch, "mean_accuracy": mean, "accuracies": accuracies}
-        self.best |= {"weights": BEST_NAME, "note": CHOSEN_ON}
+        self.best = BestNetwork(
+            epoch=epoch, mean_accuracy=mean, accuracies=accuracies, weights=BEST_NAME, note=CHOSEN_ON
+        )
         if self._engine.head.rank == 0:
             settings = self._engine.recipe.backbone
             note = f"best of the epochs validated, epoch {epoch}; {CHOSEN_ON}"
@@ -114,7 +116,8 @@ class Checkpoints:
         engine.step = state["step"]
         run = {"seconds": 0.0, "validation_seconds": 0.0, "best": None, "corrupt": {}} | state.get("run", {})
         self.earlier_seconds, self.validation_seconds = run["seconds"], run["validation_seconds"]
-        self.best, self.corrupt = run["best"], run["corrupt"]
+        self.best = BestNetwork(**run["best"]) if run["best"] else None
+        self.corrupt = run["corrupt"]
 
     def _refuse_other_run(self, state: dict[str, Any]) -> None:
         engine = self._engine

@@ -23,6 +23,8 @@ from fr_train.trainer.head import Head, active_rows, build_margin
 from fr_train.trainer.options import RunOptions
 from fr_train.trainer.prepared import AUTOCAST, is_channels_last, prepare_backbone, wrap_for_steps
 
+StatefulPart = nn.Module | torch.optim.Optimizer | torch.amp.GradScaler
+"""What has a state dict."""
 _NEVER = torch.iinfo(torch.int64).max
 
 
@@ -177,15 +179,17 @@ class Engine:
             f"set {' or '.join(remedies) or 'NPROC higher, on more devices'}"
         )
 
-    def stateful_parts(self) -> dict[str, Any]:
+    def stateful_parts(self) -> dict[str, StatefulPart]:
         """Objects whose state dicts a checkpoint holds, by name. The class weights, split over processes, are apart."""
-        parts = {
+        parts: dict[str, StatefulPart] = {
             "backbone": self.backbone,
             "margin": self.head.margin,
             "optimizer": self.optimizer,
             "scaler": self.scaler,
         }
-        return parts | ({"ema": self.ema} if self.ema is not None else {})
+        if self.ema is not None:
+            parts["ema"] = self.ema
+        return parts
 
 
 def _checked_micro_batch(micro_batch: int | None, num_faces: int) -> int:

@@ -12,13 +12,13 @@
 """
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
 
-from bench.machine.journal import JournalFile, journal_line
+from bench.machine.journal import JournalFile, JournalLine, journal_line
 from bench.machine.stopwatch import peak_memory_mb
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -36,7 +36,7 @@ class Journal:
 
     def __init__(self, path: Path, step: int, device: torch.device, *, is_writing: bool) -> None:
         self._file, self._device = JournalFile(path, step, is_writing=is_writing), device
-        self.last_line: dict[str, Any] = self._file.earlier_lines[-1] if self._file.earlier_lines else {}
+        self.last_line: JournalLine = self._file.earlier_lines[-1] if self._file.earlier_lines else {}
         """The last line; empty before the first."""
         self._total_waited = self._total_seconds = 0.0
         self._reset()
@@ -64,7 +64,7 @@ class Journal:
         """Share of this run's time that this process waited for faces; None before the first line."""
         return self._total_waited / self._total_seconds if self._total_seconds else None
 
-    def build_line(self, step: int, values: dict[str, Any]) -> dict[str, Any]:
+    def build_line(self, step: int, values: Mapping[str, float | torch.Tensor]) -> JournalLine:
         """Build a line from ``values`` and from what was counted since the previous line.
 
         Time from here until ``write`` is not counted, so that a validation does not lower the rate.
@@ -81,7 +81,7 @@ class Journal:
         figures |= {"memory_mb": self._memory_mb()} | _machine_load(self._device)
         return journal_line(step, figures)
 
-    def write(self, line: dict[str, Any]) -> None:
+    def write(self, line: JournalLine) -> None:
         """Append a line, and restart the counts."""
         self.last_line = line
         self._file.append(line)

@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,10 +27,11 @@ from bench.errors import InputError
 from bench.faces.face import FACE_SIZE, Faces
 from bench.faces.grid import write_grid
 from bench.machine.device import keep_freed_memory, process_rank
-from bench.machine.journal import JOURNAL_NAME
+from bench.machine.journal import JOURNAL_NAME, JournalLine
 from bench.machine.loading import timed
 from bench.machine.processes import merge_over_processes, process_group
 from bench.machine.progress import note, progress
+from bench.runs.card_parts.references import BestNetwork
 from fr_train.checkpoint import save_backbone
 from fr_train.trainer.checkpoints import Checkpoints
 from fr_train.trainer.data import Batch, FaceBatches, unusual_size
@@ -46,6 +46,17 @@ Validate = Callable[[nn.Module], dict[str, float]]
 """Measures a network: protocol -> accuracy, fractions. All processes call it at once."""
 
 
+@dataclass
+class DatasetWarnings:
+    """What is unusual about the dataset, for its reference in the card."""
+
+    num_single_image_identities: int
+    resized_from: str | None = None
+    """Original size of the faces, such as 96 x 112; None for faces of the usual size."""
+    num_corrupt_skipped: int | None = None
+    """Number of records that do not decode; None where the recipe does not skip them."""
+
+
 @dataclass(frozen=True)
 class TrainSummary:
     """Counts, times and figures of a finished run, for its card."""
@@ -56,12 +67,11 @@ class TrainSummary:
     """Time that interrupted runs took before this one."""
     validation_seconds: float
     """Time of all validations, those of interrupted runs included."""
-    last_line: dict[str, Any]
+    last_line: JournalLine
     """Last line of train.jsonl, with data_wait_share over this whole run."""
-    best: dict[str, Any] | None
+    best: BestNetwork | None
     """Epoch and accuracies of best.safetensors; None without validations."""
-    dataset_warnings: dict[str, Any]
-    """Number of identities with a single image, number of records skipped, original size of resized faces."""
+    dataset_warnings: DatasetWarnings
 
     @property
     def final_loss(self) -> float | None:
@@ -116,7 +126,7 @@ def train(
         _run_steps(engine, batches, journal, checkpoints, validate)
         corrupt = merge_over_processes(checkpoints.corrupt)
     if recipe.skip_corrupt:
-        dataset_warnings["num_corrupt_skipped"] = len(corrupt)
+        dataset_warnings.num_corrupt_skipped = len(corrupt)
     if rank == 0:
         save_backbone(directory / MODEL_NAME, engine.trained_backbone, recipe.backbone)
     return TrainSummary(
@@ -188,20 +198,17 @@ def _check_finite(engine: Engine, batches: FaceBatches) -> None:
         )
 
 
-def _find_dataset_warnings(faces: Faces) -> dict[str, Any]:
+def _find_dataset_warnings(faces: Faces) -> DatasetWarnings:
     counts = np.bincount(faces.identity_ids, minlength=faces.num_identities)
-    warnings: dict[str, Any] = {"num_single_image_identities": int((counts == 1).sum())}
     size = unusual_size(faces)
-    if size is not None:
-        warnings["resized_from"] = f"{size[0]} x {size[1]}"
-    return warnings
+    return DatasetWarnings(int((counts == 1).sum()), resized_from=f"{size[0]} x {size[1]}" if size else None)
 
 
-def _print_warnings(warnings: dict[str, Any], faces: Faces) -> None:
-    if warnings["num_single_image_identities"]:
-        note(f"train: {warnings['num_single_image_identities']} of {faces.num_identities} identities have one image")
-    if "resized_from" in warnings:
-        note(f"train: faces are {warnings['resized_from']}, resized to {FACE_SIZE} x {FACE_SIZE}")
+def _print_warnings(warnings: DatasetWarnings, faces: Faces) -> None:
+    if warnings.num_single_image_identities:
+        note(f"train: {warnings.num_single_image_identities} of {faces.num_identities} identities have one image")
+    if warnings.resized_from:
+        note(f"train: faces are {warnings.resized_from}, resized to {FACE_SIZE} x {FACE_SIZE}")
 
 
 def _report_corrupt(batch: Batch, checkpoints: Checkpoints) -> None:

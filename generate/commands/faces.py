@@ -93,10 +93,9 @@ def _faces(args: argparse.Namespace) -> str:
         as_lmdb=args.lmdb,
     )
     settings, device = _vec2face_settings(args), choose_device(args.device)
-    statistics = make_faces(args.out, settings, request, seed=args.seed, weights=args.weights, device=device)
-    num_images, num_identities = statistics["num_images"], statistics["num_identities"]
-    accepted = f", {statistics['attribute_images_accepted']} met their targets" if args.yaw else ""
-    return f"faces: {num_images} images of {num_identities} identities{accepted} -> {args.out}"
+    drawn = make_faces(args.out, settings, request, seed=args.seed, weights=args.weights, device=device)
+    accepted = f", {drawn.statistics.attribute_images_accepted} met their targets" if args.yaw else ""
+    return f"faces: {drawn.num_images} images of {drawn.num_identities} identities{accepted} -> {args.out}"
 
 
 def _protocols_flags(parser: argparse.ArgumentParser) -> None:

@@ -209,8 +209,8 @@ def _leakage(args: argparse.Namespace) -> str:
         device=choose_device(args.device),
     )
     return (
-        f"leakage: {report['num_dropped']} of {report['num_images']} generated faces have a cosine above "
-        f"{report['max_cosine']:.3f} to a training identity; {args.out / 'leakage.json'}"
+        f"leakage: {report.num_dropped} of {report.num_images} generated faces have a cosine above "
+        f"{report.max_cosine:.3f} to a training identity; {args.out / 'leakage.json'}"
     )
 
 

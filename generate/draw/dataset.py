@@ -1,13 +1,14 @@
 """The section ``generator`` of a benchmark -> its dataset, drawn or downloaded, with the provenance of every weight."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from bench.config.generator import Vec2FaceGenerator, weight_path
 from bench.errors import InputError
 from bench.files import sha256
+from bench.runs.card_parts.statistics import DatasetStatistics, PrecisionDeviation
+from bench.runs.cards import MadeFaces
 from bench.runs.hub import check_fetched
 from generate.draw.dataset_run import Networks
 from generate.draw.engine import generate_dataset
@@ -32,7 +33,7 @@ def make_dataset(
     device: str,
     rank: int = 0,
     world_size: int = 1,
-) -> dict[str, Any] | None:
+) -> MadeFaces | None:
     """Draw a benchmark's dataset, or finish it; or download the published one.
 
     Args:
@@ -45,7 +46,7 @@ def make_dataset(
         world_size: Number of processes.
 
     Returns:
-        Fields of the dataset's card on rank 0: path, counts, SHA-256, statistics. None on the others.
+        The faces on rank 0, None on the others.
 
     Raises:
         InputError: See ``generate_dataset``, ``load_networks``, ``weight_digests`` and ``fetch_published``.
@@ -55,20 +56,20 @@ def make_dataset(
     digests = weight_digests(settings, weights)
     plan = Plan(settings, seed=seed, weights=weights, digests=digests)
     networks = load_networks(settings, weights, device=device)
-    statistics = generate_dataset(directory, plan, networks, rank=rank, world_size=world_size)
-    if statistics is None:
+    drawn = generate_dataset(directory, plan, networks, rank=rank, world_size=world_size)
+    if drawn is None:
         return None
+    of_networks = DatasetStatistics(weights=weight_provenance(settings, digests, weights))
     if settings.precision != "float32":
         path = weight_path(settings.generator_weights, weights)
-        statistics["bf16_deviation"] = measure_deviation(networks, path, seed=seed)
-    provenance = weight_provenance(settings, digests, weights)
-    return {
-        "path": "faces.lmdb",
-        "num_images": statistics.pop("num_images"),
-        "num_identities": statistics.pop("num_identities"),
-        "content_sha256": sha256(directory / "faces.lmdb"),
-        "statistics": statistics | {"weights": {name: part.model_dump() for name, part in provenance.items()}},
-    }
+        of_networks.bf16_deviation = measure_deviation(networks, path, seed=seed)
+    return MadeFaces(
+        "faces.lmdb",
+        drawn.num_images,
+        drawn.num_identities,
+        content_sha256=sha256(directory / "faces.lmdb"),
+        statistics=drawn.statistics.merged(of_networks),
+    )
 
 
 def weight_digests(settings: Vec2FaceGenerator, weights: Path) -> dict[str, str]:
@@ -117,17 +118,13 @@ def load_networks(settings: Vec2FaceGenerator, weights: Path, *, device: str = "
 
 
 @torch.no_grad()
-def measure_deviation(networks: Networks, weights_path: Path, *, seed: int) -> dict[str, float]:
+def measure_deviation(networks: Networks, weights_path: Path, *, seed: int) -> PrecisionDeviation:
     """Deviation of a generator with rounded weights from float32, over the first identity vectors of the seed.
 
     Args:
         networks: The generator with rounded weights, and the identity estimator.
         weights_path: Weights of the generator.
         seed: Seed of the dataset.
-
-    Returns:
-        Number of images, largest and mean difference of a pixel (of 255), and the lowest cosine between the features
-        of the two images of one vector.
     """
     exact = load_generator(weights_path, device=networks.device)
     vectors = sample_identities(_NUM_DEVIATION_IMAGES, seed, feature_dim=exact.architecture.feature_dim)
@@ -136,9 +133,9 @@ def measure_deviation(networks: Networks, weights_path: Path, *, seed: int) -> d
     images, expected = (model(*inputs).clamp(-1, 1) for model in (networks.generator, exact))
     difference = (images - expected).abs() * 127.5
     cosine = torch.nn.functional.cosine_similarity(networks.identity(images), networks.identity(expected))
-    return {
-        "num_images": _NUM_DEVIATION_IMAGES,
-        "max_pixel": difference.max().item(),
-        "mean_pixel": difference.mean().item(),
-        "identity_cosine_min": cosine.min().item(),
-    }
+    return PrecisionDeviation(
+        num_images=_NUM_DEVIATION_IMAGES,
+        max_pixel=difference.max().item(),
+        mean_pixel=difference.mean().item(),
+        identity_cosine_min=cosine.min().item(),
+    )

@@ -7,8 +7,8 @@ image), and batches never cross shards. Rank 0 decides the separation and joins 
 
 import shutil
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from bench.faces.grid import sample_grid, write_grid
 from bench.faces.lmdb_file import LmdbFaces
@@ -24,7 +24,7 @@ _PARTS_NAME = "parts"
 
 def generate_dataset(
     directory: str | Path, plan: Plan, networks: Networks, *, rank: int = 0, world_size: int = 1
-) -> dict[str, Any] | None:
+) -> shards.DrawnFaces | None:
     """Make a dataset in ``directory``, or finish it: faces.lmdb, faces.parquet, grid.png.
 
     Shards stay in ``directory/parts`` until ``remove_parts``.
@@ -37,7 +37,7 @@ def generate_dataset(
         world_size: Number of processes.
 
     Returns:
-        Statistics for the dataset's card on rank 0, None on the others.
+        Counts and statistics for the dataset's card on rank 0, None on the others.
 
     Raises:
         InputError: If the folder holds another plan or is in use, too few identities are separated, or given identity
@@ -49,7 +49,7 @@ def generate_dataset(
         run = DatasetRun(plan, networks, parts, rank=rank, world_size=world_size)
         try:
             run.write_or_check_plan()
-            separation = make_identities(run)
+            identities = make_identities(run)
             make_images(run)
         except FileNotFoundError:
             if run.finished_by_rank0:  # nothing was left to do for this process, and its files are removed by now
@@ -60,10 +60,10 @@ def generate_dataset(
         paths = image_shards(run)
         shards.wait_for(paths)
         num_images = plan.settings.num_identities * plan.settings.images_per_identity
-        statistics = shards.join_shards(paths, directory, num_images)
+        drawn = shards.join_shards(paths, directory, num_images)
         labels = shards.read_labels(directory / "faces.parquet")
         write_grid(directory / "grid.png", sample_grid(LmdbFaces(directory / "faces.lmdb", labels)))
-        return statistics | separation
+        return replace(drawn, statistics=drawn.statistics.merged(identities))
 
 
 def remove_parts(directory: str | Path) -> None:

@@ -27,7 +27,7 @@ from generate.draw.dataset import load_networks, weight_digests
 from generate.draw.dataset_run import Networks
 from generate.draw.engine import generate_dataset, remove_parts
 from generate.draw.plan import Plan
-from generate.draw.shards import read_labels
+from generate.draw.shards import DrawnFaces, read_labels
 from generate.identities import read_vectors
 
 _REFERENCE_SIGMA = 0.2
@@ -68,7 +68,7 @@ def parse_range(text: str) -> tuple[int, int]:
 
 def make_faces(
     directory: Path, settings: Vec2FaceGenerator, request: Request, *, seed: int, weights: Path, device: str
-) -> dict[str, Any]:
+) -> DrawnFaces:
     """Make images of a range of identities, or finish them after an interruption.
 
     Args:
@@ -80,7 +80,7 @@ def make_faces(
         device: Where the networks run.
 
     Returns:
-        Statistics, see ``generate_dataset``.
+        Counts and statistics.
 
     Raises:
         InputError: If the folder holds other files, the range lies outside the centres, or weights or vectors are
@@ -107,11 +107,12 @@ def make_faces(
         first_candidate=first,
         center_steps=0 if vectors_stay else None,
     )
-    statistics = generate_dataset(directory, plan, networks)
+    drawn = generate_dataset(directory, plan, networks)
+    assert drawn is not None  # this process has rank 0
     if not request.as_lmdb:
         _write_folder(directory, names)
     remove_parts(directory)
-    return statistics or {}
+    return drawn
 
 
 def _adapt_settings(settings: Vec2FaceGenerator, request: Request) -> Vec2FaceGenerator:

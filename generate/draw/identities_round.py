@@ -14,12 +14,12 @@ extracted. Identities whose image features are too similar to those of an earlie
 import math
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.files import write_array
+from bench.runs.card_parts.statistics import DatasetStatistics, NearestIdentity
 from bench.vectors.nearest import nearest_centers
 from generate.draw import shards
 from generate.draw.dataset_run import DatasetRun
@@ -31,11 +31,11 @@ _SEPARATION_SAMPLE = 10_000
 """Identities whose nearest other identity the card states. Separation itself compares all of them."""
 
 
-def make_identities(run: DatasetRun) -> dict[str, Any]:
+def make_identities(run: DatasetRun) -> DatasetStatistics:
     """Make the identities, or the shards that are missing; all ranks return when ``kept.npy`` exists.
 
     Returns:
-        Statistics of the candidates and of the separation on rank 0, an empty dictionary on the others.
+        Statistics of the candidates and of the separation on rank 0, none on the others.
 
     Raises:
         InputError: If too few identities are separated, or given identity vectors are invalid.
@@ -55,7 +55,7 @@ def make_identities(run: DatasetRun) -> dict[str, Any]:
         write_array(run.parts / VECTORS_NAME, shards.gather(paths, "vectors")[numbers])
         write_array(kept_path, numbers)
     run.wait_for([kept_path])
-    return _describe_identities(run, paths) if run.rank == 0 else {}
+    return _describe_identities(run, paths) if run.rank == 0 else DatasetStatistics()
 
 
 def _draw_candidates(run: DatasetRun) -> NDArray[np.float32]:
@@ -93,26 +93,26 @@ def _separate(run: DatasetRun, features: NDArray[np.float32], what: str) -> NDAr
     return first_separated(features, is_separated, settings.num_identities, max_cosine=settings.max_cosine, what=what)
 
 
-def _describe_identities(run: DatasetRun, paths: list[Path]) -> dict[str, Any]:
+def _describe_identities(run: DatasetRun, paths: list[Path]) -> DatasetStatistics:
     """Statistics over all candidates."""
     steps, accepted, cosine = (shards.gather(paths, name) for name in ("steps", "accepted", "identity_cosine"))
     numbers = np.load(run.parts / KEPT_NAME)
-    return {
-        "candidates": len(steps),
-        "candidates_too_near": int(numbers[-1]) + 1 - len(numbers),
-        "centers_accepted": int(accepted.sum()),
-        "center_steps_mean": float(steps.mean()),
-        "center_identity_cosine_mean": float(cosine.mean()),
-        "nearest_identity": _describe_separation(run, paths, numbers),
-    }
+    return DatasetStatistics(
+        candidates=len(steps),
+        candidates_too_near=int(numbers[-1]) + 1 - len(numbers),
+        centers_accepted=int(accepted.sum()),
+        center_steps_mean=float(steps.mean()),
+        center_identity_cosine_mean=float(cosine.mean()),
+        nearest_identity=_describe_separation(run, paths, numbers),
+    )
 
 
-def _describe_separation(run: DatasetRun, paths: list[Path], numbers: NDArray[np.int64]) -> dict[str, Any]:
+def _describe_separation(run: DatasetRun, paths: list[Path], numbers: NDArray[np.int64]) -> NearestIdentity:
     """Cosine of an identity to its nearest other, by the features of their images, over the first identities."""
     num = min(len(numbers), _SEPARATION_SAMPLE)
     if num < 2:
-        return {"num_identities": num, "cosine_mean": None, "cosine_max": None}
+        return NearestIdentity(num_identities=num, cosine_mean=None, cosine_max=None)
     num_shards = int(numbers[num - 1]) // run.plan.settings.identities_per_shard + 1
     features = shards.gather(paths[:num_shards], "features")[numbers[:num]]
     cosines, _ = nearest_centers(features, features, own=np.arange(num), device=run.networks.device)
-    return {"num_identities": num, "cosine_mean": float(cosines.mean()), "cosine_max": float(cosines.max())}
+    return NearestIdentity(num_identities=num, cosine_mean=float(cosines.mean()), cosine_max=float(cosines.max()))

@@ -9,6 +9,7 @@ import time
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from bench.errors import InputError
 from bench.faces.lmdb_file import FaceWriter
 from bench.files import atomic_path
 from bench.machine.progress import progress
+from bench.runs.card_parts.statistics import BytesPerImage, DatasetStatistics, ImagesPerIdentity
 from generate.draw.filters import KEPT, REASONS
 
 _POLL_SECONDS = 0.2
@@ -44,6 +46,15 @@ RECORD = pa.schema(
 )
 """Columns of faces.parquet; row i belongs to record i of the LMDB. NaN: no target, or not measured."""
 _SHARD = RECORD.append(pa.field("dropped", pa.string())).append(pa.field("encoded", pa.binary()))
+
+
+@dataclass(frozen=True)
+class DrawnFaces:
+    """A dataset as it was drawn: counts after filtering, and statistics."""
+
+    num_images: int
+    num_identities: int
+    statistics: DatasetStatistics
 
 
 def write_images(path: Path, records: Mapping[str, Any], dropped: Sequence[str], encoded: Sequence[bytes]) -> None:
@@ -112,7 +123,7 @@ def wait_for(paths: Sequence[Path], is_over: Callable[[], bool] = lambda: False)
             time.sleep(_POLL_SECONDS)
 
 
-def join_shards(shards: Sequence[Path], directory: Path, num_images: int) -> dict[str, Any]:
+def join_shards(shards: Sequence[Path], directory: Path, num_images: int) -> DrawnFaces:
     """Join shards of images, in their order, into ``faces.lmdb`` and ``faces.parquet``.
 
     Identities are renumbered without gaps, because all images of an identity may have been dropped.
@@ -123,7 +134,7 @@ def join_shards(shards: Sequence[Path], directory: Path, num_images: int) -> dic
         num_images: Number of images before filtering, for the progress bar.
 
     Returns:
-        Statistics: counts, and means of the measured values.
+        Counts, and statistics of the images.
 
     Raises:
         InputError: If a shard was damaged after it was written. It is deleted, so that the next run makes it again.
@@ -152,14 +163,17 @@ def join_shards(shards: Sequence[Path], directory: Path, num_images: int) -> dic
             totals.add(records)
             bar.update(len(table))
     counts = np.array(list(images_of.values()))
-    return {
-        "num_images": int(counts.sum()),
-        "num_identities": len(counts),
-        "images_per_identity": {"min": int(counts.min()), "mean": float(counts.mean()), "max": int(counts.max())},
-        "dropped": {reason: dropped[reason] for reason in REASONS},
-        "bytes_per_image": _bytes_per_image(shards, directory, int(counts.sum())),
-        **totals.summary(),
-    }
+    return DrawnFaces(
+        int(counts.sum()),
+        len(counts),
+        DatasetStatistics(
+            images_per_identity=ImagesPerIdentity(
+                min=int(counts.min()), mean=float(counts.mean()), max=int(counts.max())
+            ),
+            dropped={reason: dropped[reason] for reason in REASONS},
+            bytes_per_image=_bytes_per_image(shards, directory, int(counts.sum())),
+        ).merged(totals.statistics()),
+    )
 
 
 def _read_images(shard: Path) -> pa.Table:
@@ -177,11 +191,10 @@ def read_labels(path: Path) -> NDArray[np.int64]:
     return pq.read_table(path, columns=["identity_id"])["identity_id"].to_numpy()
 
 
-def _bytes_per_image(shards: Sequence[Path], directory: Path, num_images: int) -> dict[str, float]:
-    """Bytes on disk per image: of the LMDB, and at the peak, when the shards and the dataset both exist."""
+def _bytes_per_image(shards: Sequence[Path], directory: Path, num_images: int) -> BytesPerImage:
     faces, records = ((directory / name).stat().st_size for name in ("faces.lmdb", "faces.parquet"))
     peak = faces + records + sum(shard.stat().st_size for shard in shards)
-    return {"faces": faces / num_images, "most": peak / num_images}
+    return BytesPerImage(faces=faces / num_images, most=peak / num_images)
 
 
 class _Totals:
@@ -205,16 +218,21 @@ class _Totals:
             self._sums[name] += float(values.sum(dtype=np.float64))
         self._sums["consistent"] += int((records["identity_cosine"].to_numpy() >= _CONSISTENT_COSINE).sum())
 
-    def summary(self) -> dict[str, Any]:
-        posed, judged = self._counts["posed"], self._counts["identity_cosine"]
-        return {
-            "turned_images": self._counts["turned"],
-            "attribute_images": posed,
-            "attribute_images_accepted": int(self._sums["posed_accepted"]),
-            "attribute_steps_mean": self._sums["posed_steps"] / posed if posed else None,
-            "consistent_share": self._sums["consistent"] / judged if judged else None,
-            **{
-                f"{name}_mean": self._sums[name] / self._counts[name] if self._counts[name] else None
-                for name in ("attribute_yaw_miss", "identity_cosine", "quality", "known_cosine")
-            },
-        }
+    def statistics(self) -> DatasetStatistics:
+        posed = self._counts["posed"]
+        return DatasetStatistics(
+            turned_images=self._counts["turned"],
+            attribute_images=posed,
+            attribute_images_accepted=int(self._sums["posed_accepted"]),
+            attribute_steps_mean=self._mean("posed_steps", posed),
+            consistent_share=self._mean("consistent", self._counts["identity_cosine"]),
+            attribute_yaw_miss_mean=self._mean("attribute_yaw_miss"),
+            identity_cosine_mean=self._mean("identity_cosine"),
+            quality_mean=self._mean("quality"),
+            known_cosine_mean=self._mean("known_cosine"),
+        )
+
+    def _mean(self, name: str, count: int | None = None) -> float | None:
+        """A sum over ``count``, by default the number of values in it; None where nothing was counted."""
+        count = self._counts[name] if count is None else count
+        return self._sums[name] / count if count else None

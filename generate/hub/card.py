@@ -6,7 +6,7 @@ beside it.
 
 from bench.files import flatten
 from bench.markdown import markdown_table
-from bench.runs.card_parts import WeightProvenance
+from bench.runs.card_parts.references import WeightProvenance
 from bench.runs.cards import DatasetCard
 
 README_NAME = "README.md"
@@ -73,7 +73,7 @@ def _size_category(num_images: int) -> str:
 
 
 def _page(card: DatasetCard, weights: dict[str, WeightProvenance]) -> str:
-    statistics = flatten({name: value for name, value in card.statistics.items() if name != "weights"})
+    statistics = flatten(card.statistics.model_dump(exclude={"weights"}))
     figures = [(_LABELS.get(name, name), value) for name, value in statistics.items()]
     per_identity = card.num_images / card.num_identities
     parts = [

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.config.generator import Vec2FaceGenerator, is_shipped, weight_path
 from bench.files import read_json
-from bench.runs.card_parts import WeightProvenance
+from bench.runs.card_parts.references import WeightProvenance
 from bench.runs.hub import fetched_from
 from generate.hub.ship import card_path
 

@@ -5,6 +5,7 @@ In: a finished folder of ``generate train``. Out: ``generator.safetensors``, hal
 the card when a dataset is made with the weights.
 """
 
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,16 @@ from bench.runs.cards import CARD_NAMES, GeneratorCard, read_card
 
 WEIGHTS_NAME = "generator.safetensors"
 """Weights in a folder of ``generate train``, and in the folder they are shipped to."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the weights of a card come from."""
+
+    trained_on: str
+    """Whose faces, in words."""
+    licence: str
+    seed: int
 
 
 def ship_generator(directory: Path, target: Path, *, trained_on: str, licence: str) -> Path:
@@ -45,7 +56,7 @@ def ship_generator(directory: Path, target: Path, *, trained_on: str, licence: s
     write_weight_card(
         weights,
         role="generator",
-        origin={"trained_on": trained_on, "licence": licence, "seed": card.seed},
+        origin=Origin(trained_on, licence, card.seed),
         settings=card.inputs["recipe"]
         | {
             "perceptual_network": card.perceptual_network,
@@ -75,19 +86,19 @@ def _rounded(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def write_weight_card(
-    path: Path, *, role: str, origin: dict[str, Any], settings: Any, figures: dict[str, Any], cost: Cost
+    path: Path, *, role: str, origin: Origin, settings: Any, figures: dict[str, Any], cost: Cost
 ) -> None:
     """Write the JSON card of a weight file or array beside it; machine, code version and time are added.
 
     Args:
         path: The file.
         role: What the file is for, such as "generator" or "yaw estimator".
-        origin: Fields ``trained_on``, ``licence`` and ``seed``.
+        origin: Training data, licence and seed.
         settings: Settings that the file depends on.
         figures: Sizes and measurements.
         cost: Time and memory that it took to make.
     """
-    card = {"name": path.name, "role": role, "sha256": sha256(path), "bytes": path.stat().st_size, **origin}
+    card = {"name": path.name, "role": role, "sha256": sha256(path), "bytes": path.stat().st_size, **asdict(origin)}
     card |= {"settings": settings, "figures": figures, "cost": cost.model_dump(mode="json")}
     card |= {"environment": environment().model_dump(mode="json"), "git": git_state().model_dump(mode="json")}
     write_json(card_path(path), card | {"created_utc": datetime.now(UTC).isoformat(timespec="seconds")})

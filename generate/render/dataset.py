@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,7 +34,7 @@ Job = tuple[int, int, Factors]
 
 def render_dataset(
     directory: str | Path, *, num_identities: int, images_per_identity: int, seed: int, jpeg_quality: int = 95
-) -> dict[str, Any]:
+) -> dict[str, float]:
     """Render a dataset into a folder. Each of its three files appears whole or not at all.
 
     ``faces.lmdb`` holds the faces, ``faces.parquet`` their true factors, one row per face in the same order, and
@@ -106,7 +105,7 @@ def _check_range(seed: int, num_identities: int) -> None:
         )
 
 
-def _statistics(table: pd.DataFrame) -> dict[str, Any]:
+def _statistics(table: pd.DataFrame) -> dict[str, float]:
     return {
         "mean_abs_yaw_degrees": round(float(table["yaw_degrees"].abs().mean()), 2),
         "share_profile": round(float((table["yaw_degrees"].abs() >= 60).mean()), 4),

@@ -5,14 +5,13 @@ The metrics are measured on held-out identities, see ``generate/training/held_ou
 
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from bench.errors import InputError
-from bench.machine.journal import JournalFile, journal_line
+from bench.machine.journal import JournalFile, JournalLine, journal_line
 
 LOG_STEPS = 50
 
@@ -30,7 +29,9 @@ class Journal:
             norms_may_overflow: Whether infinite gradient norms are allowed: in fp16 the scaler skips such a step.
         """
         self._file, self._norms_may_overflow = JournalFile(path, step, is_writing=is_writing), norms_may_overflow
-        self.last: dict[str, Any] = {key: value for line in self._file.earlier_lines for key, value in line.items()}
+        self.last: JournalLine = {}
+        for line in self._file.earlier_lines:
+            self.last |= line
         """Last value of every name in the journal."""
         self._names: list[str] = []
         self._values: list[Tensor] = []

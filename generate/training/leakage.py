@@ -10,8 +10,8 @@ positions of the faces to keep, which ``mask:`` of a files generator reads.
 Shapes: ``N`` generated faces, ``M`` real faces, ``C`` training identities, ``D`` width of the features.
 """
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,37 @@ _MAX_REAL_FACES = 100_000
 _BATCH = 64
 
 
+@dataclass(frozen=True)
+class NearFace:
+    """A generated face and the training identity nearest to it."""
+
+    face: int
+    """Position among the generated faces."""
+    identity_id: int
+    """Its generated identity."""
+    trained_identity: int
+    cosine: float
+
+
+@dataclass(frozen=True)
+class LeakageReport:
+    """Figures of leakage.json; cosines are rounded to four decimals."""
+
+    max_cosine: float
+    """Faces with a higher cosine to a training identity are dropped."""
+    num_images: int
+    num_dropped: int
+    num_identities_with_drops: int
+    generated_to_nearest_trained: dict[str, float]
+    """Mean and quantiles of the cosines of generated faces."""
+    real_to_nearest_other: dict[str, float]
+    """Mean and quantiles of the cosines of real faces to the nearest other identity."""
+    share_of_real_above: float
+    """Share of these real faces above ``max_cosine``."""
+    worst: list[NearFace]
+    """The 50 faces with the highest cosines."""
+
+
 def check_leakage(
     faces_path: Path,
     prepared: Path,
@@ -43,7 +74,7 @@ def check_leakage(
     *,
     max_cosine: float | None = None,
     device: str = "cpu",
-) -> dict[str, Any]:
+) -> LeakageReport:
     """Check a generated dataset and write leakage.json, leakage.png and kept.npy.
 
     Args:
@@ -56,7 +87,7 @@ def check_leakage(
         device: Torch device of the network and of the matrix products.
 
     Returns:
-        The content of leakage.json.
+        The report. leakage.json holds it, with the name of the faces and the content of prepared.json.
 
     Raises:
         InputError: If a file is missing, or the network's features and the centres differ in width.
@@ -77,10 +108,10 @@ def check_leakage(
     real_cosines, _ = nearest_centers(real_features, centers, own=real.identity_ids[picked], device=device)
     cosines, nearest = nearest_centers(_embed(network, faces, device), centers, device=device)
     report, positions = leakage_report(cosines, nearest, real_cosines, faces.identity_ids, max_cosine=max_cosine)
-    report |= {"faces": faces_path.name, "trained_on": read_json(prepared / PREPARED_NAME)}
     write_array(directory / "kept.npy", positions)
-    plot_cosines(directory / "leakage.png", cosines, real_cosines, report["max_cosine"])
-    write_json(directory / "leakage.json", report)
+    plot_cosines(directory / "leakage.png", cosines, real_cosines, report.max_cosine)
+    names = {"faces": faces_path.name, "trained_on": read_json(prepared / PREPARED_NAME)}
+    write_json(directory / "leakage.json", asdict(report) | names)
     return report
 
 
@@ -91,8 +122,8 @@ def leakage_report(
     identity_ids: NDArray[np.int64],
     *,
     max_cosine: float | None = None,
-) -> tuple[dict[str, Any], NDArray[np.int64]]:
-    """Counts, quantiles and the 50 worst faces for leakage.json; and the positions of the faces to keep, ascending.
+) -> tuple[LeakageReport, NDArray[np.int64]]:
+    """The report, and the positions of the faces to keep, ascending.
 
     Args:
         cosines: Cosine of every generated face to the nearest training identity, shape (N,).
@@ -105,24 +136,16 @@ def leakage_report(
     worst = np.argsort(-cosines, kind="stable")[:_NUM_WORST]
     positions = np.flatnonzero(cosines <= threshold)
     dropped_identities = np.unique(identity_ids[cosines > threshold])
-    report = {
-        "max_cosine": round(threshold, 6),
-        "num_images": len(cosines),
-        "num_dropped": len(cosines) - len(positions),
-        "num_identities_with_drops": len(dropped_identities),
-        "generated_to_nearest_trained": _describe(cosines),
-        "real_to_nearest_other": _describe(real_cosines),
-        "share_of_real_above": round(float((real_cosines > threshold).mean()), 6),
-        "worst": [
-            {
-                "face": int(index),
-                "identity_id": int(identity_ids[index]),
-                "trained_identity": int(nearest[index]),
-                "cosine": round(float(cosines[index]), 4),
-            }
-            for index in worst
-        ],
-    }
+    report = LeakageReport(
+        max_cosine=round(threshold, 6),
+        num_images=len(cosines),
+        num_dropped=len(cosines) - len(positions),
+        num_identities_with_drops=len(dropped_identities),
+        generated_to_nearest_trained=_describe(cosines),
+        real_to_nearest_other=_describe(real_cosines),
+        share_of_real_above=round(float((real_cosines > threshold).mean()), 6),
+        worst=[NearFace(int(i), int(identity_ids[i]), int(nearest[i]), round(float(cosines[i]), 4)) for i in worst],
+    )
     return report, positions
 
 

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -157,7 +156,7 @@ def load_lpips(weights: Path, device: torch.device) -> nn.Module | None:
         # pnet_rand leaves VGG random, so that nothing is downloaded; LPIPS's linear weights come with the package
         network = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
     content, _ = read_weights(path)
-    trunk: dict[str, Any] = network.net.state_dict()
+    trunk: dict[str, Tensor] = network.net.state_dict()
     # slice1.0.weight of LPIPS is features.0.weight of torchvision, the same layer
     network.net.load_state_dict({name: content[f"features.{name.split('.', 1)[1]}"] for name in trunk})
     return network.to(device).eval().requires_grad_(False)

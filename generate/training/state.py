@@ -6,6 +6,7 @@ Shapes: ``B`` batch, ``D`` token width.
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +28,8 @@ from generate.training.losses import LossTerms, Reconstruction
 from generate.training.recipes import GeneratorRecipe
 from generate.vec2face import Architecture, Vec2Face, token_masks
 
+StatefulPart = nn.Module | torch.optim.Optimizer | torch.amp.GradScaler
+"""What has a state dict."""
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -120,11 +123,9 @@ class TrainState:
         self.generator = generator.to(device)
         self.discriminator = Discriminator(recipe.sizes.discriminator_widths).to(device)
         settings = recipe.optimizer
-        options: dict[str, Any] = {"lr": settings.lr, "betas": settings.betas, "weight_decay": settings.weight_decay}
-        self.optimizer = torch.optim.AdamW(
-            [parameter for parameter in self.generator.parameters() if parameter.requires_grad], **options
-        )
-        self.discriminator_optimizer = torch.optim.AdamW(self.discriminator.parameters(), **options)
+        adamw = partial(torch.optim.AdamW, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay)
+        self.optimizer = adamw([parameter for parameter in self.generator.parameters() if parameter.requires_grad])
+        self.discriminator_optimizer = adamw(self.discriminator.parameters())
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16" and device.type == "cuda")
         self.ema = None
         if recipe.ema_decay:
@@ -207,15 +208,18 @@ class TrainState:
     def _settings(self, must_match: dict[str, Any]) -> dict[str, Any]:
         return {"recipe": self.recipe.model_dump(mode="json"), "seed": self.seed, **must_match}
 
-    def _parts(self) -> dict[str, Any]:
-        parts: dict[str, Any] = {
+    def _parts(self) -> dict[str, StatefulPart]:
+        """Everything that a checkpoint holds, by name."""
+        parts: dict[str, StatefulPart] = {
             "generator": self.generator,
             "discriminator": self.discriminator,
             "optimizer": self.optimizer,
             "discriminator_optimizer": self.discriminator_optimizer,
             "scaler": self.scaler,
         }
-        return parts | ({"ema": self.ema} if self.ema is not None else {})
+        if self.ema is not None:
+            parts["ema"] = self.ema
+        return parts
 
     def _autocast(self) -> torch.autocast:
         dtype = _AUTOCAST.get(self.recipe.precision)

@@ -18,7 +18,7 @@ from bench.errors import InputError
 from bench.faces.lmdb_file import LmdbFaces
 from bench.faces.pixels import to_network_input
 from bench.machine.device import process_rank
-from bench.machine.journal import JOURNAL_NAME
+from bench.machine.journal import JOURNAL_NAME, JournalLine
 from bench.machine.loading import timed
 from bench.machine.processes import process_group
 from bench.machine.progress import progress
@@ -195,7 +195,7 @@ class _TrainingLoop:
         if self._checkpoint.exists():
             state.restore(self._checkpoint, self._must_match)
 
-    def run(self, *, is_writing: bool) -> dict[str, Any]:
+    def run(self, *, is_writing: bool) -> JournalLine:
         """Do every step that is left. Write means into the journal, and metrics and a checkpoint after every epoch.
 
         Args:

@@ -94,9 +94,9 @@ def test_from_nothing_to_a_dataset_of_the_shipped_networks(workshop, tmp_path, m
     )
     monkeypatch.setattr("bench.config.generator.ASSETS_PATH", tmp_path / "assets")
     dataset = make_dataset(tmp_path / "faces", settings, seed=0, weights=tmp_path / "none", device="cpu")
-    assert dataset["num_images"] == 12
-    weights = dataset["statistics"]["weights"]
+    assert dataset.num_images == 12
+    weights = dataset.statistics.weights
     assert set(weights) == {f"assets/{name}" for name in NAMES}
-    assert all(entry["licence"] == "MIT" for entry in weights.values())
+    assert all(entry.licence == "MIT" for entry in weights.values())
     centers = np.load(tmp_path / "assets" / "centers.npy")
     assert centers.dtype == np.float16 and centers.shape == (20, 16 + 40)

@@ -73,11 +73,11 @@ def test_64_identities_scaled_confirm_the_disk(tmp_path):
         filters={"exact_duplicates": False},
     )
     plan = Plan(all_kept(generator))
-    measured = generate_dataset(tmp_path / "made", plan, networks)["bytes_per_image"]
+    measured = generate_dataset(tmp_path / "made", plan, networks).statistics.bytes_per_image
     num_images = SCALE.num_identities * SCALE.images_per_identity
     planned = faces_bytes(SCALE)
-    assert measured["faces"] * num_images == pytest.approx(planned["faces"], rel=0.2)
-    assert measured["most"] * num_images == pytest.approx(sum(planned.values()), rel=0.2)
+    assert measured.faces * num_images == pytest.approx(planned["faces"], rel=0.2)
+    assert measured.most * num_images == pytest.approx(sum(planned.values()), rel=0.2)
 
 
 def peak_of_a_run(directory, num_identities):

@@ -9,6 +9,8 @@ from results import make_result, write_run
 
 from bench.config.benchmarks import load_benchmark
 from bench.errors import InputError
+from bench.runs.card_parts.references import WeightProvenance
+from bench.runs.card_parts.statistics import DatasetStatistics
 from bench.runs.cards import DatasetCard, ModelCard, ResultCard, read_card, write_card
 from bench.runs.fingerprints import plan_stages
 from bench.runs.inputs import find_protocol, missing_inputs
@@ -133,8 +135,8 @@ def test_a_dataset_of_exchanged_weights_is_not_taken_for_that_of_the_new_ones(tm
     faces = plan(tmp_path).generate
     check_weights(faces, tmp_path)  # nothing made yet
     card = read_card(write_run(tmp_path).parent.parent / "faces" / "faces0", DatasetCard)
-    made = {"mini/generator.safetensors": {"sha256": hashlib.sha256(b"old").hexdigest()}}
-    write_card(faces.directory, card.model_copy(update={"statistics": {"weights": made}}))
+    made = {"mini/generator.safetensors": WeightProvenance(sha256=hashlib.sha256(b"old").hexdigest())}
+    write_card(faces.directory, card.model_copy(update={"statistics": DatasetStatistics(weights=made)}))
     check_weights(faces, tmp_path)  # a machine without the weights
     (tmp_path / "mini").mkdir()
     (tmp_path / "mini" / "generator.safetensors").write_bytes(b"old")

@@ -117,9 +117,17 @@ def test_an_audit_is_a_run_of_its_own_sent_once(runs):
 
 
 def make_audit():
-    """An AuditCard with just what is sent."""
+    """An AuditCard of 40 images. One share, one figure and one distribution are undefined."""
     shared = make_result().model_dump(include={"scale", "seed", "command", "cost", "environment", "git"})
-    leakage = {"reference": "L F/W", "num_identities_above": 4, "num_images_with_same_pixels": 6}
+    values, histogram = {"num": 40, "mean": 0.5}, {"low": -1, "high": 1, "counts": [1, 39]}
+    moments = {"num_pairs": 60, "std": 0.1, "histogram": histogram}
+    images = {"num_broken": 1, "broken": ["0.png does not decode"], "other_sizes": {}}
+    images |= {"num_identities_of_one_image": 0, "num_identities_without_image": 0}
+    near = {"max_bits": 2, "num_pairs": 5, "num_pairs_across_identities": 3, "num_images": 8, "is_complete": True}
+    leakage = {"reference": "L F/W", "num_images": 9, "num_identities": 5, "num_images_with_same_pixels": 6}
+    leakage |= {name: values for name in ("image_cosine", "reference_own_nearest", "identity_cosine")}
+    leakage |= {"share_of_images_above": {"0.5": 0.25}, "share_of_images_above_reference_p95": 0.5}
+    leakage |= {"identity_threshold": 0.5, "num_identities_above": 4, "identities": [], "images": []}
     return AuditCard(
         **shared,
         fingerprint="audit0",
@@ -127,16 +135,33 @@ def make_audit():
         name="mine",
         num_images=40,
         num_identities=10,
-        images={"num_broken": 1},
+        images=images | {name: values for name in ("per_identity", "brightness", "sharpness", "red_minus_blue")},
         duplicates={
             "exact": {"num_images": 2, "num_images_across_identities": 1},
-            "near": {"num_pairs": 5, "num_pairs_across_identities": 3},
+            "near": near,
+            "across_identities": [],
         },
-        separation={"unique": {"0.4": {"kept": 9, "earlier": 8}}},
-        consistency={"to_others": {"mean": 0.7}, "share_below": {"0.3": 0.05, "0.4": None}},
-        diversity={"pair_mean": {"mean": 0.6}, "quality": {"num": 0}},
-        pairs={"fisher_ratio": 5.5, "d_prime": None, "genuine": {"mean": 0.7}, "impostor": {"mean": 0.01}},
-        leakage=[leakage | {"share_of_images_above": {"0.5": 0.25}}],
+        separation={
+            "num_identities": 10,
+            "unique": {"0.4": {"kept": 9, "earlier": 8}},
+            "curve": {"num_identities": [10], "kept_0.4": [9]},
+            "nearest_cosine": values,
+            "nearest_pairs": [],
+        },
+        consistency={
+            "to_center": values,
+            "to_others": values | {"mean": 0.7},
+            "share_below": {"0.3": 0.05, "0.4": None},
+            "lowest": [],
+        },
+        diversity={"pair_mean": values | {"mean": 0.6}, "quality": {"num": 0}},
+        pairs={
+            "fisher_ratio": 5.5,
+            "d_prime": None,
+            "genuine": moments | {"mean": 0.7},
+            "impostor": moments | {"mean": 0.01, "histogram_is_of_all_pairs": True},
+        },
+        leakage=[leakage],
     )
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from bench.errors import InputError
 from bench.faces.convert import convert
 from bench.faces.open import open_faces
+from bench.runs.card_parts.audit import DuplicatePair, ExactDuplicates, MirrorAxisPart, UniqueIdentities
 from bench.runs.cards import AuditCard, read_card
 from bench.runs.fingerprints import audit_stage
 from evaluate.audit.embeddings import Embedder
@@ -72,35 +73,33 @@ def audited(tmp_path_factory):
 def test_what_was_planted_is_found(audited):
     _, card, _ = audited
     assert (card.num_images, card.num_identities) == (26, 6)
-    assert card.images["num_broken"] == 1
-    assert card.images["broken"][0].startswith("person2/9.png does not decode")
-    assert card.duplicates["exact"] == {"num_images": 1, "num_images_across_identities": 1}
-    assert card.duplicates["across_identities"][0] == {
-        "first": "person0/0.png",
-        "second": "person3/copy.png",
-        "bits": 0,
-    }
-    assert card.separation["unique"]["0.4"] == {"kept": 6, "earlier": 6}
-    assert card.consistency["lowest"][0]["image"] == "person3/copy.png"
-    assert card.pairs["fisher_ratio"] > 5
-    assert card.diversity["quality"]["num"] == 25
-    assert card.diversity["magnitude"]["min"] > 0
-    assert card.colour_order["order"] == "RGB"
+    assert card.images.num_broken == 1
+    assert card.images.broken[0].startswith("person2/9.png does not decode")
+    assert card.duplicates.exact == ExactDuplicates(num_images=1, num_images_across_identities=1)
+    assert card.duplicates.across_identities[0] == DuplicatePair(
+        first="person0/0.png", second="person3/copy.png", bits=0
+    )
+    assert card.separation.unique["0.4"] == UniqueIdentities(kept=6, earlier=6)
+    assert card.consistency.lowest[0].image == "person3/copy.png"
+    assert card.pairs.fisher_ratio > 5
+    assert card.diversity["quality"].num == 25
+    assert card.diversity["magnitude"].min > 0
+    assert card.colour_order.order == "RGB"
 
 
 def test_leaked_identities_are_found_and_no_others(audited):
     _, card, directory = audited
     (leakage,) = card.leakage
-    assert leakage["reference"] == "reference"
-    assert {(one["identity"], one["reference_identity"]) for one in leakage["identities"]} == {
+    assert leakage.reference == "reference"
+    assert {(shared.identity, shared.reference_identity) for shared in leakage.identities} == {
         ("person4", "person4"),
         ("person5", "person5"),
     }
-    assert leakage["num_identities_above"] == 2
-    assert leakage["share_of_images_above"]["0.5"] == pytest.approx(8 / 25)
+    assert leakage.num_identities_above == 2
+    assert leakage.share_of_images_above["0.5"] == pytest.approx(8 / 25)
     with (directory / "leakage_reference.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
-    assert [row["identity"] for row in rows] == [one["identity"] for one in leakage["identities"]]
+    assert [row["identity"] for row in rows] == [shared.identity for shared in leakage.identities]
 
 
 def test_card_and_page_say_the_same(audited):
@@ -122,8 +121,9 @@ def test_card_and_page_say_the_same(audited):
 )
 def test_the_page_says_where_faces_lie(audited, left, value):
     _, card, _ = audited
-    axis = {"pixels_left": left, "symmetry": 0.99, "num_faces": 1000}
-    glance = at_a_glance(card.model_copy(update={"images": card.images | {"mirror_axis": axis}}))
+    axis = MirrorAxisPart(pixels_left=left, symmetry=0.99, num_faces=1000)
+    images = card.images.model_copy(update={"mirror_axis": axis})
+    glance = at_a_glance(card.model_copy(update={"images": images}))
     ((shown, meaning),) = [row[1:] for row in glance if row[0] == "Mirror axis"]
     assert shown == value
     assert ("--shift-right" in meaning) == (abs(left) >= 1)
@@ -151,8 +151,8 @@ def test_a_rec_is_audited_like_the_folder_that_it_was_made_of(tmp_path):
     assert (cards[1].num_images, cards[1].num_identities) == (4 * EACH, 4)
     assert cards[1].duplicates == cards[0].duplicates
     assert cards[1].pairs == cards[0].pairs
-    assert cards[1].separation["unique"] == cards[0].separation["unique"]
-    assert cards[1].consistency["to_others"] == cards[0].consistency["to_others"]
+    assert cards[1].separation.unique == cards[0].separation.unique
+    assert cards[1].consistency.to_others == cards[0].consistency.to_others
 
 
 def test_without_a_network_only_the_images(tmp_path):
@@ -163,7 +163,7 @@ def test_without_a_network_only_the_images(tmp_path):
 
 def test_exchanged_channels_are_noticed(tmp_path):
     card, _ = run(tmp_path, open_source(write_faces(tmp_path / "mine", range(6), swap=True)))
-    assert card.colour_order["order"] == "BGR"
+    assert card.colour_order.order == "BGR"
 
 
 def test_a_verification_set_is_a_reference(tmp_path):
@@ -171,9 +171,9 @@ def test_a_verification_set_is_a_reference(tmp_path):
     source = open_source(write_faces(tmp_path / "mine", range(4)))
     write_bin(tmp_path / "pairs.bin", [image.read_bytes() for image in images], [True, False])
     (leakage,) = run(tmp_path, source, [find_source("pairs", tmp_path)])[0].leakage
-    assert leakage["reference"] == "pairs"
-    assert leakage["num_images_with_same_pixels"] == 3
-    assert leakage["num_identities_above"] == 3
+    assert leakage.reference == "pairs"
+    assert leakage.num_images_with_same_pixels == 3
+    assert leakage.num_identities_above == 3
     with pytest.raises(InputError, match="lwf is neither a path nor a set in"):
         find_source("lwf", tmp_path)
 

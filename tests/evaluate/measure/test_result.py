@@ -11,7 +11,7 @@ from paths import FORMATS
 from bench.config.recipe import Backbone
 from bench.errors import InputError
 from bench.files import sha256
-from bench.runs.card_parts import ModelReference
+from bench.runs.card_parts.references import ModelReference
 from evaluate.measure.checks import contradictions
 from evaluate.measure.compare import compare_results
 from evaluate.measure.embed import embed, raw_pixels

@@ -14,7 +14,8 @@ from results import make_result, write_run
 from bench.config.recipe import Backbone
 from bench.errors import InputError
 from bench.files import sha256
-from bench.runs.card_parts import DatasetReference
+from bench.runs.card_parts.references import DatasetReference
+from bench.runs.card_parts.statistics import DatasetStatistics
 from bench.runs.cards import DatasetCard, ModelCard, TemplateResult, read_card, write_card
 from evaluate.measure.embed import embed, load_network
 from fr_train.backbone import build_backbone, iresnet
@@ -176,7 +177,8 @@ def test_terms_follow_the_training_data(runs):
         ("files", {}, "These faces were given as files"),
     ):
         inputs = {"seed": 0, "generator": {"kind": kind}}
-        write_card(root / "faces" / "faces0", dataset.model_copy(update={"inputs": inputs, "statistics": statistics}))
+        changes = {"inputs": inputs, "statistics": DatasetStatistics.model_validate(statistics)}
+        write_card(root / "faces" / "faces0", dataset.model_copy(update=changes))
         text = render_model_card(find_origin(weights, runs), {})
         assert (HubCard(text).data.license, words in text) == ("other", True)
 

@@ -17,11 +17,12 @@ from bench.faces.face import encode_jpeg
 from bench.faces.lmdb_file import FaceWriter
 from bench.faces.open import open_faces
 from bench.files import read_json_lines
+from bench.runs.card_parts.references import BestNetwork
 from fr_train.checkpoint import load_backbone
 from fr_train.trainer import journal
 from fr_train.trainer.options import RunOptions
 from fr_train.trainer.schedule import lr_at
-from fr_train.trainer.train import train
+from fr_train.trainer.train import DatasetWarnings, train
 
 pytestmark = pytest.mark.usefixtures("one_line_per_epoch")
 
@@ -146,13 +147,13 @@ def test_validation_changes_nothing_but_keeps_the_best_apart(trained, training_f
     rows = read_json_lines(tmp_path / "train.jsonl")
     first = rows[validate_every - 1]
     assert (first["lfw/accuracy"], first["cfp_fp/accuracy"], first["mean/accuracy"]) == (0.75, 0.5, 0.625)
-    assert summary.best == {
-        "epoch": validate_every,
-        "mean_accuracy": 0.625,
-        "accuracies": {"lfw": 0.75, "cfp_fp": 0.5},
-        "weights": "best.safetensors",
-        "note": "chosen on the test sets: for study, not for a leaderboard",
-    }
+    assert summary.best == BestNetwork(
+        epoch=validate_every,
+        mean_accuracy=0.625,
+        accuracies={"lfw": 0.75, "cfp_fp": 0.5},
+        weights="best.safetensors",
+        note="chosen on the test sets: for study, not for a leaderboard",
+    )
     with safe_open(tmp_path / "best.safetensors", framework="pt") as file:
         assert f"epoch {validate_every}; chosen on the test sets" in file.metadata()["note"]
     best, last = weights_of(tmp_path, "best.safetensors"), weights_of(tmp_path)
@@ -176,7 +177,7 @@ def test_single_image_identities_and_other_sizes_are_reported_once(tmp_path, cap
             writer.write(encode_jpeg(np.full((96, 80, 3), 30 * identity, np.uint8)), identity)
     faces = open_faces(tmp_path / "faces.lmdb")
     summary = train(faces, tiny_recipe(batch_size=4), tmp_path, seed=0, options=RunOptions(num_workers=0))
-    assert summary.dataset_warnings == {"num_single_image_identities": 2, "resized_from": "80 x 96"}
+    assert summary.dataset_warnings == DatasetWarnings(2, resized_from="80 x 96")
     lines = capsys.readouterr().err.splitlines()
     assert lines.count("train: 2 of 4 identities have one image") == 1
     assert lines.count("train: faces are 80 x 96, resized to 112 x 112") == 1
@@ -207,7 +208,7 @@ def test_a_corrupt_record_stops_the_run_and_is_named(tmp_path, num_workers):
 def test_corrupt_records_are_skipped_where_the_recipe_says_so(tmp_path, capsys):
     recipe = tiny_recipe(batch_size=4, skip_corrupt=True)
     summary = train(corrupted(tmp_path), recipe, tmp_path, seed=0, options=RunOptions(num_workers=0))
-    assert summary.dataset_warnings["num_corrupt_skipped"] == 1
+    assert summary.dataset_warnings.num_corrupt_skipped == 1
     lines = [line for line in capsys.readouterr().err.splitlines() if "key 2 does not decode" in line]
     assert len(lines) == 1
 

@@ -54,17 +54,17 @@ SETTINGS = Vec2FaceGenerator(
 
 
 def test_settings_become_a_dataset_with_the_digest_of_every_weight(weights, tmp_path):
-    fields = make_dataset(tmp_path / "faces", SETTINGS, seed=0, weights=weights, device="cpu")
-    assert fields["num_images"] == len(open_faces(tmp_path / "faces" / "faces.lmdb")) == 12
-    described = fields["statistics"]["weights"]
-    assert {name: entry["role"] for name, entry in described.items()} == {
+    made = make_dataset(tmp_path / "faces", SETTINGS, seed=0, weights=weights, device="cpu")
+    assert made.num_images == len(open_faces(tmp_path / "faces" / "faces.lmdb")) == 12
+    described = made.statistics.weights
+    assert {name: entry.role for name, entry in described.items()} == {
         "generator.safetensors": "generator",
         "identity.safetensors": "identity estimator",
         "quality.safetensors": "quality estimator",
     }
-    assert described["generator.safetensors"]["sha256"] == sha256(weights / "generator.safetensors")
-    assert "not stated" in described["generator.safetensors"]["licence"]
-    assert fields["statistics"]["nearest_identity"]["num_identities"] == 3
+    assert described["generator.safetensors"].sha256 == sha256(weights / "generator.safetensors")
+    assert "not stated" in described["generator.safetensors"].licence
+    assert made.statistics.nearest_identity.num_identities == 3
 
 
 def test_a_fetched_weight_is_named_with_the_commit_that_the_branch_stood_for(hub, weights):
@@ -92,10 +92,10 @@ def test_a_generator_that_was_put_there_by_ship_tells_what_it_was_trained_on(wei
 
 def test_bfloat16_states_its_deviation(weights, tmp_path):
     settings = SETTINGS.model_copy(update={"precision": "bf16"})
-    fields = make_dataset(tmp_path / "faces", settings, seed=0, weights=weights, device="cpu")
-    deviation = fields["statistics"]["bf16_deviation"]
-    assert 0 < deviation["mean_pixel"] <= deviation["max_pixel"] < 30
-    assert 0.9 < deviation["identity_cosine_min"] <= 1
+    made = make_dataset(tmp_path / "faces", settings, seed=0, weights=weights, device="cpu")
+    deviation = made.statistics.bf16_deviation
+    assert 0 < deviation.mean_pixel <= deviation.max_pixel < 30
+    assert 0.9 < deviation.identity_cosine_min <= 1
 
 
 def test_images_of_people_who_were_trained_on_are_dropped_and_counted(weights, tmp_path):
@@ -110,12 +110,12 @@ def test_images_of_people_who_were_trained_on_are_dropped_and_counted(weights, t
     threshold = float(np.sort(unit @ unit[0])[-4:-2].mean())  # the three nearest are dropped, the image itself first
     filters = ImageFilters(known_centers="known/centers.npy", max_known_cosine=threshold)
     settings = SETTINGS.model_copy(update={"filters": filters})
-    fields = make_dataset(tmp_path / "faces", settings, seed=0, weights=weights, device="cpu")
-    assert fields["statistics"]["dropped"]["known"] == plain["num_images"] - fields["num_images"] == 3
+    made = make_dataset(tmp_path / "faces", settings, seed=0, weights=weights, device="cpu")
+    assert made.statistics.dropped["known"] == plain.num_images - made.num_images == 3
     cosines = pd.read_parquet(tmp_path / "faces" / "faces.parquet")["known_cosine"]
     assert cosines.max() <= threshold and np.isfinite(cosines).all()
-    described = fields["statistics"]["weights"]["known/centers.npy"]
-    assert described["role"] == "people trained on" and "4 identities of people" in described["trained_on"]
+    described = made.statistics.weights["known/centers.npy"]
+    assert described.role == "people trained on" and "4 identities of people" in described.trained_on
     with pytest.raises(ValueError, match="known_centers and max_known_cosine go together"):
         ImageFilters(max_known_cosine=0.5)
 
@@ -146,5 +146,5 @@ def test_only_published_datasets_and_those_of_the_released_weights_are_called_hs
 
 def test_the_stage_names_a_dataset_after_its_family_and_benchmark(weights, tmp_path):
     benchmark = load_benchmark("10k").model_copy(update={"generator": SETTINGS})
-    fields = make_faces(tmp_path / "faces", benchmark, seed=0, weights=weights, device="cpu")
-    assert fields["name"] == "Vec2Face 10k"
+    faces = make_faces(tmp_path / "faces", benchmark, seed=0, weights=weights, device="cpu")
+    assert faces.name == "Vec2Face 10k"

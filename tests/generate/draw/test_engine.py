@@ -18,6 +18,7 @@ from small_generation import DIM, PLAN, Read, change, make, make_networks
 from bench.errors import InputError
 from bench.faces.face import decode_image
 from bench.faces.open import open_faces
+from bench.runs.card_parts.statistics import ImagesPerIdentity
 from generate.draw.engine import generate_dataset, remove_parts
 
 
@@ -46,13 +47,13 @@ def whole(tmp_path_factory):
 
 
 def test_dataset_holds_what_the_plan_says(whole):
-    directory, statistics = whole
+    directory, drawn = whole
     faces, table = open_faces(directory / "faces.lmdb"), pd.read_parquet(directory / "faces.parquet")
     assert (len(faces), faces.num_identities) == (30, 6)
-    assert statistics["num_images"] == 30
-    assert statistics["images_per_identity"] == {"min": 5, "mean": 5.0, "max": 5}
-    assert statistics["attribute_images"] == 12
-    assert statistics["candidates"] == 9
+    assert drawn.num_images == 30
+    assert drawn.statistics.images_per_identity == ImagesPerIdentity(min=5, mean=5.0, max=5)
+    assert drawn.statistics.attribute_images == 12
+    assert drawn.statistics.candidates == 9
     assert table["identity_id"].tolist() == faces.identity_ids.tolist() == np.repeat(range(6), 5).tolist()
     posed = table[table["target_yaw"].notna()]
     assert (posed.groupby("identity_id").size() == 2).all()
@@ -194,11 +195,11 @@ def test_shards_of_an_older_version_are_refused(tmp_path):
 def test_filters_drop_and_count(tmp_path, whole):
     table = pd.read_parquet(whole[0] / "faces.parquet")
     threshold = float(table["identity_cosine"].median())
-    statistics = make(tmp_path, change(PLAN, filters={"min_identity_cosine": threshold}))
+    drawn = make(tmp_path, change(PLAN, filters={"min_identity_cosine": threshold}))
     kept = table[table["identity_cosine"] >= np.float32(threshold)]
-    assert statistics["dropped"]["identity"] == 30 - len(kept)
-    assert statistics["num_images"] == len(kept) == len(open_faces(tmp_path / "faces.lmdb"))
-    assert statistics["num_identities"] == kept["identity_id"].nunique()
+    assert drawn.statistics.dropped["identity"] == 30 - len(kept)
+    assert drawn.num_images == len(kept) == len(open_faces(tmp_path / "faces.lmdb"))
+    assert drawn.num_identities == kept["identity_id"].nunique()
 
 
 class SeesOnePerson(Read):

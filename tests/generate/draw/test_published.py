@@ -19,11 +19,11 @@ def test_a_published_dataset_is_downloaded_instead_of_drawn(hub, tmp_path):
     address = "/datasets/BooBooWu/Vec2Face/resolve/v1/HSFaces/hsface10k.lmdb"
     hub.files[address] = (tmp_path / "theirs.lmdb").read_bytes()
     settings = Vec2FaceGenerator(kind="vec2face", num_identities=10_000, source="hub", revision="v1")
-    fields = make_dataset(tmp_path / "faces", settings, seed=0, weights=tmp_path / "weights", device="cpu")
-    assert (fields["num_images"], fields["num_identities"]) == (6, 3)
-    assert fields["path"] == str(tmp_path / "weights" / "hsface10k.lmdb")
-    assert fields["content_sha256"] == sha256(tmp_path / "theirs.lmdb")
-    assert f"commit {COMMIT[:12]}" in fields["statistics"]["source"]
+    made = make_dataset(tmp_path / "faces", settings, seed=0, weights=tmp_path / "weights", device="cpu")
+    assert (made.num_images, made.num_identities) == (6, 3)
+    assert made.path == str(tmp_path / "weights" / "hsface10k.lmdb")
+    assert made.content_sha256 == sha256(tmp_path / "theirs.lmdb")
+    assert f"commit {COMMIT[:12]}" in made.statistics.source
     assert settings.weight_files == []
     too_large = settings.model_copy(update={"num_identities": 100_000})
     with pytest.raises(InputError, match="'faces-hsface100k' is unknown; did you mean"):

@@ -80,8 +80,8 @@ def test_turned_images_are_judged_again_and_the_others_are_left_alone():
 
 
 def test_a_dataset_counts_them_and_is_the_same_every_time(tmp_path):
-    statistics = make(tmp_path / "one", PLAN)
-    assert statistics["turned_images"] == 4 * 2  # half of the four images without a target yaw
+    drawn = make(tmp_path / "one", PLAN)
+    assert drawn.statistics.turned_images == 4 * 2  # half of the four images without a target yaw
     records = pq.read_table(tmp_path / "one" / "faces.parquet").to_pandas()
     assert (np.isfinite(records["turned_yaw"]) & np.isfinite(records["target_yaw"])).sum() == 0
     assert records["turned_yaw"].abs().dropna().between(30, 60).all()

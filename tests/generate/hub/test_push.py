@@ -14,6 +14,7 @@ from bench.faces.face import encode_jpeg
 from bench.faces.lmdb_file import FaceWriter
 from bench.files import sha256
 from bench.machine.facts import Cost, Git
+from bench.runs.card_parts.statistics import DatasetStatistics
 from bench.runs.cards import DatasetCard, read_card, write_card
 from generate.hub.card import render_readme
 from generate.hub.push import FILES, push
@@ -98,7 +99,9 @@ def test_the_hub_reads_the_metadata(dataset):
 
 @pytest.mark.parametrize("name", ["Vec2Face mini: 1,500 # people", "- 'quoted' \"twice\"", "no", "Gesichter für alle"])
 def test_any_name_survives_the_metadata(dataset, name):
-    card = read_card(dataset, DatasetCard).model_copy(update={"name": name, "num_images": 20_000, "statistics": {}})
+    card = read_card(dataset, DatasetCard).model_copy(
+        update={"name": name, "num_images": 20_000, "statistics": DatasetStatistics()}
+    )
     data = HubCard(render_readme(card)).data
     assert (data.pretty_name, data.license, data.get("license_name")) == (name, "mit", None)
     assert data.size_categories == ["10K<n<100K"]

@@ -21,8 +21,8 @@ class DatasetReference(Part):
     name: str | None = None
     num_images: int | None = None
     num_identities: int | None = None
-    sha256: str | None = Field(None, description="of its dataset.json, or of the file itself where it has no card")
     generator_sha256: str | None = Field(None, description="of the generator's settings without the seed")
+    sha256: str | None = Field(None, description="of its dataset.json, or of the file itself where it has no card")
     mask_sha256: str | None = None
     leave_out_sha256: str | None = None
     num_single_image_identities: int | None = None

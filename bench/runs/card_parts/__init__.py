@@ -1,0 +1,4 @@
+"""Typed parts of the cards.
+
+``references.py``: what a card refers to. ``statistics.py``: figures of a dataset. ``audit.py``: sections of an audit.
+"""
