@@ -58,7 +58,9 @@ def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
     generating = []
     if isinstance(generator, Vec2FaceGenerator) and _has_released_sizes(generator):
         gigabytes = generation_memory_bytes(generator) / 1e9
-        generating = [f"           generating: {gigabytes:.1f} GB per process; on a GPU, most of it is GPU memory"]
+        generating = [
+            f"           generating: {gigabytes:.1f} GB per process on a CPU; on a GPU, most of it is GPU memory"
+        ]
     lines = [
         f"images     {num_images:,} ({generator.num_identities:,} identities x {generator.images_per_identity}); "
         f"{num_seen:,} seen in training ({benchmark.recipe.schedule.epochs} epochs)",

@@ -143,9 +143,8 @@ def row_key(result: Result, core: tuple[str, ...]) -> str:
         return json.dumps([card.row, card.model.weights_sha256, test_sets])
     recipe_sha256 = card.recipe.sha256 if card.recipe else None
     dataset = card.dataset or DatasetReference()
-    generator_sha256 = dataset.generator_sha256 or result.generator_sha256
-    names = [card.row, card.scale, card.name, recipe_sha256, dataset.name, generator_sha256]
-    return json.dumps([*names, test_sets])
+    generator = dataset.generator_sha256 or result.generator_sha256 or dataset.name  # the hash, since names may change
+    return json.dumps([card.row, card.scale, card.name, recipe_sha256, generator, test_sets])
 
 
 def number_notes(rows: Sequence[Row]) -> dict[str, str]:

@@ -79,6 +79,15 @@ def test_other_settings_or_other_test_sets_are_not_seeds_of_each_other(runs):
     assert "measured on another copy of render LFW" in rows[2].notes[-1]
 
 
+def test_a_seed_stays_in_its_row_when_the_dataset_has_got_another_name(runs):
+    dataset = {"num_images": 6400, "num_identities": 320, "generator_sha256": "e" * 64}
+    for seed, name in ((0, "HSFace mini"), (1, "Vec2Face mini")):
+        card = make_result("mini", seed=seed, protocols=FIVE, dataset=dataset | {"name": name})
+        write_card(runs / "mini" / "results" / card.fingerprint, card)
+    (row,) = [row for row in tables_of(runs)["real_five"].rows if row.label == "mini"]
+    assert len(row.results) == 2
+
+
 def test_the_newest_result_of_a_seed_stands_and_the_row_says_so(runs):
     newer = make_result(
         accuracy=0.95, fingerprint="newer", inputs={"model": "model0"}, created_utc="2999-01-01T00:00:00"
