@@ -54,7 +54,7 @@ def test_copies_of_trained_faces_are_found_and_dropped(prepared, tmp_path):
     kept = np.load(tmp_path / "out" / "kept.npy")
     assert 0 not in kept and len(kept) == 4 - report.num_dropped
     assert len(open_faces(tmp_path / "generated.lmdb", tmp_path / "out" / "kept.npy")) == len(
-        positions
+        kept
     )  # kept.npy is a mask
     names = {"faces": "generated.lmdb", "trained_on": read_json(folder / "prepared.json")}
     assert read_json(tmp_path / "out" / "leakage.json") == asdict(report) | names
