@@ -60,7 +60,7 @@ publish: setup ## Copy RESULTS="folder ..." into reports/results and render repo
 compare: setup ## Compare results A=folder and B=folder: settings, accuracies, significance
 	@$(RUN) -m evaluate compare $(A) $(B)
 
-plan: setup ## Print what would run, what is missing and what it costs; start nothing
+plan: setup ## Print what would run, what is missing, the disk and the hours; start nothing
 	@$(RUN) -m bench plan $(FLAGS)
 
 ui: setup ## Serve the MLflow pages on localhost

@@ -84,7 +84,7 @@ COMMANDS = {
         ),
         Command(
             "plan",
-            "Print what would run and why, what is missing and what it costs",
+            "Print what would run and why, what is missing, the disk and the hours",
             "Print which stages of a benchmark would run and why, which inputs are missing and where to get them, and "
             "the images, disk, memory and hours that it needs. Starts and writes nothing. Use it before a long run.",
             "python -m bench plan --scale 20k",

@@ -44,7 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
         nargs="+",
         default=["five"],
         metavar="NAME",
-        help="protocols for --model: names of test sets, or the lists five, rfw and ijb (default: five)",
+        help="protocols for --model: names of test sets, or the lists five, rfw, ijb and rendered (default: five)",
     )
     add_commands(parser, COMMANDS)
     parser.set_defaults(load_estimator=_load_estimator)

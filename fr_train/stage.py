@@ -1,7 +1,7 @@
 """The training stage of a benchmark: the faces of its dataset stage in, a trained network and its card out.
 
-The stage's folder, ``runs/<scale>/models/<fingerprint>``, receives the files of the trainer. model.json is written
-last, so that a folder with a card is a finished stage.
+The stage's folder, ``runs/<scale>/models/<fingerprint>``, receives what ``fr_train.trainer.train.train`` writes.
+model.json is written last, so that a folder with a card is a finished stage.
 """
 
 from dataclasses import asdict
@@ -46,6 +46,7 @@ def train_stage(
         summary = train(faces, benchmark.recipe, directory, seed=seed, options=options, validate=validate)
     if process_rank()[0] != 0:
         return None
+    # Add the time of interrupted runs. The phase "train" held the validations too; they have a phase of their own.
     stopwatch.carry("train", summary.earlier_seconds - summary.validation_seconds)
     stopwatch.carry("validate", summary.validation_seconds)
     card = ModelCard(

@@ -1,6 +1,7 @@
 """Result cards in, tables as Markdown, HTML and CSV out; nothing here trains or embeds.
 
-Imports go one way: protocol_names < read, published < estimates < rows < tables < template_tables < cells, figures <
-page < write < publish. Beside these, the package may import evaluate.measure, evaluate.metrics, evaluate.svg,
-evaluate.pages and evaluate.test_sets.registry.
+A module imports only modules of this package that stand before it in this list: protocol_names; read, published;
+estimates; rows; tables; template_tables; cells, figures; page; write; publish. ``difference`` compares two results and
+imports none of them. Of the rest of evaluate, the package may import measure, metrics, svg, pages and
+test_sets.registry.
 """

@@ -1,8 +1,9 @@
 """Results -> the tables of a leaderboard: which rows are compared, in which division, and by how much. No rendering.
 
-The rows of a table were measured on the same protocols. Real sets, RFW's groups and rendered protocols never share a
-table: a result that has several of them gives a row to each. Ranks are counted within a group of rows, which is one
-recipe of the closed division, the open division, or given weights.
+The rows of a table share the protocols that enter the mean; a row may have further ones. Protocols of photographs,
+those of RFW's groups, and rendered ones never share a table: a result that holds several of these families has a row in
+the table of each. Ranks are counted within a group of rows, which is one recipe of the closed division, the open
+division, or given weights.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -147,11 +148,14 @@ def make_tables(results: Iterable[Result], benchmarks: Mapping[str, Benchmark] |
 
 
 def closed_and_references(benchmarks: Mapping[str, Benchmark] | None = None) -> tuple[set[tuple[str, str]], set[str]]:
-    """The recipes of the closed division, and the benchmarks that train on the real reference.
+    """What benchmarks.yaml says of divisions and references.
+
+    Args:
+        benchmarks: Entries by name; None reads benchmarks.yaml.
 
     Returns:
-        Names and hashes of the recipes of the closed division, and names of the benchmarks that train on the real
-        reference.
+        Name and hash of each recipe of the closed division, and the names of the benchmarks that are a real reference
+        (``real_reference``).
     """
     entries = list((load_benchmarks() if benchmarks is None else benchmarks).values())
     return closed_recipes(entries), {entry.name for entry in entries if entry.real_reference}

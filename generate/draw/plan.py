@@ -24,7 +24,7 @@ POSE_SIGMA = 0.7
 """Noise of the images with a target yaw before AttrOP (Vec2Face, pose_image_generation.py)."""
 MASK_RATIO = MaskRatio()
 _CENTER_IMAGE = 2**31
-"""Image number of an identity's centre among its random numbers: higher than that of any real image."""
+"""Image number under which an identity's centre draws its random numbers. No image of a dataset has so high a one."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ class Plan:
 
     @property
     def attribute_batch(self) -> int:
-        """Slots of AttrOP's batch: a quarter of ``batch_size``.
+        """Images that AttrOP optimises at the same time: a quarter of ``batch_size``, at least 1.
 
-        The graph of AttrOP needs more memory than a forward pass, and slots stay full only if a shard holds several
-        times as many jobs.
+        Backpropagation needs more memory than a forward pass. An image that is accepted makes room for the next one of
+        its shard, so the batch stays full only while the shard has many more images than the batch.
         """
         return max(1, self.settings.batch_size // 4)
 
@@ -133,7 +133,7 @@ def identity_rows(plan: Plan, identity_id: int, candidate: int, vector: NDArray[
 def image_jobs(plan: Plan, rows: dict[str, NDArray], chosen: NDArray[np.int64], *, with_yaw: bool) -> Jobs:
     """AttrOP jobs of some rows.
 
-    Rows without a target yaw have no target quality either; they are accepted by identity alone.
+    Rows without a target yaw have no target quality either. They are accepted by identity alone.
 
     Args:
         plan: The plan.
