@@ -16,6 +16,7 @@ from bench.config.benchmarks import BENCHMARKS_PATH
 from bench.errors import InputError, python_command
 from bench.files import DISK_ERRORS
 
+
 @dataclass(frozen=True)
 class Command:
     """A sub-command: its help, its flags and the function that does its work."""
@@ -184,10 +185,8 @@ def run(main: Callable[[], int | None]) -> None:
     except KeyboardInterrupt:
         status = _end_interrupted()
     except Exception as error:
-        if interrupts:  # libraries turn an interrupt of their own processes into other errors
-            status = _end_interrupted()
-        else:
-            status = _report(error)
+        # Libraries turn an interrupt of their own processes into other errors
+        status = _end_interrupted() if interrupts else _report(error)
     sys.exit(status)
 
 

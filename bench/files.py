@@ -21,6 +21,7 @@ DISK_ERRORS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
     errno.EROFS: "the disk is read-only",
+    errno.EIO: "the disk reports an error",
     errno.EFBIG: "the file is too large for this disk or for ulimit -f",
 }
 """Numbers of errors that say that a disk takes no more data, in words."""
@@ -61,7 +62,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno not in (None, *DISK_ERRORS):
             raise
-        number = (error.errno if isinstance(error, OSError) else None) or _errno_of_writing(temporary)
+        number = error.errno if isinstance(error, OSError) else None
+        if number in (None, errno.EIO):
+            number = _errno_of_writing(temporary) or number
         if number is None:
             raise
         raise OSError(number, os.strerror(number), str(path)) from error

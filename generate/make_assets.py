@@ -28,7 +28,7 @@ import pandas as pd
 
 from bench.config.benchmarks import load_benchmark
 from bench.config.generator import ASSETS_PATH
-from bench.errors import InputError
+from bench.errors import InputError, python_command
 from bench.faces.open import open_faces
 from bench.files import atomic_path, read_json
 from bench.machine.facts import Cost
@@ -217,6 +217,6 @@ def _call(package: str, flags: list[str]) -> None:
     status = subprocess.run([sys.executable, "-m", package, *flags, "--device", "cpu"], check=False).returncode
     if status:
         raise InputError(
-            f"python -m {package} ended with status {status}; read its message above, mend the cause, then run "
-            "python -m generate assets again"
+            f"{python_command(package)} ended with status {status}; read its message above, mend the cause, then run "
+            f"{python_command('generate assets')} again"
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.config.benchmarks import Benchmark
-from bench.config.generator import FilesGenerator, RenderGenerator
+from bench.config.generator import FilesGenerator, RenderGenerator, Vec2FaceGenerator
 from bench.machine.device import choose_device, num_cores, process_rank
 
 
@@ -47,6 +47,12 @@ def make_faces(
     if fields is None:
         return None
     return fields | {"name": f"{generator.dataset_family} {benchmark.name}", "device": device}
+
+
+def is_shared_work(benchmark: Benchmark) -> bool:
+    """Whether several processes share the work of making the faces; if not, only rank 0 has something to do."""
+    generator = benchmark.generator
+    return isinstance(generator, Vec2FaceGenerator) and generator.source == "generate"
 
 
 def use_every_core(num_processes: int) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from bench.errors import python_command
 from bench.runs.cards import AuditCard
 from evaluate.pages.render import render_page
 from evaluate.svg import COLORS, GENUINE, GREY, IMPOSTOR, Axis, Plot, format_count_tick, format_percent_tick
@@ -66,7 +67,7 @@ def _axis_figure(axis: dict[str, Any]) -> Figure:
     meaning = f"mean of {axis['num_faces']:,} faces; it correlates by {axis['symmetry']:.3f} with its mirror image"
     if abs(left) < 1:
         return "Mirror axis", "in the middle", meaning
-    advice = f"to centre it as in test sets: python -m bench convert --shift-right {left:.0f}"
+    advice = f"to centre it as in test sets: {python_command(f'bench convert --shift-right {left:.0f}')}"
     return "Mirror axis", f"{abs(left):g} pixels {'left' if left > 0 else 'right'}", f"{meaning}; {advice}"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.errors import InputError
+from bench.errors import InputError, python_command
 from bench.files import sha256
 from bench.machine.device import choose_device
 from bench.runs.cards import AuditCard
@@ -89,5 +89,5 @@ def _describe(card: AuditCard, page: Path, problem: str | None) -> str:
     lines = [f"{name:<28} {value:>9}  {meaning}" for name, value, meaning in at_a_glance(card)]
     lines.append(f"report {page}")
     if problem:
-        lines.append(f"warning: {problem}; the card is kept, send it later with: python -m bench sync")
+        lines.append(f"warning: {problem}; the card is kept, send it later with: {python_command('bench sync')}")
     return "\n".join(lines)

@@ -137,7 +137,7 @@ COMMANDS = (
         "Reads the Vec2Face authors' repositories on the Hugging Face Hub and writes files into --weights. Needed once "
         "before a benchmark with Vec2Face's released weights. The SHA-256 of every file is recorded at the first fetch "
         "and checked ever after; a file that is there is not downloaded again.",
-        "python -m generate fetch generator arcface-r100 --weights weights",
+        "generate fetch generator arcface-r100 --weights weights",
         _fetch_flags,
         _fetch,
     ),
@@ -147,7 +147,7 @@ COMMANDS = (
         "Reads aligned faces and writes the mean identity feature of every person, a .npy with one row per identity. "
         "Needed to generate from the people of a dataset: give the file as centers: in benchmarks.yaml, or to the "
         "sub-command faces.",
-        "python -m generate centers data/faces.lmdb --out centers.npy",
+        "generate centers data/faces.lmdb --out centers.npy",
         _centers_flags,
         _centers,
     ),
@@ -157,7 +157,7 @@ COMMANDS = (
         "Reads weights and, if given, identity vectors or photographs. Writes images by identity (or faces.lmdb), "
         "faces.parquet and grid.png into --out. Equal in effect to Vec2Face's image_generation.py and, with --yaw, to "
         "pose_image_generation.py. Ranges that are made separately hold the images of the whole.",
-        "python -m generate faces --centers weights/center_feature_examples.npy --range 0:100 --images 50 --out faces",
+        "generate faces --centers weights/center_feature_examples.npy --range 0:100 --images 50 --out faces",
         _faces_flags,
         _faces,
     ),
@@ -167,7 +167,7 @@ COMMANDS = (
         "Reads the names of rendered protocols from a benchmark or the command line and writes each below "
         "RUNS/protocols, where training and evaluation look for it. Protocols that are there are left alone. "
         "Several processes may run it at once.",
-        "python -m generate protocols --scale smoke",
+        "generate protocols --scale smoke",
         _protocols_flags,
         _protocols,
     ),
