@@ -64,7 +64,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             raise
         number = error.errno if isinstance(error, OSError) else None
         if number in (None, errno.EIO):
-            number = _errno_of_writing(temporary) or number
+            number = _errno_in_text(error) or _errno_of_writing(temporary) or number
         if number is None:
             raise
         raise OSError(number, os.strerror(number), str(path)) from error
@@ -72,10 +72,16 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         _remove(temporary)
 
 
+def _errno_in_text(error: Exception) -> int | None:
+    """The number of a disk's error in the text of an error of a Rust library such as safetensors, else None."""
+    match = re.search(r"\(os error (\d+)\)", str(error))
+    return int(match[1]) if match and int(match[1]) in DISK_ERRORS else None
+
+
 def _errno_of_writing(temporary: Path) -> int | None:
     """The error number of the disk if it takes no more data, else None.
 
-    torch, safetensors, lmdb and NumPy hide the number in errors of their own, so a little more is written to find it.
+    torch, lmdb, NumPy and Pillow hide the number in errors of their own, so a little more is written to find it.
     """
     file = temporary / ".more" if temporary.is_dir() else temporary
     try:
