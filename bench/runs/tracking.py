@@ -60,8 +60,13 @@ _TAGS: dict[type[Card], str] = {ResultCard: "suite.result_sha256", AuditCard: "s
 
 def tracking_uri(runs: Path) -> str:
     """Address of the tracking store: MLFLOW_TRACKING_URI, or else the SQLite file ``runs/mlflow.db``."""
-    database = quote(str((runs / "mlflow.db").resolve()))  # as the address is parsed, ? % and # must be escaped
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///file:{database}?uri=true"
+    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        return uri
+    database = str((runs / "mlflow.db").resolve())
+    if not set(database) & set("?%#"):
+        return f"sqlite:///{database}"
+    # These characters must be escaped. With the driver in the address, MLflow makes no folder of the escaped name
+    return f"sqlite+pysqlite:///{quote(database)}"
 
 
 def shown_uri(runs: Path) -> str:
@@ -222,7 +227,7 @@ def _connect(runs: Path) -> tuple["MlflowClient", str]:
         if experiment.lifecycle_stage == "deleted":  # in the UI; nothing can be sent to it, and its name stays taken
             client.restore_experiment(experiment.experiment_id)
         return client, experiment.experiment_id
-    location = (runs / "mlartifacts").resolve().as_uri() if uri.startswith("sqlite:") else None
+    location = (runs / "mlartifacts").resolve().as_uri() if uri.startswith("sqlite") else None
     return client, client.create_experiment(EXPERIMENT, artifact_location=location)
 
 

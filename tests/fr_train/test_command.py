@@ -48,7 +48,7 @@ def test_help_says_what_is_read_and_written_and_gives_an_example(monkeypatch, ca
     with pytest.raises(SystemExit):
         main()
     text = capsys.readouterr().out
-    for words in ("reads ", "writes ", "\nexample:\n  python -m fr_train "):
+    for words in ("reads ", "writes ", "\nexample:\n  .venv/bin/python -m fr_train "):
         assert words in text.lower()
 
 

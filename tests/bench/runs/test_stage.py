@@ -162,7 +162,7 @@ def test_missing_inputs_name_path_and_source(tmp_path):
     assert len(missing) == 9
     lines = [str(item) for item in missing]
     assert (
-        "lfw is missing: run python -m evaluate fetch lfw, or save https://huggingface.co/datasets/gaunernst/"
+        "lfw is missing: run .venv/bin/python -m evaluate fetch lfw, or save https://huggingface.co/datasets/gaunernst/"
         f"face-recognition-eval, file lfw.bin as {tmp_path / 'lfw.bin'}" in lines
     )
     assert any("save weights/vec2face_generator.pth of the Hub model BooBooWu/Vec2Face as" in line for line in lines)
