@@ -146,3 +146,34 @@ def test_a_failing_process_shows_its_own_line_and_its_status(tmp_path):
     )
     assert done.returncode == 2
     assert done.stderr.splitlines() == ["error (process 1): the value 7 is too large; give at most 5"]
+
+
+WAITING = """
+import os, time
+from bench.cli import run
+def main():
+    os.write(1, b"ready\\n")
+    time.sleep(60)
+run(main)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("to_all", [True, False])
+def test_ctrl_c_ends_several_processes_with_one_line(tmp_path, to_all):
+    (tmp_path / "waiting.py").write_text(WAITING)
+    torchrun = [sys.executable, "-m", "bench.runs.torchrun", "--standalone", "--nproc-per-node=2"]
+    process = subprocess.Popen(
+        [*torchrun, str(tmp_path / "waiting.py")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        start_new_session=True,
+    )
+    assert process.stdout.read(2 * len("ready\n")).count("ready") == 2  # both have started
+    (os.killpg if to_all else os.kill)(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert stderr.strip() == "interrupted; the same command goes on from here"
+    assert process.returncode == 130
