@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -56,6 +57,8 @@ class _SentNote(BaseModel):
 
 _TAGS: dict[type[Card], str] = {ResultCard: "suite.result_sha256", AuditCard: "suite.audit_sha256"}
 """Kinds of cards that get a run of their own, and the tag that holds the card's SHA-256."""
+_times_created: Counter[Path] = Counter()
+"""How often this process created each database."""
 
 
 def tracking_uri(runs: Path) -> str:
@@ -212,6 +215,19 @@ def _hide_password(text: str, uri: str) -> str:
     return text
 
 
+def _uri_to_open(runs: Path) -> str:
+    """The address of the store for MLflow, which keeps a database open under its address as long as the process lives.
+
+    A database that does not exist gets another spelling of its address, so that one that was deleted is not written.
+    """
+    uri, database = tracking_uri(runs), (runs / "mlflow.db").resolve()
+    if os.environ.get("MLFLOW_TRACKING_URI"):
+        return uri
+    if not database.exists():
+        _times_created[database] += 1
+    return uri.removesuffix("/mlflow.db") + "/." * _times_created[database] + "/mlflow.db"
+
+
 def _connect(runs: Path) -> tuple["MlflowClient", str]:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -220,7 +236,7 @@ def _connect(runs: Path) -> tuple["MlflowClient", str]:
     import mlflow
 
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-    uri = tracking_uri(runs)
+    uri = _uri_to_open(runs)
     client = mlflow.MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is not None:
