@@ -17,8 +17,8 @@ import pytest
 from results import make_result, write_run
 
 from bench.runs import tracking
-from bench.runs.cards import AuditCard, ResultCard, card_sha256, read_card, write_card
-from bench.runs.tracking import SENT_NAME, sync
+from bench.runs.cards import AuditCard, GeneratorCard, ResultCard, card_sha256, read_card, write_card
+from bench.runs.tracking import SENT_NAME, sync, sync_generator
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +223,35 @@ def test_a_wiped_database_gets_everything_again(runs):
     assert sync(runs) == (2, None)
     assert sync(runs) == (0, None)
     assert len(all_runs(runs)[1]) == 5
+
+
+def make_generator_card():
+    """A GeneratorCard with just what is sent."""
+    shared = make_result().model_dump(include={"scale", "seed", "command", "cost", "environment", "git"})
+    numbers = {"num_parameters": 5, "num_images_seen": 7}
+    digests = {"recipe_sha256": "a" * 64, "weights_sha256": "b" * 64}
+    names = {"recipe": "photographs", "perceptual_network": "none", "fingerprint": "generator0"}
+    return GeneratorCard(**shared, **numbers, **digests, **names, inputs={}, dataset={}, networks={}, figures={})
+
+
+@pytest.mark.slow
+def test_a_training_is_sent_piece_by_piece_and_again_after_a_wipe(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    folder = tmp_path / "generators" / "generator0"
+    folder.mkdir(parents=True)
+    journal = folder / "train.jsonl"
+    journal.write_text('{"step": 1, "time": 1, "loss": 9}\n')
+    assert sync_generator(folder, tmp_path, "photographs") is None
+    (folder / SENT_NAME).write_bytes((folder / SENT_NAME).read_bytes() + b"\n")
+    journal.write_text(journal.read_text() + '{"step": 2, "time": 2, "loss": 5}\n')
+    write_card(folder, make_generator_card())
+    assert sync_generator(folder, tmp_path, "photographs") is None
+    assert sync(tmp_path) == (0, None)
+    (tmp_path / "mlflow.db").unlink()
+    assert sync(tmp_path) == (1, None)
+    client, (run,) = all_runs(tmp_path)
+    assert run.info.status == "FINISHED"
+    assert [point.value for point in client.get_metric_history(run.info.run_id, "train/loss")] == [9.0, 5.0]
 
 
 @pytest.mark.slow
