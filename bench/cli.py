@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.config.benchmarks import BENCHMARKS_PATH
 from bench.errors import InputError, python_command
 from bench.files import DISK_ERRORS
 
@@ -58,6 +57,8 @@ def add_stage_flags(parser: argparse.ArgumentParser, *names: str, scale: str = "
         names: Flags to add, such as ``--runs``; all of them by default.
         scale: Default of ``--scale``.
     """
+    from bench.config.benchmarks import BENCHMARKS_PATH  # here, so that this module is loaded in no time, see its end
+
     flags: dict[str, tuple[Callable[[str], Any], Any, str]] = {
         "--scale": (str, scale, f"entry of benchmarks.yaml (default: {scale})"),
         "--seed": (int, 0, "seed of all random numbers (default: 0)"),
@@ -207,7 +208,7 @@ def _count_interrupts() -> list[int]:
         interrupts.append(number)
         raise KeyboardInterrupt
 
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, _end_at_once):
         signal.signal(signal.SIGINT, note_interrupt)
     return interrupts
 
@@ -216,7 +217,12 @@ def _end_interrupted() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the clearing up
     if os.environ.get("RANK", "0") == "0":
         sys.stderr.write("\ninterrupted; the same command goes on from here\n")
+        sys.stderr.flush()
     return 128 + signal.SIGINT
+
+
+def _end_at_once(_: int, __: Any) -> None:
+    os._exit(_end_interrupted())
 
 
 def _report(error: Exception) -> int:
@@ -252,3 +258,11 @@ def _lacks_read_permission(name: str) -> bool:
         return not os.access(name, os.R_OK)
     parent = next((folder for folder in Path(name).absolute().parents if os.path.lexists(folder)), Path("/"))
     return not os.access(parent, os.X_OK)
+
+
+# A command that is interrupted while it still imports its modules must end in one line too. This module is the first
+# that every command imports, and ``run`` replaces the handler. Programs that import this module are left alone.
+_main = getattr(sys.modules["__main__"], "__spec__", None)
+_is_command = _main is not None and _main.name.split(".")[0] in ("bench", "generate", "fr_train", "evaluate")
+if _is_command and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, _end_at_once)

@@ -248,6 +248,14 @@ def test_ctrl_c_is_one_line_of_rank_0_whatever_libraries_make_of_it(then, rank):
     assert errors.strip() == ("interrupted; the same command goes on from here" if rank == "0" else "")
 
 
+@pytest.mark.parametrize("program", ["bench", "generate", "fr_train", "evaluate"])
+def test_ctrl_c_while_modules_are_imported(tmp_path, program):
+    (tmp_path / "pydantic.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)")
+    done = call(program, "--help", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 130
+    assert done.stderr.strip() == "interrupted; the same command goes on from here"
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1251", "utf-8"])
 def test_a_stream_that_has_no_plus_minus(encoding):
     code = "from bench.cli import run; run(lambda: print('80.60 ± 0.80'))"
