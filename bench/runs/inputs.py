@@ -1,6 +1,5 @@
 """Files that a benchmark needs and the repository does not hold: test sets, weights, faces; and where to get each."""
 
-import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from bench.config.benchmarks import Benchmark
 from bench.config.generator import RENDER_VERSION, FilesGenerator, is_shipped, weight_path
 from bench.errors import InputError, python_command
 from bench.runs.hub import HubFile
+from bench.runs.launch import run_command
 
 RENDERED_PREFIX = "render_"
 TEST_SETS_ON_THE_HUB = {
@@ -75,8 +75,7 @@ def make_rendered_protocols(names: Iterable[str], runs: Path) -> None:
     missing = [name for name in names if is_rendered(name) and not rendered_protocol_path(name, runs).exists()]
     if missing:
         command = [sys.executable, "-m", "generate", "protocols", *missing, "--runs", str(runs)]
-        status = subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode
-        if status:
+        if status := run_command(command, is_quiet=True):
             sys.exit(status)
 
 

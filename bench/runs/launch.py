@@ -26,17 +26,21 @@ def main() -> int:
     return run_command([*_launcher(), _PACKAGES[name], *flags, *_train_flags(name)])
 
 
-def run_command(command: Sequence[str]) -> int:
+def run_command(command: Sequence[str], *, is_quiet: bool = False) -> int:
     """Run a command of this suite, which says itself why it fails, and return its status.
 
     On Ctrl-C the command ends by itself, since the terminal interrupts it too; it is interrupted once more if it does
     not end soon, for example because this process alone was interrupted.
 
+    Args:
+        command: The words of the command line.
+        is_quiet: Whether its stdout is thrown away.
+
     Raises:
         InputError: If the command cannot be started.
     """
     try:
-        process = subprocess.Popen(command)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL if is_quiet else None)
     except OSError as error:
         raise InputError(f"{command[0]} cannot be started ({error.strerror}); correct LAUNCH") from None
     try:
