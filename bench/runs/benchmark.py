@@ -1,14 +1,11 @@
 """Run the stages of a benchmark in order, each as a process of its own, and report the result."""
 
 import argparse
-import shlex
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from bench.config.benchmarks import Benchmark
-from bench.errors import python_command
 from bench.machine.progress import note
 from bench.runs import tracking
 from bench.runs.inputs import make_rendered_protocols
@@ -44,7 +41,7 @@ def run_benchmark(benchmark: Benchmark, stages: Stages, args: argparse.Namespace
     write_latest(args.runs, benchmark.name, stages)
     _, problem = tracking.sync(args.runs)
     if problem:
-        note(f"warning: {problem}; the cards are kept, send them later with: {_sync_command(args.runs)}")
+        note(f"warning: {problem}; the cards are kept, send them later with: {tracking.sync_command(args.runs)}")
     command = [sys.executable, "-m", "evaluate", "leaderboard", "--runs", str(args.runs), "--result"]
     _run_or_exit([*command, str(stages.evaluate.directory)])
     yield f"faces        {stages.generate.directory / 'grid.png'}"
@@ -56,7 +53,3 @@ def _run_or_exit(command: list[str]) -> None:
     """Run a command; end with its status if it fails. The command has said why."""
     if status := run_command(command):
         sys.exit(status)
-
-
-def _sync_command(runs: Path) -> str:
-    return python_command("bench sync" if runs == Path("runs") else f"bench sync --runs {shlex.quote(str(runs))}")

@@ -9,6 +9,7 @@ of the store, for ``make ui``.
 import contextlib
 import logging
 import os
+import shlex
 import sys
 import tempfile
 import warnings
@@ -22,7 +23,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 from filelock import FileLock
 from pydantic import BaseModel, ValidationError
 
-from bench.errors import InputError
+from bench.errors import InputError, python_command
 from bench.files import flatten, read_json, read_json_lines, write_json
 from bench.runs.cards import (
     CARD_NAMES,
@@ -77,6 +78,11 @@ def shown_uri(runs: Path) -> str:
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         return f"sqlite:///{(runs / 'mlflow.db').resolve()}"
     return _hide_password(tracking_uri(runs), tracking_uri(runs))
+
+
+def sync_command(runs: Path) -> str:
+    """The command that sends later what could not be sent, for messages."""
+    return python_command("bench sync" if runs == Path("runs") else f"bench sync --runs {shlex.quote(str(runs))}")
 
 
 def sync(runs: Path) -> tuple[int, str | None]:
