@@ -14,8 +14,12 @@ PYTHON    ?= python3
 
 VENV  := .venv
 RUN   := $(VENV)/bin/python
-FLAGS  = --scale $(SCALE) --seed $(SEED) --device $(DEVICE) --runs $(RUNS) --test-sets $(TEST_SETS) --weights $(WEIGHTS)
-STAGE  = $(if $(LAUNCH),$(LAUNCH) -m,$(if $(filter-out 1,$(NPROC)),$(RUN) -m bench.runs.torchrun --standalone --nproc-per-node=$(NPROC) -m,$(RUN) -m))
+# One word for the shell, whatever a variable holds; a list of such words
+quote      = '$(subst ','\'',$(1))'
+quote_each = $(foreach item,$(1),$(call quote,$(item)))
+FLAGS  = --scale=$(call quote,$(SCALE)) --seed=$(call quote,$(SEED)) --device=$(call quote,$(DEVICE)) --runs=$(call quote,$(RUNS)) \
+         --test-sets=$(call quote,$(TEST_SETS)) --weights=$(call quote,$(WEIGHTS))
+STAGE  = $(RUN) -m bench.runs.launch
 export NPROC LAUNCH PRICE_PER_HOUR TRAIN_FLAGS
 export MLFLOW_DISABLE_TELEMETRY = true
 
@@ -23,12 +27,12 @@ export MLFLOW_DISABLE_TELEMETRY = true
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  variables    SCALE=$(SCALE) SEED=$(SEED) NPROC=$(NPROC) DEVICE=$(DEVICE) RUNS=$(RUNS) TEST_SETS=$(TEST_SETS) WEIGHTS=$(WEIGHTS) LAUNCH= TRAIN_FLAGS="
+	@printf '  variables    %s\n' $(call quote,SCALE=$(SCALE) SEED=$(SEED) NPROC=$(NPROC) DEVICE=$(DEVICE) RUNS=$(RUNS) TEST_SETS=$(TEST_SETS) WEIGHTS=$(WEIGHTS) LAUNCH= TRAIN_FLAGS=)
 
 setup: $(VENV)/.done ## Create .venv and install the project
 
 $(VENV)/.done: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
+	$(call quote,$(PYTHON)) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt torch torchvision
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev,onnx,generator]'
 	@touch $@
@@ -40,31 +44,31 @@ generate: setup ## Make the face dataset only
 	@$(STAGE) generate $(FLAGS)
 
 train: setup ## Train the recognition network only
-	@$(STAGE) fr_train $(FLAGS) $(TRAIN_FLAGS)
+	@$(STAGE) train $(FLAGS)
 
 evaluate: setup ## Evaluate the network only
 	@$(STAGE) evaluate $(FLAGS)
 
 assets: setup ## Train the networks of generate/assets again, on rendered people
-	@$(RUN) -m generate assets --runs $(RUNS)
+	@$(RUN) -m generate assets --runs=$(call quote,$(RUNS))
 
 audit: setup ## Measure a face dataset, DATA=path; NETWORK=file adds separation, AGAINST="sets" leakage
-	@$(RUN) -m evaluate audit $(FLAGS) $(DATA) $(if $(NETWORK),--network $(NETWORK)) $(if $(AGAINST),--against $(AGAINST))
+	@$(RUN) -m evaluate audit $(FLAGS) $(if $(DATA),$(call quote,$(DATA))) $(if $(NETWORK),--network=$(call quote,$(NETWORK))) $(if $(AGAINST),--against $(call quote_each,$(AGAINST)))
 
 report: setup ## Render runs/leaderboard.{md,html,csv}
-	@$(RUN) -m evaluate leaderboard --runs $(RUNS)
+	@$(RUN) -m evaluate leaderboard --runs=$(call quote,$(RUNS))
 
 publish: setup ## Copy RESULTS="folder ..." into reports/results and render reports/leaderboard.*
-	@$(RUN) -m evaluate publish $(RESULTS)
+	@$(RUN) -m evaluate publish $(call quote_each,$(RESULTS))
 
 compare: setup ## Compare results A=folder and B=folder: settings, accuracies, significance
-	@$(RUN) -m evaluate compare $(A) $(B)
+	@$(RUN) -m evaluate compare $(if $(A),$(call quote,$(A))) $(if $(B),$(call quote,$(B)))
 
 plan: setup ## Print what would run, what is missing, the disk and the hours; start nothing
 	@$(RUN) -m bench plan $(FLAGS)
 
 ui: setup ## Serve the MLflow pages on localhost
-	$(VENV)/bin/mlflow ui --host 127.0.0.1 --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///$(abspath $(RUNS))/mlflow.db}
+	@MLFLOW_BACKEND_STORE_URI="$$($(RUN) -m bench.runs.tracking $(call quote,$(RUNS)))" $(VENV)/bin/mlflow ui --host 127.0.0.1
 
 test: setup ## Run the fast tests, under two minutes on two cores
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n logical --maxprocesses 4 --dist worksteal -m "not slow and not gpu"

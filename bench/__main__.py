@@ -2,6 +2,7 @@
 
 from bench.cli import add_commands, make_parser, parse_flags, run, run_command
 from bench.commands import COMMANDS
+from bench.errors import python_command
 
 
 def main() -> int:
@@ -10,7 +11,7 @@ def main() -> int:
     add_commands(parser, COMMANDS)
     args = parse_flags(parser)
     if args.command is None:
-        parser.error("name a sub-command; python -m bench --help lists them")
+        parser.error(f"name a sub-command; {python_command('bench --help')} lists them")
     return run_command(args)
 
 

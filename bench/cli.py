@@ -4,6 +4,7 @@ import argparse
 import errno
 import os
 import shutil
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -11,14 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.config.benchmarks import BENCHMARKS_PATH
-from bench.errors import InputError
-
-_DISK_ERRORS = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EROFS: "the disk is read-only",
-}
+from bench.errors import InputError, python_command
+from bench.files import DISK_ERRORS
 
 
 @dataclass(frozen=True)
@@ -31,7 +26,7 @@ class Command:
     description: str
     """Sentences: what it reads, what it writes, when one needs it."""
     example: str
-    """A command line that works once its files are there."""
+    """A command line that works once its files are there, without ``python -m``: package, name, flags."""
     add_flags: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], str | Iterator[str] | None]
     """Does the work and returns the text to print, at once or line by line; None if there is nothing to say."""
@@ -40,9 +35,9 @@ class Command:
 def make_parser(program: str, description: str, *, example: str | None = None) -> argparse.ArgumentParser:
     """A parser whose help shows the description in paragraphs and an example line at its end."""
     return argparse.ArgumentParser(
-        prog=f"python -m {program}",
+        prog=python_command(program),
         description=_fill(description),
-        epilog=f"example:\n  {example}" if example else None,
+        epilog=f"example:\n  {python_command(example)}" if example else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 
@@ -62,6 +57,8 @@ def add_stage_flags(parser: argparse.ArgumentParser, *names: str, scale: str = "
         names: Flags to add, such as ``--runs``; all of them by default.
         scale: Default of ``--scale``.
     """
+    from bench.config.benchmarks import BENCHMARKS_PATH  # here, so that this module is loaded in no time, see its end
+
     flags: dict[str, tuple[Callable[[str], Any], Any, str]] = {
         "--scale": (str, scale, f"entry of benchmarks.yaml (default: {scale})"),
         "--seed": (int, 0, "seed of all random numbers (default: 0)"),
@@ -99,7 +96,7 @@ def add_commands(parser: argparse.ArgumentParser, groups: Mapping[str, Sequence[
             subparser = subparsers.add_parser(
                 command.name,
                 description=_fill(command.description),
-                epilog=f"example:\n  {command.example}",
+                epilog=f"example:\n  {python_command(command.example)}",
                 formatter_class=argparse.RawDescriptionHelpFormatter,
             )
             command.add_flags(subparser)
@@ -173,27 +170,99 @@ def _take_defaults(parser: argparse.ArgumentParser, names: Collection[str] | Non
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Run a command: bad input ends in one line on stderr and status 2, Ctrl-C in status 130.
+    """Run a command and end the process: bad input and a full disk end in one line on stderr and status 2.
 
-    With the environment variable ``BENCH_TRACEBACK`` set, bad input shows its traceback.
+    Ctrl-C ends in one line and status 130; under torchrun only rank 0 prints the line. With the environment variable
+    ``BENCH_TRACEBACK`` set, bad input shows its traceback. Characters that stdout cannot show become question marks.
     """
+    _never_fail_to_print()
+    interrupts = _count_interrupts()
     try:
-        sys.exit(main() or 0)
-    except InputError as error:
-        _fail(" ".join(str(error).split()))
-    except OSError as error:
-        if error.errno not in (*_DISK_ERRORS, errno.EACCES, errno.EPERM):
-            raise
-        what = _DISK_ERRORS.get(error.errno or 0, error.strerror or "no access")
-        _fail(f"{error.filename or 'a file'} cannot be written: {what}; make room, or set RUNS to another folder")
+        status = main() or 0
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has ended, as in ``make plan | head``
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 128 + signal.SIGPIPE
     except KeyboardInterrupt:
+        status = _end_interrupted()
+    except Exception as error:
+        # Libraries turn an interrupt of their own processes into other errors
+        status = _end_interrupted() if interrupts else _report(error)
+    sys.exit(status)
+
+
+def _never_fail_to_print() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def _count_interrupts() -> list[int]:
+    """A list that receives an entry at every Ctrl-C, which still raises KeyboardInterrupt.
+
+    A shell that runs a command in the background makes it ignore Ctrl-C; that is left as it is.
+    """
+    interrupts: list[int] = []
+
+    def note_interrupt(number: int, _: Any) -> None:
+        interrupts.append(number)
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, _end_at_once):
+        signal.signal(signal.SIGINT, note_interrupt)
+    return interrupts
+
+
+def _end_interrupted() -> int:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the clearing up
+    if os.environ.get("RANK", "0") == "0":
         sys.stderr.write("\ninterrupted; the same command goes on from here\n")
-        sys.exit(130)
+        sys.stderr.flush()
+    return 128 + signal.SIGINT
 
 
-def _fail(message: str) -> None:
-    if os.environ.get("BENCH_TRACEBACK"):
-        raise
+def _end_at_once(_: int, __: Any) -> None:
+    os._exit(_end_interrupted())
+
+
+def _report(error: Exception) -> int:
+    """Print an error that a user can mend, and return the status; other errors are raised again."""
+    message = " ".join(str(error).split()) if isinstance(error, InputError) else None
+    if isinstance(error, OSError):
+        message = _describe_os_error(error)
+    if message is None or os.environ.get("BENCH_TRACEBACK"):
+        raise error
     rank = f" (process {os.environ['RANK']})" if int(os.environ.get("WORLD_SIZE", "1")) > 1 else ""
     sys.stderr.write(f"error{rank}: {message}\n")
-    sys.exit(2)
+    return 2
+
+
+def _describe_os_error(error: OSError) -> str | None:
+    """What is wrong with a disk, a permission or a path, and what to do; None for all other errors."""
+    name = error.filename or "a file"
+    if error.errno in DISK_ERRORS:
+        return f"{name} cannot be written: {DISK_ERRORS[error.errno]}; make room, or set RUNS to another folder"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        if _lacks_read_permission(str(name)):
+            return f"{name} cannot be read: you have no permission to read it; change that, or name another file"
+        return f"{name} cannot be written: you have no permission to write there; set RUNS to another folder"
+    if error.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
+        shown = name if len(str(name)) <= 200 else f"{str(name)[:200]}..."
+        return f"{shown} cannot be used: {os.strerror(error.errno)}; correct the path"
+    return None
+
+
+def _lacks_read_permission(name: str) -> bool:
+    """Whether this process may not read a file, or may not enter the nearest folder above it that exists."""
+    if os.path.lexists(name):
+        return not os.access(name, os.R_OK)
+    parent = next((folder for folder in Path(name).absolute().parents if os.path.lexists(folder)), Path("/"))
+    return not os.access(parent, os.X_OK)
+
+
+# A command that is interrupted while it still imports its modules must end in one line too. This module is the first
+# that every command imports, and ``run`` replaces the handler. Programs that import this module are left alone.
+_main = getattr(sys.modules["__main__"], "__spec__", None)
+_is_command = _main is not None and _main.name.split(".")[0] in ("bench", "generate", "fr_train", "evaluate")
+if _is_command and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, _end_at_once)

@@ -41,7 +41,7 @@ def _sync(args: argparse.Namespace) -> str:
     num_sent, problem = tracking.sync(args.runs)
     if problem:
         raise InputError(f"{problem}; the cards are kept: repair the connection and run this command again")
-    return f"{num_sent} results sent to {tracking.tracking_uri(args.runs)}"
+    return f"{num_sent} results sent to {tracking.shown_uri(args.runs)}"
 
 
 def _add_convert_flags(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +78,7 @@ COMMANDS = {
             "that it names. Writes faces, networks and results below --runs, and the leaderboard. A finished stage is "
             "skipped, an interrupted one is resumed. The environment variables NPROC, LAUNCH and TRAIN_FLAGS say how "
             "stages are started.",
-            "python -m bench run --scale smoke",
+            "bench run --scale smoke",
             add_stage_flags,
             _run,
         ),
@@ -87,7 +87,7 @@ COMMANDS = {
             "Print what would run and why, what is missing, the disk and the hours",
             "Print which stages of a benchmark would run and why, which inputs are missing and where to get them, and "
             "the images, disk, memory and hours that it needs. Starts and writes nothing. Use it before a long run.",
-            "python -m bench plan --scale 20k",
+            "bench plan --scale 20k",
             add_stage_flags,
             _plan,
         ),
@@ -96,7 +96,7 @@ COMMANDS = {
             "Send results to MLflow that it does not have yet",
             "Send every finished result and audit below --runs to MLflow, unless it was sent before. A benchmark does "
             "so at its end; use this command after the tracking server could not be reached.",
-            "python -m bench sync",
+            "bench sync",
             lambda parser: add_stage_flags(parser, "--runs"),
             _sync,
         ),
@@ -107,7 +107,7 @@ COMMANDS = {
             "Write a face dataset in another layout",
             "Read a face dataset in any layout and write it in another. Image files are copied unchanged, unless they "
             "are shifted. Use it to bring a dataset into a trainer that reads one layout only.",
-            "python -m bench convert faces/train.rec faces.lmdb --to lmdb",
+            "bench convert faces/train.rec faces.lmdb --to lmdb",
             _add_convert_flags,
             _convert,
         ),

@@ -1,10 +1,11 @@
 """Write files so that they appear whole or not at all; compute digests; read and write JSON and arrays."""
 
-import glob
+import errno
 import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,18 @@ from bench.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+DISK_ERRORS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the disk is read-only",
+    errno.EIO: "the disk reports an error",
+    errno.EFBIG: "the file is too large for this disk or for ulimit -f",
+}
+"""Numbers of errors that say that a disk takes no more data, in words."""
+_TEMPORARY = re.compile(r"\.(?P<stem>.+)\.(?P<process>\d+)\.tmp")
+_PROBE_BYTES = 1 << 16
+_CLOCK_TOLERANCE_SECONDS = 2.0
 
 
 @contextmanager
@@ -30,37 +43,89 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     Yields:
         A path that does not exist yet, in the same folder, so that the rename is atomic.
+
+    Raises:
+        OSError: If the disk takes no more data, also where a library reports that in another way.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
-    _remove_abandoned(path)
+    remove_abandoned(path.parent, path.name)
     _remove(temporary)
     try:
         yield temporary
         if temporary.is_file():
             temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except InputError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno not in (None, *DISK_ERRORS):
+            raise
+        number = error.errno if isinstance(error, OSError) else None
+        if number in (None, errno.EIO):
+            number = _errno_in_text(error) or _errno_of_writing(temporary) or number
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
     finally:
         _remove(temporary)
 
 
-def _remove_abandoned(path: Path) -> None:
-    """Remove temporary files of ``path`` left by processes of this machine that no longer run; they can be large."""
-    for old in path.parent.glob(f".{glob.escape(f'{path.name}.{platform.node()}')}.*.tmp"):
-        number = old.name.split(".")[-2]
-        if number.isdecimal() and not _is_running(int(number)):
+def _errno_in_text(error: Exception) -> int | None:
+    """The number of a disk's error in the text of an error of a Rust library such as safetensors, else None."""
+    match = re.search(r"\(os error (\d+)\)", str(error))
+    return int(match[1]) if match and int(match[1]) in DISK_ERRORS else None
+
+
+def _errno_of_writing(temporary: Path) -> int | None:
+    """The error number of the disk if it takes no more data, else None.
+
+    torch, lmdb, NumPy and Pillow hide the number in errors of their own, so a little more is written to find it.
+    """
+    file = temporary / ".more" if temporary.is_dir() else temporary
+    try:
+        with file.open("ab", buffering=0) as stream:
+            stream.write(bytes(_PROBE_BYTES))
+            os.fsync(stream.fileno())
+    except OSError as error:
+        return error.errno
+    return None
+
+
+def remove_abandoned(folder: Path, name: str | None = None, *, also_of_other_machines: bool = False) -> None:
+    """Remove the temporary files in a folder that killed processes left; they can be large.
+
+    Args:
+        folder: The folder.
+        name: Only temporary files of this file; None for those of all files, in sub-folders too.
+        also_of_other_machines: Whether to remove those of other machines, whose processes cannot be looked up. Only for
+            a caller that holds the folder.
+    """
+    for old in folder.glob(".*.tmp") if name is not None else folder.rglob(".*.tmp"):
+        match = _TEMPORARY.fullmatch(old.name)
+        if not match or (name is not None and match["stem"] != f"{name}.{platform.node()}"):
+            continue
+        if match["stem"].endswith(f".{platform.node()}"):
+            is_abandoned = _has_no_writer(old, int(match["process"]))
+        else:
+            is_abandoned = also_of_other_machines
+        if is_abandoned:
             _remove(old)
 
 
-def _is_running(process_id: int) -> bool:
+def _has_no_writer(temporary: Path, process_id: int) -> bool:
+    """Whether no process of this number runs, or only a zombie, or one that started after the file was written."""
+    import psutil  # here, because commands that only print their help read this module too
+
     try:
-        os.kill(process_id, 0)  # signal 0 is not delivered; it only tests whether the process exists
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True  # it runs as another user
-    return True
+        process = psutil.Process(process_id)
+        is_other = process.create_time() > temporary.stat().st_mtime + _CLOCK_TOLERANCE_SECONDS
+        return process.status() == psutil.STATUS_ZOMBIE or is_other
+    except (psutil.NoSuchProcess, FileNotFoundError):
+        return True
+    except psutil.AccessDenied:
+        return False  # it runs as another user
 
 
 def _umask() -> int:
@@ -71,8 +136,9 @@ def _umask() -> int:
 
 
 def _remove(path: Path) -> None:
+    """Remove a file or a folder; another process may remove it at the same time."""
     if path.is_dir():
-        shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
 
@@ -107,13 +173,16 @@ def read_json(path: str | Path) -> Any:
 
 
 def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
-    """The objects of a JSON Lines file; a last line that was cut short by an interruption is left out."""
+    """The objects of a JSON Lines file up to the first broken line, which an interruption may have cut short."""
     rows = []
-    for line in Path(path).read_text(encoding="utf-8").splitlines():
+    for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except json.JSONDecodeError:
             break
+        if not isinstance(row, dict):
+            break
+        rows.append(row)
     return rows
 
 

@@ -1,11 +1,13 @@
 """Evaluate a recognition network on verification sets: ``python -m evaluate --scale smoke``."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
 from bench.cli import add_commands, parse_flags, run, run_command, stage_parser
 from bench.config.benchmarks import load_benchmark, protocol_names
+from bench.machine.device import process_rank
 from evaluate.commands import COMMANDS
 from evaluate.stage import Evaluation, evaluate_model, evaluate_scale
 
@@ -15,7 +17,7 @@ Without a sub-command, this evaluates the trained network of --scale on the benc
 floors (raw pixels, and the untrained backbone). It reads RUNS/SCALE/models and --test-sets, and writes
 RUNS/SCALE/results. With --model FILE it evaluates another network on --protocols, and writes RUNS/models/results. A
 network whose result exists already is skipped."""
-_EXAMPLE = "python -m evaluate --model weights/mobilefacenet_y1.onnx --protocols lfw cfp_fp"
+_EXAMPLE = "evaluate --model weights/mobilefacenet_y1.onnx --protocols lfw cfp_fp"
 
 
 def main() -> int:
@@ -23,6 +25,11 @@ def main() -> int:
     args = parse_flags(make_parser())
     if args.command:
         return run_command(args)
+    rank, world_size, _ = process_rank()
+    if rank != 0:
+        return 0  # the work is not shared: rank 0 does all of it
+    if world_size > 1 and os.environ.get("OMP_NUM_THREADS") == "1":
+        del os.environ["OMP_NUM_THREADS"]  # torchrun set it, for processes that share the cores; torch reads it later
     evaluation = Evaluation(args.runs, args.test_sets, args.device, args.seed)
     if args.model:
         lines = evaluate_model(args.model, protocol_names(args.protocols, args.config), evaluation)

@@ -137,7 +137,7 @@ COMMANDS = {
             "Compare two results: which settings differ, and by how much the accuracies differ on the same pairs, with "
             "a 95 % interval (paired bootstrap) and a p-value (exact McNemar test). Reads the cards and scores of both "
             "results and writes nothing. Use it to decide whether a change of settings changed the accuracy.",
-            "python -m evaluate compare runs/smoke/results/A runs/smoke/results/B",
+            "evaluate compare runs/smoke/results/A runs/smoke/results/B",
             _add_compare_flags,
             _compare,
         ),
@@ -149,7 +149,7 @@ COMMANDS = {
             "Download verification sets from the Hugging Face Hub into --test-sets and record their SHA-256. For a set "
             "that the Hub does not have, print where to ask for it and where to save it. Use it before the first "
             "evaluation on real faces. A file that exists is checked and not downloaded again.",
-            "python -m evaluate fetch lfw cfp_fp",
+            "evaluate fetch lfw cfp_fp",
             _add_fetch_flags,
             _fetch,
         ),
@@ -159,7 +159,7 @@ COMMANDS = {
             "Make a verification set in a layout of the field from a folder of images and a pairs file. With "
             "--landmarks, the images are aligned to the ArcFace template by five points each. Reads the images that "
             "the pairs name and writes --out. Use it for a test set that is published as plain photographs.",
-            "python -m evaluate pack lfw --pairs lfw/pairs.txt --landmarks lfw/landmarks.txt --out test_sets/lfw.bin",
+            "evaluate pack lfw --pairs lfw/pairs.txt --landmarks lfw/landmarks.txt --out test_sets/lfw.bin",
             _add_pack_flags,
             _pack,
         ),
@@ -172,7 +172,7 @@ COMMANDS = {
             "--runs and writes the three files there; with --committed it reads and writes a folder of reports. A "
             "benchmark does this as its last step, so use it after copying results from another machine, or after a "
             "change of the page.",
-            "python -m evaluate leaderboard --committed reports",
+            "evaluate leaderboard --committed reports",
             _add_leaderboard_flags,
             _leaderboard,
         ),
@@ -182,7 +182,7 @@ COMMANDS = {
             "Copy results from runs into the committed reports. Reads the given folders, writes a card, scores and "
             "(for generated faces only) a sample grid per result to REPORTS/results, and renders "
             "REPORTS/leaderboard.*. Use it when a result is to be committed.",
-            "python -m evaluate publish runs/mini/results/0123456789abcdef",
+            "evaluate publish runs/mini/results/0123456789abcdef",
             _add_publish_flags,
             _publish,
         ),
@@ -196,7 +196,7 @@ COMMANDS = {
             "order; with --against, identities that are shared with other sets. Reads the dataset and writes "
             "audit.json, audit.html and tables to RUNS/SCALE/audits (RUNS/datasets/audits for a path). Use it before "
             "training on a dataset, or publishing it.",
-            "python -m evaluate audit faces.lmdb --network weights/mobilefacenet_y1.onnx --against lfw",
+            "evaluate audit faces.lmdb --network weights/mobilefacenet_y1.onnx --against lfw",
             _add_audit_flags,
             _audit,
         ),

@@ -14,7 +14,7 @@ from bench.errors import InputError
 from bench.machine.device import choose_device
 from bench.runs.fingerprints import floor_stages, model_stage, plan_stages
 from bench.runs.inputs import protocol_path
-from bench.runs.stage import Stage
+from bench.runs.stage import Stage, claim
 
 if TYPE_CHECKING:
     from evaluate.measure.result import ResultRow
@@ -111,8 +111,22 @@ def _evaluate(
         evaluation: Settings of the call.
         precision: ``bf16`` embeds under autocast.
     """
-    if stage.is_finished:
-        return f"evaluate: skip {row.name}, unchanged ({stage.directory})"
+    if not stage.is_finished:
+        with claim(stage) as is_needed:
+            if is_needed:
+                return _measure(stage, load, protocols, row, evaluation, precision)
+    return f"evaluate: skip {row.name}, unchanged ({stage.directory})"
+
+
+def _measure(
+    stage: Stage,
+    load: Callable[[str], Any],
+    protocols: Sequence[str],
+    row: "ResultRow",
+    evaluation: Evaluation,
+    precision: Precision,
+) -> str:
+    """Evaluate one network; arguments and result as of ``_evaluate``."""
     from evaluate.measure.result import describe_result, evaluate_network
 
     folders = {"test_sets": evaluation.test_sets, "runs": evaluation.runs}

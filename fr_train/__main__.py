@@ -10,7 +10,7 @@ from bench.errors import InputError
 from bench.machine.device import choose_device, process_rank
 from bench.runs.fingerprints import plan_stages
 from bench.runs.inputs import find_protocol, is_rendered, protocol_path
-from bench.runs.stage import stage_lock
+from bench.runs.stage import Stages, claim
 from fr_train.commands import COMMANDS
 from fr_train.trainer.options import add_run_flags, run_options
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """Train the recognition network of a benchmark, or run a sub-command.
 
-Without a sub-command, this reads the face dataset in RUNS/SCALE/faces, which `python -m generate` writes, and the
-recipe of the benchmark. It writes a folder in RUNS/SCALE/models with model.safetensors, model.json (its card),
-train.jsonl (losses, rates, accuracies), samples.png (augmented faces), checkpoint.pt (to resume) and best.safetensors
-(highest accuracy on the test sets). A finished network is skipped, and an interrupted one is resumed.
+Without a sub-command, this reads the face dataset in RUNS/SCALE/faces, which `make generate` writes, and the recipe
+of the benchmark. It writes a folder in RUNS/SCALE/models with model.safetensors, model.json (its card), train.jsonl
+(losses, rates, accuracies), samples.png (augmented faces), checkpoint.pt (to resume) and best.safetensors (highest
+accuracy on the test sets). A finished network is skipped, and an interrupted one is resumed.
 
 The environment variable BENCH_PROGRESS=0 switches progress bars off."""
 
 
 def main() -> int:
     """Run a sub-command, or train the network of a benchmark unless it is finished."""
-    parser = stage_parser("fr_train", _DESCRIPTION, example="python -m fr_train --scale smoke --seed 0 --device cpu")
+    parser = stage_parser("fr_train", _DESCRIPTION, example="fr_train --scale smoke --seed 0 --device cpu")
     add_run_flags(parser)
     add_commands(parser, COMMANDS)
     args = parse_flags(parser)
@@ -38,20 +38,26 @@ def main() -> int:
         return run_command(args)
     benchmark = load_benchmark(args.scale, args.config)
     stages = plan_stages(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets)
-    if stages.train.is_finished:
+    if not stages.train.is_finished:
+        if not stages.generate.is_finished:
+            raise InputError(f"{stages.generate.directory} holds no face dataset; run make generate SCALE={args.scale}")
+        with claim(stages.train) as is_needed:
+            if is_needed:
+                _train(benchmark, stages, args)
+                return 0
+    if process_rank()[0] == 0:
         print(f"train: skip, unchanged ({stages.train.directory})")
-        return 0
-    if not stages.generate.is_finished:
-        raise InputError(f"{stages.generate.directory} holds no face dataset; run make generate SCALE={args.scale}")
+    return 0
+
+
+def _train(benchmark: Benchmark, stages: Stages, args: argparse.Namespace) -> None:
     options = run_options(args, choose_device(args.device))
     from fr_train.stage import train_stage
 
-    with stage_lock(stages.train.directory):
-        validate = _validation(benchmark, args, options.device)
-        card_path = train_stage(benchmark, stages, seed=args.seed, options=options, validate=validate)
+    validate = _validation(benchmark, args, options.device)
+    card_path = train_stage(benchmark, stages, seed=args.seed, options=options, validate=validate)
     if card_path is not None:
         print(f"train: {card_path}", flush=True)
-    return 0
 
 
 def _validation(benchmark: Benchmark, args: argparse.Namespace, device: str) -> "Validation | None":

@@ -34,7 +34,7 @@ COMMANDS = {
             "model.safetensors and README.md, a model card for the Hugging Face Hub, into a new folder, and checks on "
             "random faces that both files give the embeddings of the source. Use it to publish a network, or to run it "
             "without this project.",
-            "python -m fr_train export runs/smoke/models/FINGERPRINT --out exported",
+            "fr_train export runs/smoke/models/FINGERPRINT --out exported",
             _add_export_flags,
             _export,
         ),

@@ -6,13 +6,14 @@ from bench.cli import add_commands, parse_flags, run, run_command, stage_parser
 from bench.config.benchmarks import Benchmark, load_benchmark
 from bench.config.generator import Vec2FaceGenerator
 from bench.files import write_text
+from bench.machine.device import process_rank
 from bench.machine.stopwatch import Stopwatch
 from bench.runs.cards import DatasetCard, write_card
 from bench.runs.fingerprints import plan_stages
-from bench.runs.stage import Stage, check_weights, stage_lock
+from bench.runs.stage import Stage, check_weights, claim
 from generate.commands import faces, publish, training
 from generate.hub.card import README_NAME, render_readme
-from generate.stage import make_faces
+from generate.stage import is_shared_work, make_faces
 
 COMMANDS = {
     "make faces": faces.COMMANDS,
@@ -33,18 +34,23 @@ def main() -> int:
         return run_command(args)
     benchmark = load_benchmark(args.scale, args.config)
     stage = plan_stages(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets).generate
-    check_weights(stage, args.weights)
-    if stage.is_finished:
-        print(f"generate: skip, unchanged ({stage.directory})")
+    is_rank0 = process_rank()[0] == 0
+    if not is_rank0 and not is_shared_work(benchmark):
         return 0
-    with stage_lock(stage.directory):
-        _generate(benchmark, stage, args)
+    check_weights(stage, args.weights)
+    if not stage.is_finished:
+        with claim(stage) as is_needed:
+            if is_needed:
+                _generate(benchmark, stage, args)
+                return 0
+    if is_rank0:
+        print(f"generate: skip, unchanged ({stage.directory})")
     return 0
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the stage and of its sub-commands."""
-    parser = stage_parser("generate", _DESCRIPTION, example="python -m generate --scale smoke")
+    parser = stage_parser("generate", _DESCRIPTION, example="generate --scale smoke")
     add_commands(parser, COMMANDS)
     return parser
 
@@ -55,7 +61,8 @@ def _generate(benchmark: Benchmark, stage: Stage, args: argparse.Namespace) -> N
         faces = make_faces(stage.directory, benchmark, seed=args.seed, weights=args.weights, device=args.device)
     if faces is None:
         return  # the first process writes the card
-    cost = stopwatch.cost(images=faces.num_images, phase="faces", device=faces.device)
+    num_processes = None if is_shared_work(benchmark) else 1
+    cost = stopwatch.cost(images=faces.num_images, phase="faces", device=faces.device, num_processes=num_processes)
     header = stage.card_header(scale=benchmark.name, seed=args.seed)
     card = DatasetCard(
         **header,

@@ -17,7 +17,6 @@ rounded identity network, so that their features are those of the shipped file.
 """
 
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ import pandas as pd
 
 from bench.config.benchmarks import load_benchmark
 from bench.config.generator import ASSETS_PATH
-from bench.errors import InputError
+from bench.errors import InputError, python_command
 from bench.faces.open import open_faces
 from bench.files import atomic_path, read_json
 from bench.machine.facts import Cost
@@ -36,6 +35,7 @@ from bench.machine.progress import progress
 from bench.machine.stopwatch import Stopwatch
 from bench.runs.cards import CARD_NAMES, GeneratorCard, ModelCard, read_card
 from bench.runs.fingerprints import plan_stages
+from bench.runs.launch import run_command
 from bench.runs.stage import Stages
 from generate.hub.ship import WEIGHTS_NAME, Origin, card_path, ship_generator, store_rounded, write_weight_card
 from generate.networks.appearance import add_appearance
@@ -214,9 +214,8 @@ def _call(package: str, flags: list[str]) -> None:
     Raises:
         InputError: If it fails.
     """
-    status = subprocess.run([sys.executable, "-m", package, *flags, "--device", "cpu"], check=False).returncode
-    if status:
+    if status := run_command([sys.executable, "-m", package, *flags, "--device", "cpu"]):
         raise InputError(
-            f"python -m {package} ended with status {status}; read its message above, correct the cause, then run "
-            "python -m generate assets again"
+            f"{python_command(package)} ended with status {status}; read its message above, correct the cause, then "
+            f"run {python_command('generate assets')} again"
         )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.config.benchmarks import Benchmark
-from bench.config.generator import FilesGenerator, RenderGenerator
+from bench.config.generator import FilesGenerator, RenderGenerator, Vec2FaceGenerator
 from bench.machine.device import choose_device, num_cores, process_rank
 from bench.runs.card_parts.statistics import DatasetStatistics
 from bench.runs.cards import MadeFaces
@@ -45,6 +45,12 @@ def make_faces(directory: Path, benchmark: Benchmark, *, seed: int, weights: Pat
     )
     name = f"{generator.dataset_family} {benchmark.name}"
     return replace(faces, name=name, device=device) if faces else None
+
+
+def is_shared_work(benchmark: Benchmark) -> bool:
+    """Whether several processes share the work of making the faces; if not, only rank 0 has something to do."""
+    generator = benchmark.generator
+    return isinstance(generator, Vec2FaceGenerator) and generator.source == "generate"
 
 
 def use_every_core(num_processes: int) -> None:

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from timm.models.vision_transformer import Block
 from torch import nn
 
-from bench.errors import InputError
+from bench.errors import InputError, python_command
 from bench.files import atomic_path
 from generate.networks.identity import COARSE_SIDE
 from generate.networks.vec2face_decoder import ImageDecoder
@@ -262,8 +262,8 @@ def _read_architecture(metadata: dict[str, str], path: str | Path) -> Architectu
         return Architecture(**sizes | {"multipliers": tuple(sizes["multipliers"])})
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"weights {path} state no Vec2Face sizes ({error}); give a generator.safetensors that python -m generate "
-            "train or ship wrote"
+            f"weights {path} state no Vec2Face sizes ({error}); give a generator.safetensors that "
+            f"{python_command('generate train')} or ship wrote"
         ) from None
 
 

@@ -1,5 +1,8 @@
 """Fixtures that several tests share, among them a finished training of one second."""
 
+import os
+import subprocess
+
 import pytest
 from face_files import make_faces
 from local_hub import hub  # noqa: F401 (a fixture)
@@ -41,3 +44,16 @@ def trained(one_line_per_epoch, training_faces, tmp_path_factory):
 
     directory = tmp_path_factory.mktemp("trained")
     return directory, train(training_faces, tiny_recipe(), directory, seed=0, options=RunOptions(num_workers=0))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Folder of a disk of one MiB, which is full after that. Mounting it needs root."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("no tmpfs can be mounted here")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)

@@ -26,7 +26,7 @@ PARTS = {
     "bench.faces": "bench.machine bench.files bench.errors",
     "bench.vectors": "bench.machine bench.files bench.errors",
     "bench.runs": "bench.config bench.machine bench.faces bench.files bench.errors bench.names bench.cli",
-    "bench.cli": "bench.config bench.errors",
+    "bench.cli": "bench.config bench.errors bench.files",
     "bench.speed": "bench.machine bench.files bench.markdown",
     "bench.commands": "bench",
     "fr_train.networks": "bench",

@@ -16,9 +16,9 @@ Source: the datasets and readers of HaiyuWu/Vec2Face. ``folders``, ``recordio`` 
 import errno
 import io
 import os
-import shutil
 import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import InputError
+from bench.errors import InputError, python_command
 from bench.faces.face import SelectedFaces
 from bench.files import atomic_path
 from bench.machine.progress import progress
@@ -110,7 +110,7 @@ class LmdbFaces(SelectedFaces):
         """
         record = self._record(self._positions[index])
         if len(record) != 3:
-            raise InputError(f"{self.path} holds no features; add them with python -m generate prepare")
+            raise InputError(f"{self.path} holds no features; add them with {python_command('generate prepare')}")
         return np.load(io.BytesIO(record[1]), allow_pickle=False)
 
     def name(self, index: int) -> str:
@@ -187,9 +187,14 @@ class FaceWriter:
     def __enter__(self) -> "FaceWriter":
         self._atomic = atomic_path(self.path)
         self._temporary = self._atomic.__enter__()
-        self._environment = lmdb.open(
-            str(self._temporary), subdir=False, lock=False, map_size=_INITIAL_MAP_BYTES, sync=False
-        )
+        try:
+            with _disk_errors(self.path):
+                self._environment = lmdb.open(
+                    str(self._temporary), subdir=False, lock=False, map_size=_INITIAL_MAP_BYTES, sync=False
+                )
+        except OSError as error:
+            self._atomic.__exit__(type(error), error, error.__traceback__)
+            raise
         return self
 
     def write(self, encoded: bytes, identity_id: int, feature: NDArray[np.float32] | None = None) -> None:
@@ -219,7 +224,8 @@ class FaceWriter:
                 self._pending.append((b"__len__", msgpack.packb(self._num_faces)))
                 self._pending.append((b"__classnum__", msgpack.packb(max(self._identities, default=-1) + 1)))
                 self._flush()
-                self._environment.sync(True)
+                with _disk_errors(self.path):
+                    self._environment.sync(True)
         except BaseException as failure:
             self._environment.close()
             self._atomic.__exit__(type(failure), failure, failure.__traceback__)
@@ -230,18 +236,24 @@ class FaceWriter:
     def _flush(self) -> None:
         while True:
             try:
-                with self._environment.begin(write=True) as transaction:
+                with _disk_errors(self.path), self._environment.begin(write=True) as transaction:
                     for key, value in self._pending:
                         transaction.put(key, value)
                 break
             except lmdb.MapFullError:
                 self._environment.set_mapsize(2 * self._environment.info()["map_size"])
-            except lmdb.Error as error:
-                # LMDB reports a full disk as an I/O error, so look at the free space to tell the two apart
-                if shutil.disk_usage(self._temporary.parent).free > 2 * sum(len(value) for _, value in self._pending):
-                    raise InputError(f"{self.path} cannot be written: {error}; check the disk") from None
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path)) from None
         self._pending.clear()
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """Raise an error of LMDB as OSError, whose number ``atomic_path`` finds out; LMDB has none for a full disk."""
+    try:
+        yield
+    except lmdb.MapFullError:
+        raise
+    except lmdb.Error as error:
+        raise OSError(errno.EIO, str(error), str(path)) from error
 
 
 def _pack_array(items: Iterator[bytes], length: int) -> bytes:

@@ -29,7 +29,9 @@ class JournalFile:
     def __init__(self, path: Path, step: int, *, is_writing: bool) -> None:
         self._path, self._is_writing = path, is_writing
         rows = read_json_lines(path) if path.exists() else []
-        self.earlier_lines: list[JournalLine] = [line for line in rows if line["step"] <= step]
+        self.earlier_lines: list[JournalLine] = [
+            line for line in rows if isinstance(line.get("step"), int) and line["step"] <= step
+        ]
         """Lines of the interrupted run up to ``step``."""
         if is_writing:
             write_text(path, "".join(json.dumps(line) + "\n" for line in self.earlier_lines))

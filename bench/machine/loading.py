@@ -5,6 +5,7 @@ the caller waited for each.
 """
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from typing import Generic, TypeVar
@@ -44,7 +45,7 @@ def prefetched_batches(batches: Dataset[BatchT], steps: range, *, num_workers: i
         pin_memory=torch.cuda.is_available(),
         # Without its own generator a loader draws from the global one, and a resumed run would differ.
         generator=torch.Generator(),
-        worker_init_fn=_use_one_thread,
+        worker_init_fn=_start_worker,
     )
     for batch in loader:
         if isinstance(batch, InputError):
@@ -76,5 +77,6 @@ class _ErrorsAsItems(Dataset[BatchT | InputError], Generic[BatchT]):
             return error
 
 
-def _use_one_thread(_: int) -> None:
+def _start_worker(_: int) -> None:
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that uses the batches ends its workers

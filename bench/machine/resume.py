@@ -1,5 +1,7 @@
-"""Name of training checkpoints, and the check that one belongs to this run."""
+"""Name of training checkpoints, and the checks that one is whole and belongs to this run."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,20 @@ from bench.errors import InputError
 from bench.files import flatten
 
 CHECKPOINT_NAME = "checkpoint.pt"
+
+
+@contextmanager
+def refuse_damaged(path: Path) -> Iterator[None]:
+    """Turn every error of the block, which reads a checkpoint, into a message that says what to do.
+
+    Raises:
+        InputError: If the block raises an error that a damaged file causes.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, EOFError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"{path} is damaged ({reason}); delete {path.name}, and the training starts anew") from None
 
 
 def refuse_other_settings(path: Path, saved: dict[str, Any], current: dict[str, Any]) -> None:

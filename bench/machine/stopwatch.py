@@ -33,8 +33,22 @@ class Stopwatch:
         self._start -= seconds
         self.phases[name] = self.phases.get(name, 0.0) + seconds
 
-    def cost(self, *, images: int | None = None, phase: str | None = None, device: str = "cpu") -> Cost:
-        """The cost so far. Images per second are those of ``phase``, or of the whole time if None."""
+    def cost(
+        self,
+        *,
+        images: int | None = None,
+        phase: str | None = None,
+        device: str = "cpu",
+        num_processes: int | None = None,
+    ) -> Cost:
+        """The cost so far.
+
+        Args:
+            images: Number of images.
+            phase: Phase whose time gives the images per second; None for the whole time.
+            device: Device that was used.
+            num_processes: Number of processes that worked; None for all that torchrun started.
+        """
         seconds = time.perf_counter() - self._start
         rate_seconds = self.phases.get(phase, seconds) if phase else seconds
         return Cost(
@@ -44,7 +58,7 @@ class Stopwatch:
             images_per_second=round(images / rate_seconds, 2) if images and rate_seconds else None,
             peak_memory_mb=round(peak_memory_mb(), 1),
             device=device,
-            num_processes=int(os.environ.get("WORLD_SIZE", "1")),
+            num_processes=num_processes or int(os.environ.get("WORLD_SIZE", "1")),
             price_per_hour=self._price,
         )
 

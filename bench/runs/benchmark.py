@@ -1,17 +1,15 @@
 """Run the stages of a benchmark in order, each as a process of its own, and report the result."""
 
 import argparse
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 
 from bench.config.benchmarks import Benchmark
-from bench.errors import InputError
 from bench.machine.progress import note
 from bench.runs import tracking
 from bench.runs.inputs import make_rendered_protocols
-from bench.runs.launch import stage_command
+from bench.runs.launch import run_command, stage_command
 from bench.runs.stage import Stages, read_latest, write_latest
 
 
@@ -39,23 +37,19 @@ def run_benchmark(benchmark: Benchmark, stages: Stages, args: argparse.Namespace
         yield f"{stage.name}: run, {reason}"
         if stage.name != "generate":
             make_rendered_protocols(benchmark.protocols, args.runs)
-        _run_command(stage_command(stage, args))
+        _run_or_exit(stage_command(stage, args))
     write_latest(args.runs, benchmark.name, stages)
     _, problem = tracking.sync(args.runs)
     if problem:
-        note(f"warning: {problem}; the cards are kept, send them later with: make sync")
+        note(f"warning: {problem}; the cards are kept, send them later with: {tracking.sync_command(args.runs)}")
     command = [sys.executable, "-m", "evaluate", "leaderboard", "--runs", str(args.runs), "--result"]
-    _run_command([*command, str(stages.evaluate.directory)])
+    _run_or_exit([*command, str(stages.evaluate.directory)])
     yield f"faces        {stages.generate.directory / 'grid.png'}"
-    yield f"MLflow       make ui   ({tracking.tracking_uri(args.runs)})"
+    yield f"MLflow       make ui   ({tracking.shown_uri(args.runs)})"
     yield f"wall time    {time.perf_counter() - start:.0f} s"
 
 
-def _run_command(command: list[str]) -> None:
+def _run_or_exit(command: list[str]) -> None:
     """Run a command; end with its status if it fails. The command has said why."""
-    try:
-        status = subprocess.run(command, check=False).returncode
-    except OSError as error:
-        raise InputError(f"{command[0]} cannot be started ({error.strerror}); correct LAUNCH") from None
-    if status:
-        sys.exit(status if status > 0 else 128 - status)
+    if status := run_command(command):
+        sys.exit(status)

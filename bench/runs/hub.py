@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypedDict
 
+from filelock import FileLock
+
 from bench.errors import InputError
 from bench.files import read_json, sha256, write_json
 
@@ -66,6 +68,12 @@ def fetch(file: HubFile, folder: str | Path, *, revision: str = "main") -> Path:
             recorded one.
     """
     folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f".{RECORDS}.lock"):  # a second process waits, then finds the file of the first
+        return _fetch(file, folder, revision)
+
+
+def _fetch(file: HubFile, folder: Path, revision: str) -> Path:
     path = folder / file.local_name
     records = _records(folder)
     known = records.get(file.local_name)
@@ -73,7 +81,6 @@ def fetch(file: HubFile, folder: str | Path, *, revision: str = "main") -> Path:
         digest, commit = sha256(path), None
         _check(known, digest, f"{path} was changed")
     else:
-        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as temporary:
             downloaded, commit = _download(file, Path(temporary), revision, path)
             digest = sha256(downloaded)

@@ -1,6 +1,5 @@
 """Files that a benchmark needs and the repository does not hold: test sets, weights, faces; and where to get each."""
 
-import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,8 +7,9 @@ from pathlib import Path
 
 from bench.config.benchmarks import Benchmark
 from bench.config.generator import RENDER_VERSION, FilesGenerator, is_shipped, weight_path
-from bench.errors import InputError
+from bench.errors import InputError, python_command
 from bench.runs.hub import HubFile
+from bench.runs.launch import run_command
 
 RENDERED_PREFIX = "render_"
 TEST_SETS_ON_THE_HUB = {
@@ -33,7 +33,7 @@ class MissingInput:
     source: str
 
     def __str__(self) -> str:
-        return f"{self.name} is missing: {self.source.format(path=self.path)}"
+        return f"{self.name} is missing: {self.source.replace('{path}', str(self.path))}"
 
 
 def is_rendered(protocol: str) -> bool:
@@ -75,8 +75,7 @@ def make_rendered_protocols(names: Iterable[str], runs: Path) -> None:
     missing = [name for name in names if is_rendered(name) and not rendered_protocol_path(name, runs).exists()]
     if missing:
         command = [sys.executable, "-m", "generate", "protocols", *missing, "--runs", str(runs)]
-        status = subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode
-        if status:
+        if status := run_command(command, is_quiet=True):
             sys.exit(status)
 
 
@@ -92,7 +91,7 @@ def protocol_path(name: str, *, test_sets: Path, runs: Path) -> Path:
     path = find_protocol(name, test_sets)
     if path is None:
         raise InputError(
-            f"no {name} in {test_sets}; run python -m evaluate fetch {name}, save it there as {name}.bin, "
+            f"no {name} in {test_sets}; run {python_command(f'evaluate fetch {name}')}, save it there as {name}.bin, "
             "or set TEST_SETS to the folder that holds it"
         )
     return path
@@ -102,20 +101,26 @@ def missing_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> l
     """Every file that the benchmark needs and that does not exist, with where to get it."""
     missing = []
     generator = benchmark.generator
-    if isinstance(generator, FilesGenerator) and not Path(generator.path).exists():
-        missing.append(
-            MissingInput("face dataset", Path(generator.path), "get it from its publisher and save it as {path}")
-        )
-    for file in generator.weight_files:
-        path = weight_path(file, weights)
+    if isinstance(generator, FilesGenerator):
+        given = {"face dataset": generator.path, "mask": generator.mask, "leave_out": generator.leave_out}
+        advice = {
+            "face dataset": "get it from its publisher and save it as {path}",
+            "mask": "save the .npy of positions as {path}, or leave out generator.mask",
+            "leave_out": "save the text file of identity names as {path}, or leave out generator.leave_out",
+        }
+        for name, file in given.items():
+            if file is not None and not Path(file).exists():
+                missing.append(MissingInput(name, Path(file), advice[name]))
+    for weight_file in generator.weight_files:
+        path = weight_path(weight_file, weights)
         if not path.exists():
-            missing.append(MissingInput(path.name, path, _source_of_weights(file)))
+            missing.append(MissingInput(path.name, path, _source_of_weights(weight_file)))
     for name in benchmark.protocols:
         if not is_rendered(name) and find_protocol(name, test_sets) is None:
             on_hub = TEST_SETS_ON_THE_HUB.get(name)
             source = "get it from its publisher and save it as {path}"
             if on_hub:
-                source = f"run python -m evaluate fetch {name}, or save {on_hub.page} as {{path}}"
+                source = f"run {python_command(f'evaluate fetch {name}')}, or save {on_hub.page} as {{path}}"
             missing.append(MissingInput(name, test_sets / f"{name}.bin", source))
     return missing
 
@@ -123,14 +128,17 @@ def missing_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> l
 def _source_of_weights(file: str) -> str:
     if is_shipped(file):
         return "restore {path} from the repository, or run make assets"
+    folder = f"WEIGHTS/{Path(file).parent}"
     if Path(file).name in _PREPARED:
-        return f"run python -m generate prepare --out WEIGHTS/{Path(file).parent} on the generator's training faces"
-    if Path(file).name in _VARIATION:
-        return f"run python -m generate variation --prepared WEIGHTS/{Path(file).parent}"
-    if Path(file).name == "identity.onnx":
-        return f"run python -m generate appearance --out WEIGHTS/{file} on an identity network and the training faces"
-    if Path(file).name == "generator.safetensors":
-        return f"run python -m generate ship --out WEIGHTS/{Path(file).parent} on a trained generator"
-    if file == "mobilefacenet_y1.onnx":
+        command, what = f"generate prepare --out {folder}", " on the generator's training faces"
+    elif Path(file).name in _VARIATION:
+        command, what = f"generate variation --prepared {folder}", ""
+    elif Path(file).name == "identity.onnx":
+        command, what = f"generate appearance --out WEIGHTS/{file}", " on an identity network and the training faces"
+    elif Path(file).name == "generator.safetensors":
+        command, what = f"generate ship --out {folder}", " on a trained generator"
+    elif file == "mobilefacenet_y1.onnx":
         return "get MobileFaceNet (MS1M, ArcFace) from insightface's model zoo and save it as {path}, in ONNX"
-    return f"run python -m generate fetch, or save weights/{file} of the Hub model BooBooWu/Vec2Face as {{path}}"
+    else:
+        command, what = "generate fetch", f", or save weights/{file} of the Hub model BooBooWu/Vec2Face as {{path}}"
+    return f"run {python_command(command)}{what}"

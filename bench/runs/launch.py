@@ -1,19 +1,66 @@
-"""The command that starts a stage of a benchmark, under the launcher that the user names."""
+"""Start a stage of a benchmark, under the launcher that the user names.
 
-import argparse
+``python -m bench.runs.launch generate|train|evaluate FLAGS`` is what ``make generate`` and the like call.
+"""
+
 import os
 import shlex
+import signal
+import subprocess
 import sys
+from argparse import Namespace
+from collections.abc import Sequence
 
-from bench.cli import stage_parser
+from bench.cli import run, stage_parser
 from bench.errors import InputError
 from bench.runs.stage import Stage
 
 _PACKAGES = {"generate": "generate", "train": "fr_train", "evaluate": "evaluate"}
+_SECONDS_TO_END = 10.0
 _FLAGS = ("scale", "seed", "device", "runs", "test_sets", "weights", "config")
 
 
-def stage_command(stage: Stage, args: argparse.Namespace) -> list[str]:
+def main() -> int:
+    """Start the stage that the first word of the command line names, with the flags behind it."""
+    name, *flags = sys.argv[1:]
+    return run_command([*_launcher(), _PACKAGES[name], *flags, *_train_flags(name)])
+
+
+def run_command(command: Sequence[str], *, is_quiet: bool = False) -> int:
+    """Run a command of this suite, which says itself why it fails, and return its status.
+
+    On Ctrl-C the command ends by itself, since the terminal interrupts it too; it is interrupted once more if it does
+    not end soon, for example because this process alone was interrupted.
+
+    Args:
+        command: The words of the command line.
+        is_quiet: Whether its stdout is thrown away.
+
+    Raises:
+        InputError: If the command cannot be started.
+    """
+    try:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL if is_quiet else None)
+    except OSError as error:
+        raise InputError(f"{command[0]} cannot be started ({error.strerror}); correct LAUNCH") from None
+    try:
+        status = process.wait()
+    except KeyboardInterrupt:
+        if _wait_interrupted(process) == 128 + signal.SIGINT:
+            sys.exit(128 + signal.SIGINT)  # it has said that it was interrupted
+        raise
+    return status if status >= 0 else 128 - status  # a negative status is the signal that ended the process
+
+
+def _wait_interrupted(process: subprocess.Popen) -> int:
+    while True:
+        try:
+            return process.wait(timeout=_SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+
+
+def stage_command(stage: Stage, args: Namespace) -> list[str]:
     """The command line of a stage, as a list of words.
 
     The environment variables NPROC and LAUNCH put a launcher before it, and TRAIN_FLAGS are added to the training.
@@ -25,15 +72,16 @@ def stage_command(stage: Stage, args: argparse.Namespace) -> list[str]:
     Raises:
         InputError: If NPROC is not a number of processes.
     """
-    flags = [_PACKAGES[stage.name], *_stage_flags(args)]
-    if stage.name == "train":
-        flags += shlex.split(os.environ.get("TRAIN_FLAGS", ""))
-    return [*_launcher(), *flags]
+    return [*_launcher(), _PACKAGES[stage.name], *_stage_flags(args), *_train_flags(stage.name)]
+
+
+def _train_flags(name: str) -> list[str]:
+    return _words("TRAIN_FLAGS") if name == "train" else []
 
 
 def _launcher() -> list[str]:
-    if os.environ.get("LAUNCH"):
-        return [*shlex.split(os.environ["LAUNCH"]), "-m"]
+    if launcher := _words("LAUNCH"):
+        return [*launcher, "-m"]
     num_processes = os.environ.get("NPROC") or "1"
     if not num_processes.isdecimal() or int(num_processes) < 1:
         raise InputError(f"NPROC={num_processes} is no number of processes; give 1 or more, as in NPROC=2")
@@ -42,7 +90,16 @@ def _launcher() -> list[str]:
     return [sys.executable, "-m", "bench.runs.torchrun", "--standalone", f"--nproc-per-node={num_processes}", "-m"]
 
 
-def _stage_flags(args: argparse.Namespace) -> list[str]:
+def _words(variable: str) -> list[str]:
+    """The words of a variable of the environment, split as a shell splits them."""
+    text = os.environ.get(variable, "")
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise InputError(f"{variable}={text} is no command line ({error}); correct its quotes") from None
+
+
+def _stage_flags(args: Namespace) -> list[str]:
     """Scale, seed, and the flags that are not at their default, so that the recorded command stays short."""
     defaults = vars(stage_parser("", "").parse_args([]))
     words = []
@@ -51,3 +108,7 @@ def _stage_flags(args: argparse.Namespace) -> list[str]:
         if name in ("scale", "seed") or value != defaults[name]:
             words += [f"--{name.replace('_', '-')}", str(value)]
     return words
+
+
+if __name__ == "__main__":
+    run(main)

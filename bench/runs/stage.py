@@ -1,7 +1,9 @@
 """One stage of a benchmark: its folder, whether it is finished, why it would run, and the lock while it runs."""
 
+import os
 import shlex
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,9 +14,10 @@ from filelock import FileLock, Timeout
 
 from bench.config.generator import weight_path
 from bench.errors import InputError
-from bench.files import flatten, read_json, sha256, write_json
+from bench.files import DISK_ERRORS, flatten, read_json, remove_abandoned, sha256, write_json, write_text
 from bench.machine.device import process_rank
 from bench.machine.facts import environment, git_state
+from bench.machine.progress import note
 from bench.runs.cards import (
     CARD_NAMES,
     Card,
@@ -23,6 +26,8 @@ from bench.runs.cards import (
     read_card,
 )
 
+_HOLDER_NAME = ".holder"
+_POLL_SECONDS = 0.3
 _LATEST_KEYS = {"generate": "dataset", "train": "model", "evaluate": "result"}
 
 
@@ -65,7 +70,7 @@ class Stage:
         """
         if self.is_finished:
             return "unchanged"
-        if self.directory.exists() and any(self.directory.iterdir()):
+        if self.directory.exists() and any(path.name[0] != "." for path in self.directory.iterdir()):
             return "was interrupted, goes on"
         if previous is None or not (previous / CARD_NAMES[self.card]).exists():
             return "no result yet"
@@ -127,24 +132,78 @@ def check_weights(faces: Stage, weights: Path) -> None:
 
 
 @contextmanager
-def stage_lock(directory: Path) -> Iterator[None]:
-    """Lock a stage's folder for the block; the lock ends with the process, however it ends.
+def claim(stage: Stage) -> Iterator[bool]:
+    """Hold a stage's folder for the block, and yield whether the stage still has to run.
 
-    Under torchrun the process of rank 0 holds the lock for all.
+    If another run holds the folder, this one waits for it; the other run may then have finished the stage. Under
+    torchrun, rank 0 holds the folder for all processes, and the others wait for rank 0.
 
     Raises:
-        InputError: If another run holds the folder, or the folder cannot be written.
+        InputError: If the folder cannot be written.
     """
-    lock = FileLock(directory / ".lock", timeout=0)
+    if process_rank()[0] == 0:
+        with stage_lock(stage.directory, waits=True):
+            yield not stage.is_finished
+        return
+    holder = stage.directory / _HOLDER_NAME
+    while not stage.is_finished and _read_holder(holder) != _launch_id():
+        time.sleep(_POLL_SECONDS)
+    yield not stage.is_finished
+
+
+@contextmanager
+def stage_lock(directory: Path, *, waits: bool = False) -> Iterator[None]:
+    """Lock a stage's folder for the block; the lock ends with the process, however it ends.
+
+    Temporary files that killed runs left in the folder are removed. Under torchrun the process of rank 0 holds the lock
+    for all.
+
+    Args:
+        directory: The folder; it is created if it is missing.
+        waits: Whether to wait for another run that holds the folder, or to refuse.
+
+    Raises:
+        InputError: If another run holds the folder and ``waits`` is false, or if the folder cannot be written.
+    """
+    lock = FileLock(directory / ".lock")
+    holder = directory / _HOLDER_NAME
+    is_leader, is_shared = process_rank()[0] == 0, process_rank()[1] > 1
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        if process_rank()[0] == 0:
-            lock.acquire()
-    except Timeout:
-        raise InputError(f"{directory} is in use by another run; wait for it or choose another RUNS") from None
+        if is_leader:
+            _acquire(lock, directory, waits=waits)
+            remove_abandoned(directory, also_of_other_machines=True)
+            if is_shared:
+                write_text(holder, _launch_id())
     except OSError as error:
-        raise InputError(f"{directory} cannot be written ({error.strerror}); set RUNS to a folder that can") from None
+        lock.release()
+        reason = DISK_ERRORS.get(error.errno or 0, error.strerror)
+        raise InputError(f"{directory} cannot be written: {reason}; set RUNS to a folder that can") from None
     try:
         yield
     finally:
+        if is_leader:
+            holder.unlink(missing_ok=True)
         lock.release()
+
+
+def _acquire(lock: FileLock, directory: Path, *, waits: bool) -> None:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if not waits:
+            raise InputError(f"{directory} is in use by another run; wait for it or choose another RUNS") from None
+        note(f"waiting for another run, which works in {directory}")
+        lock.acquire(poll_interval=_POLL_SECONDS)
+
+
+def _launch_id() -> str:
+    """A name of this launch of several processes, equal in all of them and different for the next launch."""
+    return "-".join(os.environ.get(name, "") for name in ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT"))
+
+
+def _read_holder(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None

@@ -1,22 +1,29 @@
-"""Send finished cards to MLflow: one parent run per benchmark, a child run per stage, one run per audit.
+"""Send finished cards to MLflow: one parent run per benchmark, a child run per stage, one run per audit or generator.
 
 The only module that imports mlflow. The cards on disk are the record and MLflow mirrors them, so the tracking server
 may be down, unreachable or wiped without losing a number. ``mlflow.json`` beside a result says what has been sent;
-where that file is lost, the run is found again by its tag.
+where that file is lost, the run is found again by its tag. ``python -m bench.runs.tracking RUNS`` prints the address
+of the store, for ``make ui``.
 """
 
 import contextlib
 import logging
 import os
+import shlex
+import sys
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from filelock import FileLock
+from pydantic import BaseModel, ValidationError
 
+from bench.errors import InputError, python_command
 from bench.files import flatten, read_json, read_json_lines, write_json
 from bench.runs.cards import (
     CARD_NAMES,
@@ -37,36 +44,70 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "face training data"
 SENT_NAME = "mlflow.json"
+
+
+class _SentNote(BaseModel):
+    """``mlflow.json``: what was sent of a folder, and where to."""
+
+    tracking_uri: str
+    run_id: str
+    card_sha256: str | None = None
+    step: int = -1
+    files: list[str] = []
+
+
 _TAGS: dict[type[Card], str] = {ResultCard: "suite.result_sha256", AuditCard: "suite.audit_sha256"}
 """Kinds of cards that get a run of their own, and the tag that holds the card's SHA-256."""
+_times_created: Counter[Path] = Counter()
+"""How often this process created each database."""
 
 
 def tracking_uri(runs: Path) -> str:
     """Address of the tracking store: MLFLOW_TRACKING_URI, or else the SQLite file ``runs/mlflow.db``."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(runs / 'mlflow.db').resolve()}"
+    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        return uri
+    database = str((runs / "mlflow.db").resolve())
+    if not set(database) & set("?%#"):
+        return f"sqlite:///{database}"
+    # These characters must be escaped. With the driver in the address, MLflow makes no folder of the escaped name
+    return f"sqlite+pysqlite:///{quote(database)}"
+
+
+def shown_uri(runs: Path) -> str:
+    """Address of the tracking store as it is printed and written into files: without its password."""
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        return f"sqlite:///{(runs / 'mlflow.db').resolve()}"
+    return _hide_password(tracking_uri(runs), tracking_uri(runs))
+
+
+def sync_command(runs: Path) -> str:
+    """The command that sends later what could not be sent, for messages."""
+    return python_command("bench sync" if runs == Path("runs") else f"bench sync --runs {shlex.quote(str(runs))}")
 
 
 def sync(runs: Path) -> tuple[int, str | None]:
-    """Send every finished result and audit that MLflow does not have yet, each exactly once.
+    """Send every finished result, audit and generator that MLflow does not have yet, each exactly once.
 
     Returns:
         How many were sent, and the reason (one line) if one could not be sent, else None. The cards on disk are never
         touched.
     """
-    waiting, num_sent = _waiting(runs), 0
-    if not waiting:
+    cards, num_sent, problems = _finished_cards(runs), 0, []
+    if not cards:
         return 0, None
     try:
         with FileLock(runs / ".mlflow.lock"):  # two benchmarks that end together must not send the same result
-            waiting = _waiting(runs)
             client, experiment_id = _connect(runs)
-            for directory, kind in waiting:
-                _send(client, experiment_id, directory, kind, runs)
-                num_sent += 1
+            for directory, kind in cards:
+                try:
+                    num_sent += _send_once(client, experiment_id, directory, kind, runs)
+                except InputError as error:  # a broken card; the others are sent all the same
+                    problems.append(str(error))
     except Exception as error:  # MLflow, its database and the network raise anything; none of it may end a run
-        reason = " ".join(str(error).split())[:200]
-        return num_sent, f"MLflow at {tracking_uri(runs)} did not take {len(waiting) - num_sent} results ({reason})"
-    return num_sent, None
+        problems.append(_reason(error, runs))
+    if not problems:
+        return num_sent, None
+    return num_sent, f"MLflow at {shown_uri(runs)} did not take all results ({problems[0]})"
 
 
 def sync_generator(directory: Path, runs: Path, name: str) -> str | None:
@@ -82,45 +123,115 @@ def sync_generator(directory: Path, runs: Path, name: str) -> str | None:
     Returns:
         The reason (one line) if sending failed, else None. What was not sent is sent by the next call.
     """
-    path = directory / SENT_NAME
-    sent = read_json(path) if path.exists() else {}
-    if sent.get("tracking_uri") != tracking_uri(runs):
-        sent = {"tracking_uri": tracking_uri(runs), "run_id": None, "step": -1, "files": []}
     try:
-        client, experiment_id = _connect(runs)
-        if sent["run_id"] is None:
-            sent["run_id"] = client.create_run(experiment_id, run_name=f"generator {name}").info.run_id
-            write_json(path, sent)
-        _log_history(client, sent["run_id"], directory / "train.jsonl", after_step=sent["step"])
-        sent["step"] = max((row["step"] for row in read_json_lines(directory / "train.jsonl")), default=-1)
-        for file in sorted((directory / "grids").glob("*.png")):
-            if file.name not in sent["files"]:
-                client.log_artifact(sent["run_id"], str(file), "grids")
-                sent["files"].append(file.name)
-        if (directory / CARD_NAMES[GeneratorCard]).exists():
-            card = read_card(directory, GeneratorCard)
-            _log(client, sent["run_id"], card, {"num_parameters": card.num_parameters})
-            for key, value in tags_of(card).items():
-                client.set_tag(sent["run_id"], key, value)
-            client.log_artifact(sent["run_id"], str(directory / CARD_NAMES[GeneratorCard]))
-            client.set_terminated(sent["run_id"], end_time=_end_ms(card))
-        write_json(path, sent)
+        with FileLock(runs / ".mlflow.lock"):
+            client, experiment_id = _connect(runs)
+            _send_training(client, experiment_id, directory, runs, name)
     except Exception as error:  # as in ``sync``: a failing tracking server must not end a training
-        return f"MLflow at {tracking_uri(runs)} did not take the training ({' '.join(str(error).split())[:200]})"
+        return f"MLflow at {shown_uri(runs)} did not take the training ({_reason(error, runs)})"
     return None
 
 
-def _waiting(runs: Path) -> list[tuple[Path, type[Card]]]:
-    """Folders of results and audits that MLflow does not have according to the ``mlflow.json`` beside them."""
-    found: list[tuple[Path, type[Card]]] = [(path.parent, ResultCard) for path in runs.glob("*/results/*/result.json")]
-    found += [(path.parent, AuditCard) for path in runs.glob("*/audits/*/audit.json")]
-    return sorted((one for one in found if not _is_sent(*one, runs)), key=lambda one: one[0])
-
-
-def _is_sent(directory: Path, kind: type[Card], runs: Path) -> bool:
+def _send_training(client: "MlflowClient", experiment_id: str, directory: Path, runs: Path, name: str) -> None:
+    """Send what is new of a generator's training, and note it in ``mlflow.json``."""
     path = directory / SENT_NAME
-    sent = read_json(path) if path.exists() else {}
-    return sent.get("tracking_uri") == tracking_uri(runs) and sent.get("card_sha256") == card_sha256(directory, kind)
+    sent: dict[str, Any] = {"tracking_uri": shown_uri(runs), "run_id": None, "step": -1, "files": []}
+    if _run_exists(client, _read_note(directory, runs)):
+        sent |= _read_note(directory, runs)
+    if sent["run_id"] is None:
+        sent["run_id"] = client.create_run(experiment_id, run_name=f"generator {name}").info.run_id
+        write_json(path, sent)
+    run_id = str(sent["run_id"])
+    _log_history(client, run_id, directory / "train.jsonl", after_step=sent["step"])
+    sent["step"] = max((row["step"] for row in _read_history(directory / "train.jsonl")), default=-1)
+    for file in sorted((directory / "grids").glob("*.png")):
+        if file.name not in sent["files"]:
+            client.log_artifact(run_id, str(file), "grids")
+            sent["files"] = [*sent["files"], file.name]
+    if (directory / CARD_NAMES[GeneratorCard]).exists():
+        card = read_card(directory, GeneratorCard)
+        _log(client, run_id, card, {"num_parameters": card.num_parameters})
+        for key, value in tags_of(card).items():
+            client.set_tag(run_id, key, value)
+        client.log_artifact(run_id, str(directory / CARD_NAMES[GeneratorCard]))
+        client.set_terminated(run_id, end_time=_end_ms(card))
+        sent["card_sha256"] = card_sha256(directory, GeneratorCard)
+    write_json(path, sent)
+
+
+def _finished_cards(runs: Path) -> list[tuple[Path, type[Card]]]:
+    """Folders of all results, audits and generators, with the kind of their card."""
+    cards: list[tuple[Path, type[Card]]] = [(path.parent, ResultCard) for path in runs.glob("*/results/*/result.json")]
+    cards += [(path.parent, AuditCard) for path in runs.glob("*/audits/*/audit.json")]
+    cards += [(path.parent, GeneratorCard) for path in runs.glob("generators/*/generator.json")]
+    return sorted(cards, key=lambda card: card[0])
+
+
+def _send_once(client: "MlflowClient", experiment_id: str, directory: Path, kind: type[Card], runs: Path) -> bool:
+    """Send a card unless MLflow has it, and return whether it was sent.
+
+    A note counts only if its run is found: the database may have been wiped.
+    """
+    note = _read_note(directory, runs)
+    if note.get("card_sha256") == card_sha256(directory, kind) and _run_exists(client, note):
+        return False
+    if kind is GeneratorCard:
+        _send_training(client, experiment_id, directory, runs, read_card(directory, GeneratorCard).recipe)
+    else:
+        _send(client, experiment_id, directory, kind, runs)
+    return True
+
+
+def _read_note(directory: Path, runs: Path) -> dict[str, Any]:
+    """What ``mlflow.json`` says was sent to this store; empty if the file is missing, damaged or of another store."""
+    try:
+        note = _SentNote.model_validate(read_json(directory / SENT_NAME))
+    except (FileNotFoundError, InputError, ValidationError):
+        return {}
+    known = {tracking_uri(runs), shown_uri(runs)}  # older notes hold the address with its password
+    return note.model_dump(exclude_none=True) if note.tracking_uri in known else {}
+
+
+def _run_exists(client: "MlflowClient", note: dict[str, Any]) -> bool:
+    """Whether MLflow has the run of a note; one that a user deleted counts, so that it is not sent again."""
+    from mlflow.exceptions import MlflowException
+
+    if "run_id" not in note:
+        return False
+    try:
+        client.get_run(note["run_id"])
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+    return True
+
+
+def _reason(error: Exception, runs: Path) -> str:
+    """An error in one line, without the password of the tracking store."""
+    return _hide_password(" ".join(str(error).split()), tracking_uri(runs))[:200]
+
+
+def _hide_password(text: str, uri: str) -> str:
+    """A text with the password of an address replaced by ``***``, quoted or not."""
+    secrets = [urlsplit(uri).password, *parse_qs(urlsplit(uri).query).get("password", [])]
+    for secret in filter(None, secrets):
+        for form in (secret, unquote(secret), quote(secret, safe="")):
+            text = text.replace(form, "***")
+    return text
+
+
+def _uri_to_open(runs: Path) -> str:
+    """The address of the store for MLflow, which keeps a database open under its address as long as the process lives.
+
+    A database that does not exist gets another spelling of its address, so that one that was deleted is not written.
+    """
+    uri, database = tracking_uri(runs), (runs / "mlflow.db").resolve()
+    if os.environ.get("MLFLOW_TRACKING_URI"):
+        return uri
+    if not database.exists():
+        _times_created[database] += 1
+    return uri.removesuffix("/mlflow.db") + "/." * _times_created[database] + "/mlflow.db"
 
 
 def _connect(runs: Path) -> tuple["MlflowClient", str]:
@@ -131,12 +242,14 @@ def _connect(runs: Path) -> tuple["MlflowClient", str]:
     import mlflow
 
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-    uri = tracking_uri(runs)
+    uri = _uri_to_open(runs)
     client = mlflow.MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is not None:
+        if experiment.lifecycle_stage == "deleted":  # in the UI; nothing can be sent to it, and its name stays taken
+            client.restore_experiment(experiment.experiment_id)
         return client, experiment.experiment_id
-    location = (runs / "mlartifacts").resolve().as_uri() if uri.startswith("sqlite:") else None
+    location = (runs / "mlartifacts").resolve().as_uri() if uri.startswith("sqlite") else None
     return client, client.create_experiment(EXPERIMENT, artifact_location=location)
 
 
@@ -146,7 +259,7 @@ def _send(client: "MlflowClient", experiment_id: str, directory: Path, kind: typ
     if run_id is None:
         send = _send_audit if kind is AuditCard else _send_result
         run_id = send(client, experiment_id, directory, {_TAGS[kind]: digest})
-    note = {"tracking_uri": tracking_uri(runs), "run_id": run_id, "card_sha256": digest}
+    note = {"tracking_uri": shown_uri(runs), "run_id": run_id, "card_sha256": digest}
     write_json(directory / SENT_NAME, note)
 
 
@@ -276,8 +389,6 @@ def _log_history(client: "MlflowClient", run_id: str, path: Path, *, after_step:
     """Log the training curve: one point per line of train.jsonl whose step is after ``after_step``."""
     from mlflow.entities import Metric
 
-    if not path.exists():
-        return
     points = [
         Metric(
             key if key.startswith("system/") else f"train/{key}",
@@ -285,12 +396,18 @@ def _log_history(client: "MlflowClient", run_id: str, path: Path, *, after_step:
             int(row.get("time", 0) * 1000),
             int(row["step"]),
         )
-        for row in read_json_lines(path)
+        for row in _read_history(path)
         for key, value in row.items()
         if row["step"] > after_step and key not in {"step", "time"} and is_number(value)
     ]
     for start in range(0, len(points), 1000):
         client.log_batch(run_id, metrics=points[start : start + 1000])
+
+
+def _read_history(path: Path) -> list[dict[str, Any]]:
+    """Lines of train.jsonl that have a step."""
+    rows = read_json_lines(path) if path.exists() else []
+    return [row for row in rows if isinstance(row.get("step"), int)]
 
 
 def _log_dataset(client: "MlflowClient", run_id: str, stage: str, card: Card) -> None:
@@ -320,3 +437,7 @@ def _end_ms(card: Card) -> int:
 
 def _start_ms(card: Card) -> int:
     return _end_ms(card) - int(card.cost.seconds * 1000)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(tracking_uri(Path(sys.argv[1])))

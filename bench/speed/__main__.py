@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.cli import run
+from bench.errors import python_command
 from bench.speed import SPEED_DIR, Row, write_speed
+
+_DESCRIPTION = "Measure speed and memory on this machine, and write the page of a table into reports/speed/."
 
 
 def main() -> int:
-    """Run the measurement that the command line names; write its page and print it."""
-    parser = argparse.ArgumentParser(prog="python -m bench.speed", description=__doc__)
+    """Measure what the command line names; write and print its page."""
+    parser = argparse.ArgumentParser(prog=python_command("bench.speed"), description=_DESCRIPTION)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, (measure, text) in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)

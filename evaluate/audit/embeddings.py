@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from bench.errors import InputError
@@ -81,9 +82,12 @@ def cached_embeddings(source: Source, scan: Scan, embedder: Embedder, cache: Pat
     names = [source.identity_names[label] for label in labels]
     directory = cache / _key(source, embedder.sha256, sorted(embedder.estimators or {}))
     if not directory.exists():
-        with atomic_path(directory) as temporary:
-            temporary.mkdir()
-            _write(temporary, source, positions, embedder)
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache / f".{directory.name}.lock"):  # a second audit waits, then finds the folder of the first
+            if not directory.exists():
+                with atomic_path(directory) as temporary:
+                    temporary.mkdir()
+                    _write(temporary, source, positions, embedder)
     with np.load(directory / "values.npz", allow_pickle=False) as stored:
         values = {name: stored[name] for name in stored.files}
     embeddings = np.load(directory / "embeddings.npy", mmap_mode="r")

@@ -9,6 +9,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from bench.errors import python_command
 from bench.runs.card_parts.audit import Distribution, Histogram, LeakageSection, MirrorAxisPart, PairsSection
 from bench.runs.cards import AuditCard
 from evaluate.pages.render import render_page
@@ -64,7 +65,7 @@ def _axis_figure(axis: MirrorAxisPart) -> Figure:
     meaning = f"mean of {axis.num_faces:,} faces; it correlates by {axis.symmetry:.3f} with its mirror image"
     if abs(left) < 1:
         return "Mirror axis", "in the middle", meaning
-    advice = f"to centre it as in test sets: python -m bench convert --shift-right {left:.0f}"
+    advice = f"to centre it as in test sets: {python_command(f'bench convert --shift-right {left:.0f}')}"
     return "Mirror axis", f"{abs(left):g} pixels {'left' if left > 0 else 'right'}", f"{meaning}; {advice}"
 
 

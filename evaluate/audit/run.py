@@ -22,8 +22,8 @@ from bench.runs.card_parts.audit import (
     PairsSection,
     SeparationSection,
 )
-from bench.runs.cards import AuditCard, write_card
-from bench.runs.stage import Stage, stage_lock
+from bench.runs.cards import AuditCard, read_card, write_card
+from bench.runs.stage import Stage, claim
 from evaluate.audit.colour import check_colour_order
 from evaluate.audit.duplicates import NearPairs, near_pairs
 from evaluate.audit.embeddings import Embedded, Embedder, cached_embeddings, cached_scan
@@ -73,10 +73,12 @@ def audit(
         seed: Seed of the samples behind the colour check and the histogram of impostor pairs.
 
     Raises:
-        InputError: If an embedding is not finite, or another process holds the folder.
+        InputError: If an embedding is not finite.
     """
     stopwatch = Stopwatch()
-    with stage_lock(stage.directory):
+    with claim(stage) as is_needed:
+        if not is_needed:  # another run held the folder and has finished the same audit
+            return read_card(stage.directory, AuditCard)
         with stopwatch.phase("images"):
             scan = cached_scan(source, cache)
             near = near_pairs(scan.table["hash"][scan.decoded], NEAR_BITS)

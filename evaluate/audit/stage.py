@@ -12,7 +12,7 @@ from bench.files import sha256
 from bench.machine.device import choose_device
 from bench.runs.cards import AuditCard
 from bench.runs.fingerprints import audit_stage
-from bench.runs.tracking import sync
+from bench.runs.tracking import sync, sync_command
 from evaluate.audit.embeddings import Embedder
 from evaluate.audit.page import at_a_glance
 from evaluate.audit.run import audit
@@ -62,7 +62,8 @@ def audit_unless_finished(
     embedder = _load_embedder(networks, inputs, choose_device(device))
     card = audit(stage, source, references, embedder, cache=runs / "embeddings", seed=seed)
     _, problem = sync(runs)
-    return _describe(card, page, problem)
+    warnings = [f"warning: {problem}; the card is kept, send it later with: {sync_command(runs)}"] if problem else []
+    return "\n".join([*_describe(card, page), *warnings])
 
 
 def _network_inputs(networks: NetworkFiles, *, needs_network: bool) -> dict[str, str] | None:
@@ -85,9 +86,6 @@ def _load_embedder(networks: NetworkFiles, inputs: dict[str, str] | None, device
     return Embedder(load_network(networks.recognition, device), inputs["sha256"], device, estimators)
 
 
-def _describe(card: AuditCard, page: Path, problem: str | None) -> str:
+def _describe(card: AuditCard, page: Path) -> list[str]:
     lines = [f"{name:<28} {value:>9}  {meaning}" for name, value, meaning in at_a_glance(card)]
-    lines.append(f"report {page}")
-    if problem:
-        lines.append(f"warning: {problem}; send the card later with: python -m bench sync")
-    return "\n".join(lines)
+    return [*lines, f"report {page}"]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from bench.errors import InputError
+from bench.errors import InputError, python_command
 from bench.faces.face import FACE_SIZE, decode_image
 
 MAX_LISTED = 20
@@ -111,7 +111,8 @@ def check_faces(encoded: Iterator[bytes], names: Sequence[str], *, resize: bool 
         if not has_right_size:
             wrong.append(f"{name} is {width} x {height}")
     if wrong:
-        kind, advice = f"aligned {FACE_SIZE} x {FACE_SIZE} faces", "replace or align them (python -m evaluate pack)"
+        kind = f"aligned {FACE_SIZE} x {FACE_SIZE} faces"
+        advice = f"replace or align them ({python_command('evaluate pack')})"
         if resize is None:
             kind, advice = "images", "replace them"
         raise InputError(f"{source}: {len(wrong)} of {len(names)} files are not {kind}: {listed(wrong)}; {advice}")

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from bench.config.benchmarks import Benchmark
-from bench.errors import InputError
+from bench.errors import InputError, python_command
 from bench.files import sha256
 from bench.machine.device import choose_device
 from bench.machine.facts import Cost
@@ -35,7 +35,7 @@ from bench.runs.cards import (
 )
 from bench.runs.fingerprints import generator_sha256
 from bench.runs.inputs import find_protocol, is_rendered
-from bench.runs.stage import Stage, Stages, stage_lock
+from bench.runs.stage import Stage, Stages
 from evaluate.layouts.ijb import TemplateSet, is_template_set, load_templates
 from evaluate.measure.embed import FaceNetwork, Precision, embed, feature_batches, load_network
 from evaluate.measure.scores import write_scores
@@ -135,7 +135,7 @@ def evaluate_network(
     row: ResultRow,
     precision: Precision = "float32",
 ) -> ResultCard:
-    """Evaluate a network as a stage: hold the stage's folder, measure, write scores.npz and then result.json.
+    """Evaluate a network as a stage: measure, write scores.npz and then result.json. The caller claims the stage.
 
     Args:
         stage: Where the result goes.
@@ -147,12 +147,11 @@ def evaluate_network(
         precision: ``bf16`` runs the network under autocast, as for networks of a bf16 recipe.
     """
     stopwatch = Stopwatch()
-    with stage_lock(stage.directory):
-        measured = _measure(load(), paths, stopwatch, device=device, precision=precision)
-        cost = stopwatch.cost(images=measured.num_images, phase="verify", device=device)
-        header = stage.card_header(scale=stage.directory.parent.parent.name, seed=seed)
-        card = _make_card(measured, header, row, cost)
-        _write(stage.directory, card, measured)
+    measured = _measure(load(), paths, stopwatch, device=device, precision=precision)
+    cost = stopwatch.cost(images=measured.num_images, phase="verify", device=device, num_processes=1)
+    header = stage.card_header(scale=stage.directory.parent.parent.name, seed=seed)
+    card = _make_card(measured, header, row, cost)
+    _write(stage.directory, card, measured)
     return card
 
 
@@ -161,7 +160,7 @@ def _find_test_set(test_set: str | Path, test_sets_dir: Path) -> Path:
     found = find_protocol(test_set, test_sets_dir) if isinstance(test_set, str) else None
     path = found or Path(test_set)
     if not path.exists():
-        advice = f"give a path, or download it: python -m evaluate fetch {test_set}"
+        advice = f"give a path, or download it: {python_command(f'evaluate fetch {test_set}')}"
         if is_rendered(str(test_set)):
             advice = f"give the folder that make benchmark rendered, runs/protocols/render_v*/{test_set}"
         raise InputError(f"{test_set} is neither a set in {test_sets_dir} nor a path that exists; {advice}")

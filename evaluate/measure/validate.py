@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
@@ -35,6 +36,7 @@ class Validation:
         """Accuracy on each set by the published 10-fold protocol, a fraction; equal in every process."""
         if not self._protocols:
             self._protocols = [load_protocol(path) for path in self._find_in_order()]
+        _use_statistics_of_rank0(network)
         return {protocol.name: self._accuracy(network, protocol) for protocol in self._protocols}
 
     def _find_in_order(self) -> Sequence[Path]:
@@ -51,6 +53,17 @@ class Validation:
         share = LazyImages(protocol.faces.read, protocol.faces.positions[start:stop])
         embeddings = _gather(embed(network, share, device=self._device, precision=self._precision))
         return float(fold_accuracies(embeddings[protocol.pairs.ravel()], protocol.is_genuine).mean())
+
+
+def _use_statistics_of_rank0(network: FaceNetwork) -> None:
+    """Copy rank 0's buffers, which hold the batch-norm statistics, to all processes.
+
+    Each process counts the statistics of its own faces. Rank 0 saves the network, so its statistics are measured.
+    Training does not read them.
+    """
+    if dist.is_initialized() and isinstance(network, torch.nn.Module):
+        for buffer in network.buffers():
+            dist.broadcast(buffer, 0)
 
 
 def _gather(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ import torch
 
 from bench.files import atomic_path
 from bench.machine.processes import flag_of_rank0, merge_over_processes
-from bench.machine.resume import CHECKPOINT_NAME, refuse_other_settings
+from bench.machine.resume import CHECKPOINT_NAME, refuse_damaged, refuse_other_settings
 from bench.runs.card_parts.references import BestNetwork
 from fr_train.checkpoint import read_torch_file, save_backbone
 from fr_train.trainer.engine import Engine
@@ -100,9 +100,15 @@ class Checkpoints:
 
     def _restore(self) -> None:
         """Set engine and counters to the state in the checkpoint."""
+        with refuse_damaged(self._path):
+            state = read_torch_file(self._path, mapped=True)
+            settings = self._saved_settings(state)
+        refuse_other_settings(self._path, settings, self._current_settings())
+        with refuse_damaged(self._path):
+            self._load(state)
+
+    def _load(self, state: dict[str, Any]) -> None:
         engine, head = self._engine, self._engine.head
-        state = read_torch_file(self._path, mapped=True)
-        self._refuse_other_run(state)
         for name, part in engine.stateful_parts().items():
             part.load_state_dict(state[name])
         all_weights = state["head"].pop("weight")
@@ -119,9 +125,10 @@ class Checkpoints:
         self.best = BestNetwork(**run["best"]) if run["best"] else None
         self.corrupt = run["corrupt"]
 
-    def _refuse_other_run(self, state: dict[str, Any]) -> None:
+    def _saved_settings(self, state: dict[str, Any]) -> dict[str, Any]:
+        return json.loads(state["recipe"]) | {"seed": state["seed"], "num_identities": len(state["head"]["weight"])}
+
+    def _current_settings(self) -> dict[str, Any]:
         engine = self._engine
-        saved, current = json.loads(state["recipe"]), engine.recipe.model_dump(mode="json")
-        saved |= {"seed": state["seed"], "num_identities": len(state["head"]["weight"])}
-        current |= {"seed": engine.seed, "num_identities": engine.head.num_identities}
-        refuse_other_settings(self._path, saved, current)
+        sizes = {"seed": engine.seed, "num_identities": engine.head.num_identities}
+        return engine.recipe.model_dump(mode="json") | sizes

@@ -136,7 +136,7 @@ COMMANDS = (
         "Reads the Vec2Face authors' repositories on the Hugging Face Hub and writes files into --weights. Needed once "
         "before a benchmark with Vec2Face's released weights. The SHA-256 of every file is recorded at the first fetch "
         "and checked at every later use. A file that exists is not downloaded again.",
-        "python -m generate fetch generator arcface-r100 --weights weights",
+        "generate fetch generator arcface-r100 --weights weights",
         _fetch_flags,
         _fetch,
     ),
@@ -146,7 +146,7 @@ COMMANDS = (
         "Reads aligned faces and writes the mean identity feature of every person, a .npy with one row per identity. "
         "Needed to generate from the people of a dataset: give the file as centers: in benchmarks.yaml, or to the "
         "sub-command faces.",
-        "python -m generate centers data/faces.lmdb --out centers.npy",
+        "generate centers data/faces.lmdb --out centers.npy",
         _centers_flags,
         _centers,
     ),
@@ -156,7 +156,7 @@ COMMANDS = (
         "Reads weights and, if given, identity vectors or photographs. Writes images by identity (or faces.lmdb), "
         "faces.parquet and grid.png into --out. Does what Vec2Face's image_generation.py does and, with --yaw, its "
         "pose_image_generation.py. Two halves of a range, generated separately, hold the same images as the whole.",
-        "python -m generate faces --centers weights/center_feature_examples.npy --range 0:100 --images 50 --out faces",
+        "generate faces --centers weights/center_feature_examples.npy --range 0:100 --images 50 --out faces",
         _faces_flags,
         _faces,
     ),
@@ -166,7 +166,7 @@ COMMANDS = (
         "Reads the names of rendered protocols from a benchmark or the command line and writes each below "
         "RUNS/protocols. Training and evaluation call this themselves when they need a protocol. Protocols that exist "
         "are left unchanged. Several processes may run it at once.",
-        "python -m generate protocols --scale smoke",
+        "generate protocols --scale smoke",
         _protocols_flags,
         _protocols,
     ),

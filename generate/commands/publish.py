@@ -42,8 +42,7 @@ COMMANDS = (
         "Reads a finished folder of generate train and writes generator.safetensors, with its matrices in float16 at "
         "half the size, and generator.json, which says what it was trained on. Needed before a benchmark uses the "
         "generator, or before it is given to others.",
-        'python -m generate ship runs/photographs --trained-on "LFW" --licence "non-commercial research" '
-        "--out weights/mini",
+        'generate ship runs/photographs --trained-on "LFW" --licence "non-commercial research" --out weights/mini',
         _ship_flags,
         _ship,
     ),
@@ -53,7 +52,7 @@ COMMANDS = (
         "Reads the folder of a finished dataset and checks it against its card. Without --upload it only prints what "
         "would be uploaded. With it, it creates the repository and uploads the LMDB, the table, the grid and the card. "
         "Log in first with hf auth login.",
-        "python -m generate push runs/20k/faces/0123456789abcdef --repo somebody/hsface20k",
+        "generate push runs/20k/faces/0123456789abcdef --repo somebody/hsface20k",
         _push_flags,
         _push,
     ),

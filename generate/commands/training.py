@@ -236,8 +236,7 @@ COMMANDS = (
         "Reads aligned photographs and a yaw network. Writes an LMDB in which turned views follow each photograph. "
         "Needed when the photographs show few profiles, because a generator draws only poses of its training set. "
         "Run it before appearance and prepare.",
-        "python -m generate turn --faces data/lfw --yaw-model generate/assets/yaw.safetensors "
-        "--out data/lfw_turned.lmdb",
+        "generate turn --faces data/lfw --yaw-model generate/assets/yaw.safetensors --out data/lfw_turned.lmdb",
         _turn_flags,
         _turn,
     ),
@@ -247,7 +246,7 @@ COMMANDS = (
         "Reads aligned faces and an identity network. Writes the network again, with principal components of the "
         "low-resolution image behind its features. Needed for small generators: identity features hold no light, pose "
         "or hair, so that a generator conditioned on them alone draws the average of these.",
-        "python -m generate appearance --faces data/lfw_turned.lmdb --identity-model weights/mobilefacenet_y1.onnx "
+        "generate appearance --faces data/lfw_turned.lmdb --identity-model weights/mobilefacenet_y1.onnx "
         "--out weights/lfw/identity.onnx",
         _appearance_flags,
         _appearance,
@@ -258,8 +257,7 @@ COMMANDS = (
         "Reads aligned faces and an identity network. Writes faces.lmdb with one feature per face, centers.npy, "
         "deviations.npy and prepared.json into --out. Needed before train; WebFace4M's own LMDB needs no preparation. "
         "A killed command resumes when it is given again.",
-        "python -m generate prepare --faces data/lfw_turned.lmdb --identity-model weights/lfw/identity.onnx "
-        "--out weights/lfw",
+        "generate prepare --faces data/lfw_turned.lmdb --identity-model weights/lfw/identity.onnx --out weights/lfw",
         _prepare_flags,
         _prepare,
     ),
@@ -269,7 +267,7 @@ COMMANDS = (
         "Reads a folder of generate prepare and writes seen_often.npy (centres of identities with many faces) and "
         "differences.npy (features less their centre) into it. Needed for generator settings that use "
         "perturbation.differences, which adds the variation of real people to invented ones.",
-        "python -m generate variation --prepared weights/lfw --min-faces 6 --views 1",
+        "generate variation --prepared weights/lfw --min-faces 6 --views 1",
         _variation_flags,
         _variation,
     ),
@@ -279,8 +277,7 @@ COMMANDS = (
         "Reads a prepared training set, its identity network and a recipe. Writes generator.safetensors, its card, "
         "train.jsonl and one image grid per epoch. Needed for a generator of your own. A finished training is skipped "
         "and a killed one resumes from its last epoch. For several GPUs, start it with torchrun.",
-        "python -m generate train --faces weights/lfw/faces.lmdb --identity-model weights/lfw/identity.onnx "
-        "--recipe photographs",
+        "generate train --faces weights/lfw/faces.lmdb --identity-model weights/lfw/identity.onnx --recipe photographs",
         _train_flags,
         _train,
     ),
@@ -290,7 +287,7 @@ COMMANDS = (
         "Reads generated faces and the prepared training set. Writes leakage.json and leakage.png, and kept.npy with "
         "the positions of the faces to keep, which mask: in benchmarks.yaml reads. Needed before a dataset is "
         "published, to drop faces that are too near to a real person.",
-        "python -m generate leakage --faces runs/mini/faces/0123456789abcdef/faces.lmdb --prepared weights/lfw "
+        "generate leakage --faces runs/mini/faces/0123456789abcdef/faces.lmdb --prepared weights/lfw "
         "--identity-model weights/lfw/identity.onnx --out leakage",
         _leakage_flags,
         _leakage,
@@ -301,7 +298,7 @@ COMMANDS = (
         "Reads generate/assets/make.yaml and generators.yaml. Renders people, trains the identity, yaw and generator "
         "networks on them below RUNS/assets and copies them with their cards into --out. Needed only to change the "
         "networks that come with this project. Finished steps are skipped.",
-        "python -m generate assets --out generate/assets",
+        "generate assets --out generate/assets",
         _assets_flags,
         _assets,
     ),

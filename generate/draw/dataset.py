@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from bench.config.generator import Vec2FaceGenerator, weight_path
-from bench.errors import InputError
+from bench.errors import InputError, python_command
 from bench.files import sha256
 from bench.runs.card_parts.statistics import DatasetStatistics, PrecisionDeviation
 from bench.runs.cards import MadeFaces
@@ -85,7 +85,9 @@ def weight_digests(settings: Vec2FaceGenerator, weights: Path) -> dict[str, str]
     paths = {name: weight_path(name, weights) for name in settings.weight_files}
     for path in paths.values():
         if not path.is_file():
-            raise InputError(f"{path} is missing; run python -m generate fetch, or put the file there by hand")
+            raise InputError(
+                f"{path} is missing; run {python_command('generate fetch')}, or put the file there by hand"
+            )
     digests = {name: sha256(path) for name, path in paths.items()}
     for name, digest in digests.items():
         check_fetched(paths[name], digest)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from bench.errors import InputError
+from bench.errors import InputError, python_command
 from bench.files import sha256
 from bench.runs.cards import DatasetCard, read_card
 from generate.hub.card import README_NAME
@@ -55,7 +55,7 @@ def _check_files(directory: Path) -> DatasetCard:
     missing = [name for name in FILES if not (directory / name).is_file()]
     if missing:
         raise InputError(
-            f"{directory} has no {missing[0]}; give the folder of a dataset that python -m generate finished"
+            f"{directory} has no {missing[0]}; give the folder of a dataset that {python_command('generate')} finished"
         )
     digest = sha256(directory / "faces.lmdb")
     if digest != card.content_sha256:

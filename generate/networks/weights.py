@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from bench.errors import InputError
+from bench.errors import InputError, python_command
 from fr_train.checkpoint import load_weights, read_torch_file
 
 _KNOWN_PREFIXES = (
@@ -33,7 +33,9 @@ def read_weights(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"weights {path} do not exist; run python -m generate fetch, or put the file there by hand")
+        raise InputError(
+            f"weights {path} do not exist; run {python_command('generate fetch')}, or put the file there by hand"
+        )
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from bench.errors import InputError
+from bench.errors import InputError, python_command
 from bench.faces.pixels import to_network_input
 from bench.files import atomic_path
 from bench.machine.progress import progress
@@ -141,7 +141,8 @@ def load_yaw_network(path: str | Path) -> YawNetwork:
         network = YawNetwork(**json.loads(metadata[_METADATA]))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"weights {path} name no yaw network ({error}); give a yaw.safetensors that python -m generate assets made"
+            f"weights {path} name no yaw network ({error}); give a yaw.safetensors that "
+            f"{python_command('generate assets')} made"
         ) from None
     load_checked(network, state, path)
     return network.eval()

@@ -4,9 +4,12 @@ In: numbers of identities and images, and a seed. The faces are encoded as JPEG 
 """
 
 import multiprocessing
+import signal
+import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -86,9 +89,24 @@ def render_jpegs(jobs: Sequence[Job], quality: int = 95) -> Iterator[bytes]:
     context.set_forkserver_preload(["generate.render.dataset"])
     with ProcessPoolExecutor(num_processes, context) as pool:
         try:
-            yield from pool.map(render, jobs, chunksize=_FACES_PER_TASK)
+            with _without_interrupts():
+                encoded = pool.map(render, jobs, chunksize=_FACES_PER_TASK)
+            yield from encoded
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Ignore Ctrl-C in the block and in all processes that it starts; the process that started them ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers, and only it is interrupted
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _check_range(seed: int, num_identities: int) -> None:

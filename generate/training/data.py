@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from bench.errors import InputError
+from bench.errors import InputError, python_command
 from bench.faces.face import FACE_SIZE, Faces
 from bench.faces.lmdb_file import LmdbFaces
 from bench.faces.open import open_faces
@@ -55,7 +55,9 @@ def open_training_set(path: str | Path, mask: str | Path | None = None) -> LmdbF
     """
     faces = open_faces(path, mask)
     if not isinstance(faces, LmdbFaces):
-        raise InputError(f"{path} is a folder of images without features; make an LMDB with python -m generate prepare")
+        raise InputError(
+            f"{path} is a folder of images without features; make an LMDB with {python_command('generate prepare')}"
+        )
     faces.features(0)  # raises InputError for an LMDB without features
     return faces
 

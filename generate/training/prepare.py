@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import InputError
+from bench.errors import InputError, python_command
 from bench.faces.alignment import mirror_axis
 from bench.faces.face import Faces, aligned_image, decode_image, encode_jpeg
 from bench.faces.lmdb_file import FaceWriter, LmdbFaces
@@ -220,7 +220,7 @@ def _refuse_off_centre(faces: Faces) -> None:
     if axis and axis.symmetry > _MIN_SYMMETRY and abs(axis.pixels_left) > _MAX_OFF_CENTRE_PIXELS:
         raise InputError(
             f"faces in {faces.path} lie {axis.pixels_left:g} pixels left of the middle, and their mirror images as far "
-            f"right; move them first: python -m bench convert {faces.path} OUT --to folder "
+            f"right; move them first: {python_command(f'bench convert {faces.path} OUT --to folder')} "
             f"--shift-right {axis.pixels_left:.0f}"
         )
 

@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from bench.files import atomic_path
 from bench.machine.processes import joined_rank
-from bench.machine.resume import refuse_other_settings
+from bench.machine.resume import refuse_damaged, refuse_other_settings
 from generate.networks.vec2face_decoder import ImageDecoder
 from generate.networks.weights import read_weights
 from generate.training.data import Batch
@@ -199,11 +199,14 @@ class TrainState:
             InputError: If the file is broken, or was written with another recipe, seed, dataset or network; names the
                 first setting that differs.
         """
-        state, _ = read_weights(path)
-        refuse_other_settings(path, json.loads(state["settings"]), self._settings(must_match))
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-        self.step = state["step"]
+        with refuse_damaged(path):
+            state, _ = read_weights(path)
+            settings = json.loads(state["settings"])
+        refuse_other_settings(path, settings, self._settings(must_match))
+        with refuse_damaged(path):
+            for name, part in self._parts().items():
+                part.load_state_dict(state[name])
+            self.step = state["step"]
 
     def _settings(self, must_match: dict[str, Any]) -> dict[str, Any]:
         return {"recipe": self.recipe.model_dump(mode="json"), "seed": self.seed, **must_match}

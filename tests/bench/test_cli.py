@@ -1,6 +1,10 @@
 """Bad input at the commands: one line that says what to do, status 2, and nothing half-written."""
 
+import ast
+import contextlib
+import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +14,9 @@ import pytest
 import yaml
 from paths import ROOT
 
-from bench.cli import add_stage_flags, parse_flags, stage_parser
+from bench.cli import add_stage_flags, parse_flags, run, stage_parser
 from bench.config.benchmarks import BENCHMARKS_PATH, load_benchmark
+from bench.errors import python_command
 from bench.faces.face import encode_jpeg
 from evaluate.layouts.packed import write_bin
 
@@ -89,7 +94,7 @@ def test_a_model_that_is_not_there(tmp_path):
 def test_a_test_set_that_is_not_there(tmp_path):
     (tmp_path / "m.pth").write_bytes(b"x")
     done = call("evaluate", "--model", tmp_path / "m.pth", "--protocols", "lfw", "--test-sets", tmp_path, cwd=ROOT)
-    assert_one_line(done, "no lfw in", "python -m evaluate fetch lfw")
+    assert_one_line(done, "no lfw in", ".venv/bin/python -m evaluate fetch lfw")
 
 
 def test_a_price_that_is_none(tmp_path):
@@ -113,19 +118,19 @@ def test_a_protocol_with_fewer_pairs_than_folds(tmp_path):
     assert not list((tmp_path / "runs").rglob("*.json"))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_a_full_disk_leaves_nothing_half_written(tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True).returncode:
-        pytest.skip("no tmpfs can be mounted here")
-    try:
-        config = add_benchmark(tmp_path, kind="render", num_identities=24, images_per_identity=6, jpeg_quality=100)
-        done = call("generate", "--scale", "mine", "--config", config, "--runs", disk / "runs")
-        assert_one_line(done_without_bars(done), "disk is full", "set RUNS to another folder")
-        assert not [path for path in disk.rglob("*") if path.is_file() and path.name != ".lock"]
-    finally:
-        subprocess.run(["umount", "-l", disk], check=True)
+def test_a_full_disk_leaves_nothing_half_written(tmp_path, small_disk):
+    config = add_benchmark(tmp_path, kind="render", num_identities=24, images_per_identity=6, jpeg_quality=100)
+    done = call("generate", "--scale", "mine", "--config", config, "--runs", small_disk / "runs")
+    assert_one_line(done_without_bars(done), "disk is full", "set RUNS to another folder")
+    assert not [path for path in small_disk.rglob("*") if path.is_file() and path.name != ".lock"]
+
+
+def test_a_disk_that_is_full_from_the_start(tmp_path, small_disk):
+    with contextlib.suppress(OSError):
+        (small_disk / "filler").write_bytes(bytes(2 << 20))
+    config = add_benchmark(tmp_path, kind="render", num_identities=2, images_per_identity=1)
+    done = call("generate", "--scale", "mine", "--config", config, "--runs", small_disk / "runs")
+    assert_one_line(done_without_bars(done), "disk is full", "set RUNS")
 
 
 def done_without_bars(done):
@@ -166,3 +171,117 @@ def test_flags_before_a_sub_command_that_does_not_know_them_are_refused(capsys):
         parse_flags(parser_with_commands(), ["--scale", "mini", "pack", "--out", "x"])
     assert stopped.value.code == 2
     assert "pack does not take --scale" in capsys.readouterr().err
+
+
+def end_with(error):
+    """Status and stderr of a command that raises an error."""
+
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        run(main)
+    return ended.value.code
+
+
+@pytest.mark.parametrize(
+    ("number", "readable", "words"),
+    [
+        (errno.ENOSPC, True, "cannot be written: the disk is full; make room, or set RUNS to another folder"),
+        (errno.EFBIG, True, "cannot be written: the file is too large for this disk or for ulimit -f; make room"),
+        (errno.EACCES, True, "cannot be written: you have no permission to write there; set RUNS to another folder"),
+        (errno.EACCES, False, "cannot be read: you have no permission to read it; change that, or name another file"),
+        (errno.ENAMETOOLONG, True, "cannot be used: File name too long; correct the path"),
+        (errno.ENOTDIR, True, "cannot be used: Not a directory; correct the path"),
+    ],
+)
+def test_errors_of_the_disk_say_what_is_wrong(tmp_path, capsys, monkeypatch, number, readable, words):
+    path = tmp_path / "file"
+    path.touch()
+    monkeypatch.setattr(os, "access", lambda *_: readable)  # root may read everything
+    assert end_with(OSError(number, os.strerror(number), str(path))) == 2
+    assert capsys.readouterr().err.startswith(f"error: {path} {words}")
+
+
+@pytest.mark.parametrize(("may_enter", "verb"), [(True, "written"), (False, "read")])
+def test_a_file_below_a_folder_that_may_not_be_entered(tmp_path, capsys, monkeypatch, may_enter, verb):
+    monkeypatch.setattr(os, "access", lambda *_: may_enter)
+    assert end_with(PermissionError(errno.EACCES, "denied", str(tmp_path / "new" / "file"))) == 2
+    assert f"cannot be {verb}: " in capsys.readouterr().err
+
+
+def test_a_bug_shows_its_traceback():
+    with pytest.raises(FileNotFoundError):
+        run(lambda: Path("/gone").read_text())
+
+
+INTERRUPTED = """
+import sys, time
+from bench.cli import run
+def main():
+    print("ready", flush=True)
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        {then}
+run(main)
+"""
+
+
+@pytest.mark.parametrize("then", ["raise", "raise RuntimeError('a worker ended')", "time.sleep(0); raise"])
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_ctrl_c_is_one_line_of_rank_0_whatever_libraries_make_of_it(then, rank):
+    code = INTERRUPTED.format(then=then)
+    environment = os.environ | {"RANK": rank, "WORLD_SIZE": "2"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+    )
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert errors.strip() == ("interrupted; the same command goes on from here" if rank == "0" else "")
+
+
+@pytest.mark.parametrize("program", ["bench", "generate", "fr_train", "evaluate"])
+def test_ctrl_c_while_modules_are_imported(tmp_path, program):
+    (tmp_path / "pydantic.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)")
+    done = call(program, "--help", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 130
+    assert done.stderr.strip() == "interrupted; the same command goes on from here"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1251", "utf-8"])
+def test_a_stream_that_has_no_plus_minus(encoding):
+    code = "from bench.cli import run; run(lambda: print('80.60 ± 0.80'))"
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode(encoding) in ("80.60 ± 0.80\n", "80.60 ? 0.80\n")
+
+
+def test_a_reader_that_ends_early():
+    code = "from bench.cli import run; run(lambda: print('line\\n' * 100_000))"
+    line = f'{sys.executable} -c "{code}" | head -n 1; echo ${{PIPESTATUS[0]}}'
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.split() == ["line", "141"]
+    assert done.stderr == ""
+
+
+def test_no_message_names_a_python_that_may_not_be_the_environments():
+    """Hints print ``python_command``, which works as printed. Docstrings may be shorter."""
+    assert python_command("bench sync") == ".venv/bin/python -m bench sync"
+    made_by = ROOT / "generate" / "hub" / "provenance.py"  # cards record these words
+    for package in ("bench", "generate", "fr_train", "evaluate"):
+        for path in {*(ROOT / package).rglob("*.py")} - {made_by}:
+            tree = ast.parse(path.read_text())
+            docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+                    text = node.value.replace(".venv/bin/python -m ", "")
+                    assert "python -m" not in text, f"{path}:{node.lineno} {node.value}"

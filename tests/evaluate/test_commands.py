@@ -61,7 +61,7 @@ def test_flags_are_frozen_and_help_is_whole(name):
     options = {text for action in parser._actions for text in action.option_strings if text.startswith("--")}
     assert options == FLAGS[name]
     assert re.search(r"\breads?\b", parser.description, re.IGNORECASE) or name == "fetch"
-    assert f"example:\n  python -m evaluate {name} " in parser.epilog
+    assert f"example:\n  .venv/bin/python -m evaluate {name} " in parser.epilog
     for action in parser._actions:
         assert action.help
         is_optional = action.option_strings and not action.required
@@ -71,7 +71,7 @@ def test_flags_are_frozen_and_help_is_whole(name):
 def test_the_examples_parse():
     parser, _ = subparsers()
     for command in (command for commands in COMMANDS.values() for command in commands):
-        words = command.example.removeprefix("python -m evaluate ").split()
+        words = command.example.removeprefix("evaluate ").split()
         assert parser.parse_args(words).command == command.name
 
 

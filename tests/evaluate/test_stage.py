@@ -66,7 +66,8 @@ def test_what_is_missing_is_named(evaluation, tmp_path):
     with pytest.raises(InputError, match=r"--model .*gone.pth does not exist; give a .safetensors, .pth or .onnx file"):
         list(evaluate_model(tmp_path / "gone.pth", ["lfw"], evaluation))
     (tmp_path / "net.pth").write_bytes(b"x")
-    with pytest.raises(InputError, match=r"no lfw in .*; run python -m evaluate fetch lfw, save it there as lfw.bin"):
+    advice = r"run \.venv/bin/python -m evaluate fetch lfw, save it there as lfw\.bin"
+    with pytest.raises(InputError, match=rf"no lfw in .*; {advice}"):
         list(evaluate_model(tmp_path / "net.pth", ["lfw"], evaluation))
     with pytest.raises(InputError, match="holds no trained network; run make train SCALE=smoke first"):
         list(evaluate_scale(SMOKE, evaluation))

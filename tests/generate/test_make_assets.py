@@ -35,7 +35,7 @@ def test_files_too_large_to_ship_are_refused(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_command_that_fails_is_named(tmp_path):
-    with pytest.raises(InputError, match="python -m generate ended with status 2; read its message above"):
+    with pytest.raises(InputError, match=r"\.venv/bin/python -m generate ended with status 2; read its message above"):
         assets._call("generate", ["prepare", "--faces", str(tmp_path / "none"), "--out", str(tmp_path)])
 
 

@@ -159,7 +159,7 @@ def test_broken_files_say_what_they_are(tiny, tmp_path, suffix):
     cut.write_bytes(b"<!DOCTYPE html>")
     with pytest.raises(InputError, match="web page"):
         load_generator(cut)
-    with pytest.raises(InputError, match="do not exist; run python -m generate fetch"):
+    with pytest.raises(InputError, match=r"do not exist; run \.venv/bin/python -m generate fetch"):
         load_generator(tmp_path / f"none{suffix}")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import InputError
-from bench.machine.resume import refuse_other_settings
+from bench.machine.resume import refuse_damaged, refuse_other_settings
 
 
 def test_the_first_setting_that_differs_is_named():
@@ -19,3 +19,10 @@ def test_the_first_setting_that_differs_is_named():
 def test_a_setting_that_one_side_lacks_differs():
     with pytest.raises(InputError, match=r"with ema_decay=None, this run has 0\.9"):
         refuse_other_settings(Path("c.pt"), {"seed": 0}, {"seed": 0, "ema_decay": 0.9})
+
+
+@pytest.mark.parametrize("error", [KeyError("head"), InputError("cut short; fetch it again"), RuntimeError("size")])
+def test_a_damaged_checkpoint_is_to_be_deleted(error):
+    message = r"^a/checkpoint\.pt is damaged \(.+\); delete checkpoint\.pt, and the training starts anew$"
+    with pytest.raises(InputError, match=message), refuse_damaged(Path("a/checkpoint.pt")):
+        raise error

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from local_hub import COMMIT
@@ -13,6 +14,11 @@ FILE = HubFile("weights/generator.pth", "someone/repository")
 PATH = f"/{FILE.repo_id}/resolve/{{revision}}/{FILE.filename}"
 
 
+def files_in(folder):
+    """Names of the files, without the lock of the downloads."""
+    return sorted(path.name for path in folder.iterdir() if path.name != ".fetched.json.lock")
+
+
 def test_first_fetch_records_and_the_second_asks_nobody(hub, tmp_path):
     hub.files[PATH.format(revision=COMMIT)] = b"weights" * 1000
     path = fetch(FILE, tmp_path, revision=COMMIT)
@@ -21,7 +27,7 @@ def test_first_fetch_records_and_the_second_asks_nobody(hub, tmp_path):
     record = json.loads((tmp_path / "fetched.json").read_text())["generator.pth"]
     assert record["sha256"] == hashlib.sha256(b"weights" * 1000).hexdigest()
     assert record["commit"] == COMMIT
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["fetched.json", "generator.pth"]
+    assert files_in(tmp_path) == ["fetched.json", "generator.pth"]
     hub.log.clear()
     assert fetch(FILE, tmp_path, revision=COMMIT) == path
     assert hub.log == []
@@ -73,7 +79,7 @@ def test_without_network_one_line_says_what_to_do(hub, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"cannot be reached.*by hand to .*generator\.pth"):
         fetch(FILE, tmp_path)
     assert hub.log == []
-    assert list(tmp_path.iterdir()) == []
+    assert files_in(tmp_path) == []
 
 
 @pytest.mark.slow
@@ -81,7 +87,7 @@ def test_a_host_that_does_not_answer_is_named(hub, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(InputError, match=r"127\.0\.0\.1:9 cannot be reached"):
         fetch(FILE, tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert files_in(tmp_path) == []
 
 
 def test_a_file_that_the_hub_does_not_have(hub, tmp_path):
@@ -96,3 +102,13 @@ def test_where_a_file_was_fetched_from(hub, tmp_path):
     assert fetched_from(path, digest) == f"{FILE.page}, commit {COMMIT[:12]}"
     assert fetched_from(path, "0" * 64) is None
     assert fetched_from(tmp_path / "other.bin", digest) is None
+
+
+def test_processes_that_fetch_at_once_download_once(hub, tmp_path):
+    path = PATH.format(revision=COMMIT)
+    hub.files[path] = b"weights" * 1000
+    with ThreadPoolExecutor(4) as pool:
+        paths = list(pool.map(lambda _: fetch(FILE, tmp_path, revision=COMMIT), range(4)))
+    assert set(paths) == {tmp_path / "generator.pth"}
+    assert [entry[:2] for entry in hub.log].count(("GET", path)) == 1
+    assert files_in(tmp_path) == ["fetched.json", "generator.pth"]

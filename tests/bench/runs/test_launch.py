@@ -1,6 +1,8 @@
 """The command of a stage: only flags that are not the usual ones, and the launcher that NPROC or LAUNCH name."""
 
+import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +53,75 @@ def test_a_number_of_processes_that_is_none(stages, monkeypatch, number):
         stage_command(stages.train, flags())
 
 
+@pytest.mark.parametrize("variable", ["LAUNCH", "TRAIN_FLAGS"])
+def test_a_line_with_a_lonely_quote(stages, monkeypatch, variable):
+    monkeypatch.setenv(variable, "--name 'mine")
+    with pytest.raises(InputError, match=f"{variable}=--name 'mine is no command line .*; correct its quotes"):
+        stage_command(stages.train, flags())
+
+
+CHILD = """
+import signal, sys, time
+signal.signal(signal.SIGINT, lambda *_: (print("interrupted", flush=True), sys.exit(130)))
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("to_all", [True, False])
+def test_ctrl_c_ends_a_stage_and_the_benchmark_with_one_line(tmp_path, to_all):
+    """The terminal interrupts both; ``kill -INT`` may interrupt the benchmark alone."""
+    (tmp_path / "child.py").write_text(CHILD)
+    code = "import sys; from bench.cli import run; from bench.runs import launch; launch._SECONDS_TO_END = 1\n"
+    code += "run(lambda: launch.run_command([sys.executable, sys.argv[1]]))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "child.py")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        start_new_session=True,
+    )
+    assert process.stdout.readline() == "ready\n"
+    (os.killpg if to_all else os.kill)(process.pid, signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=20)
+    assert (process.returncode, stdout, stderr) == (130, "interrupted\n", "")
+
+
+FAKE_PYTHON = """#!{python}
+import json, os, sys
+print(json.dumps([*sys.argv[1:], os.environ["NPROC"], os.environ["TRAIN_FLAGS"]]))
+"""
+
+
+@pytest.mark.parametrize(
+    "value", ["my runs", "x; touch pwned", "$(touch pwned)", "`touch pwned`", "a'b", 'a"b', "a\\b", "-x", "a*b"]
+)
+def test_make_gives_every_value_as_one_word(tmp_path, value):
+    venv = tmp_path / ".venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / ".done").touch()
+    python = venv / "bin" / "python"
+    python.write_text(FAKE_PYTHON.format(python=sys.executable))
+    python.chmod(0o755)
+
+    def make(*words):
+        given = [word.replace("$", "$$") for word in words]  # make's own escape
+        line = ["make", "--no-print-directory", "-f", str(ROOT / "Makefile"), f"VENV={venv}", "-o", str(venv / ".done")]
+        return subprocess.run([*line, *given], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    for target in ("benchmark", "plan", "generate", "train", "evaluate"):
+        words = json.loads(make(target, f"RUNS={value}", f"SCALE={value}", f"TRAIN_FLAGS={value}"))
+        assert {f"--runs={value}", f"--scale={value}"} <= set(words)
+        assert words[-1] == value
+    words = json.loads(make("audit", f"DATA={value}", f"NETWORK={value}", "AGAINST=lfw cfp_fp"))
+    assert words[-6:-2] == [f"--network={value}", "--against", "lfw", "cfp_fp"]
+    assert value in words
+    assert json.loads(make("compare", f"A={value}", "B=b"))[:-2] == ["-m", "evaluate", "compare", value, "b"]
+    assert f"RUNS={value}" in make("help", f"RUNS={value}")
+    assert not list(tmp_path.rglob("pwned"))
+
+
 FAILING = """
 import os
 from bench.cli import run
@@ -75,3 +146,34 @@ def test_a_failing_process_shows_its_own_line_and_its_status(tmp_path):
     )
     assert done.returncode == 2
     assert done.stderr.splitlines() == ["error (process 1): the value 7 is too large; give at most 5"]
+
+
+WAITING = """
+import os, time
+from bench.cli import run
+def main():
+    os.write(1, b"ready\\n")
+    time.sleep(60)
+run(main)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("to_all", [True, False])
+def test_ctrl_c_ends_several_processes_with_one_line(tmp_path, to_all):
+    (tmp_path / "waiting.py").write_text(WAITING)
+    torchrun = [sys.executable, "-m", "bench.runs.torchrun", "--standalone", "--nproc-per-node=2"]
+    process = subprocess.Popen(
+        [*torchrun, str(tmp_path / "waiting.py")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        start_new_session=True,
+    )
+    assert process.stdout.read(2 * len("ready\n")).count("ready") == 2  # both have started
+    (os.killpg if to_all else os.kill)(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert stderr.strip() == "interrupted; the same command goes on from here"
+    assert process.returncode == 130

@@ -1,6 +1,7 @@
 """Disk and memory that a plan states, compared with runs."""
 
 import multiprocessing
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,9 +10,11 @@ import torch
 from small_generation import SIZE, Read, all_kept, make, settings
 
 from bench.config.benchmarks import load_benchmark
+from bench.config.generator import FilesGenerator
 from bench.faces.open import open_faces
 from bench.machine.stopwatch import peak_memory_mb
 from bench.runs.fingerprints import plan_stages
+from bench.runs.inputs import missing_inputs
 from bench.runs.plan import describe_plan, faces_bytes, generation_memory_bytes
 from generate.draw.dataset_run import Networks
 from generate.draw.engine import generate_dataset
@@ -46,6 +49,37 @@ def test_too_small_a_disk_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=300_000_000_000))
     assert "too small" not in describe_plan(benchmark, stages, [], tmp_path)
+
+
+def test_every_file_of_given_faces_is_named_if_missing(tmp_path):
+    names = {"path": "faces {x}", "mask": "mask.npy", "leave_out": "names.txt"}
+    generator = FilesGenerator(kind="files", **{name: str(tmp_path / file) for name, file in names.items()})
+    benchmark = load_benchmark("smoke").model_copy(update={"generator": generator})
+    missing = missing_inputs(benchmark, test_sets=tmp_path, weights=tmp_path)
+    assert [str(item) for item in missing] == [
+        f"face dataset is missing: get it from its publisher and save it as {tmp_path}/faces {{x}}",
+        f"mask is missing: save the .npy of positions as {tmp_path}/mask.npy, or leave out generator.mask",
+        f"leave_out is missing: save the text file of identity names as {tmp_path}/names.txt, "
+        "or leave out generator.leave_out",
+    ]
+    (tmp_path / "mask.npy").touch()
+    assert len(missing_inputs(benchmark, test_sets=tmp_path, weights=tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("file", "advice"),
+    [
+        ("mine/deviations.npy", "run .venv/bin/python -m generate prepare --out WEIGHTS/mine on the generator's "),
+        ("mine/differences.npy", "run .venv/bin/python -m generate variation --prepared WEIGHTS/mine"),
+        ("{a}.npy", "run .venv/bin/python -m generate fetch, or save weights/{a}.npy of the Hub model"),
+    ],
+)
+def test_a_missing_array_names_the_command_that_makes_it(tmp_path, file, advice):
+    generator = SCALE.model_copy(update={"centers": file})
+    benchmark = load_benchmark("300k").model_copy(update={"generator": generator})
+    missing = missing_inputs(benchmark, test_sets=tmp_path, weights=tmp_path)
+    (item,) = [item for item in missing if item.path == tmp_path / file]
+    assert str(item).startswith(f"{Path(file).name} is missing: {advice}")
 
 
 class Painted(torch.nn.Module):

@@ -1,6 +1,7 @@
 """Fingerprints change with declared inputs alone, reasons are told, locks hold, cards round-trip."""
 
 import hashlib
+import os
 import subprocess
 import sys
 
@@ -15,7 +16,7 @@ from bench.runs.cards import DatasetCard, ModelCard, ResultCard, read_card, writ
 from bench.runs.fingerprints import plan_stages
 from bench.runs.inputs import find_protocol, missing_inputs
 from bench.runs.plan import describe_plan
-from bench.runs.stage import check_weights, read_latest, stage_lock, write_latest
+from bench.runs.stage import Stage, check_weights, claim, read_latest, stage_lock, write_latest
 
 
 def plan(tmp_path, seed=0, **recipe):
@@ -83,6 +84,67 @@ def test_a_second_run_on_one_folder_is_refused(tmp_path):
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+WAITING = """
+import sys
+from pathlib import Path
+from bench.runs.cards import ResultCard
+from bench.runs.stage import Stage, claim
+with claim(Stage("evaluate", Path(sys.argv[1]), ResultCard, {})) as is_needed:
+    print("needed" if is_needed else "not needed")
+"""
+
+
+def start_waiting(directory, **environment):
+    command = [sys.executable, "-c", WAITING, str(directory)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, env=os.environ | environment, **pipes)
+
+
+@pytest.mark.parametrize("is_finished", [False, True])
+def test_a_second_run_waits_and_looks_again(tmp_path, is_finished):
+    stage = Stage("evaluate", tmp_path / "result0", ResultCard, {})
+    with claim(stage) as is_needed:
+        assert is_needed
+        second = start_waiting(stage.directory)
+        assert second.stderr.readline() == f"waiting for another run, which works in {stage.directory}\n"
+        if is_finished:
+            write_card(stage.directory, make_result())
+        assert second.poll() is None
+    stdout, stderr = second.communicate(timeout=20)
+    assert (stdout.strip(), stderr) == ("not needed" if is_finished else "needed", "")
+
+
+def test_other_processes_of_a_launch_wait_for_rank_0(tmp_path, monkeypatch):
+    stage = Stage("evaluate", tmp_path / "result0", ResultCard, {})
+    launch = {"WORLD_SIZE": "2", "MASTER_ADDR": "here", "MASTER_PORT": "1", "TORCHELASTIC_RUN_ID": "one"}
+    with claim(stage):  # another run, which holds the folder
+        rank1 = start_waiting(stage.directory, **launch | {"RANK": "1"})
+        with pytest.raises(subprocess.TimeoutExpired):
+            rank1.wait(timeout=1.5)
+    for name, value in (launch | {"RANK": "0"}).items():
+        monkeypatch.setenv(name, value)
+    with claim(stage) as is_needed:
+        assert is_needed
+        assert rank1.communicate(timeout=20) == ("needed\n", "")
+    assert [path.name for path in stage.directory.iterdir()] == [".lock"]
+
+
+def test_what_killed_runs_left_is_removed(tmp_path):
+    (tmp_path / "parts").mkdir()
+    left = [tmp_path / ".best.safetensors.elsewhere.7.tmp", tmp_path / "parts" / ".images-000001.elsewhere.7.tmp"]
+    for path in left:
+        path.write_text("half")
+    with stage_lock(tmp_path):
+        assert not any(path.exists() for path in left)
+
+
+def test_a_folder_with_hidden_files_alone_was_not_interrupted(tmp_path):
+    stage = Stage("evaluate", tmp_path / "result0", ResultCard, {})
+    with claim(stage):
+        pass
+    assert stage.reason(None) == "no result yet"
+
+
 def test_cards_round_trip_and_broken_ones_are_named(tmp_path):
     card = make_result()
     path = write_card(tmp_path, card)
@@ -102,7 +164,7 @@ def test_missing_inputs_name_path_and_source(tmp_path):
     assert len(missing) == 9
     lines = [str(item) for item in missing]
     assert (
-        "lfw is missing: run python -m evaluate fetch lfw, or save https://huggingface.co/datasets/gaunernst/"
+        "lfw is missing: run .venv/bin/python -m evaluate fetch lfw, or save https://huggingface.co/datasets/gaunernst/"
         f"face-recognition-eval, file lfw.bin as {tmp_path / 'lfw.bin'}" in lines
     )
     assert any("save weights/vec2face_generator.pth of the Hub model BooBooWu/Vec2Face as" in line for line in lines)

@@ -17,8 +17,8 @@ import pytest
 from results import make_result, write_run
 
 from bench.runs import tracking
-from bench.runs.cards import AuditCard, ResultCard, card_sha256, read_card, write_card
-from bench.runs.tracking import SENT_NAME, sync
+from bench.runs.cards import AuditCard, GeneratorCard, ResultCard, card_sha256, read_card, write_card
+from bench.runs.tracking import SENT_NAME, sync, sync_generator
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,7 @@ def test_an_attempt_that_was_cut_off_is_replaced(runs, monkeypatch):
     monkeypatch.setattr(tracking, "_send_stage", fails_at_the_second_stage)
     num_sent, problem = sync(runs)
     assert num_sent == 0
-    assert "did not take 1 results (connection reset)" in problem
+    assert "did not take all results (connection reset)" in problem
     monkeypatch.setattr(tracking, "_send_stage", real)
     assert sync(runs) == (1, None)
     assert len(all_runs(runs)[1]) == 4
@@ -191,7 +191,7 @@ def test_a_server_that_does_not_answer_costs_a_warning(tmp_path, monkeypatch):
     before = card_sha256(directory, ResultCard)
     num_sent, problem = sync(tmp_path)
     assert num_sent == 0
-    assert problem.startswith("MLflow at http://127.0.0.1:9 did not take 1 results")
+    assert problem.startswith("MLflow at http://127.0.0.1:9 did not take all results")
     assert "\n" not in problem
     assert card_sha256(directory, ResultCard) == before
     assert read_card(directory, ResultCard).mean_accuracy == 0.875
@@ -237,6 +237,119 @@ def test_the_network_is_registered_with_its_signature_and_embeds(runs, recwarn):
     assert model.metadata.signature.outputs.inputs[0].shape == (-1, settings.embedding_dim)
     images = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), dtype=np.uint8)
     np.testing.assert_array_equal(model.predict({"images": images}), embed(load_network(weights), images))
+
+
+@pytest.mark.slow
+def test_a_wiped_database_gets_everything_again(runs):
+    card = make_audit()
+    write_card(runs / "datasets" / "audits" / card.fingerprint, card)
+    assert sync(runs) == (2, None)
+    (runs / "mlflow.db").unlink()
+    assert sync(runs) == (2, None)
+    assert sync(runs) == (0, None)
+    assert len(all_runs(runs)[1]) == 5
+
+
+def make_generator_card():
+    """A GeneratorCard with just what is sent."""
+    shared = make_result().model_dump(include={"scale", "seed", "command", "cost", "environment", "git"})
+    numbers = {"num_parameters": 5, "num_images_seen": 7}
+    digests = {"recipe_sha256": "a" * 64, "weights_sha256": "b" * 64}
+    names = {"recipe": "photographs", "perceptual_network": "none", "fingerprint": "generator0"}
+    return GeneratorCard(**shared, **numbers, **digests, **names, inputs={}, dataset={}, networks={}, figures={})
+
+
+@pytest.mark.slow
+def test_a_training_is_sent_piece_by_piece_and_again_after_a_wipe(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    folder = tmp_path / "generators" / "generator0"
+    folder.mkdir(parents=True)
+    journal = folder / "train.jsonl"
+    journal.write_text('{"step": 1, "time": 1, "loss": 9}\n')
+    assert sync_generator(folder, tmp_path, "photographs") is None
+    (folder / SENT_NAME).write_bytes((folder / SENT_NAME).read_bytes() + b"\n")
+    journal.write_text(journal.read_text() + '{"step": 2, "time": 2, "loss": 5}\n')
+    write_card(folder, make_generator_card())
+    assert sync_generator(folder, tmp_path, "photographs") is None
+    assert sync(tmp_path) == (0, None)
+    (tmp_path / "mlflow.db").unlink()
+    assert sync(tmp_path) == (1, None)
+    client, (run,) = all_runs(tmp_path)
+    assert run.info.status == "FINISHED"
+    assert [point.value for point in client.get_metric_history(run.info.run_id, "train/loss")] == [9.0, 5.0]
+
+
+@pytest.mark.slow
+def test_a_run_that_a_user_deleted_is_not_sent_again(runs):
+    assert sync(runs) == (1, None)
+    client, found = all_runs(runs)
+    for run in found:
+        client.delete_run(run.info.run_id)
+    assert sync(runs) == (0, None)
+
+
+@pytest.mark.slow
+def test_an_experiment_deleted_in_the_ui_is_restored(runs):
+    client, experiment_id = tracking._connect(runs)
+    client.delete_experiment(experiment_id)
+    assert sync(runs) == (1, None)
+    assert client.get_experiment(experiment_id).lifecycle_stage == "active"
+    assert len(all_runs(runs)[1]) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["a?b", "a%20b", "a#b c"])
+def test_runs_with_odd_characters_hold_their_database(tmp_path, monkeypatch, name):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    runs = tmp_path / name
+    write_run(runs, scale="smoke", accuracy=0.875)
+    assert sync(runs) == (1, None)
+    assert (runs / "mlflow.db").exists()
+    assert list((runs / "mlartifacts").rglob("result.json"))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("note", [b"", b"[]", b'{"run_id": 7}', b"\xff", b'{"tracking_uri": null, "run_id": {}}'])
+def test_a_damaged_note_ends_nothing(runs, note):
+    assert sync(runs) == (1, None)
+    path = next(runs.glob(f"*/results/*/{SENT_NAME}"))
+    path.write_bytes(note)
+    assert sync(runs) == (1, None)  # found again by its tag, not sent
+    assert sync(runs) == (0, None)
+    assert len(all_runs(runs)[1]) == 4
+
+
+@pytest.mark.slow
+def test_a_broken_card_does_not_keep_others_from_being_sent(runs):
+    broken = runs / "broken" / "results" / "result0" / "result.json"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("{}")
+    num_sent, problem = sync(runs)
+    assert num_sent == 1
+    assert f"did not take all results ({broken}: " in problem
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("http://me:sec%40ret@host:5000/ml", "http://me:***@host:5000/ml"),
+        ("http://host:5000", "http://host:5000"),
+        ("postgresql://host/db?user=me&password=hidden", "postgresql://host/db?user=me&password=***"),
+    ],
+)
+def test_a_password_is_neither_printed_nor_written(tmp_path, monkeypatch, uri, shown):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert tracking.shown_uri(tmp_path) == shown
+    write_run(tmp_path, scale="smoke", accuracy=0.875)
+
+    def fail(runs):
+        raise ConnectionError(f"{uri} and sec@ret refuse")
+
+    monkeypatch.setattr(tracking, "_connect", fail)
+    _, problem = sync(tmp_path)
+    assert problem.startswith(f"MLflow at {shown} did not take all results (")
+    assert not [word for word in ("sec%40ret", "hidden") if word in problem]
 
 
 @pytest.fixture(scope="module")

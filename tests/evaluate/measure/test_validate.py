@@ -58,6 +58,32 @@ def validate_and_write(protocol, directory):
     dist.destroy_process_group()
 
 
+def statistics_network(rank):
+    """A network whose embeddings depend on its batch-norm statistics, which differ from rank to rank."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(
+        torch.nn.AvgPool2d(28), torch.nn.Flatten(), torch.nn.BatchNorm1d(48), torch.nn.Linear(48, 8), torch.nn.ReLU()
+    )
+    network[2].running_mean += torch.randn(48, generator=torch.Generator().manual_seed(rank))
+    return network.eval()
+
+
+def validate_with_other_statistics(protocol, directory):
+    dist.init_process_group("gloo")
+    network = statistics_network(dist.get_rank())
+    accuracies = Validation(lambda: [protocol], device="cpu")(network)
+    (directory / f"{dist.get_rank()}.json").write_text(json.dumps(accuracies))
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_the_statistics_of_rank_0_count_in_every_process(protocol, tmp_path):
+    run_processes(validate_with_other_statistics, 2, protocol, tmp_path)
+    alone, other = (Validation(lambda: [protocol], device="cpu")(statistics_network(rank)) for rank in (0, 1))
+    assert alone != other
+    assert [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)] == [alone, alone]
+
+
 @pytest.mark.slow
 def test_processes_share_the_faces_and_agree(protocol, tmp_path):
     run_processes(validate_and_write, 2, protocol, tmp_path)

@@ -1,6 +1,7 @@
 """Resuming: the same bits after kill -9, other numbers of processes, and checkpoints of other runs are refused."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -164,7 +165,25 @@ def test_a_checkpoint_of_another_dataset_is_refused(trained, tmp_path):
         train(other, tiny_recipe(), trained[0], seed=0, options=RunOptions(num_workers=0))
 
 
-def test_a_broken_checkpoint_is_named(trained, training_faces, tmp_path):
-    (tmp_path / "checkpoint.pt").write_bytes((trained[0] / "checkpoint.pt").read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"checkpoint\.pt is not a whole file of tensors"):
-        train(training_faces, tiny_recipe(), tmp_path, seed=0, options=RunOptions(num_workers=0))
+def cut_short(path):
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def hold_other_objects(path):
+    torch.save([torch.zeros(1)], path)
+
+
+def lack_an_entry(path):
+    state = torch.load(path, weights_only=True)
+    del state["optimizer"]
+    torch.save(state, path)
+
+
+@pytest.mark.parametrize("damage", [cut_short, hold_other_objects, lack_an_entry])
+def test_a_damaged_checkpoint_is_to_be_deleted(trained, training_faces, tmp_path, damage):
+    directory, _ = trained
+    shutil.copy(directory / "checkpoint.pt", tmp_path / "checkpoint.pt")
+    damage(tmp_path / "checkpoint.pt")
+    message = r"checkpoint\.pt is damaged \(.*\); delete checkpoint\.pt, and the training starts anew$"
+    with pytest.raises(InputError, match=message):
+        train(training_faces, tiny_recipe(), tmp_path, seed=0, options=OPTIONS)

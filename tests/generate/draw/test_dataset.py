@@ -121,7 +121,7 @@ def test_images_of_people_who_were_trained_on_are_dropped_and_counted(weights, t
 
 
 def test_a_missing_weight_says_how_to_get_it(tmp_path):
-    with pytest.raises(InputError, match=r"generator.safetensors is missing; run python -m generate fetch"):
+    with pytest.raises(InputError, match=r"generator.safetensors is missing; run .venv/bin/python -m generate fetch"):
         weight_digests(SETTINGS, tmp_path)
 
 
