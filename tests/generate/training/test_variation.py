@@ -38,7 +38,7 @@ def test_its_spread_is_that_of_faces_around_the_true_centre():
 
 @pytest.mark.parametrize(("min_faces", "num_identities"), [(4, 1), (9, 0)])
 def test_identities_with_too_few_faces_are_refused(min_faces, num_identities):
-    with pytest.raises(InputError, match=rf"--min-faces {min_faces}: {num_identities} identities .*the most: 4"):
+    with pytest.raises(InputError, match=rf"--min-faces {min_faces}: {num_identities} identities .*the most is 4"):
         centers_and_differences(np.zeros((8, 5)), IDENTITY_IDS, min_faces)
 
 
