@@ -14,6 +14,7 @@ from bench.errors import InputError
 from bench.machine.device import choose_device
 from bench.runs.fingerprints import floor_stages, model_stage, plan_stages
 from bench.runs.inputs import protocol_path
+from bench.runs.parents import checked_weights
 from bench.runs.stage import Stage
 
 Precision = Literal["float32", "bf16"]
@@ -59,7 +60,7 @@ def evaluate_scale(benchmark: Benchmark, evaluation: Evaluation) -> Iterator[str
     precision: Precision = "bf16" if benchmark.recipe.precision == "bf16" else "float32"
     for name, stage in floor_stages(benchmark, **folders).items():
         yield _evaluate(stage, floors[name], benchmark.protocols, floor_row(name), evaluation, precision)
-    weights = stages.train.directory / "model.safetensors"
+    weights = checked_weights(stages.train.directory)
     row = dataset_row(benchmark, stages)
     yield _evaluate(
         stages.evaluate, lambda device: load_network(weights, device), benchmark.protocols, row, evaluation, precision

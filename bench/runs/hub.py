@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from bench.errors import InputError
 from bench.files import read_json, sha256, write_json
+from bench.machine.digests import remembered_sha256
 
 RECORDS = "fetched.json"
 
@@ -60,7 +61,7 @@ def fetch(file: HubFile, folder: str | Path, *, revision: str = "main") -> Path:
     records: dict[str, dict[str, Any]] = _records(folder)
     known = records.get(file.local_name)
     if path.exists():
-        digest, commit = sha256(path), None
+        digest, commit = remembered_sha256(path), None
         _check(known, digest, f"{path} was changed")
     else:
         folder.mkdir(parents=True, exist_ok=True)

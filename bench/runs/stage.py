@@ -12,8 +12,9 @@ from filelock import FileLock, Timeout
 
 from bench.config.generator import weight_path
 from bench.errors import InputError
-from bench.files import flatten, read_json, sha256, write_json
+from bench.files import flatten, read_json, write_json
 from bench.machine.device import process_rank
+from bench.machine.digests import remembered_sha256
 from bench.machine.facts import environment, git_state
 from bench.runs.cards import (
     CARD_NAMES,
@@ -118,7 +119,7 @@ def check_weights(faces: Stage, weights: Path) -> None:
         return
     for name, provenance in read_card(faces.directory, DatasetCard).weights.items():
         path = weight_path(name, weights)
-        if path.exists() and (now := sha256(path)) != provenance.sha256:
+        if path.exists() and (now := remembered_sha256(path)) != provenance.sha256:
             raise InputError(
                 f"{faces.directory} was made with another {path} (SHA-256 {provenance.sha256[:12]}, now {now[:12]}); "
                 "delete that folder to make the faces again, or put the old file back"

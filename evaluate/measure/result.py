@@ -16,8 +16,8 @@ import torch
 
 from bench.config.benchmarks import Benchmark
 from bench.errors import InputError
-from bench.files import sha256
 from bench.machine.device import choose_device
+from bench.machine.digests import remembered_sha256
 from bench.machine.stopwatch import Stopwatch
 from bench.runs.cards import (
     DatasetCard,
@@ -156,7 +156,7 @@ def _open_network(network: str | Path | FaceNetwork, device: str | None) -> tupl
     """The network, its device, and the fields of its row."""
     if isinstance(network, str | Path):
         device = choose_device(device or "auto")
-        return load_network(network, device), device, model_row(Path(network), sha256(network))
+        return load_network(network, device), device, model_row(Path(network), remembered_sha256(network))
     if not callable(network):
         raise InputError(f"network is a {type(network).__name__}; give the path of a network's file, or a callable")
     if device is None:

@@ -8,6 +8,7 @@ import torch
 from bench.config.generator import Vec2FaceGenerator, weight_path
 from bench.errors import InputError
 from bench.files import sha256
+from bench.machine.digests import remembered_sha256
 from bench.runs.hub import check_fetched
 from generate.draw.dataset_run import Networks
 from generate.draw.engine import generate_dataset
@@ -85,7 +86,7 @@ def weight_digests(settings: Vec2FaceGenerator, weights: Path) -> dict[str, str]
     for path in paths.values():
         if not path.is_file():
             raise InputError(f"{path} is missing; run python -m generate fetch, or put the file there by hand")
-    digests = {name: sha256(path) for name, path in paths.items()}
+    digests = {name: remembered_sha256(path) for name, path in paths.items()}
     for name, digest in digests.items():
         check_fetched(paths[name], digest)
     return digests

@@ -6,7 +6,7 @@ from typing import Any
 from bench.config.generator import Vec2FaceGenerator
 from bench.faces.grid import sample_grid, write_grid
 from bench.faces.open import open_faces
-from bench.files import sha256
+from bench.machine.digests import remembered_sha256
 from bench.runs.hub import fetch, fetched_from
 from generate.hub.catalogue import find_file
 
@@ -27,7 +27,7 @@ def fetch_published(directory: Path, settings: Vec2FaceGenerator, weights: Path)
     """
     file = find_file(f"faces-hsface{settings.num_identities // 1000}k")
     path = fetch(file, weights, revision=settings.revision).resolve()
-    digest = sha256(path)
+    digest = remembered_sha256(path)
     faces = open_faces(path)
     write_grid(directory / "grid.png", sample_grid(faces))
     return {
