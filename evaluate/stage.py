@@ -41,7 +41,7 @@ def evaluate_scale(benchmark: Benchmark, evaluation: Evaluation) -> Iterator[str
         A line for the terminal per network.
 
     Raises:
-        InputError: If the network is not trained, or a test set is missing.
+        InputError: If the network is not trained or was changed since, or a test set is missing.
     """
     folders = {"runs": evaluation.runs, "test_sets": evaluation.test_sets}
     stages = plan_stages(benchmark, seed=evaluation.seed, **folders)
@@ -60,11 +60,12 @@ def evaluate_scale(benchmark: Benchmark, evaluation: Evaluation) -> Iterator[str
     precision: Precision = "bf16" if benchmark.recipe.precision == "bf16" else "float32"
     for name, stage in floor_stages(benchmark, **folders).items():
         yield _evaluate(stage, floors[name], benchmark.protocols, floor_row(name), evaluation, precision)
-    weights = checked_weights(stages.train.directory)
     row = dataset_row(benchmark, stages)
-    yield _evaluate(
-        stages.evaluate, lambda device: load_network(weights, device), benchmark.protocols, row, evaluation, precision
-    )
+
+    def load_checked(device: str) -> Any:
+        return load_network(checked_weights(stages.train.directory), device)
+
+    yield _evaluate(stages.evaluate, load_checked, benchmark.protocols, row, evaluation, precision)
 
 
 def evaluate_model(model: Path, protocols: Sequence[str], evaluation: Evaluation) -> Iterator[str]:

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from bench.config.generator import FilesGenerator, Generator
 from bench.config.recipe import Recipe
@@ -34,6 +34,12 @@ class Expected(Settings):
         None, description="lowest and highest plausible mean over the protocols"
     )
     source: str = Field(description="origin of the figures: measured, published or estimated")
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> "Expected":
+        if self.mean_accuracy and self.mean_accuracy[0] > self.mean_accuracy[1]:
+            raise ValueError(f"mean_accuracy={list(self.mean_accuracy)} is no range; give the lower accuracy first")
+        return self
 
 
 class Benchmark(Settings):

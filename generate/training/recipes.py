@@ -22,9 +22,10 @@ quirks. What this project does with each:
 """
 
 from pathlib import Path
+from statistics import NormalDist
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from bench.config.settings import Count, Settings, Share
 from bench.config.yaml_file import describe_mistakes, read_yaml
@@ -32,6 +33,8 @@ from bench.errors import InputError
 from bench.names import nearest
 
 RECIPES_PATH = Path(__file__).parent.parent.parent / "generators.yaml"
+_MIN_MASK_PROBABILITY = 1e-3
+"""Shares are drawn until one lies in the range, so that a range of lower probability takes for ever."""
 
 
 class Term(Settings):
@@ -118,6 +121,16 @@ class Masking(Settings):
     high: Share = Field(1.0, description="highest share")
     mean: Share = Field(0.75, description="mean of the normal distribution")
     std: float = Field(0.25, gt=0, description="standard deviation of the normal distribution")
+
+    @model_validator(mode="after")
+    def _range_is_drawn_from(self) -> "Masking":
+        normal = NormalDist(self.mean, self.std)
+        if normal.cdf(self.high) - normal.cdf(self.low) < _MIN_MASK_PROBABILITY:
+            raise ValueError(
+                f"low={self.low} and high={self.high}, but shares of mean={self.mean} and std={self.std} are never or "
+                "hardly ever between them; give a wider range, the lower share first"
+            )
+        return self
 
 
 class GeneratorOptimizer(Settings):
