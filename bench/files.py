@@ -124,15 +124,32 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file.
+    """Read a JSON file. As the JSON that this suite writes, it may not hold NaN or an infinity.
 
     Raises:
-        InputError: If the text is not JSON.
+        InputError: If the file is missing or its text is not JSON.
     """
+    text = read_text(path)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:  # ValueError also for numbers of thousands of digits
         raise InputError(f"{path} is not JSON ({error}); delete it and run the stage again") from None
+
+
+def read_json_object(path: str | Path) -> dict[str, Any]:
+    """Read a JSON file whose top level is an object.
+
+    Raises:
+        InputError: If the file is missing, its text is not JSON, or its top level is another value.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds a {type(content).__name__}, not an object; delete it and run the stage again")
+    return content
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
 
 
 def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
@@ -141,7 +158,7 @@ def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
     for line in Path(path).read_text(encoding="utf-8").splitlines():
         try:
             rows.append(json.loads(line))
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             break
     return rows
 

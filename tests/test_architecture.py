@@ -21,7 +21,7 @@ PARTS = {
     "bench.files": "bench.errors",
     "bench.markdown": "",
     "bench.onnx_input": "",
-    "bench.config": "bench.errors bench.names",
+    "bench.config": "bench.errors bench.names bench.files",
     "bench.machine": "bench.errors bench.files",
     "bench.faces": "bench.machine bench.files bench.errors",
     "bench.vectors": "bench.machine bench.files bench.errors",

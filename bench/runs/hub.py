@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.errors import InputError
-from bench.files import read_json, sha256, write_json
+from bench.files import read_json_object, sha256, write_json
 from bench.machine.digests import remembered_sha256
 
 RECORDS = "fetched.json"
@@ -104,7 +104,7 @@ def check_fetched(path: Path, digest: str) -> None:
 
 
 def _records(folder: Path) -> dict[str, dict[str, Any]]:
-    return read_json(folder / RECORDS) if (folder / RECORDS).exists() else {}
+    return read_json_object(folder / RECORDS) if (folder / RECORDS).exists() else {}
 
 
 def _check(known: dict[str, Any] | None, digest: str, what: str) -> None:

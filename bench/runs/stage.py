@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from bench.config.generator import weight_path
 from bench.errors import InputError
-from bench.files import flatten, read_json, write_json
+from bench.files import flatten, read_json_object, write_json
 from bench.machine.device import process_rank
 from bench.machine.digests import remembered_sha256
 from bench.machine.facts import environment, git_state
@@ -69,7 +69,7 @@ class Stage:
             return "was interrupted, goes on"
         if previous is None or not (previous / CARD_NAMES[self.card]).exists():
             return "no result yet"
-        before, now = flatten(read_json(previous / CARD_NAMES[self.card])["inputs"]), flatten(self.inputs)
+        before, now = flatten(read_card(previous, self.card).inputs), flatten(self.inputs)
         changes = [
             f"{key} {before.get(key, 'absent')} -> {now.get(key, 'absent')}"
             for key in sorted(before.keys() | now.keys())
@@ -93,7 +93,7 @@ class Stages:
 def read_latest(runs: Path, scale: str) -> dict[str, Path]:
     """Folders of the last finished benchmark of a scale, by stage name; empty if none has finished."""
     path = runs / scale / "latest.json"
-    latest = read_json(path) if path.exists() else {}
+    latest = read_json_object(path) if path.exists() else {}
     return {name: Path(latest[key]) for name, key in _LATEST_KEYS.items() if key in latest}
 
 

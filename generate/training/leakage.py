@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bench.errors import InputError
 from bench.faces.face import Faces
 from bench.faces.open import open_faces
-from bench.files import atomic_path, read_json, write_array, write_json
+from bench.files import atomic_path, write_array, write_json
 from bench.machine.progress import progress
 from bench.vectors.nearest import nearest_centers
 from generate.networks.identity import IdentityNetwork, load_identity_network
@@ -77,7 +77,7 @@ def check_leakage(
     real_cosines, _ = nearest_centers(real_features, centers, own=real.identity_ids[picked], device=device)
     cosines, nearest = nearest_centers(_embed(network, faces, device), centers, device=device)
     report, kept = leakage_report(cosines, nearest, real_cosines, faces.identity_ids, max_cosine=max_cosine)
-    report |= {"faces": faces_path.name, "trained_on": read_json(prepared / PREPARED_NAME)}
+    report |= {"faces": faces_path.name, "trained_on": read_json_object(prepared / PREPARED_NAME)}
     write_array(directory / "kept.npy", kept)
     plot_cosines(directory / "leakage.png", cosines, real_cosines, report["max_cosine"])
     write_json(directory / "leakage.json", report)

@@ -26,7 +26,7 @@ from bench.errors import InputError
 from bench.faces.alignment import mirror_axis
 from bench.faces.face import Faces, aligned_image, decode_image, encode_jpeg
 from bench.faces.lmdb_file import FaceWriter, LmdbFaces
-from bench.files import read_json, sha256, write_array, write_json
+from bench.files import read_json_object, sha256, write_array, write_json
 from bench.machine.digests import remembered_sha256
 from bench.machine.progress import progress
 from bench.runs.fingerprints import content_sha256
@@ -119,7 +119,7 @@ def _write_or_check_inputs(directory: Path, faces: Faces, settings: Preparation)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, inputs)
         return inputs
-    for name, value in read_json(path).items():
+    for name, value in read_json_object(path).items():
         if value != inputs.get(name):
             raise InputError(
                 f"{directory} holds parts made with {name}={value}, this call has {inputs.get(name)}; delete it, "

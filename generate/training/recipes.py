@@ -28,7 +28,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from bench.config.settings import Count, Settings, Share
-from bench.config.yaml_file import describe_mistakes, read_yaml
+from bench.config.yaml_file import check_entries, describe_mistakes, read_yaml
 from bench.errors import InputError
 from bench.names import nearest
 
@@ -189,15 +189,11 @@ def load_recipe(name: str, path: str | Path = RECIPES_PATH) -> GeneratorRecipe:
         InputError: If the file cannot be read, the name is unknown (suggests the nearest), or a value does not fit.
     """
     document: Any = read_yaml(path)
-    if not isinstance(document, dict):
-        raise InputError(
-            f"{path}: top level is a {type(document).__name__}, not a mapping of names to recipes; mend the YAML"
-        )
+    check_entries(document, str(path))
     if name not in document:
-        raise InputError(f"recipe {name} is not in {path}; {nearest(name, map(str, document))}")
+        raise InputError(f"recipe {name} is not in {path}; {nearest(name, document)}")
+    check_entries(document[name], f"{path}: {name}")
     try:
         return GeneratorRecipe.model_validate({**document[name], "name": name})
     except ValidationError as error:
         raise InputError(f"{path}: {name}: {describe_mistakes(error, GeneratorRecipe)}; mend the YAML") from None
-    except TypeError:
-        raise InputError(f"{path}: {name} must be a section of settings; got {document[name]!r}") from None

@@ -39,7 +39,8 @@ def test_the_card_states_origin_settings_and_figures(tmp_path):
         scale="rendered", seed=7, fingerprint="f", inputs={"recipe": {"name": "rendered"}}, command="generate train",
         cost=Cost(seconds=60), environment=ENVIRONMENT, git=Git(commit=None, dirty=None), recipe="rendered",
         recipe_sha256="a", dataset={}, networks={"identity": {"name": "identity.onnx", "sha256": "b"}},
-        perceptual_network="VGG-16", weights_sha256=sha256(source), num_parameters=12, num_images_seen=640, figures={"ssim": 0.5},
+        perceptual_network="VGG-16", weights_sha256=sha256(source), num_parameters=12, num_images_seen=640,
+        figures={"ssim": 0.5},
     )  # fmt: skip
     write_card(tmp_path / "training", card)
     weights = ship_generator(tmp_path / "training", tmp_path / "out", trained_on="people", licence="none")
