@@ -30,7 +30,7 @@ from bench.config.benchmarks import load_benchmark
 from bench.config.generator import ASSETS_PATH
 from bench.errors import InputError
 from bench.faces.open import open_faces
-from bench.files import atomic_path
+from bench.files import atomic_path, read_json_object
 from bench.machine.facts import Cost
 from bench.machine.progress import progress
 from bench.machine.stopwatch import Stopwatch

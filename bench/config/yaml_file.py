@@ -12,11 +12,11 @@ from bench.errors import InputError
 from bench.files import read_text
 from bench.names import nearest
 
-_MAX_CHARACTERS = 300_000
+_MAX_CHARACTERS = 100_000
 _MAX_VALUES = 100_000
-"""Limits of a file of settings: twenty times the size of benchmarks.yaml."""
-_MAX_MISTAKES, _MAX_SHOWN = 5, 100
-"""Mistakes that one message names, and characters of a value that it shows."""
+"""Limits of a file of settings: seven times the size of benchmarks.yaml."""
+_MAX_MISTAKES, _MAX_MESSAGE, _MAX_SHOWN = 5, 300, 100
+"""Mistakes that one message names, and characters of each mistake and of each value that it shows."""
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -113,14 +113,14 @@ def describe_mistakes(error: ValidationError, schema: type[BaseModel]) -> str:
     parts = []
     mistakes = error.errors()
     for mistake in mistakes[:_MAX_MISTAKES]:
-        field = ".".join(str(part) for part in mistake["loc"] if part not in GENERATORS)
+        field = ".".join(str(part) for part in mistake["loc"] if part not in GENERATORS)[:_MAX_SHOWN]
         if mistake["type"] == "extra_forbidden":
             key, known = str(mistake["loc"][-1]), _known_fields(schema, mistake["loc"][:-1])
             parts.append(f"{field} is unknown ({nearest(key, known)})" if known else f"{field} is unknown")
         elif mistake["type"] == "missing":
             parts.append(f"{field} is missing")
         else:
-            message = mistake["msg"].removeprefix("Value error, ")
+            message = mistake["msg"].removeprefix("Value error, ")[:_MAX_MESSAGE]
             got = "" if mistake["type"] == "value_error" else f", got {_shorten(mistake['input'])}"
             parts.append(f"{field}: {message[0].lower()}{message[1:]}{got}")
     if len(mistakes) > _MAX_MISTAKES:

@@ -104,7 +104,12 @@ def check_fetched(path: Path, digest: str) -> None:
 
 
 def _records(folder: Path) -> dict[str, dict[str, Any]]:
-    return read_json_object(folder / RECORDS) if (folder / RECORDS).exists() else {}
+    path = folder / RECORDS
+    records = read_json_object(path) if path.exists() else {}
+    for name, record in records.items():
+        if not isinstance(record, dict) or not {"sha256", "source", "commit"} <= record.keys():
+            raise InputError(f"{path}: the entry {name!r:.100} has no sha256, source and commit; delete that entry")
+    return records
 
 
 def _check(known: dict[str, Any] | None, digest: str, what: str) -> None:

@@ -69,7 +69,10 @@ class Stage:
             return "was interrupted, goes on"
         if previous is None or not (previous / CARD_NAMES[self.card]).exists():
             return "no result yet"
-        before, now = flatten(read_card(previous, self.card).inputs), flatten(self.inputs)
+        try:
+            before, now = flatten(read_card(previous, self.card).inputs), flatten(self.inputs)
+        except InputError:  # a broken card of another run must not stop this one
+            return "no result yet"
         changes = [
             f"{key} {before.get(key, 'absent')} -> {now.get(key, 'absent')}"
             for key in sorted(before.keys() | now.keys())
@@ -94,7 +97,7 @@ def read_latest(runs: Path, scale: str) -> dict[str, Path]:
     """Folders of the last finished benchmark of a scale, by stage name; empty if none has finished."""
     path = runs / scale / "latest.json"
     latest = read_json_object(path) if path.exists() else {}
-    return {name: Path(latest[key]) for name, key in _LATEST_KEYS.items() if key in latest}
+    return {name: Path(latest[key]) for name, key in _LATEST_KEYS.items() if isinstance(latest.get(key), str)}
 
 
 def write_latest(runs: Path, scale: str, stages: Stages) -> None:

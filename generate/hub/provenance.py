@@ -78,10 +78,12 @@ def _origin(path: Path, digest: str) -> tuple[str, str, str | None]:
     if card_path(path).exists():
         card = read_json_object(card_path(path))
         if card.get("sha256") == digest:
-            return card["trained_on"], card["licence"], "python -m generate ship"
+            trained_on, licence = (str(card.get(field, "not stated")) for field in ("trained_on", "licence"))
+            return trained_on, licence, "python -m generate ship"
     if path.with_name(_PREPARED_NAME).exists():
         prepared = read_json_object(path.with_name(_PREPARED_NAME))
-        faces = f"{prepared['num_images']} faces of {prepared['num_identities']} identities of {prepared['source']}"
+        counts = [prepared.get(field, "unknown") for field in ("num_images", "num_identities", "source")]
+        faces = "{} faces of {} identities of {}".format(*counts)
         return faces, "the terms of these faces", "python -m generate prepare"
     trained_on, licence = _RELEASED.get(path.name, _UNKNOWN)
     return trained_on, licence, fetched_from(path, digest)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bench.errors import InputError
 from bench.faces.face import Faces
 from bench.faces.open import open_faces
-from bench.files import atomic_path, write_array, write_json
+from bench.files import atomic_path, read_json_object, write_array, write_json
 from bench.machine.progress import progress
 from bench.vectors.nearest import nearest_centers
 from generate.networks.identity import IdentityNetwork, load_identity_network
