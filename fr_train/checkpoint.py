@@ -5,6 +5,7 @@ In: a file. Out: a backbone in eval mode, its settings, or its weights. This is 
 """
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -88,8 +89,11 @@ def read_backbone(path: str | Path) -> tuple[nn.Module, Backbone]:
 def _build_fitting(settings: Backbone, weights: Mapping[str, Tensor], path: Path) -> nn.Module:
     """The backbone of the settings, once its size fits the weights; settings of a file could claim all memory."""
     if settings.kind != "timm":  # timm's models are built with a forward pass; their sizes come with their names
-        with torch.device("meta"):
-            expected = sum(tensor.numel() for tensor in build_backbone(settings).state_dict().values())
+        try:
+            with torch.device("meta"):
+                expected = sum(tensor.numel() for tensor in build_backbone(settings).state_dict().values())
+        except RuntimeError:  # more numbers than 64 bits can count
+            expected = sys.maxsize
         num_stored = sum(tensor.numel() for tensor in weights.values())
         if expected > _MAX_BYTES_RATIO * num_stored:
             raise InputError(f"{path} holds {num_stored} numbers, but its settings describe {expected}; fetch it again")
@@ -105,7 +109,7 @@ def backbone_and_weights(path: Path) -> tuple[nn.Module, dict[str, Tensor]]:
         InputError: As ``load_backbone``.
     """
     settings, weights = _read_safetensors(path)
-    return build_backbone(settings), weights
+    return _build_fitting(settings, weights, path), weights
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
