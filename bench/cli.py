@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.config import flags
 from bench.errors import InputError, python_command
 from bench.files import DISK_ERRORS
 
@@ -59,17 +60,17 @@ def add_stage_flags(parser: argparse.ArgumentParser, *names: str, scale: str = "
     """
     from bench.config.benchmarks import BENCHMARKS_PATH  # here, so that this module is loaded in no time, see its end
 
-    flags: dict[str, tuple[Callable[[str], Any], Any, str]] = {
+    known: dict[str, tuple[Callable[[str], Any], Any, str]] = {
         "--scale": (str, scale, f"entry of benchmarks.yaml (default: {scale})"),
-        "--seed": (int, 0, "seed of all random numbers (default: 0)"),
-        "--device": (str, "auto", "auto, cpu, cuda or cuda:N (default: auto)"),
+        "--seed": (flags.seed, 0, "seed of all random numbers (default: 0)"),
+        "--device": (flags.device, "auto", "auto, cpu, cuda or cuda:N (default: auto)"),
         "--runs": (Path, Path("runs"), "folder of all results (default: runs)"),
         "--test-sets": (Path, Path("test_sets"), "folder of verification sets (default: test_sets)"),
         "--weights": (Path, Path("weights"), "folder of downloaded weights (default: weights)"),
         "--config": (Path, BENCHMARKS_PATH, "file of benchmarks (default: benchmarks.yaml)"),
     }
-    for name in names or flags:
-        kind, default, text = flags[name]
+    for name in names or known:
+        kind, default, text = known[name]
         parser.add_argument(name, type=kind, default=default, help=text)
 
 

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Iterator
 
 from bench.cli import Command, add_stage_flags
+from bench.config import flags
 from bench.config.benchmarks import Benchmark, load_benchmark
 from bench.errors import InputError
 from bench.runs.fingerprints import plan_stages
@@ -53,7 +54,7 @@ def _add_convert_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mask", help=".npy of positions: write only these faces, in this order (default: all)")
     parser.add_argument(
         "--shift-right",
-        type=int,
+        type=flags.pixels,
         default=0,
         metavar="PIXELS",
         help="move every face to the right; 8 corrects faces cut by ArcFace's 96 x 112 template (default: 0)",

@@ -1,4 +1,4 @@
-"""Write files so that they appear whole or not at all; compute digests; read and write JSON and arrays."""
+"""Write files so that they appear whole or not at all; compute digests; read and write text, JSON and arrays."""
 
 import errno
 import hashlib
@@ -149,6 +149,35 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name belongs to the system or a tool, not to the data.
+
+    These are names that start with a dot (``._0.jpg`` of macOS, ``.ipynb_checkpoints``, ``.Trash-0``), ``__MACOSX``
+    of zip files and ``@eaDir`` of Synology's disks. Folders, shards and archives are read as if they were not there.
+    """
+    return name.startswith(".") or name in ("__MACOSX", "@eaDir")
+
+
+def read_text(path: str | Path) -> str:
+    r"""Read UTF-8 text, with or without a byte-order mark; every line end becomes ``\n``.
+
+    Raises:
+        InputError: If the file is missing or no regular file, or if its text has another encoding.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} is missing; give an existing text file")
+    if not path.is_file():
+        raise InputError(f"{path} is not a regular file; give a text file")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
+    if "\0" in text:  # UTF-16 without its mark decodes as UTF-8, with a zero byte beside every letter
+        raise InputError(f"{path} holds zero bytes, so it is not UTF-8 text; save it as UTF-8")
+    return text
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text; the file appears whole or not at all."""
     with atomic_path(path) as temporary:
@@ -161,15 +190,32 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file.
+    """Read a JSON file. As the JSON that this suite writes, it may not hold NaN or an infinity.
 
     Raises:
-        InputError: If the text is not JSON.
+        InputError: If the file is missing or its text is not JSON.
     """
+    text = read_text(path)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:  # ValueError also for numbers of thousands of digits
         raise InputError(f"{path} is not JSON ({error}); delete it and run the stage again") from None
+
+
+def read_json_object(path: str | Path) -> dict[str, Any]:
+    """Read a JSON file whose top level is an object.
+
+    Raises:
+        InputError: If the file is missing, its text is not JSON, or its top level is another value.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds a {type(content).__name__}, not an object; delete it and run the stage again")
+    return content
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
 
 
 def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
@@ -178,7 +224,7 @@ def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
     for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             break
         if not isinstance(row, dict):
             break

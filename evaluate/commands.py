@@ -22,6 +22,19 @@ def _compare(args: argparse.Namespace) -> str:
     return describe_difference(*args.results)
 
 
+def _add_check_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "result", type=Path, metavar="RESULT", help="folder with a result.json, or a published NAME.json"
+    )
+    add_stage_flags(parser, "--test-sets")
+
+
+def _check(args: argparse.Namespace) -> str:
+    from evaluate.leaderboard.check import check_result
+
+    return check_result(args.result, args.test_sets)
+
+
 def _add_fetch_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="test sets to fetch (default: every known one)")
     add_stage_flags(parser, "--test-sets")
@@ -140,6 +153,16 @@ COMMANDS = {
             "evaluate compare runs/smoke/results/A runs/smoke/results/B",
             _add_compare_flags,
             _compare,
+        ),
+        Command(
+            "check",
+            "whether a result, its network, its faces and its test sets are unchanged",
+            "Check a result: count its figures again from its scores, and compare the cards, the network, the faces "
+            "and the test sets behind it with the SHA-256 that its cards record. Reads all these files and writes "
+            "nothing. Use it before a result is published, or after files were copied.",
+            "python -m evaluate check runs/smoke/results/0123456789abcdef",
+            _add_check_flags,
+            _check,
         ),
     ),
     "test sets": (

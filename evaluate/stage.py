@@ -14,6 +14,7 @@ from bench.errors import InputError
 from bench.machine.device import choose_device
 from bench.runs.fingerprints import floor_stages, model_stage, plan_stages
 from bench.runs.inputs import protocol_path
+from bench.runs.parents import checked_weights
 from bench.runs.stage import Stage, claim
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def evaluate_scale(benchmark: Benchmark, evaluation: Evaluation) -> Iterator[str
         A line for the terminal per network.
 
     Raises:
-        InputError: If the network is not trained, or a test set is missing.
+        InputError: If the network is not trained or was changed since, or a test set is missing.
     """
     folders = {"runs": evaluation.runs, "test_sets": evaluation.test_sets}
     stages = plan_stages(benchmark, seed=evaluation.seed, **folders)
@@ -62,11 +63,12 @@ def evaluate_scale(benchmark: Benchmark, evaluation: Evaluation) -> Iterator[str
     precision: Precision = "bf16" if benchmark.recipe.precision == "bf16" else "float32"
     for name, stage in floor_stages(benchmark, **folders).items():
         yield _evaluate(stage, floors[name], benchmark.protocols, floor_row(name), evaluation, precision)
-    weights = stages.train.directory / "model.safetensors"
     row = dataset_row(benchmark, stages)
-    yield _evaluate(
-        stages.evaluate, lambda device: load_network(weights, device), benchmark.protocols, row, evaluation, precision
-    )
+
+    def load_checked(device: str) -> Any:
+        return load_network(checked_weights(stages.train.directory), device)
+
+    yield _evaluate(stages.evaluate, load_checked, benchmark.protocols, row, evaluation, precision)
 
 
 def evaluate_model(model: Path, protocols: Sequence[str], evaluation: Evaluation) -> Iterator[str]:

@@ -20,7 +20,14 @@ from fr_train.networks.prelu import PReLU
 from fr_train.networks.recompute import run_blocks
 from fr_train.networks.timm_model import TimmBackbone
 
-BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 14, 3), 100: (3, 13, 30, 3), 200: (6, 26, 60, 6)}
+BLOCKS = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 14, 3),
+    100: (3, 13, 30, 3),
+    152: (3, 8, 36, 3),
+    200: (6, 26, 60, 6),
+}
 """Depth -> residual blocks of the four stages. The reference trainer of HSFace builds R100 when asked for 200."""
 
 SqueezeExcite = Literal["none", "shortcut", "standard"]
@@ -81,7 +88,7 @@ class IResNet(nn.Module):
     """Stem, four stages of residual blocks, BN, dropout, fully connected layer, and a BN whose weight stays 1.
 
     Args:
-        depth: 18, 34, 50, 100 or 200.
+        depth: 18, 34, 50, 100, 152 or 200.
         se: Squeeze-excitation. ``shortcut`` applies it to the shortcut of the first block of each stage, as in the
             released HSFace networks; ``standard`` applies it to the residual of every block.
         embedding_dim: Length D of the features.
@@ -132,7 +139,7 @@ def iresnet(
     """An IResNet with random weights. At width 64 its state dict has the entries of the released files.
 
     Args:
-        depth: 18, 34, 50, 100 or 200.
+        depth: 18, 34, 50, 100, 152 or 200.
         se: As for ``IResNet``; True means ``shortcut``, False ``none``.
         embedding_dim: Length D of the features.
         width: As for ``IResNet``.

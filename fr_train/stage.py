@@ -41,7 +41,7 @@ def train_stage(
     stopwatch, directory, dataset_dir = Stopwatch(), stages.train.directory, stages.generate.directory
     with stopwatch.phase("read dataset"):
         dataset = read_card(dataset_dir, DatasetCard)
-        faces = open_dataset(dataset_dir)
+        faces = open_dataset(dataset_dir, benchmark.generator)
     with stopwatch.phase("train"):
         summary = train(faces, benchmark.recipe, directory, seed=seed, options=options, validate=validate)
     if process_rank()[0] != 0:

@@ -29,7 +29,7 @@ from bench.config.benchmarks import load_benchmark
 from bench.config.generator import ASSETS_PATH
 from bench.errors import InputError, python_command
 from bench.faces.open import open_faces
-from bench.files import atomic_path, read_json
+from bench.files import atomic_path, read_json_object
 from bench.machine.facts import Cost
 from bench.machine.progress import progress
 from bench.machine.stopwatch import Stopwatch
@@ -182,7 +182,7 @@ def _make_features(workshop: Workshop) -> None:
     if not (directory / PREPARED_NAME).exists():
         faces = open_faces(workshop.stages.generate.directory / "faces.lmdb")
         prepare(faces, Preparation(workshop.finished_dir / IDENTITY), directory)
-    prepared = read_json(directory / PREPARED_NAME)
+    prepared = read_json_object(directory / PREPARED_NAME)
     centers = np.load(directory / CENTERS_NAME)
     centers *= prepared["mean_norm"] / np.linalg.norm(centers, axis=1).mean()
     deviations = np.load(directory / DEVIATIONS_NAME)

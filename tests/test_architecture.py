@@ -21,7 +21,7 @@ PARTS = {
     "bench.files": "bench.errors",
     "bench.markdown": "",
     "bench.onnx_input": "",
-    "bench.config": "bench.errors bench.names",
+    "bench.config": "bench.errors bench.names bench.files",
     "bench.machine": "bench.errors bench.files",
     "bench.faces": "bench.machine bench.files bench.errors",
     "bench.vectors": "bench.machine bench.files bench.errors",
@@ -60,6 +60,7 @@ PARTS = {
     "fr_train.checkpoint",
     "evaluate.leaderboard": "bench evaluate.measure evaluate.metrics evaluate.test_sets.registry evaluate.svg "
     "evaluate.pages",
+    "evaluate.leaderboard.check": "bench evaluate.leaderboard.read evaluate.protocol",
     "evaluate.audit": "bench evaluate.measure.embed evaluate.protocol evaluate.layouts evaluate.svg evaluate.pages",
     "evaluate.stage": "bench evaluate.measure fr_train.checkpoint",
     "evaluate.speed": "bench evaluate.metrics evaluate.measure evaluate.protocol evaluate.layouts",

@@ -5,21 +5,34 @@ In: the YAML file. Out: a ``Benchmark`` per entry, checked and frozen. The schem
 unit; unknown keys are refused. Only the stages read these settings: the functions that they call take plain parameters.
 """
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from bench.config.generator import FilesGenerator, Generator
 from bench.config.recipe import Recipe
 from bench.config.settings import Count, Settings, Share
-from bench.config.yaml_file import describe_mistakes, read_yaml
+from bench.config.yaml_file import check_entries, describe_mistakes, read_yaml
 from bench.errors import InputError
 from bench.names import nearest
 
 BENCHMARKS_PATH = Path(__file__).parent.parent.parent / "benchmarks.yaml"
+_FOLDERS_OF_RUNS = {
+    "models",
+    "datasets",
+    "generators",
+    "protocols",
+    "embeddings",
+    "assets",
+    "sweeps",
+    "mlruns",
+    "mlartifacts",
+} | {"mlflow.db", "leaderboard.md", "leaderboard.html", "leaderboard.csv"}
+"""What else lies in the folder RUNS, where each benchmark has a folder with its name."""
 
 
 class Expected(Settings):
@@ -34,6 +47,12 @@ class Expected(Settings):
         None, description="lowest and highest plausible mean over the protocols"
     )
     source: str = Field(description="origin of the figures: measured, published or estimated")
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> "Expected":
+        if self.mean_accuracy and self.mean_accuracy[0] > self.mean_accuracy[1]:
+            raise ValueError(f"mean_accuracy={list(self.mean_accuracy)} is no range; give the lower accuracy first")
+        return self
 
 
 class Benchmark(Settings):
@@ -116,9 +135,27 @@ def _read(path: str | Path) -> dict[str, Any]:
     """Content of benchmarks.yaml, with its three sections checked to be there."""
     document = read_yaml(path)
     if not isinstance(document, dict) or set(document) != {"recipes", "protocols", "benchmarks"}:
-        got = sorted(document) if isinstance(document, dict) else type(document).__name__
+        got = sorted(map(str, document))[:10] if isinstance(document, dict) else type(document).__name__
         raise InputError(f"{path} holds {got} at its top level; give exactly recipes, protocols and benchmarks")
+    for section, entries in document.items():
+        check_entries(entries, f"{path}: {section}")
+    for name, members in document["protocols"].items():
+        if not isinstance(members, list) or not all(isinstance(member, str) for member in members):
+            raise InputError(f"{path}: protocols.{name} is {members!r:.100}; give a list of names of test sets")
+    for name in document["benchmarks"]:
+        _check_name(name, path)
     return document
+
+
+def _check_name(name: str, path: str | Path) -> None:
+    """Refuse the name of a benchmark that cannot be a folder of its own below ``runs``."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise InputError(
+            f"{path}: a benchmark is called {name!r:.100}; take letters, digits, '-', '_' and '.', a letter or digit "
+            "first, at most 100"
+        )
+    if name.lower() in _FOLDERS_OF_RUNS:
+        raise InputError(f"{path}: a benchmark is called {name}, as a folder of the suite in RUNS; rename it")
 
 
 def _resolve(name: str, document: dict[str, Any], path: str | Path) -> Benchmark:
@@ -126,11 +163,12 @@ def _resolve(name: str, document: dict[str, Any], path: str | Path) -> Benchmark
     benchmarks, recipes, groups = document["benchmarks"], document["recipes"], document["protocols"]
     if name not in benchmarks:
         raise InputError(f"SCALE={name} is not in {path}; {nearest(name, benchmarks)}")
-    entry = dict(benchmarks[name])
     location = f"{path}: benchmarks.{name}"
+    check_entries(benchmarks[name], location)
+    entry = dict(benchmarks[name])
     recipe_name = entry.get("recipe")
-    if recipe_name not in recipes:
-        raise InputError(f"{location}.recipe={recipe_name} is unknown; {nearest(str(recipe_name), recipes)}")
+    if not isinstance(recipe_name, str) or recipe_name not in recipes:
+        raise InputError(f"{location}.recipe={recipe_name!s:.100} is unknown; {nearest(str(recipe_name), recipes)}")
     group = entry.get("protocols")
     if isinstance(group, str):
         if group not in groups:

@@ -11,11 +11,14 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from bench.config.settings import Count, Settings, Share
+from bench.errors import InputError
 
 ASSETS_PATH = Path(__file__).parent.parent.parent / "generate" / "assets"
 """Folder of the networks that come with the suite, see generate/make_assets.py."""
 RELEASED_GENERATOR = "vec2face_generator.pth"
 """File name of the weights that the authors of Vec2Face released; HSFace was made with them."""
+PUBLISHED_IDENTITIES = (10_000, 20_000)
+"""Sizes of the HSFace datasets whose faces are on the Hub."""
 _SHIPPED = "assets/"
 RENDER_VERSION = 1
 """Version of the renderer, in the folder names of rendered protocols; raised when a change moves pixels."""
@@ -29,6 +32,17 @@ def is_shipped(name: str) -> bool:
 def weight_path(name: str, weights: Path) -> Path:
     """Path of a weight file that settings name: in the shipped assets, or in the folder ``weights``."""
     return ASSETS_PATH / name.removeprefix(_SHIPPED) if is_shipped(name) else weights / name
+
+
+def check_is_published(num_identities: int) -> None:
+    """Refuse ``source: hub`` for numbers of identities that the authors of HSFace do not publish on the Hub.
+
+    Raises:
+        InputError: If there is no such dataset.
+    """
+    if num_identities not in PUBLISHED_IDENTITIES:
+        sizes = " or ".join(map(str, PUBLISHED_IDENTITIES))
+        raise InputError(f"num_identities={num_identities} is not on the Hub; give {sizes}, or source: generate")
 
 
 class Perturbation(Settings):
@@ -186,6 +200,12 @@ class Vec2FaceGenerator(GeneratorSettings):
         64, description="identities per shard, the unit of resume; changing it changes the fingerprint"
     )
     jpeg_quality: int = Field(95, ge=1, le=100)
+
+    @model_validator(mode="after")
+    def _is_published(self) -> "Vec2FaceGenerator":
+        if self.source == "hub":
+            check_is_published(self.num_identities)
+        return self
 
     @property
     def weight_files(self) -> list[str]:

@@ -16,7 +16,7 @@ class Backbone(Settings):
 
     kind: Literal["iresnet", "mobilefacenet", "timm"] = "iresnet"
     name: str | None = Field(None, description="name of the timm model; for kind timm only")
-    depth: Literal[18, 34, 50, 100, 200] = Field(50, description="number of layers; for kind iresnet only")
+    depth: Literal[18, 34, 50, 100, 152, 200] = Field(50, description="number of layers; for kind iresnet only")
     se: Literal["none", "shortcut", "standard"] = Field(
         "none",
         description="squeeze-excitation of kind iresnet. standard: in every block; shortcut: on the shortcut of the "
@@ -79,6 +79,12 @@ class Erasing(Settings):
     min_area: Share = Field(0.02, description="smallest area, as a fraction of the image")
     max_area: Share = Field(0.33, description="largest area, as a fraction of the image")
     min_aspect: float = Field(0.3, gt=0, le=1, description="smallest aspect ratio; the largest is 1 / min_aspect")
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> "Erasing":
+        if self.min_area > self.max_area:
+            raise ValueError(f"min_area={self.min_area} exceeds max_area={self.max_area}; give the smaller area first")
+        return self
 
 
 class Augmentation(Settings):

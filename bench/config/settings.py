@@ -6,11 +6,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """A fraction or a probability, 0 to 1."""
-Count = Annotated[int, Field(gt=0)]
-"""A whole number of at least 1."""
+Count = Annotated[int, Field(gt=0, lt=2**31)]
+"""A whole number of at least 1, below 2^31."""
 
 
 class Settings(BaseModel):
-    """Base of every section: refuses unknown keys, and values cannot change after loading."""
+    """Base of every section: refuses unknown keys, and values cannot change after loading, numbers are finite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

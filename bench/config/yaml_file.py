@@ -1,5 +1,6 @@
 """Read a YAML file, refuse keys given twice, and describe what does not fit its schema."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,14 @@ from pydantic import BaseModel, ValidationError
 
 from bench.config.generator import GENERATORS
 from bench.errors import InputError
+from bench.files import read_text
 from bench.names import nearest
+
+_MAX_CHARACTERS = 100_000
+_MAX_VALUES = 100_000
+"""Limits of a file of settings: seven times the size of benchmarks.yaml."""
+_MAX_MISTAKES, _MAX_MESSAGE, _MAX_SHOWN = 5, 300, 100
+"""Mistakes that one message names, and characters of each mistake and of each value that it shows."""
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -16,8 +24,9 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 
 def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict:
-    keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-    duplicates = sorted({str(key) for key in keys if keys.count(key) > 1})
+    keys = (key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge")
+    counts = Counter(key.value for key in keys if isinstance(key, yaml.ScalarNode))
+    duplicates = sorted(key for key, count in counts.items() if count > 1)
     if duplicates:
         raise InputError(f"line {node.start_mark.line + 1}: key given twice: {', '.join(duplicates)}; keep one")
     loader.flatten_mapping(node)
@@ -31,15 +40,67 @@ def read_yaml(path: str | Path) -> Any:
     """Content of a YAML file, as dicts, lists and values.
 
     Raises:
-        InputError: If the file is missing or not YAML, or a key is given twice.
+        InputError: If the file is missing, too large or not YAML, its aliases expand without end, or a key is given
+            twice.
     """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist; run inside the project's folder or give --config FILE")
+    text = read_text(path)
+    if len(text) > _MAX_CHARACTERS:
+        raise InputError(f"{path} has {len(text)} characters, more than {_MAX_CHARACTERS}; give a file of settings")
+    loader = _UniqueKeyLoader(text)
     try:
-        with Path(path).open(encoding="utf-8") as file:
-            return yaml.load(file, _UniqueKeyLoader)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; run inside the project's folder or give --config FILE") from None
-    except (yaml.YAMLError, InputError) as error:
-        raise InputError(f"{path}: {' '.join(str(error).split())}; correct the YAML") from None
+        node = loader.get_single_node()
+        if node is not None and _num_values(node, {}, ()) > _MAX_VALUES:
+            raise InputError(f"its aliases expand to more than {_MAX_VALUES} values")
+        return None if node is None else loader.construct_document(node)
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:  # all but the first: values of typed tags
+        raise InputError(f"{path}: {' '.join(str(error).split())[:300]}; correct the YAML") from None
+    except RecursionError:
+        raise InputError(f"{path} is nested too deeply; correct the YAML") from None
+    finally:
+        loader.dispose()
+
+
+def _num_values(node: yaml.Node, known: dict[int, int], above: tuple[int, ...]) -> int:
+    """Values of a document once every alias is written out.
+
+    Args:
+        node: Part of the document.
+        known: Identity of a node -> its number of values, for the parts that were counted already.
+        above: Identities of the nodes that hold this one.
+
+    Raises:
+        InputError: If a part holds an alias of itself.
+    """
+    if id(node) in above:
+        raise InputError(f"line {node.start_mark.line + 1}: an alias holds itself")
+    if id(node) not in known:
+        children: list[yaml.Node] = []
+        if isinstance(node, yaml.SequenceNode):
+            children = node.value
+        elif isinstance(node, yaml.MappingNode):
+            children = [part for pair in node.value for part in pair]
+        known[id(node)] = 1 + sum(_num_values(child, known, (*above, id(node))) for child in children)
+    return known[id(node)]
+
+
+def check_entries(entries: Any, location: str) -> None:
+    """Refuse a section of a YAML file that is no map of names.
+
+    Args:
+        entries: The section.
+        location: File and section, for the message.
+
+    Raises:
+        InputError: If it is empty or a list, or a name is no text.
+    """
+    if not isinstance(entries, dict):
+        raise InputError(f"{location} is {'empty' if entries is None else f'{entries!r:.100}'}; give a map of names")
+    for name in entries:
+        if not isinstance(name, str):
+            raise InputError(f"{location}: the name {name!r:.100} is not read as text; put it between quotes")
 
 
 def describe_mistakes(error: ValidationError, schema: type[BaseModel]) -> str:
@@ -50,18 +111,26 @@ def describe_mistakes(error: ValidationError, schema: type[BaseModel]) -> str:
         schema: Model that was validated, which knows the fields.
     """
     parts = []
-    for mistake in error.errors():
-        field = ".".join(str(part) for part in mistake["loc"] if part not in GENERATORS)
+    mistakes = error.errors()
+    for mistake in mistakes[:_MAX_MISTAKES]:
+        field = ".".join(str(part) for part in mistake["loc"] if part not in GENERATORS)[:_MAX_SHOWN]
         if mistake["type"] == "extra_forbidden":
             key, known = str(mistake["loc"][-1]), _known_fields(schema, mistake["loc"][:-1])
             parts.append(f"{field} is unknown ({nearest(key, known)})" if known else f"{field} is unknown")
         elif mistake["type"] == "missing":
             parts.append(f"{field} is missing")
         else:
-            message = mistake["msg"].removeprefix("Value error, ")
-            got = "" if mistake["type"] == "value_error" else f", got {mistake['input']!r}"
+            message = mistake["msg"].removeprefix("Value error, ")[:_MAX_MESSAGE]
+            got = "" if mistake["type"] == "value_error" else f", got {_shorten(mistake['input'])}"
             parts.append(f"{field}: {message[0].lower()}{message[1:]}{got}")
+    if len(mistakes) > _MAX_MISTAKES:
+        parts.append(f"and {len(mistakes) - _MAX_MISTAKES} more mistakes")
     return "; ".join(parts)
+
+
+def _shorten(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
 def _known_fields(schema: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import sys
 
 from bench.errors import InputError
@@ -26,14 +27,20 @@ def choose_device(name: str) -> str:
     """The torch device that a user named; ``auto`` is a GPU if there is one, else the CPU.
 
     Raises:
-        InputError: If the device does not exist.
+        InputError: If the device does not exist, or is neither a CPU nor a GPU of CUDA.
     """
     import torch
 
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", name):
+        raise InputError(f"DEVICE={name} is no device; give auto, cpu, cuda or cuda:N")
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"DEVICE={name}, but torch {torch.__version__} sees no GPU; use DEVICE=cpu, or fix the driver")
+    index = int(name.partition(":")[2] or 0)
+    if name.startswith("cuda") and index >= torch.cuda.device_count():
+        last = torch.cuda.device_count() - 1
+        raise InputError(f"DEVICE={name}, but torch sees the GPUs cuda:0 to cuda:{last}; give one of them")
     return name
 
 

@@ -1,28 +1,44 @@
-"""A finished dataset stage, or a path with a selection -> its faces, opened."""
+"""The faces of a finished dataset stage, wherever they lie, checked against the digest in its card."""
 
 from pathlib import Path
 
+from bench.config.generator import FilesGenerator, GeneratorSettings
 from bench.errors import InputError
 from bench.faces.face import Faces
 from bench.faces.open import open_faces
+from bench.machine.device import process_rank
+from bench.machine.digests import check_digest
 from bench.runs.cards import DatasetCard, read_card
 
 
-def open_dataset(directory: str | Path) -> Faces:
+def open_dataset(directory: str | Path, generator: GeneratorSettings | None = None) -> Faces:
     """Open the faces of a finished dataset stage.
 
     Args:
         directory: Folder of the stage, with its ``dataset.json``. The card names an LMDB in this folder or, for a
             ``files`` generator, the dataset that it was given.
+        generator: Section ``generator`` of the benchmark. A ``files`` generator says where the dataset lies now; by
+            default it is searched where it lay when the card was written.
 
     Raises:
-        InputError: If the card or the faces are missing or broken.
+        InputError: If the card or the faces are missing or broken, or the faces were changed since the card was
+            written.
     """
     card = read_card(directory, DatasetCard)
-    generator = card.inputs["generator"]
-    if generator["kind"] == "files":
-        return open_files(generator["path"], generator["mask"], generator["leave_out"])
-    return open_faces(Path(directory) / card.path)
+    recorded = card.inputs.get("generator")
+    if not isinstance(recorded, dict):
+        raise InputError(f"{directory}/dataset.json has no inputs.generator; delete it and make the faces again")
+    if recorded.get("kind") == "files":
+        files = (
+            generator
+            if isinstance(generator, FilesGenerator)
+            else FilesGenerator.model_validate({name: recorded.get(name) for name in FilesGenerator.model_fields})
+        )
+        return open_files(files.path, files.mask, files.leave_out)
+    path = Path(directory) / card.path
+    if card.content_sha256 is not None and process_rank()[0] == 0:
+        check_digest(path, card.content_sha256, "make the faces again, or restore them from a copy")
+    return open_faces(path)
 
 
 def open_files(path: str | Path, mask: str | Path | None = None, leave_out: str | Path | None = None) -> Faces:

@@ -7,13 +7,15 @@ stage when a change of its code changes numbers.
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from bench.config.benchmarks import Benchmark
-from bench.config.generator import FilesGenerator, is_shipped, weight_path
+from bench.config.generator import FilesGenerator, GeneratorSettings, is_shipped, weight_path
 from bench.config.settings import Settings
-from bench.files import sha256
+from bench.machine.digests import has_ignored_images, last_change, remembered_sha256
 from bench.runs.cards import (
     AuditCard,
     Card,
@@ -21,15 +23,20 @@ from bench.runs.cards import (
     GeneratorCard,
     ModelCard,
     ResultCard,
+    read_card,
 )
 from bench.runs.inputs import find_protocol, is_rendered
 from bench.runs.stage import Stage, Stages
 
 STAGE_VERSIONS = {"generate": 1, "train": 1, "evaluate": 2, "train_generator": 2, "audit": 1}
+_PLACES = ("path", "mask", "leave_out")
+"""Fields of a ``files`` generator that name files. The fingerprint holds the digests of the files instead."""
 
 
 def plan_stages(benchmark: Benchmark, *, seed: int, runs: Path, test_sets: Path) -> Stages:
     """The stages of a benchmark, with their folders and fingerprints. Starts nothing and imports no torch.
+
+    A finished stage of an older version of this suite is used where only the rule of the fingerprint has changed since.
 
     Args:
         benchmark: The entry of benchmarks.yaml.
@@ -38,14 +45,7 @@ def plan_stages(benchmark: Benchmark, *, seed: int, runs: Path, test_sets: Path)
         test_sets: Folder of verification sets. The fingerprint of the evaluation holds the SHA-256 of each that exists.
     """
     root = runs / benchmark.name
-    generator = benchmark.generator.model_dump(mode="json")
-    if isinstance(benchmark.generator, FilesGenerator):
-        generator["state"] = file_state(Path(benchmark.generator.path))
-    if shipped := [name for name in benchmark.generator.weight_files if is_shipped(name)]:
-        paths = {name: weight_path(name, Path()) for name in shipped}
-        generator["sha256"] = {name: sha256(path) if path.exists() else "missing" for name, path in paths.items()}
-    dataset_inputs = {"version": STAGE_VERSIONS["generate"], "seed": seed, "generator": generator}
-    generate = _stage("generate", root / "faces", DatasetCard, dataset_inputs)
+    generate = _dataset_stage(benchmark.generator, seed, root / "faces")
     model_inputs = {
         "version": STAGE_VERSIONS["train"],
         "seed": seed,
@@ -53,30 +53,24 @@ def plan_stages(benchmark: Benchmark, *, seed: int, runs: Path, test_sets: Path)
         "dataset": generate.fingerprint,
     }
     train = _stage("train", root / "models", ModelCard, model_inputs)
-    result_inputs = {
-        "version": STAGE_VERSIONS["evaluate"],
-        "protocols": _protocol_states(benchmark.protocols, test_sets),
-        "model": train.fingerprint,
-    }
-    return Stages(generate, train, _stage("evaluate", root / "results", ResultCard, result_inputs))
+    evaluate = _result_stage(root / "results", {"model": train.fingerprint}, benchmark.protocols, test_sets)
+    return Stages(generate, train, evaluate)
 
 
 def floor_stages(benchmark: Benchmark, *, runs: Path, test_sets: Path) -> dict[str, Stage]:
     """The two floors of a benchmark: its protocols evaluated on raw pixels, and on the recipe's untrained backbone."""
-    shared = {"version": STAGE_VERSIONS["evaluate"], "protocols": _protocol_states(benchmark.protocols, test_sets)}
     results = runs / benchmark.name / "results"
     backbone = benchmark.recipe.backbone.model_dump(mode="json")
+    floors = {"raw pixels": "raw pixels", "untrained backbone": backbone}
     return {
-        "raw pixels": _stage("evaluate", results, ResultCard, shared | {"floor": "raw pixels"}),
-        "untrained backbone": _stage("evaluate", results, ResultCard, shared | {"floor": backbone}),
+        name: _result_stage(results, {"floor": network}, benchmark.protocols, test_sets)
+        for name, network in floors.items()
     }
 
 
 def model_stage(model: Path, protocols: Sequence[str], *, runs: Path, test_sets: Path) -> Stage:
     """The evaluation of a weight file that belongs to no benchmark."""
-    states = _protocol_states(protocols, test_sets)
-    inputs = {"version": STAGE_VERSIONS["evaluate"], "protocols": states, "model": sha256(model)}
-    return _stage("evaluate", runs / "models" / "results", ResultCard, inputs)
+    return _result_stage(runs / "models" / "results", {"model": remembered_sha256(model)}, protocols, test_sets)
 
 
 def generator_stage(inputs: dict[str, Any], *, runs: Path) -> Stage:
@@ -117,8 +111,109 @@ def closed_recipes(benchmarks: Iterable[Benchmark]) -> set[tuple[str, str]]:
 
 
 def generator_sha256(settings: dict[str, Any]) -> str:
-    """SHA-256 of a generator's settings without the seed. Datasets whose hashes are equal differ in the seed only."""
-    return _digest(settings)
+    """SHA-256 of a generator's settings without the seed. Datasets whose hashes are equal differ in the seed only.
+
+    Args:
+        settings: ``inputs["generator"]`` of a dataset's card.
+    """
+    return _digest(_without_places(settings))
+
+
+def content_sha256(path: Path) -> str:
+    """SHA-256 of a dataset's or a test set's content, wherever it lies; ``missing`` if it does not exist.
+
+    The digest of a ``.rec`` includes its ``.idx``, which says where its records start. Digests are remembered, see
+    ``bench.machine.digests``.
+    """
+    if not path.exists():
+        return "missing"
+    if path.suffix == ".rec":
+        return _digest([content_sha256(path.with_suffix(".idx")), remembered_sha256(path)])
+    return remembered_sha256(path)
+
+
+def _dataset_stage(settings: GeneratorSettings, seed: int, parent: Path) -> Stage:
+    generator = settings.model_dump(mode="json")
+    version = STAGE_VERSIONS["generate"]
+    if not isinstance(settings, FilesGenerator):
+        if shipped := [name for name in settings.weight_files if is_shipped(name)]:
+            generator["sha256"] = {name: content_sha256(weight_path(name, Path())) for name in shipped}
+        inputs = {"version": version, "seed": seed, "generator": generator}
+        return _stage("generate", parent, DatasetCard, inputs)
+    files = {name: Path(value) for name in _PLACES if (value := getattr(settings, name))}
+    digests = {name: content_sha256(path) for name, path in files.items()}
+    inputs = {"version": version, "seed": seed, "generator": generator | {"sha256": digests}}
+    contents = inputs | {"generator": _without_places(generator | {"sha256": digests})}
+    stage = Stage("generate", parent / _digest(contents)[:16], DatasetCard, inputs)
+    old_inputs = inputs | {"generator": generator | {"state": _file_state(files["path"])}}
+    if _was_read_alike(settings):
+        return _adopt(stage, _stage("generate", parent, DatasetCard, old_inputs), list(files.values()))
+    return stage
+
+
+def _result_stage(parent: Path, network: dict[str, Any], protocols: Sequence[str], test_sets: Path) -> Stage:
+    """The evaluation of a network, which is described by ``network``, on test sets."""
+    paths = {name: None if is_rendered(name) else find_protocol(name, test_sets) for name in protocols}
+    states, old_states = {}, {}
+    for name, path in paths.items():
+        if path is None:
+            states[name] = old_states[name] = "rendered" if is_rendered(name) else "missing"
+        else:
+            states[name] = _protocol_sha256(path)
+            old_states[name] = remembered_sha256(path) if path.is_file() else _file_state(path)
+    shared = {"version": STAGE_VERSIONS["evaluate"], **network}
+    stage = _stage("evaluate", parent, ResultCard, shared | {"protocols": states})
+    old = _stage("evaluate", parent, ResultCard, shared | {"protocols": old_states})
+    return _adopt(stage, old, [_folder_of_test_set(path) for path in paths.values() if path])
+
+
+def _protocol_sha256(path: Path) -> str:
+    """SHA-256 of a test set's content. That of a pairs file includes the images of its folder."""
+    if path.suffix != ".txt":
+        return content_sha256(path)
+    return _digest([remembered_sha256(path), remembered_sha256(_folder_of_test_set(path), without=".txt")])
+
+
+def _folder_of_test_set(path: Path) -> Path:
+    """The path itself; for a pairs file the folder of its images, as ``evaluate.layouts.pairs`` finds them."""
+    if path.suffix != ".txt":
+        return path
+    folder = path.parent
+    of_rfw = folder.parent.parent / "data" / folder.name
+    return of_rfw if folder.parent.name == "txts" and of_rfw.is_dir() else folder
+
+
+def _adopt(stage: Stage, old: Stage, sources: Sequence[Path]) -> Stage:
+    """The stage in the folder of an older version of this suite, if it was finished there with the same inputs.
+
+    Args:
+        stage: The stage by today's rule of fingerprints.
+        old: The same by the rule until version 0.1, which held places, sizes and times where today's holds contents.
+        sources: Files and folders that the stage reads. None may have changed since it finished.
+    """
+    if stage.is_finished or not old.is_finished:
+        return stage
+    finished = datetime.fromisoformat(read_card(old.directory, old.card).created_utc).timestamp()
+    is_unchanged = all(last_change(path) <= finished for path in sources)
+    return replace(stage, directory=old.directory) if is_unchanged else stage
+
+
+def _was_read_alike(settings: FilesGenerator) -> bool:
+    """Whether older versions used the same faces: they read hidden images, and split names to leave out at spaces."""
+    path = Path(settings.path)
+    if path.is_dir() and has_ignored_images(path):
+        return False
+    if settings.leave_out is None or not Path(settings.leave_out).is_file():
+        return True
+    text = Path(settings.leave_out).read_text(encoding="utf-8", errors="replace")
+    return text.split() == [line for line in text.splitlines() if line]
+
+
+def _without_places(generator: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a generator without the paths of files whose digests they hold; contents count, not places."""
+    if generator.get("kind") != "files" or "sha256" not in generator:
+        return generator
+    return {name: value for name, value in generator.items() if name not in _PLACES}
 
 
 def _stage(name: str, parent: Path, card: type[Card], inputs: dict[str, Any]) -> Stage:
@@ -129,19 +224,11 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _protocol_states(names: Sequence[str], test_sets: Path) -> dict[str, str]:
-    return {name: _protocol_state(name, test_sets) for name in names}
+def _file_state(path: Path) -> str:
+    """State of a path in fingerprints until version 0.1: size and time of a file, or number and newest of entries.
 
-
-def _protocol_state(name: str, test_sets: Path) -> str:
-    if is_rendered(name):
-        return "rendered"
-    path = find_protocol(name, test_sets)
-    return "missing" if path is None else sha256(path) if path.is_file() else file_state(path)
-
-
-def file_state(path: Path) -> str:
-    """Size and time of a file, or number and newest time of a folder's entries. Cheap, and changes with the content."""
+    It misses changes below the first level of a folder, and is used to find finished runs of older versions alone.
+    """
     if not path.exists():
         return "missing"
     if path.is_file():

@@ -14,7 +14,8 @@ from typing import Literal, TypedDict
 from filelock import FileLock
 
 from bench.errors import InputError
-from bench.files import read_json, sha256, write_json
+from bench.files import read_json_object, sha256, write_json
+from bench.machine.digests import remembered_sha256
 
 RECORDS = "fetched.json"
 
@@ -78,7 +79,7 @@ def _fetch(file: HubFile, folder: Path, revision: str) -> Path:
     records = _records(folder)
     known = records.get(file.local_name)
     if path.exists():
-        digest, commit = sha256(path), None
+        digest, commit = remembered_sha256(path), None
         _check(known, digest, f"{path} was changed")
     else:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as temporary:
@@ -120,7 +121,12 @@ def check_fetched(path: Path, digest: str) -> None:
 
 
 def _records(folder: Path) -> dict[str, FetchRecord]:
-    return read_json(folder / RECORDS) if (folder / RECORDS).exists() else {}
+    path = folder / RECORDS
+    records = read_json_object(path) if path.exists() else {}
+    for name, record in records.items():
+        if not isinstance(record, dict) or not {"sha256", "source", "commit"} <= record.keys():
+            raise InputError(f"{path}: the entry {name!r:.100} has no sha256, source and commit; delete that entry")
+    return records
 
 
 def _check(known: FetchRecord | None, digest: str, what: str) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.machine.digests import check_digest
 from bench.runs.cards import CARD_NAMES, AnyCard, DatasetCard, ModelCard, ResultCard, read_card
 
 
@@ -43,6 +44,21 @@ def parent_of_model(scale_dir: Path, model: ModelCard) -> tuple[DatasetCard | No
         model: The model's card.
     """
     return _read_existing(scale_dir / "faces" / str(model.inputs.get("dataset")), DatasetCard)
+
+
+def checked_weights(model_dir: Path) -> Path:
+    """Path of a trained network's weights, which have the SHA-256 that its card records.
+
+    Args:
+        model_dir: Folder of model.json.
+
+    Raises:
+        InputError: If the weights are missing or were changed.
+    """
+    path = model_dir / "model.safetensors"
+    remedy = f"restore the file, or delete {model_dir / CARD_NAMES[ModelCard]} to finish the training again"
+    check_digest(path, read_card(model_dir, ModelCard).weights_sha256, remedy)
+    return path
 
 
 def _read_existing(directory: Path, kind: type[AnyCard]) -> tuple[AnyCard | None, Path | None]:

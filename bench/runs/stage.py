@@ -14,8 +14,9 @@ from filelock import FileLock, Timeout
 
 from bench.config.generator import weight_path
 from bench.errors import InputError
-from bench.files import DISK_ERRORS, flatten, read_json, remove_abandoned, sha256, write_json, write_text
+from bench.files import DISK_ERRORS, flatten, read_json_object, remove_abandoned, write_json, write_text
 from bench.machine.device import process_rank
+from bench.machine.digests import remembered_sha256
 from bench.machine.facts import environment, git_state
 from bench.machine.progress import note
 from bench.runs.cards import (
@@ -74,7 +75,10 @@ class Stage:
             return "was interrupted, goes on"
         if previous is None or not (previous / CARD_NAMES[self.card]).exists():
             return "no result yet"
-        before, now = flatten(read_json(previous / CARD_NAMES[self.card])["inputs"]), flatten(self.inputs)
+        try:
+            before, now = flatten(read_card(previous, self.card).inputs), flatten(self.inputs)
+        except InputError:  # a broken card of another run must not stop this one
+            return "no result yet"
         changes = [
             f"{key} {before.get(key, 'absent')} -> {now.get(key, 'absent')}"
             for key in sorted(before.keys() | now.keys())
@@ -98,8 +102,8 @@ class Stages:
 def read_latest(runs: Path, scale: str) -> dict[str, Path]:
     """Folders of the last finished benchmark of a scale, by stage name; empty if none has finished."""
     path = runs / scale / "latest.json"
-    latest = read_json(path) if path.exists() else {}
-    return {name: Path(latest[key]) for name, key in _LATEST_KEYS.items() if key in latest}
+    latest = read_json_object(path) if path.exists() else {}
+    return {name: Path(latest[key]) for name, key in _LATEST_KEYS.items() if isinstance(latest.get(key), str)}
 
 
 def write_latest(runs: Path, scale: str, stages: Stages) -> None:
@@ -124,7 +128,7 @@ def check_weights(faces: Stage, weights: Path) -> None:
         return
     for name, provenance in read_card(faces.directory, DatasetCard).weights.items():
         path = weight_path(name, weights)
-        if path.exists() and (now := sha256(path)) != provenance.sha256:
+        if path.exists() and (now := remembered_sha256(path)) != provenance.sha256:
             raise InputError(
                 f"{faces.directory} was made with another {path} (SHA-256 {provenance.sha256[:12]}, now {now[:12]}); "
                 "delete that folder to make the faces again, or put the old file back"

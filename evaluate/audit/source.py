@@ -14,7 +14,7 @@ from bench.config.benchmarks import Benchmark
 from bench.errors import InputError
 from bench.faces.face import Faces, decode_image
 from bench.runs.dataset import open_dataset, open_files
-from bench.runs.fingerprints import file_state, plan_stages
+from bench.runs.fingerprints import content_sha256, plan_stages
 from bench.runs.inputs import find_protocol
 from evaluate.layouts.arrow import arrow_files
 from evaluate.protocol import Protocol, load_protocol
@@ -69,7 +69,9 @@ def open_source(path: str | Path, *, mask: str | None = None, leave_out: str | N
         return protocol_source(load_protocol(path), path)
     faces = open_files(path, mask, leave_out)
     name = path.resolve().parent.name if path.stem == "images" else path.stem
-    return dataset_source(faces, name, file_state(path) + f", mask {mask}, without {leave_out}")
+    files = {"dataset": path, "mask": mask, "leave_out": leave_out}
+    state = ", ".join(f"{what} {content_sha256(Path(file))}" for what, file in files.items() if file)
+    return dataset_source(faces, name, state)
 
 
 def benchmark_source(benchmark: Benchmark, *, seed: int, runs: Path, test_sets: Path) -> Source:
@@ -87,7 +89,8 @@ def benchmark_source(benchmark: Benchmark, *, seed: int, runs: Path, test_sets: 
     stage = plan_stages(benchmark, seed=seed, runs=runs, test_sets=test_sets).generate
     if not stage.is_finished:
         raise InputError(f"{stage.directory} holds no faces; run make generate SCALE={benchmark.name}, or give a path")
-    return dataset_source(open_dataset(stage.directory), benchmark.name, stage.fingerprint)
+    faces = open_dataset(stage.directory, benchmark.generator)
+    return dataset_source(faces, benchmark.name, stage.fingerprint)
 
 
 def find_source(name: str, test_sets: Path) -> Source:

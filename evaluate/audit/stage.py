@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import InputError
-from bench.files import sha256
 from bench.machine.device import choose_device
+from bench.machine.digests import remembered_sha256
 from bench.runs.cards import AuditCard
 from bench.runs.fingerprints import audit_stage
 from bench.runs.tracking import sync, sync_command
@@ -75,8 +75,8 @@ def _network_inputs(networks: NetworkFiles, *, needs_network: bool) -> dict[str,
             flags = ", ".join(f"--{name}" for name in networks.estimators)
             raise InputError(f"{flags} was given without --network; give the file of a recognition network too")
         return None
-    hashes = {name: sha256(path) for name, path in networks.estimators.items()}
-    return {"name": networks.recognition.name, "sha256": sha256(networks.recognition)} | hashes
+    hashes = {name: remembered_sha256(path) for name, path in networks.estimators.items()}
+    return {"name": networks.recognition.name, "sha256": remembered_sha256(networks.recognition)} | hashes
 
 
 def _load_embedder(networks: NetworkFiles, inputs: dict[str, str] | None, device: str) -> Embedder | None:

@@ -16,8 +16,8 @@ import torch
 
 from bench.config.benchmarks import Benchmark
 from bench.errors import InputError, python_command
-from bench.files import sha256
 from bench.machine.device import choose_device
+from bench.machine.digests import remembered_sha256
 from bench.machine.facts import Cost
 from bench.machine.stopwatch import Stopwatch
 from bench.runs.card_parts.references import DatasetReference, ModelReference, RecipeReference
@@ -171,7 +171,7 @@ def _open_network(network: str | Path | FaceNetwork, device: str | None) -> tupl
     """The network, its device, and its row."""
     if isinstance(network, str | Path):
         device = choose_device(device or "auto")
-        return load_network(network, device), device, model_row(Path(network), sha256(network))
+        return load_network(network, device), device, model_row(Path(network), remembered_sha256(network))
     if not callable(network):
         raise InputError(f"network is a {type(network).__name__}; give the path of a network's file, or a callable")
     if device is None:

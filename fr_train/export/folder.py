@@ -5,6 +5,8 @@ from pathlib import Path
 
 from bench.errors import InputError
 from bench.files import atomic_path, write_text
+from bench.runs.cards import CARD_NAMES, ModelCard
+from bench.runs.parents import checked_weights
 from fr_train.export.files import export
 from fr_train.export.model_card import README_NAME, find_origin, render_model_card
 
@@ -26,7 +28,10 @@ def export_folder(model: Path, target: Path, formats: Sequence[str], runs: Path)
     """
     if target.exists():
         raise InputError(f"{target} exists already; delete it or name another")
-    weights = model / "model.safetensors" if model.is_dir() else model
+    weights = model
+    if model.is_dir():
+        is_trained_here = (model / CARD_NAMES[ModelCard]).exists()
+        weights = checked_weights(model) if is_trained_here else model / "model.safetensors"
     with atomic_path(target) as folder:
         distances = export(weights, folder, formats)
         write_text(folder / README_NAME, render_model_card(find_origin(weights, runs), distances))

@@ -8,6 +8,8 @@ other masks, and AdaFace and CurricularFace update their running statistics once
 import argparse
 from dataclasses import dataclass, fields
 
+from bench.config import flags
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -36,7 +38,7 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     """Add one flag for every field of ``RunOptions`` but the device."""
     parser.add_argument(
         "--micro-batch",
-        type=int,
+        type=flags.count,
         metavar="FACES",
         help="faces per forward pass of a process, to save memory (default: the process's whole share of the batch)",
     )
@@ -48,21 +50,21 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--checkpoint-minutes",
-        type=float,
+        type=flags.positive_or_zero,
         default=RunOptions.checkpoint_minutes,
         metavar="MINUTES",
         help="minutes between checkpoints within an epoch; each epoch ends with one too (default: %(default)s)",
     )
     parser.add_argument(
         "--validate-every",
-        type=int,
+        type=flags.count_or_zero,
         default=RunOptions.validate_every,
         metavar="EPOCHS",
         help="epochs between validations on the test sets that are present; 0 for none (default: %(default)s)",
     )
     parser.add_argument(
         "--num-workers",
-        type=int,
+        type=flags.count_or_zero,
         metavar="PROCESSES",
         help="worker processes per rank that decode and augment (default: one per spare core, at most 8)",
     )

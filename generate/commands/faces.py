@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 from bench.cli import Command, add_stage_flags
+from bench.config import flags
 from bench.config.benchmarks import load_benchmark, protocol_names
-from bench.config.generator import Vec2FaceGenerator
+from bench.config.generator import Vec2FaceGenerator, weight_path
 from bench.errors import InputError
 from bench.runs.inputs import is_rendered, rendered_protocol_path
 
@@ -38,7 +39,7 @@ def _centers(args: argparse.Namespace) -> str:
     from bench.machine.device import choose_device
     from generate.draw.centers import write_centers
 
-    network = args.weights / _vec2face_settings(args).identity_weights
+    network = weight_path(_vec2face_settings(args).identity_weights, args.weights)
     num_identities, num_faces = write_centers(args.faces, args.out, network, device=choose_device(args.device))
     return f"centers: {num_identities} identities from {num_faces} faces -> {args.out}"
 
@@ -55,12 +56,12 @@ def _faces_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--range", metavar="FIRST:END", help="identities to make, END excluded (default: all)")
     parser.add_argument(
-        "--images", metavar="N", type=int, default=50, help="images per identity (default: %(default)s)"
+        "--images", metavar="N", type=flags.count, default=50, help="images per identity (default: %(default)s)"
     )
     parser.add_argument(
         "--yaw",
         metavar="DEGREES",
-        type=float,
+        type=flags.yaw,
         nargs="+",
         default=(),
         help="target yaws in degrees, used in turn (default: no targets)",
@@ -68,7 +69,7 @@ def _faces_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quality",
         metavar="NORM",
-        type=float,
+        type=flags.positive,
         help="target MagFace feature norm (default: that of --scale, 27 for 10k)",
     )
     parser.add_argument("--lmdb", action="store_true", help="write faces.lmdb (default: a folder of images)")

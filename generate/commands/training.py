@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from bench.cli import Command, add_stage_flags
+from bench.config import flags
 
 _RECIPES = "generators.yaml"
 
@@ -28,11 +29,15 @@ def _turn_flags(parser: argparse.ArgumentParser) -> None:
         "--yaw-model", type=Path, required=True, help="weights of 6DRepNet, or generate/assets/yaw.safetensors"
     )
     parser.add_argument(
-        "--views", metavar="N", type=int, default=1, help="turned views of each photograph (default: %(default)s)"
+        "--views",
+        metavar="N",
+        type=flags.count,
+        default=1,
+        help="turned views of each photograph (default: %(default)s)",
     )
     parser.add_argument(
         "--degrees",
-        type=float,
+        type=flags.yaw,
         nargs=2,
         default=(20.0, 80.0),
         metavar=("LEAST", "MOST"),
@@ -59,12 +64,16 @@ def _appearance_flags(parser: argparse.ArgumentParser) -> None:
         "--identity-model", type=Path, required=True, help="identity network: .onnx, or .safetensors of this suite"
     )
     parser.add_argument(
-        "--numbers", metavar="N", type=int, default=64, help="principal components to append (default: %(default)s)"
+        "--numbers",
+        metavar="N",
+        type=flags.count,
+        default=64,
+        help="principal components to append (default: %(default)s)",
     )
     parser.add_argument(
         "--strength",
         metavar="RATIO",
-        type=float,
+        type=flags.positive,
         default=0.5,
         help="mean norm of the components, as a share of that of the features (default: %(default)s)",
     )
@@ -101,7 +110,7 @@ def _prepare_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mean-norm",
         metavar="NORM",
-        type=float,
+        type=flags.positive,
         help="scale all features to this mean norm (default: keep their scale)",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the training set")
@@ -122,12 +131,12 @@ def _prepare(args: argparse.Namespace) -> str:
 def _variation_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prepared", type=Path, required=True, help="folder of generate prepare, read and written")
     parser.add_argument(
-        "--min-faces", metavar="N", type=int, required=True, help="use only identities with at least N faces"
+        "--min-faces", metavar="N", type=flags.count, required=True, help="use only identities with at least N faces"
     )
     parser.add_argument(
         "--views",
         metavar="N",
-        type=int,
+        type=flags.count_or_zero,
         default=0,
         help="turned views behind each photograph, which are left out: --views of generate turn (default: %(default)s)",
     )
@@ -189,7 +198,7 @@ def _leakage_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-cosine",
         metavar="COSINE",
-        type=float,
+        type=flags.cosine,
         help="drop faces with a higher cosine (default: the cosine below which 99.9 %% of real faces stay to others)",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of leakage.json, leakage.png and kept.npy")

@@ -7,6 +7,7 @@ import torch
 from bench.config.generator import Vec2FaceGenerator, weight_path
 from bench.errors import InputError, python_command
 from bench.files import sha256
+from bench.machine.digests import remembered_sha256
 from bench.runs.card_parts.statistics import DatasetStatistics, PrecisionDeviation
 from bench.runs.cards import MadeFaces
 from bench.runs.hub import check_fetched
@@ -88,7 +89,7 @@ def weight_digests(settings: Vec2FaceGenerator, weights: Path) -> dict[str, str]
             raise InputError(
                 f"{path} is missing; run {python_command('generate fetch')}, or put the file there by hand"
             )
-    digests = {name: sha256(path) for name, path in paths.items()}
+    digests = {name: remembered_sha256(path) for name, path in paths.items()}
     for name, digest in digests.items():
         check_fetched(paths[name], digest)
     return digests

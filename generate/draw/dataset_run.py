@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from bench.errors import InputError
-from bench.files import read_json, write_json
+from bench.files import read_json_object, write_json
 from bench.machine.device import keep_freed_memory
 from bench.machine.progress import progress
 from generate.draw import shards
@@ -80,7 +80,7 @@ class DatasetRun:
         if self.rank == 0 and not path.exists():
             write_json(path, plan)
         self.wait_for([path])
-        before = read_json(path)
+        before = read_json_object(path)
         changed = sorted(name for name in before.keys() | plan.keys() if before.get(name) != plan.get(name))
         if changed:
             raise InputError(

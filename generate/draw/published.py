@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from bench.config.generator import Vec2FaceGenerator
+from bench.config.generator import Vec2FaceGenerator, check_is_published
 from bench.faces.grid import sample_grid, write_grid
 from bench.faces.open import open_faces
-from bench.files import sha256
+from bench.machine.digests import remembered_sha256
+from bench.machine.progress import note
 from bench.runs.card_parts.statistics import DatasetStatistics
 from bench.runs.cards import MadeFaces
 from bench.runs.hub import fetch, fetched_from
@@ -21,12 +22,19 @@ def fetch_published(directory: Path, settings: Vec2FaceGenerator, weights: Path)
         weights: Folder of downloaded files.
 
     Raises:
-        InputError: If no dataset of that size is published, or the download fails.
+        InputError: If no dataset of that size is published on the Hub, or the download fails.
     """
+    check_is_published(settings.num_identities)
     file = find_file(f"faces-hsface{settings.num_identities // 1000}k")
     path = fetch(file, weights, revision=settings.revision).resolve()
-    digest = sha256(path)
+    digest = remembered_sha256(path)
     faces = open_faces(path)
+    expected = settings.num_identities * settings.images_per_identity
+    if (faces.num_identities, len(faces)) != (settings.num_identities, expected):
+        note(
+            f"note: {path} holds {len(faces):,} images of {faces.num_identities:,} identities, not {expected:,} of "
+            f"{settings.num_identities:,}; its card states what it holds"
+        )
     write_grid(directory / "grid.png", sample_grid(faces))
     return MadeFaces(
         str(path),

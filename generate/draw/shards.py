@@ -137,7 +137,8 @@ def join_shards(shards: Sequence[Path], directory: Path, num_images: int) -> Dra
         Counts, and statistics of the images.
 
     Raises:
-        InputError: If a shard was damaged after it was written. It is deleted, so that the next run makes it again.
+        InputError: If no image is left, or a shard was damaged after it was written. Such a shard is deleted, so that
+            the next run makes it again.
     """
     dropped: Counter[str] = Counter()
     images_of: Counter[int] = Counter()
@@ -162,6 +163,11 @@ def join_shards(shards: Sequence[Path], directory: Path, num_images: int) -> Dra
             writer.write_table(records)
             totals.add(records)
             bar.update(len(table))
+        if not labels:
+            counted = ", ".join(f"{reason} {dropped[reason]}" for reason in REASONS if dropped[reason])
+            raise InputError(
+                f"all {num_images} images of {directory} were dropped by filters ({counted}); relax generator.filters"
+            )
     counts = np.array(list(images_of.values()))
     return DrawnFaces(
         int(counts.sum()),

@@ -46,6 +46,11 @@ _USE_LEARNED = (
     "it to treat groups of people less evenly than real data would. Do not use it for surveillance of people who have "
     "not agreed."
 )
+_RENDERED = "rendered heads"
+"""How the cards of networks begin to say what they learned from, if it was rendered faces."""
+_USE_OF_RENDERED_NETWORKS = (
+    "The faces were made by networks that learned from rendered heads alone; no photo of a person was used."
+)
 _USE_RENDERED = "The faces are rendered from a procedural head; no photo of a person was used."
 
 
@@ -94,9 +99,16 @@ def _page(card: DatasetCard, weights: dict[str, WeightProvenance]) -> str:
         "## How it was made",
         _production(card),
         "## Use",
-        _USE_LEARNED if weights else _USE_RENDERED,
+        _use(weights),
     ]
     return "\n\n".join(parts)
+
+
+def _use(weights: dict[str, WeightProvenance]) -> str:
+    if not weights:
+        return _USE_RENDERED
+    is_rendered = all((weight.trained_on or "").startswith(_RENDERED) for weight in weights.values())
+    return _USE_OF_RENDERED_NETWORKS if is_rendered else _USE_LEARNED
 
 
 def _weights_table(weights: dict[str, WeightProvenance]) -> str:

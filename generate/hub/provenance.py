@@ -8,7 +8,7 @@ this suite, and the dataset's card says so.
 from pathlib import Path
 
 from bench.config.generator import Vec2FaceGenerator, is_shipped, weight_path
-from bench.files import read_json
+from bench.files import read_json_object
 from bench.runs.card_parts.references import WeightProvenance
 from bench.runs.hub import fetched_from
 from generate.hub.ship import card_path
@@ -42,25 +42,25 @@ def weight_provenance(
         weights: Folder of the weights that do not come with the suite.
 
     Returns:
-        File name -> its provenance. The source is None for a file that was put there by hand.
+        File name -> its provenance, with all roles of the file. The source is None for a file that was put there by
+        hand.
     """
-    roles = {
-        settings.generator_weights: "generator",
-        settings.identity_weights: "identity estimator",
-        settings.quality_weights: "quality estimator",
-        settings.pose_weights: "yaw estimator",
-        settings.centers: "identity centres",
-        settings.perturbation.directions: "directions of noise",
-        settings.perturbation.differences: "differences within a person",
+    files = {
+        "generator": settings.generator_weights,
+        "identity estimator": settings.identity_weights,
+        "quality estimator": settings.quality_weights,
+        "yaw estimator": settings.pose_weights,
+        "identity centres": settings.centers,
+        "directions of noise": settings.perturbation.directions,
+        "differences within a person": settings.perturbation.differences,
+        "people trained on": settings.filters.known_centers,
     }
-    if settings.filters.known_centers is not None:
-        roles.setdefault(settings.filters.known_centers, "people trained on")
     described = {}
     for name, digest in digests.items():
         path = weight_path(name, weights)
         trained_on, licence, source = _origin(path, digest)
         described[name] = WeightProvenance(
-            role=roles[name],
+            role=", ".join(role for role, file in files.items() if file == name),
             sha256=digest,
             trained_on=trained_on,
             licence=licence,
@@ -76,12 +76,14 @@ def _origin(path: Path, digest: str) -> tuple[str, str, str | None]:
     released files. A card counts only for the bytes that it was written for.
     """
     if card_path(path).exists():
-        card = read_json(card_path(path))
+        card = read_json_object(card_path(path))
         if card.get("sha256") == digest:
-            return card["trained_on"], card["licence"], "python -m generate ship"
+            trained_on, licence = (str(card.get(field, "not stated")) for field in ("trained_on", "licence"))
+            return trained_on, licence, "python -m generate ship"
     if path.with_name(_PREPARED_NAME).exists():
-        prepared = read_json(path.with_name(_PREPARED_NAME))
-        faces = f"{prepared['num_images']} faces of {prepared['num_identities']} identities of {prepared['source']}"
+        prepared = read_json_object(path.with_name(_PREPARED_NAME))
+        counts = [prepared.get(field, "unknown") for field in ("num_images", "num_identities", "source")]
+        faces = "{} faces of {} identities of {}".format(*counts)
         return faces, "the terms of these faces", "python -m generate prepare"
     trained_on, licence = _RELEASED.get(path.name, _UNKNOWN)
     return trained_on, licence, fetched_from(path, digest)

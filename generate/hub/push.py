@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError, python_command
-from bench.files import sha256
+from bench.machine.digests import check_digest
 from bench.runs.cards import DatasetCard, read_card
 from generate.hub.card import README_NAME
 
@@ -57,12 +57,7 @@ def _check_files(directory: Path) -> DatasetCard:
         raise InputError(
             f"{directory} has no {missing[0]}; give the folder of a dataset that {python_command('generate')} finished"
         )
-    digest = sha256(directory / "faces.lmdb")
-    if digest != card.content_sha256:
-        raise InputError(
-            f"{directory}/faces.lmdb was changed: its SHA-256 is {digest[:16]}..., its card says "
-            f"{(card.content_sha256 or 'none')[:16]}...; generate it again"
-        )
+    check_digest(directory / "faces.lmdb", card.content_sha256 or "none", "make the faces again")
     return card
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from bench.errors import InputError
 from bench.files import atomic_path, sha256, write_json
+from bench.machine.digests import check_digest
 from bench.machine.facts import Cost, environment, git_state
 from bench.runs.cards import CARD_NAMES, GeneratorCard, read_card
 
@@ -50,9 +51,10 @@ def ship_generator(directory: Path, target: Path, *, trained_on: str, licence: s
     """
     if not (directory / CARD_NAMES[GeneratorCard]).exists():
         raise InputError(f"{directory} holds no {CARD_NAMES[GeneratorCard]}; give a finished folder of generate train")
-    weights = target / WEIGHTS_NAME
-    store_rounded(directory / WEIGHTS_NAME, weights)
     card = read_card(directory, GeneratorCard)
+    source, weights = directory / WEIGHTS_NAME, target / WEIGHTS_NAME
+    check_digest(source, card.weights_sha256, "restore the file, or train the generator again")
+    store_rounded(source, weights)
     write_weight_card(
         weights,
         role="generator",

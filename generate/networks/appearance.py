@@ -28,6 +28,7 @@ from generate.networks.identity import COARSE_SIDE, COARSENESS, WithAppearance, 
 from generate.networks.over_faces import face_batches, outputs_over_faces
 
 _BATCH = 256
+_ONNX_MATRIX = "appearance_matrix"
 _NUM_NORM_FACES, _NORM_BATCH = 512, 32
 """Faces on which the norms of features and components are compared."""
 
@@ -129,7 +130,7 @@ def add_appearance(
             f"{network} -> {target}: these are not networks of one kind; give two .onnx, or two .safetensors"
         )
     identity = load_features(network)
-    if isinstance(identity, WithAppearance):
+    if isinstance(identity, WithAppearance) or (network.suffix == ".onnx" and _has_onnx_branch(network)):
         raise InputError(f"{network} has components of appearance already; give the network without them")
     appearance = measure_appearance(faces, num_components)
     chosen = np.linspace(0, len(faces) - 1, min(_NUM_NORM_FACES, len(faces))).astype(int)
@@ -149,6 +150,12 @@ def _write_safetensors(network: Path, matrix: NDArray[np.float32], offset: NDArr
     save_backbone(target, joined, settings)
 
 
+def _has_onnx_branch(path: Path) -> bool:
+    import onnx
+
+    return any(tensor.name == _ONNX_MATRIX for tensor in onnx.load(path).graph.initializer)
+
+
 def _write_onnx(network: Path, matrix: NDArray[np.float32], offset: NDArray[np.float32], target: Path) -> None:
     """Add a second branch to the graph (average pooling, one matrix) and concatenate both outputs."""
     import onnx
@@ -161,7 +168,7 @@ def _write_onnx(network: Path, matrix: NDArray[np.float32], offset: NDArray[np.f
     (features,) = graph.output
     if takes_bytes(graph):  # the branch sees pixels of 0..255: pixels / 127.5 - 1 is folded into matrix and offset
         matrix, offset = matrix / 127.5, offset - matrix.sum(axis=1)
-    graph.initializer.append(numpy_helper.from_array(matrix.astype(np.float32), "appearance_matrix"))
+    graph.initializer.append(numpy_helper.from_array(matrix.astype(np.float32), _ONNX_MATRIX))
     graph.initializer.append(numpy_helper.from_array(offset.astype(np.float32), "appearance_offset"))
     sides: dict[str, Any] = {"kernel_shape": [COARSENESS] * 2, "strides": [COARSENESS] * 2}
     graph.node.extend(

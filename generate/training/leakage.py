@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bench.errors import InputError
 from bench.faces.face import Faces
 from bench.faces.open import open_faces
-from bench.files import atomic_path, read_json, write_array, write_json
+from bench.files import atomic_path, read_json_object, write_array, write_json
 from bench.machine.progress import progress
 from bench.vectors.nearest import nearest_centers
 from generate.networks.identity import IdentityNetwork, load_identity_network
@@ -110,7 +110,7 @@ def check_leakage(
     report, positions = leakage_report(cosines, nearest, real_cosines, faces.identity_ids, max_cosine=max_cosine)
     write_array(directory / "kept.npy", positions)
     plot_cosines(directory / "leakage.png", cosines, real_cosines, report.max_cosine)
-    names = {"faces": faces_path.name, "trained_on": read_json(prepared / PREPARED_NAME)}
+    names = {"faces": faces_path.name, "trained_on": read_json_object(prepared / PREPARED_NAME)}
     write_json(directory / "leakage.json", asdict(report) | names)
     return report
 

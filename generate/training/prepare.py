@@ -13,6 +13,7 @@ so that a killed command resumes. An LMDB that already holds features (WebFace4M
 Shapes: ``N`` faces, ``C`` identities, ``D`` width of the features.
 """
 
+import hashlib
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,8 +26,10 @@ from bench.errors import InputError, python_command
 from bench.faces.alignment import mirror_axis
 from bench.faces.face import Faces, aligned_image, decode_image, encode_jpeg
 from bench.faces.lmdb_file import FaceWriter, LmdbFaces
-from bench.files import read_json, sha256, write_array, write_json
+from bench.files import read_json_object, sha256, write_array, write_json
+from bench.machine.digests import remembered_sha256
 from bench.machine.progress import progress
+from bench.runs.fingerprints import content_sha256
 from bench.vectors.nearest import identity_centers
 from generate.networks.identity import load_identity_network
 from generate.networks.over_faces import outputs_over_faces
@@ -108,20 +111,31 @@ def _write_or_check_inputs(directory: Path, faces: Faces, settings: Preparation)
     inputs = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(settings).items()}
     if settings.identity_weights is not None and settings.identity_weights.exists():
         inputs["identity_weights"] = settings.identity_weights.name
-        inputs["identity_sha256"] = sha256(settings.identity_weights)
-    inputs |= {"source": faces.path.name, "source_images": len(faces)}
+        inputs["identity_sha256"] = remembered_sha256(settings.identity_weights)
+    if settings.features is not None and settings.features.is_file():
+        inputs["features_sha256"] = remembered_sha256(settings.features)
+    inputs |= {"source": faces.path.name, "source_images": len(faces), "source_sha256": _faces_sha256(faces)}
     path = directory / "parts" / "settings.json"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, inputs)
         return inputs
-    for name, value in read_json(path).items():
+    for name, value in read_json_object(path).items():
         if value != inputs.get(name):
             raise InputError(
                 f"{directory} holds parts made with {name}={value}, this call has {inputs.get(name)}; delete it, "
                 "or choose another folder"
             )
     return inputs
+
+
+def _faces_sha256(faces: Faces) -> str:
+    """SHA-256 of the content of a dataset and of the selection of its faces."""
+    total = hashlib.sha256(content_sha256(faces.path).encode())
+    total.update(np.ascontiguousarray(faces.identity_ids, dtype=np.int64).tobytes())
+    for index in range(len(faces)):
+        total.update(faces.name(index).removeprefix(str(faces.path)).encode(errors="surrogateescape"))
+    return total.hexdigest()
 
 
 def _features(faces: Faces, settings: Preparation, parts: Path, device: str) -> NDArray[np.float32]:

@@ -22,16 +22,19 @@ quirks. What this project does with each:
 """
 
 from pathlib import Path
+from statistics import NormalDist
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from bench.config.settings import Count, Settings, Share
-from bench.config.yaml_file import describe_mistakes, read_yaml
+from bench.config.yaml_file import check_entries, describe_mistakes, read_yaml
 from bench.errors import InputError
 from bench.names import nearest
 
 RECIPES_PATH = Path(__file__).parent.parent.parent / "generators.yaml"
+_MIN_MASK_PROBABILITY = 1e-3
+"""Shares are drawn until one lies in the range, so that a range of lower probability takes for ever."""
 
 
 class Term(Settings):
@@ -119,6 +122,16 @@ class Masking(Settings):
     mean: Share = Field(0.75, description="mean of the normal distribution")
     std: float = Field(0.25, gt=0, description="standard deviation of the normal distribution")
 
+    @model_validator(mode="after")
+    def _range_is_drawn_from(self) -> "Masking":
+        normal = NormalDist(self.mean, self.std)
+        if normal.cdf(self.high) - normal.cdf(self.low) < _MIN_MASK_PROBABILITY:
+            raise ValueError(
+                f"low={self.low} and high={self.high}, but shares of mean={self.mean} and std={self.std} are never or "
+                "hardly ever between them; give a wider range, the lower share first"
+            )
+        return self
+
 
 class GeneratorOptimizer(Settings):
     """AdamW, of the generator and of the discriminator."""
@@ -176,15 +189,11 @@ def load_recipe(name: str, path: str | Path = RECIPES_PATH) -> GeneratorRecipe:
         InputError: If the file cannot be read, the name is unknown (suggests the nearest), or a value does not fit.
     """
     document: Any = read_yaml(path)
-    if not isinstance(document, dict):
-        raise InputError(
-            f"{path}: top level is a {type(document).__name__}, not a mapping of names to recipes; correct the YAML"
-        )
+    check_entries(document, str(path))
     if name not in document:
-        raise InputError(f"recipe {name} is not in {path}; {nearest(name, map(str, document))}")
+        raise InputError(f"recipe {name} is not in {path}; {nearest(name, document)}")
+    check_entries(document[name], f"{path}: {name}")
     try:
         return GeneratorRecipe.model_validate({**document[name], "name": name})
     except ValidationError as error:
         raise InputError(f"{path}: {name}: {describe_mistakes(error, GeneratorRecipe)}; correct the YAML") from None
-    except TypeError:
-        raise InputError(f"{path}: {name} must be a section of settings; got {document[name]!r}") from None

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError
-from bench.files import sha256
+from bench.files import flatten, sha256
 from bench.machine.device import choose_device, process_rank
+from bench.machine.digests import remembered_sha256
 from bench.machine.stopwatch import Stopwatch
-from bench.runs.cards import CARD_NAMES, GeneratorCard, write_card
-from bench.runs.fingerprints import generator_stage, recipe_sha256
+from bench.runs.cards import CARD_NAMES, GeneratorCard, read_card, write_card
+from bench.runs.fingerprints import content_sha256, generator_stage, recipe_sha256
 from bench.runs.stage import Stage, stage_lock
 from bench.runs.tracking import sync_generator
 from generate.networks.identity import load_identity_network
@@ -77,13 +78,15 @@ def run_training(
     """
     device = choose_device(device)
     stage = generator_stage(_declared_inputs(files, recipe, seed), runs=runs)
-    card_name = CARD_NAMES[GeneratorCard]
+    fingerprint = stage.fingerprint
     if directory is not None:
         stage = replace(stage, directory=directory)
-    elif stage.is_finished:
-        return FinishedTraining(stage.directory / card_name, is_skipped=True)
+    if stage.is_finished:
+        _refuse_other_inputs(stage)
+        return FinishedTraining(stage.directory / CARD_NAMES[GeneratorCard], is_skipped=True)
     with stage_lock(stage.directory):
         card = _train(files, recipe, stage, seed=seed, device=device, runs=runs)
+        card = card.model_copy(update={"fingerprint": fingerprint})  # the folder's name may be the user's
         if process_rank()[0] != 0:
             return None
         path = write_card(stage.directory, card)
@@ -96,17 +99,28 @@ def _declared_inputs(files: TrainingFiles, recipe: GeneratorRecipe, seed: int) -
     if files.judge is not None:
         networks["judge"] = _describe_network("judge", files.judge)
     dataset = {}
-    if files.faces.is_file():
-        dataset = {"name": files.faces.name, "sha256": sha256(files.faces)}
+    if files.faces.exists():
+        dataset = {"name": files.faces.name, "sha256": content_sha256(files.faces)}
     if files.mask and files.mask.is_file():
-        dataset["mask_sha256"] = sha256(files.mask)
+        dataset["mask_sha256"] = remembered_sha256(files.mask)
     return {"seed": seed, "recipe": recipe.model_dump(mode="json"), "networks": networks, "dataset": dataset}
+
+
+def _refuse_other_inputs(stage: Stage) -> None:
+    """Refuse a folder of the user's with a finished training of other inputs."""
+    before, now = flatten(read_card(stage.directory, GeneratorCard).inputs), flatten(stage.inputs)
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) != now.get(name):
+            raise InputError(
+                f"{stage.directory} holds a network trained with {name}={before.get(name)}, this run has "
+                f"{now.get(name)}; give another folder, or delete that one"
+            )
 
 
 def _describe_network(role: str, path: Path) -> dict[str, str]:
     if not path.is_file():
         raise InputError(f"{role} network {path} does not exist; give a .pth, .safetensors or .onnx file")
-    return {"name": path.name, "sha256": sha256(path)}
+    return {"name": path.name, "sha256": remembered_sha256(path)}
 
 
 def _train(

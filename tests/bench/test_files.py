@@ -11,7 +11,17 @@ import time
 import numpy as np
 import pytest
 
-from bench.files import atomic_path, flatten, read_json_lines, remove_abandoned, write_array, write_text
+from bench.errors import InputError
+from bench.files import (
+    atomic_path,
+    flatten,
+    is_hidden,
+    read_json_lines,
+    read_text,
+    remove_abandoned,
+    write_array,
+    write_text,
+)
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
@@ -149,3 +159,28 @@ def test_lines_behind_a_broken_one_are_left_out(tmp_path):
     assert read_json_lines(tmp_path / "a.jsonl") == [{"step": 1}, {"step": 2}]
     (tmp_path / "a.jsonl").write_bytes(b'{"step": 1}\n\xff\xfe{"st')
     assert read_json_lines(tmp_path / "a.jsonl") == [{"step": 1}]
+
+
+@pytest.mark.parametrize("data", [b"a b\nc", b"\xef\xbb\xbfa b\nc", b"a b\r\nc"])
+def test_text_is_read_without_byte_order_mark_and_carriage_returns(tmp_path, data):
+    (tmp_path / "t.txt").write_bytes(data)
+    assert read_text(tmp_path / "t.txt") == "a b\nc"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "latin-1"])
+def test_text_of_another_encoding_is_refused_by_name(tmp_path, encoding):
+    (tmp_path / "t.txt").write_bytes("José\nÀ\n".encode(encoding))
+    with pytest.raises(InputError, match=r"t\.txt .*save it as UTF-8"):
+        read_text(tmp_path / "t.txt")
+
+
+def test_what_is_no_text_file_is_refused_by_name(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    for name, problem in (("none", "missing"), (".", "not a regular file"), ("fifo", "not a regular file")):
+        with pytest.raises(InputError, match=problem):
+            read_text(tmp_path / name)
+
+
+def test_names_of_systems_and_tools_are_hidden():
+    names = ["._0.jpg", ".DS_Store", ".ipynb_checkpoints", "__MACOSX", "@eaDir", "0.jpg", "_p0", "p.0", "@b"]
+    assert [name for name in names if not is_hidden(name)] == ["0.jpg", "_p0", "p.0", "@b"]

@@ -9,7 +9,8 @@ from results import write_run
 from bench.config.benchmarks import load_benchmark
 from bench.errors import InputError
 from bench.faces.face import encode_jpeg
-from bench.runs.cards import ResultCard, read_card
+from bench.files import sha256
+from bench.runs.cards import ModelCard, ResultCard, read_card, write_card
 from bench.runs.fingerprints import plan_stages
 from bench.runs.inputs import is_rendered, protocol_path
 from evaluate.layouts.packed import write_bin
@@ -78,8 +79,10 @@ def test_a_benchmark_gives_its_floors_and_its_network(evaluation, tmp_path):
     result = write_run(tmp_path / "made_up")
     for folder, stage in (("faces/faces0", stages.generate), ("models/model0", stages.train)):
         shutil.copytree(result.parent.parent / folder, stage.directory)
-    settings = SMOKE.recipe.backbone
-    save_backbone(stages.train.directory / "model.safetensors", build_backbone(settings), settings)
+    settings, weights = SMOKE.recipe.backbone, stages.train.directory / "model.safetensors"
+    save_backbone(weights, build_backbone(settings), settings)
+    card = read_card(stages.train.directory, ModelCard)
+    write_card(stages.train.directory, card.model_copy(update={"weights_sha256": sha256(weights)}))
     lines = list(evaluate_scale(SMOKE, evaluation))
     names = ["raw pixels", "untrained backbone", "smoke"]
     assert [line.split(":")[1].strip() for line in lines] == names
@@ -88,3 +91,8 @@ def test_a_benchmark_gives_its_floors_and_its_network(evaluation, tmp_path):
     assert [line.split(",")[0] for line in evaluate_scale(SMOKE, evaluation)] == [
         f"evaluate: skip {name}" for name in names
     ]
+
+    stages.evaluate.directory.joinpath("result.json").unlink()
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(InputError, match=r"model\.safetensors was changed: .*restore the file, or delete"):
+        list(evaluate_scale(SMOKE, evaluation))

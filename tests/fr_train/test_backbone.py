@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from paths import GOLDEN
+from safetensors.torch import save_file
 
 from bench.config.recipe import Backbone
 from bench.errors import InputError
@@ -129,3 +130,77 @@ def test_broken_and_missing_files_are_named(tmp_path):
         load_backbone(tmp_path / "m.safetensors")
     with pytest.raises(InputError, match=r"gone\.pth does not exist"):
         load_backbone(tmp_path / "gone.pth")
+
+
+def wrapped(state, kind):
+    """A state dict as other programs save it."""
+    prefixes = {
+        "Lightning": "model.",
+        "MagFace": "features.module.",
+        "compiled": "_orig_mod.module.",
+        "encoder": "net.encoder.",
+    }
+    if kind in prefixes:
+        return {f"{prefixes[kind]}{name}": value for name, value in state.items()}
+    return {
+        "arcface_torch": {"epoch": 1, "state_dict_backbone": state, "state_optimizer": {"state": {}}},
+        "model": {"model": state, "lr": 0.1},
+        "nested": {"state": {"state_dict": {f"module.{name}": value for name, value in state.items()}}},
+        "without counters": {name: value for name, value in state.items() if "num_batches" not in name},
+        "head": state | {"head.weight": torch.zeros(9, 16), "head.t": torch.zeros(1)},
+        "head of MagFace": wrapped(state, "MagFace") | {"fc.weight": torch.zeros(16, 9)},
+        "beside numbers": {"epoch": 3, **state},
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("Lightning", "MagFace", "compiled", "net", "arcface_torch", "model", "nested"),
+        *("without counters", "head", "head of MagFace", "beside numbers"),
+    ],
+)
+def test_checkpoints_of_other_programs_load(tmp_path, kind, capsys):
+    network = fill_(iresnet(18, width=4, embedding_dim=16)).eval()
+    state = network.state_dict()
+    torch.save(wrapped(state, kind), tmp_path / "m.pth")
+    loaded = load_backbone(tmp_path / "m.pth").state_dict()
+    assert loaded.keys() == state.keys()
+    assert all(torch.equal(loaded[name], state[name]) for name in state if "num_batches" not in name)
+    assert ("beside the backbone are left out" in capsys.readouterr().err) == ("head" in kind)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: {"a": state, "b": state}, "holds 2 networks; save the state dict of one"),
+        (lambda state: wrapped(state, "Lightning") | wrapped(state, "MagFace"), r"holds 2 networks \(model"),
+        (lambda state: state | {"conv9.weight": torch.zeros(3, 3)}, "1 entries unexpected, first conv9.weight"),
+        (lambda state: state | {"fc.weight": torch.zeros(1, 1).expand(2**20, 2**20)}, "its tensors claim"),
+    ],
+)
+def test_checkpoints_that_leave_a_doubt_are_refused(tmp_path, change, message):
+    torch.save(change(iresnet(18, width=4, embedding_dim=16).state_dict()), tmp_path / "m.pth")
+    with pytest.raises(InputError, match=message):
+        load_backbone(tmp_path / "m.pth")
+
+
+@pytest.mark.parametrize("text", ["iresnet18", "{", "[]", '{"depth": 51}', "[" * 10_000, '{"width": 2147483647}'])
+def test_metadata_of_others_is_named(tmp_path, text):
+    weights = iresnet(18, width=4, embedding_dim=16).state_dict()
+    save_file(weights, tmp_path / "m.safetensors", metadata={"backbone": text})
+    with pytest.raises(InputError, match=r"no backbone settings in its metadata|but its settings describe"):
+        load_backbone(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize("name", ["m.pth", "m.safetensors"])
+def test_a_folder_is_no_network(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match=r"is no file; give a \.safetensors or \.pth file"):
+        load_backbone(tmp_path / name)
+
+
+def test_depth_152_has_the_blocks_of_the_field():
+    with torch.device("meta"):
+        network = iresnet(152)
+    assert [len(network.get_submodule(f"layer{stage}")) for stage in (1, 2, 3, 4)] == [3, 8, 36, 3]

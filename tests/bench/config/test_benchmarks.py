@@ -1,6 +1,7 @@
 """benchmarks.yaml: every entry loads, and the message for a mistake is one line with field, value and remedy."""
 
 import pytest
+import yaml
 
 from bench.config.benchmarks import BENCHMARKS_PATH, load_benchmark, load_benchmarks, load_recipe, protocol_names
 from bench.errors import InputError
@@ -67,6 +68,123 @@ def test_a_mistake_is_named(tmp_path, old, new, name, message):
     with pytest.raises(InputError, match=message) as caught:
         load_changed(tmp_path, old, new, name)
     assert "\n" not in str(caught.value)
+
+
+BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{new}: &{new} [{','.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+)
+MERGE_BOMB = "a: &a {k: v}\n" + "".join(
+    f"{new}: &{new} {{<<: [{','.join([f'*{old}'] * 9)}]}}\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("recipes: é".encode("latin-1"), "is not UTF-8 text"),
+        ("recipes: x".encode("utf-16"), "is not UTF-8 text"),
+        (b"a: 2026-13-45", "month must be in 1..12; correct the YAML"),
+        (b'a: !!int "x"', "invalid literal for int"),
+        (b"? [a, b]\n: 1", "found unhashable key"),
+        (b"", "holds NoneType at its top level"),
+        (b"[1, 2]", "holds list at its top level"),
+        (b"recipes:\nprotocols: {}\nbenchmarks: {}", "recipes is empty; give a map of names"),
+        (b"recipes: {}\nprotocols: []\nbenchmarks: {}", r"protocols is \[\]; give a map of names"),
+        (b"recipes: {}\nprotocols: {five: lfw}\nbenchmarks: {}", "protocols.five is 'lfw'; give a list of names"),
+        (BOMB.encode(), "aliases expand to more than 100000 values"),
+        (MERGE_BOMB.encode(), "aliases expand to more than 100000 values"),
+        (b"a: &a [*a]", "an alias holds itself"),
+        (b"a: " + b"[" * 5000, "is nested too deeply"),
+        (b"".join(b"k%d: 1\n" % i for i in range(100_000)), "characters, more than 100000"),
+        (b"".join(b"k%d: 1\n" % i for i in range(10_000)), "at its top level"),
+        (b"!!python/object/apply:os.system [ls]", "could not determine a constructor"),
+        (b"a: \x00", "holds zero bytes"),
+    ],
+)
+def test_files_that_are_no_settings_are_refused_in_one_line(tmp_path, content, message):
+    path = tmp_path / "benchmarks.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        load_benchmark("smoke", path)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 1000
+
+
+def write_benchmarks(path, name, **changes):
+    document = yaml.safe_load(TEXT)
+    entry = document["benchmarks"]["smoke_reference"] | changes
+    path.write_text(yaml.safe_dump(document | {"benchmarks": {name: entry}}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (2024, "the name 2024 is not read as text; put it between quotes"),
+        (False, "the name False is not read as text"),
+        ("../x", r"a benchmark is called '\.\./x'; take letters, digits"),
+        ("a/b", "take letters, digits"),
+        ("..", "take letters, digits"),
+        (".hidden", "take letters, digits"),
+        ("my runs", "take letters, digits"),
+        ("x" * 101, "at most 100"),
+        ("", "take letters, digits"),
+        *(
+            (name, f"is called {name}, as a folder of the suite in RUNS")
+            for name in ("models", "datasets", "Protocols")
+        ),
+    ],
+)
+def test_names_of_benchmarks_are_names_of_folders(tmp_path, name, message):
+    with pytest.raises(InputError, match=message):
+        load_benchmark("smoke", write_benchmarks(tmp_path / "b.yaml", name))
+
+
+def test_a_byte_order_mark_is_read_over(tmp_path):
+    (tmp_path / "b.yaml").write_bytes(b"\xef\xbb\xbf" + TEXT.encode())
+    assert load_benchmark("smoke", tmp_path / "b.yaml") == load_benchmark("smoke")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"recipe": ["smoke_arcface"]}, r"recipe=\['smoke_arcface'\] is unknown"),
+        ({"seeds": [-1]}, "seeds.0: .*got -1"),
+        ({"generator": {"kind": "render", "num_identities": 10**30, "images_per_identity": 1}}, "less than 2147483648"),
+        ({"about": {"a": 1}}, "about: input should be a valid string"),
+        ({f"x{i}": 1 for i in range(200)}, "and 195 more mistakes"),
+        ({"generator": {"kind": "x" * 10_000}}, "generator: "),
+    ],
+)
+def test_values_of_other_types_are_named_shortly(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message) as caught:
+        load_benchmark("b", write_benchmarks(tmp_path / "b.yaml", "b", **changes))
+    assert len(str(caught.value)) < 2000
+
+
+@pytest.mark.parametrize("entry", ["", "[]", "text", "7"])
+def test_an_entry_without_a_body_is_named(tmp_path, entry):
+    path = tmp_path / "b.yaml"
+    path.write_text(f"recipes: {{}}\nprotocols: {{}}\nbenchmarks:\n  b: {entry}\n")
+    with pytest.raises(InputError, match=r"benchmarks\.b is .*; give a map of names"):
+        load_benchmark("b", path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("max_area: 0.33", "max_area: 0.01", "min_area=0.02 exceeds max_area=0.01"),
+        ("lr: 0.1,", "lr: .inf,", "lr: input should be a finite number"),
+        ("lr: 0.1,", "lr: .nan,", "lr: "),
+        (
+            "mean_accuracy: [0.915, 0.925]",
+            "mean_accuracy: [0.925, 0.915]",
+            "is no range; give the lower accuracy first",
+        ),
+    ],
+)
+def test_ranges_ascend_and_numbers_are_finite(tmp_path, old, new, message):
+    with pytest.raises(InputError, match=message):
+        load_changed(tmp_path, old, new, "10k")
 
 
 def test_lists_of_protocols_are_expanded():

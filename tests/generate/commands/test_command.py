@@ -98,7 +98,8 @@ def test_a_flag_of_the_stage_counts_before_and_after_the_command(command, flag, 
     if flag in FLAGS[command.name]:
         before = parse_flags(make_parser(), [flag, str(value), *words])
         after = parse_flags(make_parser(), [*words, flag, str(value)])
-        both = parse_flags(make_parser(), [flag, "7", *words, flag, str(value)])
+        other = "cuda:7" if flag == "--device" else "7"
+        both = parse_flags(make_parser(), [flag, other, *words, flag, str(value)])
         assert getattr(before, name) == getattr(after, name) == getattr(both, name) == value
     else:
         with pytest.raises(SystemExit):

@@ -90,6 +90,12 @@ def test_a_generator_that_was_put_there_by_ship_tells_what_it_was_trained_on(wei
     assert "not stated" in weight_provenance(SETTINGS, digests, weights)["generator.safetensors"].trained_on
 
 
+def test_a_file_of_two_roles_names_both(weights):
+    settings = SETTINGS.model_copy(update={"quality_weights": SETTINGS.identity_weights})
+    described = weight_provenance(settings, weight_digests(settings, weights), weights)
+    assert described[SETTINGS.identity_weights].role == "identity estimator, quality estimator"
+
+
 def test_bfloat16_states_its_deviation(weights, tmp_path):
     settings = SETTINGS.model_copy(update={"precision": "bf16"})
     made = make_dataset(tmp_path / "faces", settings, seed=0, weights=weights, device="cpu")

@@ -202,6 +202,12 @@ def test_filters_drop_and_count(tmp_path, whole):
     assert drawn.num_identities == kept["identity_id"].nunique()
 
 
+def test_filters_that_leave_no_image_are_named_and_no_dataset_is_written(tmp_path):
+    with pytest.raises(InputError, match=r"all 30 images of .* were dropped by filters \(quality 30\); relax"):
+        make(tmp_path, change(PLAN, filters={"min_quality": 1e9}))
+    assert not list(tmp_path.glob("faces.*"))
+
+
 class SeesOnePerson(Read):
     """Features with one direction in common, whatever the image."""
 

@@ -26,5 +26,11 @@ def test_a_published_dataset_is_downloaded_instead_of_drawn(hub, tmp_path):
     assert f"commit {COMMIT[:12]}" in made.statistics.source
     assert settings.weight_files == []
     too_large = settings.model_copy(update={"num_identities": 100_000})
-    with pytest.raises(InputError, match="'faces-hsface100k' is unknown; did you mean"):
+    with pytest.raises(InputError, match="num_identities=100000 is not on the Hub; give 10000 or 20000, or source"):
         make_dataset(tmp_path / "more", too_large, seed=0, weights=tmp_path / "weights", device="cpu")
+
+
+def test_a_size_between_the_published_ones_is_refused_when_the_settings_are_read():
+    with pytest.raises(ValueError, match="num_identities=10500 is not on the Hub"):
+        Vec2FaceGenerator(kind="vec2face", num_identities=10_500, source="hub")
+    assert Vec2FaceGenerator(kind="vec2face", num_identities=10_500).num_identities == 10_500

@@ -3,9 +3,39 @@
 import pytest
 
 from bench.config.benchmarks import load_benchmark
+from bench.config.generator import PUBLISHED_IDENTITIES
 from bench.errors import InputError
 from generate.__main__ import main
 from generate.hub.catalogue import CATALOGUE, GENERATION, find_file
+
+ON_THE_HUB = {
+    ("model", "weights/vec2face_generator.pth"),
+    ("model", "weights/arcface-r100-glint360k.pth"),
+    ("model", "weights/magface-r100-glint360k.pth"),
+    ("model", "weights/6DRepNet_300W_LP_AFLW2000.pth"),
+    ("model", "center_feature_examples.npy"),
+    ("model", "lmdb_dataset/WebFace4M/WebFace4M.lmdb"),
+    ("model", "lmdb_dataset/WebFace4M/50000_ids_1022444_ims.npy"),
+    ("model", "fr_weights/hsface10k.pth"),
+    ("model", "fr_weights/hsface20k.pth"),
+    ("model", "fr_weights/hsface100k.pth"),
+    ("model", "fr_weights/hsface200k.pth"),
+    ("model", "fr_weights/hsface300k.pth"),
+    ("model", "fr_weights/casia-webface-r50.pth"),
+    ("model", "fr_weights/casia-webface_hsface10k-r50.pth"),
+    ("dataset", "HSFaces/hsface10k.lmdb"),
+    ("dataset", "HSFaces/hsface20k.lmdb"),
+    ("dataset", "HSFaces/hsface100k_mask.npy"),
+    ("dataset", "HSFaces/hsface200k_mask.npy"),
+}
+"""Type of repository and path of every file of BooBooWu/Vec2Face that was seen on the Hub: the model repository at
+commit 2f27572, the dataset repository at commit cfdcd54."""
+
+
+def test_every_address_is_one_that_the_hub_has():
+    assert {file.repo_id for file in CATALOGUE.values()} == {"BooBooWu/Vec2Face"}
+    assert {(file.repo_type, file.filename) for file in CATALOGUE.values()} <= ON_THE_HUB
+    assert {f"faces-hsface{size // 1000}k" for size in PUBLISHED_IDENTITIES} <= CATALOGUE.keys()
 
 
 def test_names_of_generation_and_of_unknown_files():

@@ -154,3 +154,13 @@ def test_datasets_that_cannot_be_pushed_are_refused_with_the_reason(dataset, hub
     (dataset / "faces.lmdb").write_bytes(b"other")
     with pytest.raises(InputError, match=r"faces\.lmdb was changed"):
         push(dataset, "somebody/faces")
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "text"), [("rendered heads of nobody", "rendered heads alone"), ("LFW", "photos of real")]
+)
+def test_the_card_says_what_the_networks_learned_from(dataset, trained_on, text):
+    card = read_card(dataset, DatasetCard)
+    weights = {name: part | {"trained_on": trained_on} for name, part in WEIGHTS.items()}
+    changed = card.model_copy(update={"statistics": STATISTICS | {"weights": weights}})
+    assert text in render_readme(changed)

@@ -33,12 +33,14 @@ def test_an_unfinished_training_is_not_shipped(tmp_path):
 
 def test_the_card_states_origin_settings_and_figures(tmp_path):
     (tmp_path / "training").mkdir()
-    save_file({"filter": torch.randn(4, 3)}, tmp_path / "training" / WEIGHTS_NAME)
+    source = tmp_path / "training" / WEIGHTS_NAME
+    save_file({"filter": torch.randn(4, 3)}, source)
     card = GeneratorCard(
         scale="rendered", seed=7, fingerprint="f", inputs={"recipe": {"name": "rendered"}}, command="generate train",
         cost=Cost(seconds=60), environment=ENVIRONMENT, git=Git(commit=None, dirty=None), recipe="rendered",
         recipe_sha256="a", dataset={}, networks={"identity": {"name": "identity.onnx", "sha256": "b"}},
-        perceptual_network="VGG-16", weights_sha256="c", num_parameters=12, num_images_seen=640, figures={"ssim": 0.5},
+        perceptual_network="VGG-16", weights_sha256=sha256(source), num_parameters=12, num_images_seen=640,
+        figures={"ssim": 0.5},
     )  # fmt: skip
     write_card(tmp_path / "training", card)
     weights = ship_generator(tmp_path / "training", tmp_path / "out", trained_on="people", licence="none")
@@ -52,6 +54,9 @@ def test_the_card_states_origin_settings_and_figures(tmp_path):
         "networks": {"identity": {"name": "identity.onnx", "sha256": "b"}},
     }  # fmt: skip
     assert shipped["cost"]["seconds"] == 60
+    source.write_bytes(source.read_bytes()[:-1] + b"x")
+    with pytest.raises(InputError, match=r"generator\.safetensors was changed: .*; restore the file, or train"):
+        ship_generator(tmp_path / "training", tmp_path / "out", trained_on="people", licence="none")
 
 
 def test_names_are_those_of_the_training():

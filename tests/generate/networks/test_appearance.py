@@ -109,13 +109,17 @@ def test_quality_is_the_norm_without_the_numbers(faces, tmp_path):
     )
 
 
-def test_files_of_two_kinds_and_numbers_twice_are_refused(faces, tmp_path):
-    network, both = save_network(tmp_path / "identity.safetensors"), tmp_path / "both.safetensors"
+def test_numbers_twice_are_refused(faces, network, tmp_path):
+    both = tmp_path / f"both{network.suffix}"
+    add_appearance(network, faces, both, num_components=4, strength=1)
+    with pytest.raises(InputError, match="has components of appearance already; give the network without them"):
+        add_appearance(both, faces, tmp_path / f"more{network.suffix}", num_components=4, strength=1)
+
+
+def test_files_of_two_kinds_are_refused(faces, tmp_path):
+    network = save_network(tmp_path / "identity.safetensors")
     with pytest.raises(InputError, match=r"give two \.onnx, or two \.safetensors"):
         add_appearance(network, faces, tmp_path / "both.onnx", num_components=4, strength=1)
-    add_appearance(network, faces, both, num_components=4, strength=1)
-    with pytest.raises(InputError, match=r"both\.safetensors has components of appearance already"):
-        add_appearance(both, faces, tmp_path / "more.safetensors", num_components=4, strength=1)
 
 
 def test_more_numbers_than_faces_are_refused(faces, network, tmp_path):

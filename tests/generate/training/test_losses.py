@@ -191,5 +191,17 @@ def test_every_recipe_loads_and_mistakes_are_named(tmp_path):
     path.write_text("a:\n  about: x\n  optimizer: {lr: 0.1, betaz: [0, 1]}\n  batch_size: 4\n  epochs: 0\nb: 3\n")
     with pytest.raises(InputError, match=r"mine\.yaml: a: .*betaz is unknown \(did you mean betas\?.*epochs: .*got 0"):
         load_recipe("a", path)
-    with pytest.raises(InputError, match=r"mine\.yaml: b must be a section of settings; got 3"):
+    with pytest.raises(InputError, match=r"mine\.yaml: b is 3; give a map of names"):
         load_recipe("b", path)
+
+
+@pytest.mark.parametrize(
+    "masking", ["{low: 0.8, high: 0.5}", "{low: 0.5, high: 0.5}", "{low: 0.99, mean: 0, std: 0.01}"]
+)
+def test_a_range_of_masks_that_is_never_drawn_is_refused(tmp_path, masking):
+    path = tmp_path / "generators.yaml"
+    path.write_text(
+        RECIPES_PATH.read_text().replace("masking: {low: 0.1, high: 1.0, mean: 0.15, std: 0.25}", f"masking: {masking}")
+    )
+    with pytest.raises(InputError, match=r"rendered: masking: low=.* never or hardly ever between them; give a wider"):
+        load_recipe("rendered", path)

@@ -134,6 +134,19 @@ def test_a_killed_command_goes_on_with_its_parts(finished, faces, tmp_path, monk
         prepare(faces, settings, tmp_path)
 
 
+def test_another_set_of_the_same_name_and_count_is_refused(finished, faces, tmp_path, monkeypatch):
+    settings, source = Preparation(identity_weights=finished[1]), tmp_path / "made_up.lmdb"
+    source.write_bytes(faces.path.read_bytes())
+    monkeypatch.setattr(module, "_features", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        prepare(open_faces(source), settings, tmp_path / "out")
+    with FaceWriter(source) as writer:
+        for index in range(12):
+            writer.write(faces.encoded(11 - index), int(faces.identity_ids[index]))
+    with pytest.raises(InputError, match="holds parts made with source_sha256="):
+        prepare(open_faces(source), settings, tmp_path / "out")
+
+
 def test_features_and_images_of_different_counts(faces, tmp_path):
     np.save(tmp_path / "features.npy", np.ones((11, 8), np.float32))
     with pytest.raises(

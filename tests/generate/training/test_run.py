@@ -60,9 +60,13 @@ def test_other_inputs_have_another_folder(train, files):
 
 
 def test_a_folder_of_ones_own_is_resumed_and_other_settings_are_refused(train, tmp_path):
-    first, second = train(directory=tmp_path / "mine"), train(directory=tmp_path / "mine")
-    assert first.card == second.card == tmp_path / "mine" / "generator.json"
-    assert not second.is_skipped
+    first = train(directory=tmp_path / "mine")
+    fingerprint = read_card(first.card, GeneratorCard).fingerprint
+    assert fingerprint == train().card.parent.name
+    (tmp_path / "mine" / "generator.json").unlink()
+    resumed, second = train(directory=tmp_path / "mine"), train(directory=tmp_path / "mine")
+    assert first.card == resumed.card == second.card == tmp_path / "mine" / "generator.json"
+    assert (resumed.is_skipped, second.is_skipped) == (False, True)
     with pytest.raises(InputError, match=r"trained with recipe\.epochs=1, this run has 2"):
         train(epochs=2, directory=tmp_path / "mine")
 

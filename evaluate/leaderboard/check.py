@@ -1,0 +1,94 @@
+"""A result and everything behind it, read again and compared: ``python -m evaluate check``.
+
+In: the folder of a result. Out: a line per file. Compared are the figures of the card with its scores, the cards of
+model and dataset with the SHA-256 that later cards record of them, and the network, the faces and the test sets with
+the SHA-256 in the cards. Files are hashed anew, even where a remembered digest exists.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.errors import InputError
+from bench.files import sha256
+from bench.runs.cards import DatasetCard, ModelCard, ResultCard, card_sha256
+from bench.runs.inputs import find_protocol, is_rendered, rendered_protocol_path
+from bench.runs.parents import Parents, parents_of_result
+from evaluate.leaderboard.read import read_checked
+from evaluate.protocol import load_protocol
+
+Finding = tuple[str, str, str | None]
+"""What was hashed, its SHA-256 now, and the SHA-256 that a card records; None if no card does."""
+
+
+def check_result(path: Path, test_sets: Path) -> str:
+    """Check a result and everything behind it that is still there.
+
+    Args:
+        path: Folder of a result.json, or a published NAME.json.
+        test_sets: Folder of verification sets.
+
+    Returns:
+        A line per file that was checked, or that is gone.
+
+    Raises:
+        InputError: If the card contradicts itself or its scores, or a file is not the one that a card records.
+    """
+    card = read_checked(path)
+    lines = [f"ok       {path}: the card agrees with itself and with its scores"]
+    changed = []
+    findings = [*_network_findings(path, card), *_test_set_findings(path, card, test_sets)]
+    for name, now, recorded in findings:
+        if recorded is None:
+            lines.append(f"unknown  {name}: no card records its SHA-256")
+        elif now == "missing":
+            lines.append(f"missing  {name}: cannot be checked")
+        elif now == recorded:
+            lines.append(f"ok       {name}: SHA-256 {now[:16]}...")
+        else:
+            changed.append(f"{name} was changed: its SHA-256 is {now[:16]}..., the card says {recorded[:16]}...")
+    if changed:
+        raise InputError(f"{path}: {'; '.join(changed)}; restore these files, or run their stages again")
+    return "\n".join(lines)
+
+
+def _test_set_findings(path: Path, card: ResultCard, test_sets: Path) -> Iterator[Finding]:
+    """The verification sets. Those of templates have too many images to be read for a check."""
+    for name, result in card.protocols.items():
+        place = find_protocol(name, test_sets)
+        if is_rendered(name) and path.is_dir():
+            place = rendered_protocol_path(name, path.resolve().parents[2])
+        digest = load_protocol(place).sha256 if place and place.exists() else "missing"
+        yield f"test set {name}", digest, result.sha256
+
+
+def _network_findings(path: Path, card: ResultCard) -> Iterator[Finding]:
+    """The network that was evaluated, and the faces that it was trained on."""
+    if card.row != "dataset" or not path.is_dir():
+        return
+    parents = parents_of_result(path, card)
+    if parents.model is None or parents.model_dir is None:
+        yield str(path.parent.parent / "models" / str(card.inputs.get("model"))), "missing", card.model.sha256
+        return
+    yield str(parents.model_dir / "model.json"), card_sha256(parents.model_dir, ModelCard), card.model.sha256
+    weights = parents.model_dir / "model.safetensors"
+    digest = _sha256_if_there(weights)
+    yield str(weights), digest, parents.model.weights_sha256
+    if card.model.weights_sha256 != parents.model.weights_sha256:
+        yield f"{weights} of the result", digest, card.model.weights_sha256
+    yield from _dataset_findings(parents)
+
+
+def _dataset_findings(parents: Parents) -> Iterator[Finding]:
+    assert parents.model is not None
+    dataset, directory = parents.dataset, parents.dataset_dir
+    if dataset is None or directory is None:
+        yield f"dataset {parents.model.inputs.get('dataset')}", "missing", parents.model.dataset.sha256
+        return
+    yield str(directory / "dataset.json"), card_sha256(directory, DatasetCard), parents.model.dataset.sha256
+    if dataset.content_sha256 is not None:
+        faces = directory / dataset.path
+        yield str(faces), _sha256_if_there(faces), dataset.content_sha256
+
+
+def _sha256_if_there(path: Path) -> str:
+    return sha256(path) if path.is_file() else "missing"
