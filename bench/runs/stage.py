@@ -140,16 +140,24 @@ def claim(stage: Stage) -> Iterator[bool]:
     """Hold a stage's folder for the block, and yield whether the stage still has to run.
 
     If another run holds the folder, this one waits for it; the other run may then have finished the stage. Under
-    torchrun, rank 0 holds the folder for all processes, and the others wait for rank 0.
+    torchrun, rank 0 holds the folder for all processes, and the others wait for rank 0. Temporary files that killed
+    runs left in the folder are removed.
 
     Raises:
         InputError: If the folder cannot be written.
     """
-    if process_rank()[0] == 0:
-        with stage_lock(stage.directory, waits=True):
-            yield not stage.is_finished
-        return
+    rank, world_size, _ = process_rank()
     holder = stage.directory / _HOLDER_NAME
+    if rank == 0:
+        with stage_lock(stage.directory, waits=True):
+            remove_abandoned(stage.directory, also_of_other_machines=True)
+            try:
+                if world_size > 1:
+                    write_text(holder, _launch_id())
+                yield not stage.is_finished
+            finally:
+                holder.unlink(missing_ok=True)
+        return
     while not stage.is_finished and _read_holder(holder) != _launch_id():
         time.sleep(_POLL_SECONDS)
     yield not stage.is_finished
@@ -159,8 +167,7 @@ def claim(stage: Stage) -> Iterator[bool]:
 def stage_lock(directory: Path, *, waits: bool = False) -> Iterator[None]:
     """Lock a stage's folder for the block; the lock ends with the process, however it ends.
 
-    Temporary files that killed runs left in the folder are removed. Under torchrun the process of rank 0 holds the lock
-    for all.
+    Under torchrun the process of rank 0 holds the lock for all.
 
     Args:
         directory: The folder; it is created if it is missing.
@@ -170,24 +177,16 @@ def stage_lock(directory: Path, *, waits: bool = False) -> Iterator[None]:
         InputError: If another run holds the folder and ``waits`` is false, or if the folder cannot be written.
     """
     lock = FileLock(directory / ".lock")
-    holder = directory / _HOLDER_NAME
-    is_leader, is_shared = process_rank()[0] == 0, process_rank()[1] > 1
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        if is_leader:
+        if process_rank()[0] == 0:
             _acquire(lock, directory, waits=waits)
-            remove_abandoned(directory, also_of_other_machines=True)
-            if is_shared:
-                write_text(holder, _launch_id())
     except OSError as error:
-        lock.release()
         reason = DISK_ERRORS.get(error.errno or 0, error.strerror)
         raise InputError(f"{directory} cannot be written: {reason}; set RUNS to a folder that can") from None
     try:
         yield
     finally:
-        if is_leader:
-            holder.unlink(missing_ok=True)
         lock.release()
 
 

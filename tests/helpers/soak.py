@@ -151,6 +151,7 @@ def soak_kills(folder, inputs, *, repetitions, nproc, rng):
             kills += 1
             kill(process, alone=rng.random() < 0.3)
         finish(command(inputs, runs), log, nproc=nproc)
+        wait_for_orphans(runs)
         assert outcome(runs) == expected, f"{runs} differs from {expected_runs}"
         check_clean(runs)
         say(f"  {kills} kills, {hits} of them of a running benchmark: equal bytes and figures")
@@ -167,6 +168,14 @@ def kill(process, *, alone):
             with suppress(psutil.NoSuchProcess):
                 child.kill()
     process.wait()
+
+
+def wait_for_orphans(runs):
+    """Wait for the processes that go on after make alone was killed."""
+    for process in psutil.process_iter(["cmdline"]):
+        if process.pid != os.getpid() and str(runs) in " ".join(process.info["cmdline"] or ()):
+            with suppress(psutil.NoSuchProcess):
+                process.wait(timeout=300)
 
 
 def soak_crowd(folder, inputs, *, repetitions, nproc):

@@ -134,7 +134,7 @@ def test_what_killed_runs_left_is_removed(tmp_path):
     left = [tmp_path / ".best.safetensors.elsewhere.7.tmp", tmp_path / "parts" / ".images-000001.elsewhere.7.tmp"]
     for path in left:
         path.write_text("half")
-    with stage_lock(tmp_path):
+    with claim(Stage("evaluate", tmp_path, ResultCard, {})):
         assert not any(path.exists() for path in left)
 
 

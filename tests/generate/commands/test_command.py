@@ -76,8 +76,8 @@ def test_flags_are_frozen_and_say_their_default(command):
 @pytest.mark.parametrize("command", EVERY_COMMAND, ids=lambda command: command.name)
 def test_the_example_is_a_command_line(command):
     assert command.description.endswith(".") and not command.summary.endswith(".")
-    python, _, package, *words = shlex.split(command.example)
-    assert (python, package, words[0]) == ("python", "generate", command.name)
+    package, *words = shlex.split(command.example)
+    assert (package, words[0]) == ("generate", command.name)
     assert parse_flags(make_parser(), words).run is command.run
 
 
