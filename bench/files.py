@@ -155,7 +155,7 @@ def _refuse_constant(name: str) -> None:
 def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
     """The objects of a JSON Lines file; a last line that was cut short by an interruption is left out."""
     rows = []
-    for line in Path(path).read_text(encoding="utf-8").splitlines():
+    for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             rows.append(json.loads(line))
         except (ValueError, RecursionError):
