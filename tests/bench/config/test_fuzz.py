@@ -57,7 +57,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
     max_leaves=20,
 )
-FEW = settings(deadline=None, max_examples=60, derandomize=True, suppress_health_check=list(HealthCheck))
+FEW = settings(deadline=None, max_examples=150, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 def check(read, *arguments):
