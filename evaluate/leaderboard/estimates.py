@@ -23,8 +23,8 @@ class Estimate:
     """One seed: standard error over pairs. Several seeds: sample standard deviation over the seeds."""
     low: float
     high: float
-    """95 % interval: that of the bootstrap over pairs, or over identities where the test set names them. Cards of
-    schema 1 have none; for them it is 1.96 standard errors each way."""
+    """95 % interval of the bootstrap, over pairs or, where the test set names them, over identities. Cards of schema 1
+    have none; for them it is 1.96 standard errors each way."""
     seeds: tuple[float, ...]
     """The number of each seed."""
 
