@@ -51,5 +51,5 @@ def test_an_aligned_image_has_112_x_112_pixels(tmp_path):
     with FaceWriter(tmp_path / "small.lmdb") as writer:
         for identity_id in range(2):
             writer.write(encode_jpeg(np.zeros((96, 112, 3), np.uint8)), identity_id)
-    with pytest.raises(InputError, match=r"small\.lmdb key 1 is 112 x 96 pixels; align faces to 112 x 112 first"):
+    with pytest.raises(InputError, match=r"small\.lmdb key 1 is 112 x 96 pixels, not square; align faces to 112 x 112"):
         aligned_image(open_faces(tmp_path / "small.lmdb"), 1)
