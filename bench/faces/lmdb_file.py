@@ -42,8 +42,6 @@ _WIDTHS = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
 """First byte of a msgpack bin or str -> bytes of its length. msgpack before 1.0 wrote image files as str."""
 _INITIAL_MAP_BYTES = 1 << 26
 """Size of a new LMDB's memory map, which limits the size of the file. It is doubled whenever it is full."""
-_NEW_FILE_BYTES = 1 << 16
-"""More than LMDB writes when it makes an empty file."""
 
 
 class _Handle:
@@ -214,7 +212,7 @@ class LmdbFaces(SelectedFaces):
             for position in progress(range(num_faces), desc="read labels", total=num_faces):
                 value = transaction.get(str(position).encode())
                 label = None if value is None else _last_int(value)
-                labels[position] = _as_label(self._record(position)[-1]) if label is None else label
+                labels[position] = int(self._record(position)[-1]) if label is None else label
         return labels
 
 
@@ -268,14 +266,9 @@ class FaceWriter:
     def __enter__(self) -> "FaceWriter":
         self._atomic = atomic_path(self.path)
         self._temporary = self._atomic.__enter__()
-        try:
-            self._environment = lmdb.open(
-                str(self._temporary), subdir=False, lock=False, map_size=_INITIAL_MAP_BYTES, sync=False
-            )
-        except lmdb.Error as error:
-            failure = self._write_error(error)
-            self._atomic.__exit__(type(failure), failure, None)
-            raise failure from None
+        self._environment = lmdb.open(
+            str(self._temporary), subdir=False, lock=False, map_size=_INITIAL_MAP_BYTES, sync=False
+        )
         return self
 
     def write(self, encoded: bytes, identity_id: int, feature: NDArray[np.float32] | None = None) -> None:
@@ -305,10 +298,7 @@ class FaceWriter:
                 self._pending.append((b"__len__", msgpack.packb(self._num_faces)))
                 self._pending.append((b"__classnum__", msgpack.packb(max(self._identities, default=-1) + 1)))
                 self._flush()
-                try:
-                    self._environment.sync(True)
-                except lmdb.Error as error:
-                    raise self._write_error(error) from None
+                self._environment.sync(True)
         except BaseException as failure:
             self._environment.close()
             self._atomic.__exit__(type(failure), failure, failure.__traceback__)
@@ -326,15 +316,11 @@ class FaceWriter:
             except lmdb.MapFullError:
                 self._environment.set_mapsize(2 * self._environment.info()["map_size"])
             except lmdb.Error as error:
-                raise self._write_error(error) from None
+                # LMDB reports a full disk as an I/O error, so look at the free space to tell the two apart
+                if shutil.disk_usage(self._temporary.parent).free > 2 * sum(len(value) for _, value in self._pending):
+                    raise InputError(f"{self.path} cannot be written: {error}; check the disk") from None
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path)) from None
         self._pending.clear()
-
-    def _write_error(self, error: lmdb.Error) -> Exception:
-        """What to raise for an error of LMDB. It reports a full disk as an I/O error; the free space tells which."""
-        needed = _NEW_FILE_BYTES + 2 * sum(len(value) for _, value in self._pending)
-        if shutil.disk_usage(self._temporary.parent).free > needed:
-            return InputError(f"{self.path} cannot be written: {error}; check the disk")
-        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
 
 def _pack_array(items: Iterator[bytes], length: int) -> bytes:

@@ -11,7 +11,7 @@ from bench.faces.folders import FolderFaces
 from bench.faces.lmdb_file import LmdbFaces
 from bench.faces.recordio import RecordFaces
 from bench.faces.webdataset import ShardFaces, find_shards
-from bench.files import read_array, read_text
+from bench.files import exists, read_array, read_text
 
 
 def open_faces(path: str | Path, mask: str | Path | None = None, leave_out: set[str] | None = None) -> Faces:
@@ -56,7 +56,7 @@ def open_faces(path: str | Path, mask: str | Path | None = None, leave_out: set[
         ['ann', 'cyd']
     """
     path = Path(path)
-    if not path.exists():
+    if not exists(path):
         raise InputError(
             f"{path} does not exist; give an LMDB file, a .rec, WebDataset shards, "
             "or a folder with one sub-folder per identity"
