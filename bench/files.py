@@ -240,9 +240,41 @@ def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def read_array(path: str | Path) -> "NDArray":
+    """Read one ``.npy`` without pickled objects.
+
+    Raises:
+        InputError: If the file is missing or no regular file, is a ``.npz``, is damaged, or holds Python objects.
+    """
+    import numpy as np  # here, as in write_array
+
+    path = Path(path)
+    if not is_file(path):
+        problem = "is not a regular file" if exists(path) else "does not exist"
+        raise InputError(f"{path} {problem}; give a .npy file")
+    try:
+        array = np.load(path, allow_pickle=False)
+    except Exception as error:  # NumPy raises errors of many types for a damaged header
+        raise InputError(f"{path} is not a whole .npy ({error}); save it with numpy.save") from None
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise InputError(f"{path} is a .npz, several arrays; save one array with numpy.save")
+    return array
+
+
 def write_array(path: str | Path, array: "NDArray") -> None:
     """Write one ``.npy`` without pickled objects; the file appears whole."""
     import numpy as np  # imported late, so that --help of the commands stays quick
 
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.save(file, array, allow_pickle=False)
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether a regular file exists there. A name too long for any file is none, where ``Path.is_file`` raises."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def exists(path: str | Path) -> bool:
+    """Whether a file or folder exists there. A name too long for any is none, where ``Path.exists`` raises."""
+    return os.path.exists(path)  # noqa: PTH110

@@ -5,7 +5,7 @@ from pathlib import Path
 from bench.config.generator import FilesGenerator, GeneratorSettings
 from bench.errors import InputError
 from bench.faces.face import Faces
-from bench.faces.open import open_faces
+from bench.faces.open import open_faces, read_names
 from bench.machine.device import process_rank
 from bench.machine.digests import check_digest
 from bench.runs.cards import DatasetCard, read_card
@@ -47,13 +47,13 @@ def open_files(path: str | Path, mask: str | Path | None = None, leave_out: str 
     Args:
         path: Dataset in any layout that ``open_faces`` reads.
         mask: ``.npy`` file of the positions to use.
-        leave_out: Text file of the identity names to leave out, separated by white space.
+        leave_out: Text file of the identity names to leave out, one a line.
 
     Raises:
-        InputError: If ``leave_out`` does not exist, or as ``open_faces``.
+        InputError: If ``leave_out`` is missing or no UTF-8 text, or as ``open_faces``.
     """
     if not leave_out:
         return open_faces(path, mask)
     if not Path(leave_out).exists():
         raise InputError(f"leave_out={leave_out} does not exist; give a text file of identity names")
-    return open_faces(path, mask, set(Path(leave_out).read_text().split()))
+    return open_faces(path, mask, read_names(leave_out))
