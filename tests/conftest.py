@@ -1,11 +1,15 @@
 """Fixtures that several tests share, among them a finished training of one second."""
 
 import os
+import signal
 import subprocess
 
 import pytest
 from face_files import make_faces
 from local_hub import hub  # noqa: F401 (a fixture)
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job that a shell started in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the processes that tests start must feel Ctrl-C
 
 
 @pytest.fixture
