@@ -160,7 +160,7 @@ COMMANDS = {
             "Check a result: count its figures again from its scores, and compare the cards, the network, the faces "
             "and the test sets behind it with the SHA-256 that its cards record. Reads all these files and writes "
             "nothing. Use it before a result is published, or after files were copied.",
-            "python -m evaluate check runs/smoke/results/0123456789abcdef",
+            "evaluate check runs/smoke/results/0123456789abcdef",
             _add_check_flags,
             _check,
         ),

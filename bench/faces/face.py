@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from bench.errors import InputError
+from bench.errors import InputError, python_command
 
 IMAGE_SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm"),
@@ -162,8 +162,8 @@ def check_sizes(faces: Faces) -> tuple[int, int] | None:
             continue
         if problem := size_problem(*size):
             raise InputError(
-                f"{faces.name(int(index))} is {problem}; align the faces: python -m bench convert {faces.path} OUT "
-                "--align LANDMARKS"
+                f"{faces.name(int(index))} is {problem}; align the faces: "
+                f"{python_command(f'bench convert {faces.path} OUT --align LANDMARKS')}"
             )
         if scaled is None and size != (FACE_SIZE, FACE_SIZE):
             scaled = size

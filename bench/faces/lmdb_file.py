@@ -33,7 +33,7 @@ from bench.files import atomic_path
 from bench.machine.progress import progress
 
 _LMDB_MAGIC = (0xBEEFC0DE).to_bytes(4, "little")
-_REWRITE = "write it as python -m bench convert does, or fetch it again"
+_REWRITE = f"write it as {python_command('bench convert')} does, or fetch it again"
 _HEADER_BYTES = 152
 """Page header (16 bytes) and header (136 bytes), as on 64-bit machines. The magic is at 16, the page size at 40."""
 _PAGE_SIZES = {1 << bits for bits in range(9, 17)}

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.faces.face import Faces
+from bench.faces.face import Faces, check_sizes
 from bench.faces.folders import FolderFaces, list_images, note_unread, sub_folders
 from bench.faces.lmdb_file import LmdbFaces
 from bench.files import write_array
@@ -89,8 +89,9 @@ def write_centers(path: Path, centers_path: Path, network: Path, *, device: str 
         Number of identities and of faces.
 
     Raises:
-        InputError: If there are no faces, one is not 112 x 112, or the weights cannot be read.
+        InputError: If there are no faces, one is not an aligned face, or the weights cannot be read.
     """
     faces = open_people(path)
+    check_sizes(faces)
     write_array(centers_path, face_centers(faces, identity_estimator(network, device), device=device))
     return faces.num_identities, len(faces)

@@ -156,7 +156,7 @@ def wrapped(state, kind):
 @pytest.mark.parametrize(
     "kind",
     [
-        *("Lightning", "MagFace", "compiled", "net", "arcface_torch", "model", "nested"),
+        *("Lightning", "MagFace", "compiled", "encoder", "arcface_torch", "model", "nested"),
         *("without counters", "head", "head of MagFace", "beside numbers"),
     ],
 )

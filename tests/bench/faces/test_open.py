@@ -9,7 +9,6 @@ from bench.errors import InputError
 from bench.faces.face import encode_jpeg
 from bench.faces.open import open_faces, read_names
 from bench.runs.dataset import open_files
-from generate.training.data import open_source_faces
 
 NAMES = ("Ann Lee", "Bo_Kim", "Cy_Ray", "Di_Fox", "José")
 
@@ -22,16 +21,14 @@ def folder(tmp_path):
     return tmp_path / "faces"
 
 
-@pytest.fixture(params=["files", "prepare"])
-def names_left(request, folder, tmp_path):
-    """The names that are left when a list of these bytes is left out, by either caller."""
+@pytest.fixture
+def names_left(folder, tmp_path):
+    """The names that are left when a list of these bytes is left out."""
 
     def leave_out(data):
         path = tmp_path / "names.txt"
         path.write_bytes(data)
-        if request.param == "files":
-            return open_files(str(folder), None, str(path)).identity_names
-        return open_source_faces(folder, leave_out=path).identity_names
+        return open_files(folder, leave_out=path).identity_names
 
     return leave_out
 

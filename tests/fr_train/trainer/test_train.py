@@ -183,7 +183,7 @@ def test_single_image_identities_and_other_sizes_are_reported_once(tmp_path, cap
 
 
 @pytest.mark.parametrize(
-    ("size", "problem"), [((112, 96), "is 96 x 112 pixels, not square"), ((250, 250), "the size of LFW's photographs")]
+    ("size", "problem"), [((112, 96), "96 x 112 pixels, not square"), ((250, 250), "the size of LFW's photographs")]
 )
 def test_faces_that_are_not_aligned_are_refused_before_training(tmp_path, size, problem):
     with FaceWriter(tmp_path / "faces.lmdb") as writer:

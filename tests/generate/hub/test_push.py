@@ -162,5 +162,5 @@ def test_datasets_that_cannot_be_pushed_are_refused_with_the_reason(dataset, hub
 def test_the_card_says_what_the_networks_learned_from(dataset, trained_on, text):
     card = read_card(dataset, DatasetCard)
     weights = {name: part | {"trained_on": trained_on} for name, part in WEIGHTS.items()}
-    changed = card.model_copy(update={"statistics": STATISTICS | {"weights": weights}})
+    changed = DatasetCard.model_validate(card.model_dump() | {"statistics": STATISTICS | {"weights": weights}})
     assert text in render_readme(changed)

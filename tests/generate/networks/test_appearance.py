@@ -141,6 +141,6 @@ def test_faces_of_another_size_are_refused(tmp_path):
 
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "1.jpg").write_bytes(encode_jpeg(np.zeros((96, 96, 3), dtype=np.uint8)))
-    with pytest.raises(InputError, match=r"1\.jpg is 96 x 96 pixels"):
+        (tmp_path / name / "1.jpg").write_bytes(encode_jpeg(np.zeros((96, 80, 3), dtype=np.uint8)))
+    with pytest.raises(InputError, match=r"1\.jpg is 80 x 96 pixels, not square"):
         measure_appearance(open_faces(tmp_path), 1)

@@ -47,6 +47,6 @@ def test_half_precision_outputs_become_float32(faces):
 def test_a_face_of_another_size_is_named(tmp_path):
     for person in ("a", "b"):
         (tmp_path / person).mkdir()
-        (tmp_path / person / "1.jpg").write_bytes(encode_jpeg(np.zeros((96, 96, 3), np.uint8)))
-    with pytest.raises(InputError, match=r"1\.jpg is 96 x 96 pixels; align faces"):
+        (tmp_path / person / "1.jpg").write_bytes(encode_jpeg(np.zeros((96, 80, 3), np.uint8)))
+    with pytest.raises(InputError, match=r"1\.jpg is 80 x 96 pixels, not square; align faces"):
         outputs_over_faces(mean_colours, open_faces(tmp_path), batch_size=4)
