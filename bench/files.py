@@ -1,4 +1,4 @@
-"""Write files so that they appear whole or not at all; compute digests; read and write JSON and arrays."""
+"""Write files so that they appear whole or not at all; compute digests; read and write text, JSON and arrays."""
 
 import glob
 import hashlib
@@ -81,6 +81,35 @@ def sha256(path: str | Path) -> str:
     """SHA-256 of a file, in lower-case hexadecimal (64 characters)."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name belongs to the system or a tool, not to the data.
+
+    These are names that start with a dot (``._0.jpg`` of macOS, ``.ipynb_checkpoints``, ``.Trash-0``), ``__MACOSX``
+    of zip files and ``@eaDir`` of Synology's disks. Folders, shards and archives are read as if they were not there.
+    """
+    return name.startswith(".") or name in ("__MACOSX", "@eaDir")
+
+
+def read_text(path: str | Path) -> str:
+    """Read UTF-8 text, with or without a byte-order mark; every line end becomes ``\\n``.
+
+    Raises:
+        InputError: If the file is missing or no regular file, or if its text has another encoding.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} is missing; give an existing text file")
+    if not path.is_file():
+        raise InputError(f"{path} is not a regular file; give a text file")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
+    if "\0" in text:  # UTF-16 without its mark decodes as UTF-8, with a zero byte beside every letter
+        raise InputError(f"{path} holds zero bytes, so it is not UTF-8 text; save it as UTF-8")
+    return text
 
 
 def write_text(path: str | Path, text: str) -> None:
