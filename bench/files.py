@@ -93,7 +93,7 @@ def is_hidden(name: str) -> bool:
 
 
 def read_text(path: str | Path) -> str:
-    """Read UTF-8 text, with or without a byte-order mark; every line end becomes ``\\n``.
+    r"""Read UTF-8 text, with or without a byte-order mark; every line end becomes ``\n``.
 
     Raises:
         InputError: If the file is missing or no regular file, or if its text has another encoding.
