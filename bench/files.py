@@ -160,3 +160,13 @@ def write_array(path: str | Path, array: "NDArray") -> None:
 
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.save(file, array, allow_pickle=False)
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether a regular file exists there. A name too long for any file is none, where ``Path.is_file`` raises."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def exists(path: str | Path) -> bool:
+    """Whether a file or folder exists there. A name too long for any is none, where ``Path.exists`` raises."""
+    return os.path.exists(path)  # noqa: PTH110

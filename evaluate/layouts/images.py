@@ -10,12 +10,13 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from bench.errors import InputError
 from bench.faces.face import FACE_SIZE, decode_image
 
 MAX_LISTED = 20
+MAX_CHARACTERS = 200
 
 
 class ImageArray(Protocol):
@@ -104,7 +105,7 @@ def check_faces(encoded: Iterator[bytes], names: Sequence[str], *, resize: bool 
         digest.update(f"{hashlib.sha256(data).hexdigest()}  {name}\n".encode())
         try:
             width, height = Image.open(io.BytesIO(data)).size
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+        except Exception:  # Pillow raises errors of many types for damaged headers
             wrong.append(f"{name} does not decode")
             continue
         has_right_size = resize is None or (width, height) == (FACE_SIZE, FACE_SIZE) or (resize and width == height)
@@ -119,6 +120,7 @@ def check_faces(encoded: Iterator[bytes], names: Sequence[str], *, resize: bool 
 
 
 def listed(items: Sequence[str], limit: int = MAX_LISTED) -> str:
-    """The first ``limit`` items, separated by commas, and the number of the others."""
+    """The first ``limit`` items, separated by commas, and the number of the others; long items are cut."""
     more = f" and {len(items) - limit} more" if len(items) > limit else ""
-    return ", ".join(items[:limit]) + more
+    shown = [item if len(item) <= MAX_CHARACTERS else f"{item[:MAX_CHARACTERS]}..." for item in items[:limit]]
+    return ", ".join(shown) + more

@@ -3,17 +3,18 @@
 import pytest
 
 from bench.errors import InputError
+from bench.faces.face import ARCFACE_TEMPLATE
 from evaluate.layouts.landmarks import image_key, read_landmarks
 
 
 def test_landmark_dialects(tmp_path):
-    numbers = " ".join(str(float(value)) for value in range(10, 20))
+    numbers = " ".join(map(str, ARCFACE_TEMPLATE.ravel()))
     file = tmp_path / "landmarks.txt"
     file.write_text(f"1.jpg {numbers} 0.998\n")  # IJB: the detector's score
     assert read_landmarks(file)["1.jpg"].score == 0.998
     file.write_text("/data/m.0x1/m.0x1_0001.jpg\t0\t" + numbers.replace(" ", "\t"))  # RFW: a label first
     ((name, known),) = read_landmarks(file).items()
-    assert known.points[0].tolist() == [10, 11]
+    assert known.points.tolist() == ARCFACE_TEMPLATE.tolist()
     assert known.score == 1
     assert image_key(name) == image_key("m.0x1/m.0x1_0001") == ("m.0x1", "m.0x1_0001")
     for content, message in (
