@@ -7,6 +7,8 @@ from bench.errors import InputError
 from bench.onnx_input import input_range, takes_bytes
 
 onnx = pytest.importorskip("onnx")
+IMAGENET_MEAN = np.reshape([0.485, 0.456, 0.406], (1, 3, 1, 1))
+IMAGENET_STD = np.reshape([0.229, 0.224, 0.225], (3, 1, 1))
 HELPER, FLOAT = onnx.helper, onnx.TensorProto.FLOAT
 
 
@@ -42,12 +44,12 @@ CASES = [
     ("bytes", [("Div", 127.5), ("Sub", 1)]),
     ("bytes", [("Cast", None), ("Add", -127.5), ("Div", 128)]),
     ("bytes", [("Transpose", None), ("Identity", None), ("Mul", 1 / 255), ("Sub", 0.5), ("Div", 0.5)]),
-    ("bytes", [("Sub", np.reshape([123.7, 116.3, 103.5], (1, 3, 1, 1))), ("Div", np.reshape([58, 57, 57.4], (3, 1, 1)))]),
+    ("bytes", [("Sub", IMAGENET_MEAN * 255), ("Div", IMAGENET_STD * 255)]),
     ("unit", [("Sub", 0.5), ("Div", 0.5)]),
     ("unit", [("Mul", 2), ("Sub", 1)]),
     ("unit", [("Mul", 255), ("Sub", 127.5)]),
-    ("unit", [("Sub", np.reshape([0.485, 0.456, 0.406], (3, 1, 1))), ("Div", np.reshape([0.229, 0.224, 0.225], (3, 1, 1)))]),
-]  # fmt: skip
+    ("unit", [("Sub", IMAGENET_MEAN), ("Div", IMAGENET_STD)]),
+]
 
 
 @pytest.mark.parametrize(("expected", "steps"), CASES)
