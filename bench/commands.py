@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
+from pathlib import Path
 
 from bench.cli import Command, add_stage_flags
 from bench.config.benchmarks import Benchmark, load_benchmark
@@ -58,6 +59,12 @@ def _add_convert_flags(parser: argparse.ArgumentParser) -> None:
         metavar="PIXELS",
         help="move every face to the right; 8 corrects faces cut by ArcFace's 96 x 112 template (default: 0)",
     )
+    parser.add_argument(
+        "--align",
+        type=Path,
+        metavar="LANDMARKS",
+        help="align the images of a folder to 112 x 112; lines of 'image x1 y1 ... x5 y5' (default: leave them)",
+    )
 
 
 def _convert(args: argparse.Namespace) -> str:
@@ -65,7 +72,7 @@ def _convert(args: argparse.Namespace) -> str:
     from bench.faces.open import open_faces
 
     faces = open_faces(args.source, args.mask)
-    convert(faces, args.target, args.to, shift_right=args.shift_right)
+    convert(faces, args.target, args.to, shift_right=args.shift_right, landmarks=args.align)
     return f"{args.target}: {len(faces)} faces of {faces.num_identities} identities"
 
 
@@ -106,7 +113,7 @@ COMMANDS = {
             "convert",
             "a face dataset in another layout",
             "Read a face dataset in any layout and write it in another. Image files are copied unchanged, unless they "
-            "are shifted. Use it to bring a dataset into a trainer that reads one layout only.",
+            "are shifted or aligned. Use it to bring a dataset into a trainer that reads one layout only.",
             "python -m bench convert faces/train.rec faces.lmdb --to lmdb",
             _add_convert_flags,
             _convert,

@@ -154,6 +154,28 @@ def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def read_array(path: str | Path) -> "NDArray":
+    """Read one ``.npy`` without pickled objects.
+
+    Raises:
+        InputError: If the file is missing or no regular file, is a ``.npz``, is damaged, or holds Python objects.
+    """
+    import numpy as np  # here, as in write_array
+
+    path = Path(path)
+    if not is_file(path):
+        problem = "is not a regular file" if exists(path) else "does not exist"
+        raise InputError(f"{path} {problem}; give a .npy file")
+    try:
+        array = np.load(path, allow_pickle=False)
+    except Exception as error:  # NumPy raises errors of many types for a damaged header
+        raise InputError(f"{path} is not a whole .npy ({error}); save it with numpy.save") from None
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise InputError(f"{path} is a .npz, several arrays; save one array with numpy.save")
+    return array
+
+
 def write_array(path: str | Path, array: "NDArray") -> None:
     """Write one ``.npy`` without pickled objects; the file appears whole."""
     import numpy as np  # here, because commands that only print their help read this module too

@@ -35,7 +35,7 @@ def make_faces(
     if isinstance(generator, RenderGenerator):
         return _render(generator, directory, seed)
     if isinstance(generator, FilesGenerator):
-        return _describe_files(generator, directory)
+        return _describe_files(generator, directory, skip_corrupt=benchmark.recipe.skip_corrupt)
     from generate.draw.dataset import make_dataset
 
     rank, world_size, device = process_rank(choose_device(device))
@@ -65,12 +65,14 @@ def use_every_core(num_processes: int) -> None:
         torch.set_num_threads(num_cores())
 
 
-def _describe_files(generator: FilesGenerator, directory: Path) -> dict[str, Any]:
+def _describe_files(generator: FilesGenerator, directory: Path, *, skip_corrupt: bool) -> dict[str, Any]:
+    from bench.faces.face import check_sizes
     from bench.faces.grid import sample_grid, write_grid
     from bench.runs.dataset import open_files
 
     faces = open_files(generator.path, generator.mask, generator.leave_out)
-    write_grid(directory / "grid.png", sample_grid(faces))
+    check_sizes(faces)
+    write_grid(directory / "grid.png", sample_grid(faces, skip_corrupt=skip_corrupt))
     path = str(Path(generator.path).resolve())
     return {"name": Path(path).stem, "path": path, "num_images": len(faces), "num_identities": faces.num_identities}
 

@@ -1,5 +1,6 @@
-"""Rewrites a face dataset in another layout. Image files are copied byte by byte, unless the faces are shifted."""
+"""Rewrites a face dataset in another layout. Image files are copied byte by byte, unless the faces are moved."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Literal
 
@@ -7,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
+from bench.faces.align import align
 from bench.faces.face import Faces, decode_image, encode_jpeg, image_suffix
-from bench.faces.folders import FolderWriter
+from bench.faces.folders import FolderFaces, FolderWriter
+from bench.faces.landmarks import image_key, read_landmarks
 from bench.faces.lmdb_file import FaceWriter
 from bench.faces.recordio import RecordWriter
 from bench.faces.webdataset import ShardWriter
@@ -17,7 +20,14 @@ from bench.machine.progress import progress
 Layout = Literal["lmdb", "rec", "shards", "folder"]
 
 
-def convert(faces: Faces, target: str | Path, layout: Layout, *, shift_right: int = 0) -> None:
+def convert(
+    faces: Faces,
+    target: str | Path,
+    layout: Layout,
+    *,
+    shift_right: int = 0,
+    landmarks: str | Path | None = None,
+) -> None:
     """Write a face dataset in another layout. After an error nothing is left at ``target``.
 
     Faces keep their order, except in a ``.rec``, which stores the faces of an identity together. Identities are
@@ -31,22 +41,67 @@ def convert(faces: Faces, target: str | Path, layout: Layout, *, shift_right: in
         shift_right: Pixels by which to move all faces to the right; negative moves them left. The edge column fills
             the gap, and each image becomes a JPEG of quality 95. Use 8 for faces that were aligned to ArcFace's
             template for 96 x 112 without its offset of 8 pixels, see ``bench.faces.alignment``.
+        landmarks: File of five-point landmarks of every image of a folder, by which faces are aligned to 112 x 112;
+            each becomes a JPEG of quality 95. See ``bench.faces.landmarks``.
 
     Raises:
-        InputError: If the target exists, or a face is not an image file (the message names it).
+        InputError: If the target exists, a face is not an image file (the message names it), or images have no
+            landmarks.
     """
     target = Path(target)
     if target.exists():
         raise InputError(f"{target} exists already; delete it or name another")
+    points = None if landmarks is None else landmarks_of(faces, landmarks)
     order = np.argsort(faces.identity_ids, kind="stable") if layout == "rec" else np.arange(len(faces))
     with _make_writer(faces, target, layout) as writer:
         for index in progress(order, desc=f"write {layout}"):
             encoded = faces.encoded(int(index))
             image_suffix(encoded, faces.name(int(index)))  # raises if the bytes are not an image file
-            if shift_right:
+            if shift_right or points is not None:
                 image = decode_image(encoded, faces.name(int(index)))
+                if points is not None:
+                    image = align(image, points[index])
                 encoded = encode_jpeg(_shift(image, shift_right))
             writer.write(encoded, int(faces.identity_ids[index]))
+
+
+def landmarks_of(faces: Faces, path: str | Path) -> NDArray[np.float64]:
+    """Landmarks of every face of a folder, x and y in pixels, shape (N, 5, 2).
+
+    An image is found by its path below the folder (``ann/0.jpg``), or by its folder and its name without a suffix
+    where only one image and one line have these.
+
+    Args:
+        faces: A folder of images.
+        path: File of landmarks, see ``bench.faces.landmarks``.
+
+    Raises:
+        InputError: If the faces lie in another layout, the file is damaged, or images have no line in it (the message
+            names some).
+    """
+    if not isinstance(faces, FolderFaces):
+        raise InputError(f"{faces.path} is not a folder of images, whose names landmarks need; give such a folder")
+    known = read_landmarks(path)
+    lines_of_key: dict[tuple[str, ...], list[str]] = {}
+    for name in known:
+        lines_of_key.setdefault(image_key(name), []).append(name)
+    names = [Path(faces.name(index)).relative_to(faces.path).as_posix() for index in range(len(faces))]
+    images_of_key = Counter(map(image_key, names))
+    points = np.empty((len(names), 5, 2))
+    missing = []
+    for row, name in enumerate(names):
+        key = image_key(name)
+        lines = [name] if name in known else lines_of_key.get(key, [])
+        if len(lines) == 1 and (name in known or images_of_key[key] == 1):
+            points[row] = known[lines[0]].points
+        else:
+            missing.append(name)
+    if missing:
+        raise InputError(
+            f"{path} has no line of their own for {len(missing)} of {len(names)} images, such as "
+            f"{', '.join(missing[:5])}; add their landmarks, or remove the images"
+        )
+    return points
 
 
 def _shift(image: NDArray[np.uint8], pixels_right: int) -> NDArray[np.uint8]:

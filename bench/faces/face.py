@@ -14,7 +14,10 @@ from PIL import Image, UnidentifiedImageError
 
 from bench.errors import InputError
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+IMAGE_SUFFIXES = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm"),
+}
+"""Suffixes of the image files that are read, in lower case; upper case counts too."""
 FACE_SIZE = 112
 ARCFACE_TEMPLATE = np.array(
     [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)]
@@ -23,7 +26,39 @@ ARCFACE_TEMPLATE = np.array(
 
 Order: the eye on the left of the image, the other eye, tip of the nose, left and right corner of the mouth.
 """
-_MAGIC = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"BM": ".bmp", b"RIFF": ".webp"}
+_MAGIC = {
+    b"\xff\xd8\xff": ".jpg",
+    b"\x89PNG": ".png",
+    b"BM": ".bmp",
+    b"RIFF": ".webp",
+    b"II*\0": ".tif",
+    b"MM\0*": ".tif",
+    b"GIF8": ".gif",
+    b"P1": ".pbm",
+    b"P4": ".pbm",
+    b"P2": ".pgm",
+    b"P5": ".pgm",
+    b"P3": ".ppm",
+    b"P6": ".ppm",
+}
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
+"""Formats that Pillow may open. Others are refused; some of its readers start other programs (EPS)."""
+_MAX_PIXELS = 40_000_000
+"""Images of more pixels are refused before they are decoded; decoding this many takes 400 MB."""
+_PHOTOGRAPH_SIZE = (250, 250)
+"""Size of LFW's photographs, which are often taken for aligned faces."""
+_NUM_SIZES_CHECKED = 32
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> the operation that turns the image upright."""
 
 
 class Faces(Protocol):
@@ -71,18 +106,68 @@ class Faces(Protocol):
 
 
 def aligned_image(faces: Faces, index: int) -> NDArray[np.uint8]:
-    """One face that must be 112 x 112, uint8, shape (112, 112, 3), RGB.
+    """One face as networks get it, uint8, shape (112, 112, 3), RGB; see ``to_face_size``.
 
     Raises:
-        InputError: If the face does not decode or has another size (the message names it).
+        InputError: If the face does not decode or is not square (the message names it).
     """
-    image = faces.image(index)
-    if image.shape != (FACE_SIZE, FACE_SIZE, 3):
-        raise InputError(
-            f"{faces.name(index)} is {image.shape[1]} x {image.shape[0]} pixels; align faces to "
-            f"{FACE_SIZE} x {FACE_SIZE} first"
-        )
-    return image
+    return to_face_size(faces.image(index), faces.name(index))
+
+
+def to_face_size(image: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+    """An aligned face of 112 x 112 pixels, uint8, shape (112, 112, 3), RGB. All stages use this one rule.
+
+    A face of 112 x 112 is returned as it is. Another square face is scaled (bicubic), as insightface's reader of
+    ``.bin`` does. Any other face was cut by another template, so that scaling would distort it.
+
+    Args:
+        image: uint8, shape (H, W, 3), RGB.
+        name: Source of the image, for the message of an error.
+
+    Raises:
+        InputError: If the image is not square.
+    """
+    height, width = image.shape[:2]
+    if height != width:
+        raise InputError(f"{name} is {width} x {height} pixels, not square; align faces to {FACE_SIZE} x {FACE_SIZE}")
+    if height == FACE_SIZE:
+        return image
+    return np.asarray(Image.fromarray(image).resize((FACE_SIZE, FACE_SIZE), Image.Resampling.BICUBIC))
+
+
+def size_problem(width: int, height: int) -> str | None:
+    """Why an image of this size cannot be an aligned face; None if it can."""
+    if width != height:
+        return f"{width} x {height} pixels, not square"
+    if (width, height) == _PHOTOGRAPH_SIZE:
+        return f"{width} x {height} pixels, the size of LFW's photographs, which are not aligned"
+    return None
+
+
+def check_sizes(faces: Faces) -> tuple[int, int] | None:
+    """Look at the sizes of 32 evenly spaced faces, before hours of work with all of them.
+
+    Returns:
+        Width and height, pixels, of the first face that will be scaled to 112 x 112; None if there is none.
+
+    Raises:
+        InputError: If a face is not square, or has the size of LFW's photographs. Faces that do not decode are left to
+            the work that reads them.
+    """
+    scaled = None
+    for index in np.linspace(0, len(faces) - 1, min(_NUM_SIZES_CHECKED, len(faces))).astype(int):
+        try:
+            size = image_size(faces.encoded(int(index)))
+        except InputError:
+            continue
+        if problem := size_problem(*size):
+            raise InputError(
+                f"{faces.name(int(index))} is {problem}; align the faces: python -m bench convert {faces.path} OUT "
+                "--align LANDMARKS"
+            )
+        if scaled is None and size != (FACE_SIZE, FACE_SIZE):
+            scaled = size
+    return scaled
 
 
 class SelectedFaces(ABC):
@@ -134,22 +219,78 @@ class SelectedFaces(ABC):
 
 
 def decode_image(encoded: bytes, name: str = "image") -> NDArray[np.uint8]:
-    """Decode an image file to uint8, shape (H, W, 3), RGB.
+    """Decode an image file to uint8, shape (H, W, 3), RGB, upright as its EXIF orientation says.
+
+    Grey images of 16 bits are scaled to 8. Transparency is dropped. Of several frames the first is read.
 
     Args:
         encoded: Bytes of the image file.
         name: Source of the image, for the message of an error.
 
     Raises:
-        InputError: If the bytes are not a complete image.
+        InputError: If the bytes are not a complete image of a known format, or hold more than 40 million pixels.
     """
     try:
-        return np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        head = encoded[:4].hex()
-        raise InputError(
-            f"{name} does not decode ({len(encoded)} bytes starting {head}: {error}); replace it or mask it out"
-        ) from None
+        return np.asarray(_to_rgb(_upright(_open_image(encoded))))
+    except Exception as error:  # Pillow raises errors of many types for damaged files
+        raise _decode_error(encoded, name, error) from None
+
+
+def image_size(encoded: bytes, name: str = "image") -> tuple[int, int]:
+    """Width and height of an image file in pixels, as ``decode_image`` would return it. Only its header is read.
+
+    Raises:
+        InputError: If the header is not one of a known format, or announces more than 40 million pixels.
+    """
+    try:
+        image = _open_image(encoded)
+        if image.format != "TIFF" and _orientation(image) > 4:  # Pillow gives the upright size of TIFF
+            return image.size[1], image.size[0]
+        return image.size
+    except Exception as error:  # as in decode_image
+        raise _decode_error(encoded, name, error) from None
+
+
+def _open_image(encoded: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(encoded), formats=_FORMATS)
+    if image.width * image.height > _MAX_PIXELS:
+        raise ValueError(f"{image.width} x {image.height} pixels are more than {_MAX_PIXELS}")
+    return image
+
+
+def _decode_error(encoded: bytes, name: str, error: Exception) -> InputError:
+    start = encoded[:4].hex() or "nothing"
+    reason = str(error) or type(error).__name__
+    if isinstance(error, UnidentifiedImageError):
+        reason = f"none of {', '.join(_FORMATS)}"
+    return InputError(
+        f"{name} does not decode ({len(encoded)} bytes starting {start}: {reason}); replace it or mask it out"
+    )
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()  # a TIFF is turned by Pillow itself while it loads
+    orientation = _orientation(image)
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 to 8; 1, upright, where there is none."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # damaged EXIF says nothing; the pixels can still be read
+        return 1
+    return orientation if orientation in _UPRIGHT else 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Convert to 8-bit RGB. Pillow alone would cut 16-bit values off at 255, which makes faces white."""
+    if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
+        raise ValueError("pixels of 32 bits have no known white; save it with 8 bits")
+    if image.mode.startswith("I"):
+        sixteen_bit = np.asarray(image).astype(np.float32)
+        image = Image.fromarray(np.round(sixteen_bit / 257).clip(0, 255).astype(np.uint8))
+    return image.convert("RGB")
 
 
 def encode_jpeg(image: NDArray[np.uint8], quality: int = 95) -> bytes:
@@ -163,7 +304,7 @@ def encode_jpeg(image: NDArray[np.uint8], quality: int = 95) -> bytes:
 
 
 def image_suffix(encoded: bytes, name: str) -> str:
-    """Suffix for an image file, from its first bytes: ``.jpg``, ``.png``, ``.bmp`` or ``.webp``.
+    """Suffix for an image file, from its first bytes, such as ``.jpg``.
 
     Args:
         encoded: Bytes of the image file.
@@ -175,5 +316,5 @@ def image_suffix(encoded: bytes, name: str) -> str:
     for magic, suffix in _MAGIC.items():
         if encoded.startswith(magic):
             return suffix
-    head = encoded[:4].hex() or "nothing"
-    raise InputError(f"{name} is not an image file ({len(encoded)} bytes starting {head}); replace it or mask it out")
+    start = encoded[:4].hex() or "nothing"
+    raise InputError(f"{name} is not an image file ({len(encoded)} bytes starting {start}); replace it or mask it out")

@@ -19,6 +19,7 @@ import os
 import shutil
 import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,13 @@ from bench.faces.face import SelectedFaces
 from bench.files import atomic_path
 from bench.machine.progress import progress
 
+_LMDB_MAGIC = (0xBEEFC0DE).to_bytes(4, "little")
+_REWRITE = "write it as python -m bench convert does, or fetch it again"
+_HEADER_BYTES = 152
+"""Page header (16 bytes) and header (136 bytes), as on 64-bit machines. The magic is at 16, the page size at 40."""
+_PAGE_SIZES = {1 << bits for bits in range(9, 17)}
+_WIDTHS = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
+"""First byte of a msgpack bin or str -> bytes of its length. msgpack before 1.0 wrote image files as str."""
 _INITIAL_MAP_BYTES = 1 << 26
 """Size of a new LMDB's memory map, which limits the size of the file. It is doubled whenever it is full."""
 
@@ -43,6 +51,7 @@ class _Handle:
         self.pid = os.getpid()
         file = path / "data.mdb" if path.is_dir() else path
         size = file.stat().st_size
+        _check_header(file, size)
         try:
             self.environment = lmdb.open(
                 str(path), subdir=path.is_dir(), readonly=True, lock=False, readahead=False, meminit=False
@@ -54,6 +63,23 @@ class _Handle:
         if size < needed:
             self.environment.close()
             raise InputError(f"{file} is cut short: {size} bytes of at least {needed}; fetch or write it again")
+
+
+def _check_header(file: Path, size: int) -> None:
+    """Refuse a file whose two header pages are damaged, since liblmdb would kill the process (SIGFPE, SIGBUS).
+
+    Raises:
+        InputError: If a header page has another magic, or a page size that cannot be.
+    """
+    with file.open("rb") as opened:
+        start = opened.read(_HEADER_BYTES)
+        page_size = int.from_bytes(start[40:44], "little")
+        opened.seek(page_size if page_size in _PAGE_SIZES else 0)
+        second = opened.read(_HEADER_BYTES)
+    for page in (start, second):
+        has_magic = page[16:20] == _LMDB_MAGIC and len(page) == _HEADER_BYTES
+        if not has_magic or page_size not in _PAGE_SIZES or page[40:44] != start[40:44]:
+            raise InputError(f"{file} ({size} bytes) is not a whole LMDB: its header is damaged; fetch it again")
 
 
 _handles: weakref.WeakValueDictionary[Path, _Handle] = weakref.WeakValueDictionary()
@@ -93,9 +119,7 @@ class LmdbFaces(SelectedFaces):
         """
         self.path = path
         self._handle: _Handle | None = None
-        num_faces = self._meta(b"__len__")
-        if not isinstance(num_faces, int) or num_faces < 1:
-            raise InputError(f"{path} has __len__ {num_faces!r}, not a positive number; write the dataset again")
+        num_faces = self._read_length()
         self._set_labels(self._read_labels(num_faces) if labels is None else labels)
 
     def encoded(self, index: int) -> bytes:
@@ -108,10 +132,17 @@ class LmdbFaces(SelectedFaces):
         Raises:
             InputError: If the record holds no feature.
         """
-        record = self._record(self._positions[index])
+        position = self._positions[index]
+        record = self._record(position)
         if len(record) != 3:
             raise InputError(f"{self.path} holds no features; add them with python -m generate prepare")
-        return np.load(io.BytesIO(record[1]), allow_pickle=False)
+        try:
+            feature = np.load(io.BytesIO(record[1]), allow_pickle=False)
+        except Exception as error:  # NumPy raises errors of many types for a damaged header
+            raise InputError(f"{self.path} key {position} has a damaged feature ({error}); fetch it again") from None
+        if not isinstance(feature, np.ndarray) or feature.dtype.kind != "f" or not feature.size:
+            raise InputError(f"{self.path} key {position} has a feature that is no array of floats; fetch it again")
+        return feature
 
     def name(self, index: int) -> str:
         """File and key of the image."""
@@ -120,36 +151,68 @@ class LmdbFaces(SelectedFaces):
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_handle": None}
 
-    def _transaction(self) -> Any:
+    @contextmanager
+    def _reading(self) -> Iterator[Any]:
+        """A transaction for reading; what LMDB reports of damaged pages becomes ``InputError``."""
         if self._handle is None or self._handle.pid != os.getpid():
             self._handle = _open_handle(self.path)
-        return self._handle.environment.begin(buffers=True)
+        try:
+            with self._handle.environment.begin(buffers=True) as transaction:
+                yield transaction
+        except lmdb.Error as error:
+            raise InputError(f"{self.path} is damaged ({error}); fetch or write it again") from None
 
-    def _meta(self, key: bytes) -> Any:
-        with self._transaction() as transaction:
-            value = transaction.get(key)
+    def _read_length(self) -> int:
+        """Number of faces, from the key ``__len__``."""
+        with self._reading() as transaction:
+            value = transaction.get(b"__len__")
+            num_entries = transaction.stat()["entries"]
             if value is None:
-                raise InputError(f"{self.path} has no key {key.decode()}; give a face LMDB, or fetch it again")
-            return msgpack.unpackb(value)
+                raise InputError(f"{self.path} has no key __len__; give a face LMDB, or fetch it again")
+            num_faces = self._unpack(value, "__len__")
+        if type(num_faces) is not int or num_faces < 1:
+            raise InputError(f"{self.path} has __len__ {_shorten(num_faces)}, not a positive number; {_REWRITE}")
+        if num_faces > num_entries:
+            raise InputError(f"{self.path} has __len__ {num_faces}, but holds {num_entries} entries; {_REWRITE}")
+        return num_faces
 
     def _record(self, position: int) -> list:
-        with self._transaction() as transaction:
+        """``[image file, identity]`` or ``[image file, feature, identity]`` of one face, checked."""
+        with self._reading() as transaction:
             value = transaction.get(str(position).encode())
             if value is None:
                 raise InputError(f"{self.path} has no key {position}; write or fetch it again, or mask it out")
-            try:
-                return msgpack.unpackb(value)
-            except (ValueError, msgpack.UnpackException) as error:
-                raise InputError(f"{self.path} key {position} is not msgpack ({error}); fetch it again") from None
+            record = self._unpack(value, str(position))
+        if not isinstance(record, list) or len(record) not in (2, 3):
+            raise InputError(
+                f"{self.path} key {position} holds {_shorten(record)}, not [image file, identity]; {_REWRITE}"
+            )
+        *parts, label = record
+        if not all(isinstance(part, bytes) for part in parts):
+            raise InputError(
+                f"{self.path} key {position} starts with {_shorten(parts[0])}, not with an image file; {_REWRITE}"
+            )
+        if _as_label(label) is None:
+            raise InputError(f"{self.path} key {position} has identity {_shorten(label)}, not a number; {_REWRITE}")
+        return record
+
+    def _unpack(self, value: memoryview, key: str) -> Any:
+        try:
+            return msgpack.unpackb(value, raw=True, strict_map_key=False)
+        except Exception as error:  # msgpack raises errors of many types
+            reason = str(error) or type(error).__name__
+            raise InputError(
+                f"{self.path} key {key} is not msgpack ({reason}; it starts {bytes(value[:8]).hex()}); {_REWRITE}"
+            ) from None
 
     def _read_labels(self, num_faces: int) -> NDArray[np.int64]:
         """Identity of every record, shape (N,). It is the last element, so only the end of each value is read."""
         labels = np.empty(num_faces, dtype=np.int64)
-        with self._transaction() as transaction:
+        with self._reading() as transaction:
             for position in progress(range(num_faces), desc="read labels", total=num_faces):
                 value = transaction.get(str(position).encode())
                 label = None if value is None else _last_int(value)
-                labels[position] = self._record(position)[-1] if label is None else label
+                labels[position] = int(self._record(position)[-1]) if label is None else label
         return labels
 
 
@@ -159,14 +222,30 @@ def _last_int(value: memoryview) -> int | None:
         start = 1 + _bin_size(value, 1)
         if value[0] == 0x93:  # an array of three: image file, feature, identity
             start += _bin_size(value, start)
-        return msgpack.unpackb(value[start:])
-    except (ValueError, IndexError, KeyError, msgpack.UnpackException):
+        elif value[0] != 0x92:
+            return None
+        return _as_label(msgpack.unpackb(value[start:], raw=True))
+    except Exception:  # msgpack raises errors of many types; unpacking the record will name the key
         return None
 
 
+def _as_label(value: object) -> int | None:
+    """An identity as an integer of 64 bits; None if it is none. Whole floats count."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and -(2**63) <= value < 2**63 else None
+
+
+def _shorten(value: object) -> str:
+    """A value in a message, at most 60 characters of it."""
+    if isinstance(value, bytes | list | dict):
+        return f"{type(value).__name__} {value!r}"[:60]
+    return f"{value!r}"[:60]
+
+
 def _bin_size(value: memoryview, start: int) -> int:
-    """Bytes of the msgpack bin at ``start``, including its header."""
-    width = {0xC4: 1, 0xC5: 2, 0xC6: 4}[value[start]]
+    """Bytes of the msgpack bin or str at ``start``, including its header."""
+    width = _WIDTHS[value[start]]
     return 1 + width + int.from_bytes(value[start + 1 : start + 1 + width], "big")
 
 

@@ -10,7 +10,8 @@ from bench.faces.face import Faces, SelectedFaces
 from bench.faces.folders import FolderFaces
 from bench.faces.lmdb_file import LmdbFaces
 from bench.faces.recordio import RecordFaces
-from bench.faces.webdataset import ShardFaces
+from bench.faces.webdataset import ShardFaces, find_shards
+from bench.files import exists, read_array, read_text
 
 
 def open_faces(path: str | Path, mask: str | Path | None = None, leave_out: set[str] | None = None) -> Faces:
@@ -21,14 +22,14 @@ def open_faces(path: str | Path, mask: str | Path | None = None, leave_out: set[
             folder of ``train.rec``; a WebDataset ``.tar``, or a folder of them; a folder with one sub-folder of images
             per identity.
         mask: ``.npy`` file of integer positions, shape (M,). Only the faces at these positions are used, in this order.
-        leave_out: Names of identities to leave out, as in ``Faces.identity_names``.
+        leave_out: Names of identities to leave out, as in ``Faces.identity_names``; see ``read_names``.
 
     Returns:
         The selected faces, with identities numbered 0, 1, ... without gaps.
 
     Raises:
-        InputError: If the path does not exist or holds no dataset, a file is broken, the mask does not fit, or fewer
-            than two identities are left.
+        InputError: If the path does not exist or holds no dataset, a file is broken, the mask does not fit, a name to
+            leave out is that of no identity, or fewer than two identities are left.
 
     Example:
         A folder with one sub-folder of images per identity:
@@ -55,7 +56,7 @@ def open_faces(path: str | Path, mask: str | Path | None = None, leave_out: set[
         ['ann', 'cyd']
     """
     path = Path(path)
-    if not path.exists():
+    if not exists(path):
         raise InputError(
             f"{path} does not exist; give an LMDB file, a .rec, WebDataset shards, "
             "or a folder with one sub-folder per identity"
@@ -63,6 +64,7 @@ def open_faces(path: str | Path, mask: str | Path | None = None, leave_out: set[
     faces = _open(path)
     positions = np.arange(len(faces)) if mask is None else _read_mask(Path(mask), len(faces))
     if leave_out:
+        _refuse_unknown_names(leave_out, faces)
         is_left_out = np.array([name in leave_out for name in faces.identity_names])
         positions = positions[~is_left_out[faces.identity_ids[positions]]]
     faces.select(positions)
@@ -71,30 +73,53 @@ def open_faces(path: str | Path, mask: str | Path | None = None, leave_out: set[
     return faces
 
 
+def read_names(path: str | Path) -> set[str]:
+    """Names of identities from a text file, one a line. Spaces belong to a name; empty lines count nothing.
+
+    Raises:
+        InputError: If the file is missing, is not UTF-8 text, or holds no name.
+    """
+    names = set(read_text(path).split("\n")) - {""}
+    if not names:
+        raise InputError(f"{path} holds no name; write one name a line, or leave the file out")
+    return names
+
+
+def _refuse_unknown_names(names: set[str], faces: SelectedFaces) -> None:
+    unknown = sorted(names - set(faces.identity_names))
+    if unknown:
+        raise InputError(
+            f"{len(unknown)} of {len(names)} names to leave out, such as {unknown[0][:80]!r}, are no identity of "
+            f"{faces.path}, whose names are like {faces.identity_names[0]!r}; write one exact name a line, and delete "
+            "the others"
+        )
+
+
 def _open(path: Path) -> SelectedFaces:
     """Open the path with the reader of its layout."""
     if path.is_dir():
-        if (path / "data.mdb").exists():
+        if (path / "data.mdb").is_file():
             return LmdbFaces(path)
-        if (path / "train.rec").exists():
+        if (path / "train.rec").is_file():
             return RecordFaces(path / "train.rec")
-        return ShardFaces(path) if any(path.glob("*.tar")) else FolderFaces(path)
-    if path.suffix == ".rec":
+        return ShardFaces(path) if find_shards(path) else FolderFaces(path)
+    if not path.is_file():
+        raise InputError(f"{path} is neither a file nor a folder; give a face dataset")
+    if path.suffix.lower() == ".rec":
         return RecordFaces(path)
-    return ShardFaces(path) if path.suffix == ".tar" else LmdbFaces(path)
+    return ShardFaces(path) if path.suffix.lower() == ".tar" else LmdbFaces(path)
 
 
 def _read_mask(path: Path, num_faces: int) -> NDArray[np.int64]:
     """Positions of a mask file, shape (M,), checked against the number of faces."""
-    try:
-        positions = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"mask {path} is not an integer .npy ({error}); give a file of positions") from None
+    positions = read_array(path)
     if positions.ndim != 1 or not np.issubdtype(positions.dtype, np.integer):
         raise InputError(
             f"mask {path} has shape {positions.shape} and type {positions.dtype}; give integers of shape (M,)"
         )
-    if positions.size and not 0 <= positions.min() <= positions.max() < num_faces:
+    if not positions.size:
+        raise InputError(f"mask {path} holds no position; give the positions of the faces to use")
+    if not 0 <= positions.min() <= positions.max() < num_faces:
         raise InputError(
             f"mask {path} spans {positions.min()}..{positions.max()}, but the positions are 0..{num_faces - 1}; "
             "give the mask of this dataset"

@@ -57,7 +57,7 @@ class RecordFile:
         self.size = path.stat().st_size
         self.keys, self.offsets = _read_index(path)
         self._map: mmap.mmap | None = None
-        if self.offsets.max() + _FRAME.size > self.size:
+        if int(self.offsets.max()) + _FRAME.size > self.size:
             row = int(self.offsets.argmax())
             raise InputError(
                 f"{path.with_suffix('.idx')} key {self.keys[row]} points to byte {self.offsets[row]}, but {path} ends "
@@ -148,7 +148,7 @@ class RecordFile:
         byte_indices = self.offsets[rows, None] + np.arange(36)
         # Nine words: magic, flag and length of the part, flag, label, id (2), id2 (2), first further label
         words = file_bytes[np.minimum(byte_indices, self.size - 1)].view("<u4")
-        flags, lengths = words[:, 2], words[:, 1] & _LENGTH_MASK
+        flags, lengths = words[:, 2].astype(np.int64), words[:, 1] & _LENGTH_MASK
         labels = np.where(flags > 0, words[:, 8], words[:, 3]).view("<f4")
         has_image = lengths > _HEADER.size + 4 * flags
         is_whole = (words[:, 0] == _MAGIC) & (words[:, 1] >> _LENGTH_BITS == _WHOLE)
@@ -195,11 +195,11 @@ class RecordFaces(SelectedFaces):
 def _read_index(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Keys in ascending order and the offsets of their records, both shape (R,)."""
     index_path = path.with_suffix(".idx")
-    if not index_path.exists():
+    if not index_path.is_file():
         raise InputError(f"{path} has no {index_path.name} beside it; fetch both files")
     try:
         numbers = np.array(index_path.read_bytes().split(), dtype=np.int64)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise InputError(f"{index_path} is not lines of key and offset ({error}); {_FETCH_AGAIN}") from None
     if not len(numbers) or len(numbers) % 2 or numbers.min() < 0:
         raise InputError(f"{index_path} is not lines of key and offset ({len(numbers)} numbers); {_FETCH_AGAIN}")
@@ -216,7 +216,7 @@ def _read_insightface(file: RecordFile, header: NDArray[np.float32]) -> tuple[ND
     """
     first_identity_row = _first_row_without_image(file)
     has_identity_records = first_identity_row < len(file)
-    last_end = int(file.keys[-1] + 1)
+    last_end = int(file.keys[-1]) + 1
     image_end = int(file.keys[first_identity_row]) if has_identity_records else last_end
     if np.float32(image_end) != header[0] or (has_identity_records and np.float32(last_end) != header[1]):
         raise InputError(
@@ -246,9 +246,9 @@ def _classes_of_ranges(file: RecordFile, first_identity_row: int) -> NDArray[np.
     ranges do not cover every image exactly once, or if the first and the last image of a range differ in class.
     """
     ranges = [file.read(row)[0][:2] for row in range(first_identity_row, len(file))]
-    if not ranges:
+    if not ranges or any(len(labels) != 2 or not (np.abs(labels) <= _EXACT).all() for labels in ranges):
         return None
-    starts, ends = np.array(ranges).reshape(-1, 2).astype(np.int64).T
+    starts, ends = np.array(ranges).astype(np.int64).T
     order = np.argsort(starts)
     starts, ends = starts[order], ends[order]
     is_gapless = np.array_equal(np.append(starts, first_identity_row), np.insert(ends, 0, 1))

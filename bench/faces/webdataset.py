@@ -9,6 +9,7 @@ give that. Layout: github.com/webdataset/webdataset, with the index of its ``wid
 
 import io
 import mmap
+import re
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,20 @@ import numpy as np
 
 from bench.errors import InputError
 from bench.faces.face import IMAGE_SUFFIXES, SelectedFaces, image_suffix
-from bench.files import atomic_path, write_json
+from bench.files import atomic_path, is_hidden, write_json
 from bench.machine.progress import progress
 
 _FACES_PER_SHARD = 10_000
+_LABEL = re.compile(rb"\s*-?[0-9]{1,18}\s*")
+"""A class number that fits 64 bits."""
+_MAX_LABEL_BYTES = 64
 _FETCH_AGAIN = "fetch or write it again"
+
+
+def find_shards(folder: Path) -> list[Path]:
+    """The ``.tar`` files of a folder, sorted by name; hidden files are left out."""
+    files = (file for file in folder.iterdir() if file.suffix.lower() == ".tar" and not is_hidden(file.name))
+    return sorted(file for file in files if file.is_file())
 
 
 class ShardFaces(SelectedFaces):
@@ -34,7 +44,7 @@ class ShardFaces(SelectedFaces):
             InputError: If a shard is broken, or there is no face.
         """
         self.path = path
-        self._shards = sorted(path.glob("*.tar")) if path.is_dir() else [path]
+        self._shards = find_shards(path) if path.is_dir() else [path]
         self._maps: dict[int, mmap.mmap] = {}
         labels: list[int] = []
         slices: list[tuple[int, int, int]] = []
@@ -79,8 +89,11 @@ def _read_shard(path: Path) -> list[tuple[str, int, int, int]]:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
                 key, kind = _split(member.name)
-                if not member.isreg() or not (f".{kind}" in IMAGE_SUFFIXES or kind == "cls"):
+                is_used = member.isreg() and (f".{kind}" in IMAGE_SUFFIXES or kind == "cls")
+                if not is_used or _is_hidden_member(member.name):
                     continue
+                if member.issparse():
+                    raise InputError(f"{path} member {member.name} is stored with holes (sparse); {_FETCH_AGAIN}")
                 same_kind = labels if kind == "cls" else images
                 if key in same_kind:
                     raise InputError(f"{path} member {member.name} has the key of an earlier one; {_FETCH_AGAIN}")
@@ -89,7 +102,9 @@ def _read_shard(path: Path) -> list[tuple[str, int, int, int]]:
                 else:
                     images[key] = member.name, member.offset_data, member.size
             end = tar.offset
-    except tarfile.TarError as error:
+    except InputError:
+        raise
+    except Exception as error:  # tarfile raises errors of many types for damaged headers
         raise InputError(f"{path} is not a whole, uncompressed tar ({error}); unpack or {_FETCH_AGAIN}") from None
     if not _has_end_mark(path, end):
         raise InputError(f"{path} is cut short after {len(images)} images: it has no end mark; {_FETCH_AGAIN}")
@@ -115,15 +130,17 @@ def _split(name: str) -> tuple[str, str]:
     return folder + slash + key, extensions.rpartition(".")[2].lower()
 
 
+def _is_hidden_member(name: str) -> bool:
+    """Whether a file or a folder on the path of a member is hidden (``./._0.jpg``, ``__MACOSX/0.jpg``)."""
+    return any(is_hidden(part) for part in name.split("/") if part not in (".", ".."))
+
+
 def _read_label(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> int:
     file = tar.extractfile(member)
-    text = file.read() if file else b""
-    try:
-        return int(text)
-    except ValueError:
-        raise InputError(
-            f"{path} member {member.name} holds {text[:20]!r}, not a class number; {_FETCH_AGAIN}"
-        ) from None
+    text = file.read(_MAX_LABEL_BYTES) if file else b""
+    if not _LABEL.fullmatch(text):
+        raise InputError(f"{path} member {member.name} holds {text[:20]!r}, not a class number; {_FETCH_AGAIN}")
+    return int(text)
 
 
 class ShardWriter:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bench.errors import InputError
 from bench.faces.face import Faces
-from bench.faces.open import open_faces
+from bench.faces.open import open_faces, read_names
 from bench.runs.cards import DatasetCard, read_card
 
 
@@ -31,14 +31,14 @@ def open_files(path: str, mask: str | None, leave_out: str | None) -> Faces:
     Args:
         path: Dataset in any layout that ``open_faces`` reads.
         mask: ``.npy`` file of the positions to use.
-        leave_out: Text file of the identity names to leave out, separated by white space.
+        leave_out: Text file of the identity names to leave out, one a line.
 
     Raises:
-        InputError: If ``leave_out`` does not exist, or as ``open_faces``.
+        InputError: If ``leave_out`` is missing or no UTF-8 text, or as ``open_faces``.
     """
     names = None
     if leave_out:
         if not Path(leave_out).exists():
             raise InputError(f"generator.leave_out={leave_out} does not exist; give a text file of identity names")
-        names = set(Path(leave_out).read_text().split())
+        names = read_names(leave_out)
     return open_faces(path, mask, names)

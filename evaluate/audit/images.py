@@ -166,6 +166,12 @@ def aligned_images(scan: Scan) -> NDArray[np.int64]:
     return scan.decoded[(table["height"] == FACE_SIZE) & (table["width"] == FACE_SIZE)]
 
 
+def square_images(scan: Scan) -> NDArray[np.int64]:
+    """Positions of the images that decode and are square, so that ``bench.faces.face.to_face_size`` takes them."""
+    table = scan.table[scan.decoded]
+    return scan.decoded[table["height"] == table["width"]]
+
+
 def other_sizes(scan: Scan) -> dict[str, int]:
     """``HEIGHT x WIDTH`` -> number of images of that size, for sizes other than 112 x 112."""
     table = scan.table[scan.decoded]

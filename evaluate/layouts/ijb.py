@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
+from bench.faces.align import align
 from bench.faces.face import decode_image
+from bench.faces.landmarks import Landmarks, read_landmarks
 from bench.files import is_file, is_hidden, read_text, sha256
-from evaluate.layouts.align import align
 from evaluate.layouts.images import LazyImages, check_faces, listed
 from evaluate.layouts.labels import is_count
-from evaluate.layouts.landmarks import Landmarks, read_landmarks
 
 _FACES, _LANDMARKS, _PAIRS = "face_tid_mid.txt", "name_5pts_score.txt", "template_pair_label.txt"
 _LINES_PER_BLOCK = 1_000_000

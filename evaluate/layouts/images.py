@@ -4,16 +4,14 @@ In: image files, or images on disk. Out: uint8 RGB faces, (N, 112, 112, 3), and 
 """
 
 import hashlib
-import io
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from bench.errors import InputError
-from bench.faces.face import FACE_SIZE, decode_image
+from bench.faces.face import FACE_SIZE, decode_image, image_size, size_problem, to_face_size
 
 MAX_LISTED = 20
 MAX_CHARACTERS = 200
@@ -72,15 +70,13 @@ def decode_face(encoded: bytes, name: str, *, resize: bool) -> NDArray[np.uint8]
     Args:
         encoded: The image file.
         name: Name of the image, for messages.
-        resize: Whether to scale a square image of another size, as insightface's ``.bin`` reader does.
+        resize: Whether to scale a square image of another size, as ``bench.faces.face.to_face_size`` does.
 
     Raises:
-        InputError: If it does not decode.
+        InputError: If it does not decode, or is to be scaled and not square.
     """
     image = decode_image(encoded, name)
-    if resize and image.shape[0] != FACE_SIZE:
-        image = np.asarray(Image.fromarray(image).resize((FACE_SIZE, FACE_SIZE), Image.Resampling.BICUBIC))
-    return image
+    return to_face_size(image, name) if resize else image
 
 
 def check_faces(encoded: Iterator[bytes], names: Sequence[str], *, resize: bool | None, source: str) -> str:
@@ -104,11 +100,12 @@ def check_faces(encoded: Iterator[bytes], names: Sequence[str], *, resize: bool 
     for name, data in zip(names, encoded, strict=True):
         digest.update(f"{hashlib.sha256(data).hexdigest()}  {name}\n".encode())
         try:
-            width, height = Image.open(io.BytesIO(data)).size
-        except Exception:  # Pillow raises errors of many types for damaged headers
+            width, height = image_size(data, name)
+        except InputError:
             wrong.append(f"{name} does not decode")
             continue
-        has_right_size = resize is None or (width, height) == (FACE_SIZE, FACE_SIZE) or (resize and width == height)
+        can_be_scaled = bool(resize) and size_problem(width, height) is None
+        has_right_size = resize is None or (width, height) == (FACE_SIZE, FACE_SIZE) or can_be_scaled
         if not has_right_size:
             wrong.append(f"{name} is {width} x {height}")
     if wrong:

@@ -128,7 +128,7 @@ def _check(pairs: Sequence[Pair], path: Path) -> None:
 
 
 def find_images(names: Sequence[str], folder: Path, *, source: Path) -> list[Path]:
-    """The file of each image name. A name without a suffix matches any image suffix.
+    """The file of each image name. A name without a suffix matches any image suffix, in lower or upper case.
 
     Images are searched in ``folder``, in its ``images/``, and where RFW has them: for a folder ``txts/Asian`` that is
     ``data/Asian``.
@@ -153,7 +153,9 @@ def find_images(names: Sequence[str], folder: Path, *, source: Path) -> list[Pat
 
 
 def _candidates(name: str, roots: Sequence[Path]) -> Iterator[Path]:
-    suffixes = [""] if Path(name).suffix.lower() in IMAGE_SUFFIXES else sorted(IMAGE_SUFFIXES)
+    suffixes = [""]
+    if Path(name).suffix.lower() not in IMAGE_SUFFIXES:
+        suffixes = sorted(IMAGE_SUFFIXES) + sorted(suffix.upper() for suffix in IMAGE_SUFFIXES)
     for root in roots:
         for suffix in suffixes:
             file = root / f"{name}{suffix}"

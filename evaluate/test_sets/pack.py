@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.errors import InputError
+from bench.faces.align import align
 from bench.faces.face import decode_image
+from bench.faces.landmarks import Landmarks, image_key, read_landmarks
 from bench.files import atomic_path
-from evaluate.layouts.align import align
 from evaluate.layouts.images import check_faces, decode_face, listed
-from evaluate.layouts.landmarks import Landmarks, image_key, read_landmarks
 from evaluate.layouts.packed import write_bin, write_npy
 from evaluate.layouts.pairs import Pair, find_images, read_pairs
 from evaluate.protocol import Protocol, load_protocol

@@ -6,7 +6,6 @@ the same faces. Workers return uint8, a quarter of the size of float32; the devi
 Legend: B faces of a batch or of a rank's share of it.
 """
 
-import io
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,25 +13,24 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torchvision.io import ImageReadMode, decode_jpeg
 
 from bench.config.recipe import Augmentation, Recipe
 from bench.errors import InputError
-from bench.faces.face import FACE_SIZE, Faces
+from bench.faces.face import FACE_SIZE, Faces, to_face_size
 from bench.faces.pixels import to_pixels
 from bench.machine.loading import prefetched_batches
 from fr_train.trainer.augment import augment_, erase_, normalize
 
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
-_NUM_SIZES_CHECKED = 32
+_ORIENTATION_MARKS = (b"Exif\0\0", b"tiff:Orientation")
+"""A file that holds one of these may have to be turned, which ``faces.image`` does for all stages alike."""
 
 
 def decode_faces(faces: Faces, indices: NDArray[np.int64]) -> Tensor:
-    """Decode faces of a dataset: uint8 RGB, shape (B, 112, 112, 3). Faces of other sizes are resized.
+    """Decode faces of a dataset: uint8 RGB, shape (B, 112, 112, 3). Square faces of other sizes are scaled.
 
     JPEG is decoded by libjpeg-turbo, which is twice as fast as Pillow and gives the same bits.
 
@@ -41,7 +39,7 @@ def decode_faces(faces: Faces, indices: NDArray[np.int64]) -> Tensor:
         indices: Positions in the dataset, shape (B,).
 
     Raises:
-        InputError: If a record does not decode. The message names it.
+        InputError: If a record does not decode, or is not square. The message names it.
     """
     batch = np.empty((len(indices), FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8)
     with warnings.catch_warnings():
@@ -49,36 +47,22 @@ def decode_faces(faces: Faces, indices: NDArray[np.int64]) -> Tensor:
         for row, index in enumerate(indices.tolist()):
             image = _decode_jpeg(faces.encoded(index))
             if image is None:  # another format, or a damaged file, for which faces.image raises an error
-                image = torch.from_numpy(faces.image(index).copy())
-            batch[row] = (image if image.shape == batch.shape[1:] else _resize(image)).numpy()
+                image = faces.image(index)
+            batch[row] = to_face_size(image, faces.name(index))
     return torch.from_numpy(batch)
 
 
-def _decode_jpeg(encoded: bytes) -> Tensor | None:
-    """A JPEG file as uint8 RGB (H, W, 3); None for other formats and damaged files."""
+def _decode_jpeg(encoded: bytes) -> NDArray[np.uint8] | None:
+    """A JPEG file as uint8 RGB (H, W, 3); None for other formats, damaged files and files with an orientation."""
     if not encoded.startswith(_JPEG_START) or _JPEG_END not in encoded[-16:]:
         return None
+    if any(mark in encoded for mark in _ORIENTATION_MARKS):
+        return None
     try:
-        return decode_jpeg(torch.frombuffer(encoded, dtype=torch.uint8), mode=ImageReadMode.RGB).permute(1, 2, 0)
+        image = decode_jpeg(torch.frombuffer(encoded, dtype=torch.uint8), mode=ImageReadMode.RGB)
+        return image.permute(1, 2, 0).numpy()
     except RuntimeError:
         return None
-
-
-def _resize(image: Tensor) -> Tensor:
-    batch = image.permute(2, 0, 1).unsqueeze(0)
-    return F.interpolate(batch, size=(FACE_SIZE, FACE_SIZE), mode="bilinear", antialias=True)[0].permute(1, 2, 0)
-
-
-def unusual_size(faces: Faces) -> tuple[int, int] | None:
-    """Width and height, pixels, of a face that is not 112 x 112; None if there is none among 32 evenly spaced faces."""
-    for index in np.linspace(0, len(faces) - 1, min(_NUM_SIZES_CHECKED, len(faces))).astype(int):
-        try:
-            size = Image.open(io.BytesIO(faces.encoded(int(index)))).size
-        except (UnidentifiedImageError, OSError, SyntaxError, InputError):
-            continue  # training reports the damaged record when it reaches it
-        if size != (FACE_SIZE, FACE_SIZE):
-            return size
-    return None
 
 
 @dataclass(frozen=True)

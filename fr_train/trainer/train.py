@@ -25,7 +25,7 @@ from torch import nn
 
 from bench.config.recipe import Recipe
 from bench.errors import InputError
-from bench.faces.face import FACE_SIZE, Faces
+from bench.faces.face import FACE_SIZE, Faces, check_sizes
 from bench.faces.grid import write_grid
 from bench.machine.device import keep_freed_memory, process_rank
 from bench.machine.journal import JOURNAL_NAME
@@ -34,7 +34,7 @@ from bench.machine.processes import merge_over_processes, process_group
 from bench.machine.progress import note, progress
 from fr_train.checkpoint import save_backbone
 from fr_train.trainer.checkpoints import Checkpoints
-from fr_train.trainer.data import Batch, FaceBatches, unusual_size
+from fr_train.trainer.data import Batch, FaceBatches
 from fr_train.trainer.engine import Engine
 from fr_train.trainer.journal import Journal
 from fr_train.trainer.options import RunOptions
@@ -191,7 +191,7 @@ def _check_finite(engine: Engine, batches: FaceBatches) -> None:
 def _find_dataset_warnings(faces: Faces) -> dict[str, Any]:
     counts = np.bincount(faces.identity_ids, minlength=faces.num_identities)
     warnings: dict[str, Any] = {"num_single_image_identities": int((counts == 1).sum())}
-    size = unusual_size(faces)
+    size = check_sizes(faces)
     if size is not None:
         warnings["resized_from"] = f"{size[0]} x {size[1]}"
     return warnings
@@ -201,7 +201,7 @@ def _print_warnings(warnings: dict[str, Any], faces: Faces) -> None:
     if warnings["num_single_image_identities"]:
         note(f"train: {warnings['num_single_image_identities']} of {faces.num_identities} identities have one image")
     if "resized_from" in warnings:
-        note(f"train: faces are {warnings['resized_from']}, resized to {FACE_SIZE} x {FACE_SIZE}")
+        note(f"train: faces are {warnings['resized_from']}, scaled to {FACE_SIZE} x {FACE_SIZE}")
 
 
 def _report_corrupt(batch: Batch, checkpoints: Checkpoints) -> None:

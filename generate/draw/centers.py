@@ -5,6 +5,7 @@ In: an LMDB, a folder with one sub-folder per person, or a folder of images that
 ``center_features.py`` (docs/field.md, section 4.1, issue 2).
 """
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.faces.face import IMAGE_SUFFIXES, Faces
-from bench.faces.folders import FolderFaces
+from bench.faces.face import Faces
+from bench.faces.folders import FolderFaces, list_images, note_unread, sub_folders
 from bench.faces.lmdb_file import LmdbFaces
 from bench.files import write_array
 from bench.machine.progress import progress
@@ -30,14 +31,17 @@ _BATCH = 64
 
 
 class PeopleFaces(FolderFaces):
-    """A folder whose images each show another person; the person is named after the file."""
+    """A folder whose images each show another person, named after the file (with its suffix where two need it)."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+        unread: Counter[str] = Counter()
+        self._files = list_images(path, unread)
+        note_unread(path, unread)
         if not self._files:
             raise InputError(f"{path} holds no image; give aligned faces, or one sub-folder of them per person")
-        self.identity_names = [file.stem for file in self._files]
+        stems = Counter(file.stem for file in self._files)
+        self.identity_names = [file.stem if stems[file.stem] == 1 else file.name for file in self._files]
         self.identity_ids = np.arange(len(self._files))
         self._positions = np.arange(len(self._files))
 
@@ -50,8 +54,7 @@ def open_people(path: str | Path) -> Faces:
     """
     path = Path(path)
     if path.is_dir() and not (path / "data.mdb").exists():
-        has_sub_folders = any(entry.is_dir() for entry in path.iterdir())
-        return FolderFaces(path) if has_sub_folders else PeopleFaces(path)
+        return FolderFaces(path) if sub_folders(path) else PeopleFaces(path)
     if not path.exists():
         raise InputError(f"{path} does not exist; give an LMDB or a folder of aligned faces")
     return LmdbFaces(path)

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from bench.errors import InputError
-from bench.faces.face import FACE_SIZE, Faces
+from bench.faces.face import FACE_SIZE, Faces, aligned_image
 from bench.faces.lmdb_file import LmdbFaces
-from bench.faces.open import open_faces
+from bench.faces.open import open_faces, read_names
 from bench.faces.pixels import to_network_input
 from bench.machine.loading import prefetched_batches
 from generate.networks.masks import MaskRatio
@@ -60,7 +60,7 @@ def open_source_faces(path: Path, mask: Path | None = None, leave_out: Path | No
     """
     if leave_out and not leave_out.exists():
         raise InputError(f"--leave-out {leave_out} does not exist; give a text file of identity names")
-    return open_faces(path, mask, set(leave_out.read_text().split()) if leave_out else None)
+    return open_faces(path, mask, read_names(leave_out) if leave_out else None)
 
 
 def open_training_set(path: str | Path, mask: str | Path | None = None) -> LmdbFaces:
@@ -98,19 +98,20 @@ def load_faces(faces: LmdbFaces, positions: NDArray[np.int64]) -> tuple[Tensor, 
     """Faces, uint8 (B, 112, 112, 3), and their features, float32 (B, D).
 
     Raises:
-        InputError: If a face cannot be decoded or is not 112 x 112; names it.
+        InputError: If a face cannot be decoded or is not square, or its feature is damaged or of another width; names
+            it.
     """
     images = np.empty((len(positions), FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8)
-    features = []
+    features: list[NDArray[np.float32]] = []
     for row, position in enumerate(positions):
-        image = faces.image(int(position))
-        if image.shape != images.shape[1:]:
+        images[row] = aligned_image(faces, int(position))
+        feature = faces.features(int(position)).astype(np.float32, copy=False).reshape(-1)
+        if features and feature.size != features[0].size:
             raise InputError(
-                f"{faces.name(int(position))} is {image.shape[1]} x {image.shape[0]} pixels; align faces to "
-                f"{FACE_SIZE} x {FACE_SIZE}"
+                f"{faces.name(int(position))} has a feature of {feature.size} numbers, other faces of "
+                f"{features[0].size}; prepare the training set again"
             )
-        images[row] = image
-        features.append(faces.features(int(position)).astype(np.float32, copy=False).reshape(-1))
+        features.append(feature)
     return torch.from_numpy(images), torch.from_numpy(np.stack(features))
 
 

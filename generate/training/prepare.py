@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from bench.errors import InputError
 from bench.faces.alignment import mirror_axis
-from bench.faces.face import Faces, aligned_image, decode_image, encode_jpeg
+from bench.faces.face import Faces, aligned_image, check_sizes, decode_image, encode_jpeg
 from bench.faces.lmdb_file import FaceWriter, LmdbFaces
-from bench.files import read_json, sha256, write_array, write_json
+from bench.files import read_array, read_json, sha256, write_array, write_json
 from bench.machine.progress import progress
 from bench.vectors.nearest import identity_centers
 from generate.networks.identity import load_identity_network
@@ -71,6 +71,7 @@ def prepare(faces: Faces, settings: Preparation, directory: str | Path, *, devic
     directory = Path(directory)
     if (directory / PREPARED_NAME).exists():
         raise InputError(f"{directory} holds a finished training set; delete it, or choose another folder")
+    check_sizes(faces)
     if settings.mirror:
         _refuse_off_centre(faces)
     inputs = _write_or_check_inputs(directory, faces, settings)
@@ -153,12 +154,9 @@ def read_features(path: str | Path, num_faces: int) -> NDArray[np.float32]:
     Raises:
         InputError: If the file is missing or no array of numbers, or has not one row per face.
     """
-    try:
-        features = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; give a .npy with one row per face") from None
-    except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{path} is not a .npy of numbers ({error}); save it with numpy.save") from None
+    features = read_array(path)
+    if features.dtype.kind not in "fiu":
+        raise InputError(f"{path} is an array of {features.dtype}; give numbers")
     if features.ndim != 2 or len(features) != num_faces:
         raise InputError(
             f"{path} has shape {features.shape}, but there are {num_faces} faces; give one row per face, in their order"

@@ -7,10 +7,12 @@ from itertools import product
 import numpy as np
 import pytest
 from paths import FORMATS, ROOT
+from PIL import Image
 
 from bench.errors import InputError
+from bench.faces.align import align
 from bench.faces.convert import convert
-from bench.faces.face import encode_jpeg
+from bench.faces.face import ARCFACE_TEMPLATE, check_sizes, decode_image, encode_jpeg
 from bench.faces.lmdb_file import FaceWriter
 from bench.faces.open import open_faces
 
@@ -90,3 +92,69 @@ def test_shifted_faces_repeat_their_edge(tmp_path):
         convert(open_faces(tmp_path / "faces.lmdb"), tmp_path / f"{pixels}.lmdb", "lmdb", shift_right=pixels)
         moved = open_faces(tmp_path / f"{pixels}.lmdb").image(0)
         np.testing.assert_allclose(moved[56, [0, 2, 4, 54, 111], 0].astype(int), columns, atol=4)
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """A folder of photographs, each with a face at another place, and their landmarks by name."""
+    rng = np.random.default_rng(0)
+    lines = {}
+    for name in ("ann/0.png", "ann/0.jpg", "ann/profile/1.png", "bob/0.png"):
+        image = rng.integers(0, 256, (25, 25, 3), dtype=np.uint8).repeat(10, axis=0).repeat(10, axis=1)
+        path = tmp_path / "photographs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+        lines[name] = 0.8 * ARCFACE_TEMPLATE + rng.uniform(20, 100, 2)
+    return tmp_path / "photographs", lines
+
+
+def write_landmarks(path, lines):
+    path.write_text("".join(f"{name} {' '.join(map(str, points.ravel()))}\n" for name, points in lines.items()))
+    return path
+
+
+def test_a_training_set_is_aligned_by_landmarks(photographs, tmp_path):
+    folder, lines = photographs
+    names = {"profile/1": lines["ann/profile/1.png"], "bob/0": lines["bob/0.png"]}
+    landmarks = write_landmarks(tmp_path / "l.txt", {name: lines[name] for name in ("ann/0.png", "ann/0.jpg")} | names)
+    done = call(folder, tmp_path / "out", "--to", "folder", "--align", landmarks)
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'out'}: 4 faces of 2 identities\n"), done.stderr
+    source, aligned = open_faces(folder), open_faces(tmp_path / "out")
+    assert check_sizes(aligned) is None
+    for index, name in enumerate(("ann/0.jpg", "ann/0.png", "ann/profile/1.png", "bob/0.png")):
+        assert source.name(index).endswith(name)
+        expected = align(source.image(index), lines[name])
+        np.testing.assert_array_equal(aligned.image(index), decode_image(encode_jpeg(expected)))
+
+
+@pytest.mark.parametrize(
+    ("names", "missing"),
+    [
+        (["ann/0.png", "ann/0.jpg", "profile/1"], r"1 of 4 images, such as bob/0\.png"),
+        (["ann/0", "profile/1", "bob/0"], r"2 of 4 images, such as ann/0\.jpg, ann/0\.png"),
+        (["ann/0.png", "ann/0.bmp", "profile/1", "bob/0"], r"1 of 4 images, such as ann/0\.jpg"),
+    ],
+)
+def test_images_without_landmarks_of_their_own_are_named(photographs, tmp_path, names, missing):
+    folder, lines = photographs
+    landmarks = write_landmarks(tmp_path / "l.txt", dict.fromkeys(names, lines["bob/0.png"]))
+    with pytest.raises(InputError, match=rf"l\.txt has no line of their own for {missing}"):
+        convert(open_faces(folder), tmp_path / "out", "lmdb", landmarks=landmarks)
+    assert not (tmp_path / "out").exists()
+
+
+def test_only_images_of_a_folder_are_aligned(tmp_path):
+    with pytest.raises(InputError, match=r"hsface_layout\.lmdb is not a folder of images, whose names landmarks need"):
+        convert(open_faces(FORMATS / "hsface_layout.lmdb"), tmp_path / "out", "lmdb", landmarks=tmp_path / "l.txt")
+
+
+def test_identities_and_files_of_like_names_stay_apart(tmp_path):
+    colours = {"1/0.jpg": 10, "1/0.png": 60, "01/0.jpg": 110, "001/0.bmp": 160}
+    for name, value in colours.items():
+        path = tmp_path / "faces" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8, 3), value, np.uint8)).save(path)
+    convert(open_faces(tmp_path / "faces"), tmp_path / "again", "folder")
+    faces = open_faces(tmp_path / "again")
+    assert faces.identity_names == ["001", "01", "1"]
+    assert [round(faces.image(index).mean(), -1) for index in range(4)] == [160, 110, 10, 60]

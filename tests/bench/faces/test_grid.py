@@ -51,6 +51,31 @@ def test_a_grid_is_drawn_on_white_and_other_sizes_are_resized(tmp_path):
     np.testing.assert_array_equal(image, expected)
 
 
+@pytest.fixture
+def damaged(tmp_path):
+    """Two identities of two faces; the second face of each does not decode."""
+    with FaceWriter(tmp_path / "faces.lmdb") as writer:
+        for index in range(4):
+            writer.write(b"no image" if index % 2 else encode_jpeg(np.zeros((112, 112, 3), np.uint8)), index // 2)
+    return open_faces(tmp_path / "faces.lmdb")
+
+
+def test_a_face_that_does_not_decode_is_named_or_skipped(damaged, capsys):
+    with pytest.raises(InputError, match=r"faces\.lmdb key 1 does not decode"):
+        sample_grid(damaged)
+    assert [len(row) for row in sample_grid(damaged, skip_corrupt=True)] == [1, 1]
+    told = capsys.readouterr().err
+    assert "sample left out of the grid" in told
+    assert "key 1 does not decode" in told
+    assert "key 3 does not decode" in told
+
+
+def test_a_grid_without_any_face_is_refused(damaged):
+    damaged.select(np.array([1, 3]))
+    with pytest.raises(InputError, match=r"none of the faces sampled from .*faces\.lmdb decodes"):
+        sample_grid(damaged, skip_corrupt=True)
+
+
 def test_names_to_leave_out_come_from_a_text_file(tmp_path):
     faces = make_faces(tmp_path, num_identities=4, images_per_identity=2)
     (tmp_path / "names.txt").write_text("1\n3\n")

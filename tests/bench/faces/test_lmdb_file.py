@@ -234,3 +234,92 @@ def test_the_example_of_open_faces(tmp_path, monkeypatch):
     (example,) = doctest.DocTestFinder().find(open_faces, globs={})
     result = doctest.DocTestRunner().run(example)
     assert result.attempted > 5 and result.failed == 0
+
+
+def foreign(path, records, length):
+    """An LMDB as another tool may write it: values by position, and that of ``__len__``."""
+    options = {"subdir": False, "map_size": 1 << 24, "lock": False}
+    with lmdb.open(str(path), **options) as environment, environment.begin(write=True) as transaction:
+        for position, record in enumerate(records):
+            transaction.put(str(position).encode(), record)
+        transaction.put(b"__len__", length)
+    return path
+
+
+JPEG = encode_jpeg(np.zeros((8, 8, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("record", "problem"),
+    [
+        (lambda label: [JPEG, f"n{label:05d}"], r"key 0 has identity bytes b'n00000', not a number"),
+        (lambda label: [JPEG, None], "key 0 has identity None"),
+        (lambda label: [JPEG, True], "key 0 has identity True"),
+        (lambda label: [JPEG, {"nd": False, "type": "<i8", "data": bytes(8)}], "key 0 has identity dict {b'nd'"),
+        (lambda label: [JPEG, 2**63 + label], "key 0 has identity 9223372036854775808"),
+        (lambda label: [JPEG, label + 0.5], r"key 0 has identity 0\.5"),
+        (lambda label: [JPEG, float("nan")], "key 0 has identity nan"),
+        (lambda label: [label, JPEG], "key 0 starts with 0, not with an image file"),
+        (lambda label: {"image": JPEG, "label": label}, r"key 0 holds dict .*, not \[image file, identity\]"),
+        (lambda label: [JPEG], r"key 0 holds list \[b'.*, not \[image file, identity\]"),
+        (lambda label: [JPEG, label, label, label], "key 0 holds list"),
+        (lambda label: [JPEG, [1, 2], label], r"key 0 holds .*|key 0 starts with"),
+        (lambda label: label, "key 0 holds 0"),
+        (lambda label: [], r"key 0 holds list \[\]"),
+    ],
+)
+def test_records_of_other_tools_are_refused_by_key(tmp_path, record, problem):
+    path = foreign(tmp_path / "f.lmdb", [msgpack.packb(record(i // 2)) for i in range(4)], msgpack.packb(4))
+    with pytest.raises(InputError, match=rf"f\.lmdb {problem}.*; write it as python -m bench convert does"):
+        open_faces(path)
+
+
+@pytest.mark.parametrize(
+    ("length", "problem"),
+    [
+        (pickle.dumps(4), "key __len__ is not msgpack .* it starts 8004"),
+        (b"12", r"key __len__ is not msgpack .* it starts 3132"),
+        (b"", "key __len__ is not msgpack"),
+        (b"\x91" * 5000, "key __len__ is not msgpack"),
+        (msgpack.packb(10**15), "has __len__ 1000000000000000, but holds 5 entries"),
+        (msgpack.packb(-4), "has __len__ -4, not a positive number"),
+        (msgpack.packb(4.0), r"has __len__ 4\.0, not a positive number"),
+        (msgpack.packb(True), "has __len__ True, not a positive number"),
+        (msgpack.packb({"n": 4}), "has __len__ dict"),
+    ],
+)
+def test_other_lengths_are_refused(tmp_path, length, problem):
+    path = foreign(tmp_path / "f.lmdb", [msgpack.packb([JPEG, i // 2]) for i in range(4)], length)
+    with pytest.raises(InputError, match=rf"f\.lmdb {problem}"):
+        open_faces(path)
+
+
+@pytest.mark.parametrize("options", [{"use_bin_type": False}, {}])
+@pytest.mark.parametrize("label", [int, float])
+def test_old_msgpack_and_whole_floats_are_read(tmp_path, options, label):
+    records = [msgpack.packb([JPEG, label(7 * (i // 2))], **options) for i in range(4)]
+    faces = open_faces(foreign(tmp_path / "f.lmdb", records, msgpack.packb(4)))
+    assert (faces.identity_names, faces.encoded(3)) == (["0", "7"], JPEG)
+
+
+@pytest.mark.parametrize(
+    ("feature", "problem"),
+    [
+        (b"", "damaged feature"),
+        (b"\x93NUMPY\x01\x00\xff\xff{", "damaged feature"),
+        (b"PK\x05\x06" + bytes(18), "float"),
+    ],
+)
+def test_damaged_features_are_refused_by_key(tmp_path, feature, problem):
+    path = foreign(tmp_path / "f.lmdb", [msgpack.packb([JPEG, feature, i]) for i in range(2)], msgpack.packb(2))
+    with pytest.raises(InputError, match=rf"f\.lmdb key 1 has a .*{problem}.*; fetch it again"):
+        open_faces(path).features(1)
+
+
+@pytest.mark.parametrize(("offset", "value"), [(16, b"\0"), (40, b"\0\0\0\0"), (40, b"\1\0\0\0"), (4096 + 16, b"\7")])
+def test_a_damaged_header_is_refused_before_it_kills_the_process(dataset, offset, value):
+    data = bytearray(dataset.read_bytes())
+    data[offset : offset + len(value)] = value
+    dataset.write_bytes(data)
+    with pytest.raises(InputError, match=r"faces\.lmdb \(\d+ bytes\) is not a whole LMDB: its header is damaged"):
+        open_faces(dataset)

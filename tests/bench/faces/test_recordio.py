@@ -220,3 +220,40 @@ def test_a_damaged_image_is_named_with_file_and_key(tmp_path):
     records[3] = (4, image_record(4, [2, 1], JPEGS[3][:200]))
     with pytest.raises(InputError, match=r"train\.rec key 4 does not decode"):
         open_faces(write_rec(tmp_path, records)).image(3)
+
+
+@pytest.mark.parametrize("number", ["9223372036854775808", "-1", "9" * 5000, "\N{SUPERSCRIPT TWO}", "1e3"])
+@pytest.mark.parametrize("column", [0, 1])
+def test_numbers_of_an_index_that_cannot_be_are_refused(tmp_path, number, column):
+    path = write_rec(tmp_path, im2rec_records())
+    row = ["3", "200"]
+    row[column] = number
+    with (tmp_path / "train.idx").open("a") as file:
+        file.write("\t".join(row) + "\n")
+    with pytest.raises(InputError, match=r"train\.idx is not lines of key and offset"):
+        open_faces(path)
+
+
+def test_the_largest_offset_and_key_do_not_wrap_round(tmp_path):
+    path = write_rec(tmp_path, im2rec_records())
+    index = tmp_path / "train.idx"
+    whole = index.read_text()
+    index.write_text(f"{whole}7\t{2**63 - 1}\n")
+    with pytest.raises(InputError, match=r"key 7 points to byte 9223372036854775807, but .* ends at"):
+        open_faces(path)
+    index.write_text(f"{whole}{2**63 - 1}\t0\n")
+    assert len(open_faces(path)) == 7
+
+
+def test_a_number_of_labels_that_wraps_round_is_refused(tmp_path):
+    records = im2rec_records()
+    records[2] = (2, struct.pack("<IfQQ", 1 << 30, 0, 2, 0) + JPEGS[2])
+    with pytest.raises(InputError, match=r"key 2 announces 1073741824 labels"):
+        open_faces(write_rec(tmp_path, records))
+
+
+@pytest.mark.parametrize("labels", [[1], [float("nan"), 3], [1, float("inf")]])
+def test_identity_records_without_two_keys_are_ignored(tmp_path, labels):
+    records = insightface_records()
+    records[6] = (7, image_record(7, labels, b""))
+    assert_is_the_toy(open_faces(write_rec(tmp_path, records)))

@@ -83,6 +83,10 @@ def test_nothing_is_left_after_an_error(tmp_path):
         (lambda m: [x for x in m if x[0] != "part.1/face_0003.jpg"], r"member part\.1/face_0003\.cls has no image"),
         (lambda m: [*m, ("part.1/face_0003.png", b"")], r"face_0003\.png has the key of an earlier one"),
         (lambda m: [*m[:1], (m[1][0], b"ann"), *m[2:]], r"face_0000\.cls holds b'ann', not a class number"),
+        (lambda m: [*m[:1], (m[1][0], "\N{SUPERSCRIPT TWO}".encode()), *m[2:]], r"holds b'\\xc2\\xb2', not a class"),
+        (lambda m: [*m[:1], (m[1][0], b"1_0"), *m[2:]], r"holds b'1_0', not a class number"),
+        (lambda m: [*m[:1], (m[1][0], b"9" * 30), *m[2:]], r"holds b'9+', not a class number"),
+        (lambda m: [*m[:1], (m[1][0], b"9" * 9000), *m[2:]], r"holds b'9{20}', not a class number"),
         (lambda m: [("readme.txt", b"")], r"holds no face; a shard has members KEY\.jpg and KEY\.cls"),
     ],
 )
@@ -90,6 +94,24 @@ def test_members_without_their_partner_are_named(tmp_path, change, message):
     path = write_tar(tmp_path / "faces.tar", change(list(members())))
     with pytest.raises(InputError, match=r"faces\.tar.*" + message):
         open_faces(path)
+
+
+@pytest.mark.parametrize("prefix", ["part.1/._", "./._", ".cache/", "__MACOSX/part.1/", "a/@eaDir/"])
+def test_hidden_members_are_not_read(tmp_path, prefix):
+    hidden = [(f"{prefix}face_0000.{kind}", b"\0\5\x16\7") for kind in ("jpg", "cls")]
+    assert_is_the_toy(open_faces(write_tar(tmp_path / "faces.tar", [*hidden, *members()])))
+
+
+def test_hidden_shards_and_folders_called_tar_are_not_read(tmp_path):
+    write_tar(tmp_path / "a.TAR", [(f"./{name}", data) for name, data in members()])
+    (tmp_path / "._a.TAR").write_bytes(b"\0\5\x16\7")
+    (tmp_path / "b.tar").mkdir()
+    assert_is_the_toy(open_faces(tmp_path))
+
+
+def test_names_of_five_thousand_characters_are_read(tmp_path):
+    long = [(f"{'x' * 5000}/{name}", data) for name, data in members()]
+    assert_is_the_toy(open_faces(write_tar(tmp_path / "faces.tar", long)))
 
 
 def test_a_shard_cut_short_is_refused(tmp_path):

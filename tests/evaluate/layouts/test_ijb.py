@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from bench.errors import InputError
+from bench.faces.align import align
 from bench.faces.face import ARCFACE_TEMPLATE
 from bench.runs.fingerprints import model_stage
-from evaluate.layouts.align import align
 from evaluate.layouts.ijb import is_template_set, load_templates
 from evaluate.measure.checks import contradictions
 from evaluate.measure.embed import feature_batches

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from bench.errors import InputError
+from bench.faces.align import align
 from bench.faces.face import ARCFACE_TEMPLATE
-from evaluate.layouts.align import align
 from evaluate.test_sets.pack import pack
 
 NAMES = ["Ann/Ann_0001", "Ann/Ann_0002", "Bob/Bob_0001", "m.0x1/m.0x1_0001"]

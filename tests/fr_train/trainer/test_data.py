@@ -10,10 +10,10 @@ from PIL import Image
 from training import tiny_recipe
 
 from bench.errors import InputError
-from bench.faces.face import encode_jpeg
+from bench.faces.face import aligned_image, encode_jpeg
 from bench.faces.lmdb_file import FaceWriter
 from bench.faces.open import open_faces
-from fr_train.trainer.data import FaceBatches, decode_faces, unusual_size
+from fr_train.trainer.data import FaceBatches, decode_faces
 
 
 def picture(seed: int, size: tuple[int, int] = (112, 112)) -> np.ndarray:
@@ -54,11 +54,23 @@ def test_every_format_decodes_as_pillow_does(write):
         np.testing.assert_array_equal(decoded[position], np.asarray(Image.open(io.BytesIO(file)).convert("RGB")))
 
 
-def test_other_sizes_are_resized(write):
-    faces = write(encode_jpeg(picture(0, (160, 128))), encode_jpeg(picture(1)))
+def test_square_faces_are_scaled_and_others_are_refused(write):
+    faces = write(encode_jpeg(picture(0, (160, 160))), encode_jpeg(picture(1)), encode_jpeg(picture(2, (96, 112))))
     decoded = decode_faces(faces, np.array([0, 1]))
-    expected = Image.fromarray(faces.image(0)).resize((112, 112), Image.Resampling.BILINEAR)
-    np.testing.assert_allclose(decoded[0].int(), np.asarray(expected).astype(int), atol=2)
+    for index in (0, 1):
+        np.testing.assert_array_equal(decoded[index], aligned_image(faces, index))
+    with pytest.raises(InputError, match=r"faces\.lmdb key 2 is 96 x 112 pixels, not square; align faces"):
+        decode_faces(faces, np.array([2]))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_faces_are_turned_as_in_all_other_stages(write, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    faces = write(*[file_of(picture(0), form, exif=exif) for form in ("JPEG", "PNG", "WEBP")])
+    decoded = decode_faces(faces, np.arange(3))
+    for index in range(3):
+        np.testing.assert_array_equal(decoded[index], faces.image(index))
 
 
 @pytest.mark.parametrize("damage", [lambda file: file[: len(file) // 2], lambda file: b"\x00" * 100])
@@ -162,8 +174,3 @@ def test_the_next_face_that_decodes_replaces_a_damaged_one(write):
 def test_a_dataset_without_any_decodable_face(write):
     with pytest.raises(InputError, match="none of 4 faces decodes"):
         FaceBatches(write(*[b"no image"] * 4), tiny_recipe(batch_size=4, skip_corrupt=True), seed=0)[0]
-
-
-def test_the_size_of_faces_that_are_not_112(write, faces):
-    assert unusual_size(faces) is None
-    assert unusual_size(write(b"no image", encode_jpeg(picture(0, (160, 128))))) == (160, 128)

@@ -173,13 +173,25 @@ def test_a_run_shorter_than_the_interval_is_not_validated(training_faces, tmp_pa
 def test_single_image_identities_and_other_sizes_are_reported_once(tmp_path, capsys):
     with FaceWriter(tmp_path / "faces.lmdb") as writer:
         for identity in (0, 0, 0, 1, 1, 1, 2, 3):
-            writer.write(encode_jpeg(np.full((96, 80, 3), 30 * identity, np.uint8)), identity)
+            writer.write(encode_jpeg(np.full((96, 96, 3), 30 * identity, np.uint8)), identity)
     faces = open_faces(tmp_path / "faces.lmdb")
     summary = train(faces, tiny_recipe(batch_size=4), tmp_path, seed=0, options=RunOptions(num_workers=0))
-    assert summary.dataset_warnings == {"num_single_image_identities": 2, "resized_from": "80 x 96"}
+    assert summary.dataset_warnings == {"num_single_image_identities": 2, "resized_from": "96 x 96"}
     lines = capsys.readouterr().err.splitlines()
     assert lines.count("train: 2 of 4 identities have one image") == 1
-    assert lines.count("train: faces are 80 x 96, resized to 112 x 112") == 1
+    assert lines.count("train: faces are 96 x 96, scaled to 112 x 112") == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "problem"), [((112, 96), "is 96 x 112 pixels, not square"), ((250, 250), "the size of LFW's photographs")]
+)
+def test_faces_that_are_not_aligned_are_refused_before_training(tmp_path, size, problem):
+    with FaceWriter(tmp_path / "faces.lmdb") as writer:
+        for identity in (0, 0, 1, 1):
+            writer.write(encode_jpeg(np.zeros((*size, 3), np.uint8)), identity)
+    with pytest.raises(InputError, match=rf"key 0 is .*{problem}.*bench convert \S+ OUT --align LANDMARKS"):
+        train(open_faces(tmp_path / "faces.lmdb"), tiny_recipe(batch_size=4), tmp_path, seed=0)
+    assert not (tmp_path / "checkpoint.pt").exists()
 
 
 def corrupted(tmp_path):

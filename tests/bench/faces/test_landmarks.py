@@ -5,7 +5,7 @@ import pytest
 
 from bench.errors import InputError
 from bench.faces.face import ARCFACE_TEMPLATE
-from evaluate.layouts.landmarks import image_key, read_landmarks
+from bench.faces.landmarks import image_key, read_landmarks
 
 
 def test_landmark_dialects(tmp_path):

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from bench.errors import InputError
+from bench.faces.align import align, similarity_transform
 from bench.faces.face import ARCFACE_TEMPLATE
-from evaluate.layouts.align import align, similarity_transform
 
 
 def least_squares(points, target):
