@@ -57,13 +57,12 @@ def main() -> int:
 def _validation(benchmark: Benchmark, args: argparse.Namespace, device: str) -> "Validation | None":
     """Measures networks on the benchmark's protocols that are present or can be rendered; None if there are none.
 
-    Template sets (IJB) are left out: they take hours, and have no accuracy by the 10-fold protocol.
+    Template sets (IJB) are left out.
     """
-    from evaluate.layouts.ijb import is_template_set
-    from evaluate.measure.validate import Validation
+    from evaluate.measure.validate import Validation, has_pairs
 
     paths = {name: find_protocol(name, args.test_sets) for name in benchmark.protocols}
-    names = [name for name, path in paths.items() if is_rendered(name) or (path and not is_template_set(path))]
+    names = [name for name, path in paths.items() if is_rendered(name) or (path and has_pairs(path))]
     if not names:
         return None
 

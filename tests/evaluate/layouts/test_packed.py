@@ -133,8 +133,8 @@ def test_files_that_unpack_to_far_more_than_they_hold(tmp_path):
             "builds more bytes than it holds",
         ),
         (pickle.dumps(([b"a", b"b"], np.array(True))), "holds one value instead of a list of labels"),
-        (pickle.dumps(([b"a", b"b"], [10**400])), "label 0 is 1000000000000000...0000000000000000000; must be 1"),
-        (pickle.dumps(([b"a", b"b"], [[[[[[[[[]]]]]]]]])), r"label 0 is \[\[\[\[\[\[...\]\]\]\]\]\]; must be 1"),
+        (pickle.dumps(([b"a", b"b"], [10**400])), r"label 0 is 10+\.\.\.0+; must be 1"),
+        (pickle.dumps(([b"a", b"b"], [[[[[[[[[]]]]]]]]])), r"label 0 is \[+\.\.\.\]+; must be 1"),
     ],
 )
 def test_pickles_that_build_more_than_they_hold(tmp_path, content, message):
