@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from bench.cli import Command, add_stage_flags
-from bench.config.benchmarks import load_benchmark
+from bench.config.benchmarks import load_benchmark, protocol_names
 
 
 def _add_compare_flags(parser: argparse.ArgumentParser) -> None:
@@ -115,7 +115,8 @@ def _add_audit_flags(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="SET",
-        help="paths of datasets, or names of test sets, to look for leaked identities from (default: none)",
+        help="paths of datasets, names of test sets, or the lists five and rfw, to look for leaked identities from "
+        "(default: none)",
     )
     parser.add_argument("--mask", help=".npy file with the positions of the images to audit (default: all of them)")
     for name, estimator in (("quality", "MagFace"), ("yaw", "6DRepNet")):
@@ -126,7 +127,7 @@ def _add_audit_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _audit(args: argparse.Namespace) -> str:
-    from evaluate.audit.source import benchmark_source, find_source, open_source
+    from evaluate.audit.source import benchmark_source, find_sources, open_source
     from evaluate.audit.stage import NetworkFiles, audit_unless_finished
 
     if args.path:
@@ -134,7 +135,7 @@ def _audit(args: argparse.Namespace) -> str:
     else:
         benchmark, scale = load_benchmark(args.scale, args.config), args.scale
         source = benchmark_source(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets)
-    references = [find_source(name, args.test_sets) for name in args.against]
+    references = find_sources(protocol_names(args.against, args.config), args.test_sets)
     estimators = {name: path for name in ("quality", "yaw") if (path := getattr(args, name))}
     networks = NetworkFiles(args.network, estimators, args.load_estimator)
     return audit_unless_finished(

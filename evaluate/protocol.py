@@ -7,18 +7,19 @@ held, and later embedded, once. Legend: P pairs, K distinct images.
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.files import sha256
+from bench.files import exists, is_hidden, sha256
 from bench.runs.hub import fetched_from
 from evaluate.layouts.arrow import arrow_files, read_table
-from evaluate.layouts.images import LazyImages, check_faces, decode_face, listed
+from evaluate.layouts.images import MAX_CHARACTERS, LazyImages, check_faces, decode_face, listed
 from evaluate.layouts.memfile import memfile_paths, read_memfile, to_face
 from evaluate.layouts.packed import read_bin, read_npy
 from evaluate.layouts.pairs import find_images, read_pairs
@@ -60,14 +61,16 @@ class Protocol:
         return len(self.is_genuine)
 
 
-def load_protocol(path: str | Path) -> Protocol:
+def load_protocol(path: str | Path, name: str | None = None) -> Protocol:
     """Read a verification set.
 
     Args:
         path: A ``.bin``, ``.xz`` or ``.parquet`` file, a folder in one of the layouts above, or a pairs file.
+        name: Name that the set was asked for by; None names it after the file or folder, or after the link to it
+            (``cfp/pairs_FP.txt`` is ``cfp_fp``).
 
     Returns:
-        The protocol, named after the file or folder (``cfp/pairs_FP.txt`` is ``cfp_fp``).
+        The protocol.
 
     Raises:
         InputError: If the path does not exist or has none of these layouts, images are missing or broken (all are
@@ -80,10 +83,19 @@ def load_protocol(path: str | Path) -> Protocol:
         >>> print(protocol.num_pairs, protocol.is_genuine[0])
     """
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path} does not exist; give {_LAYOUTS}")
+    if path.name in ("", ".."):
+        path = Path(os.path.abspath(path))  # noqa: PTH100 (resolve() would follow links, which have names of their own)
+    protocol = _load(path)
+    return protocol if name is None else replace(protocol, name=name)
+
+
+def _load(path: Path) -> Protocol:
+    if not exists(path):
+        raise InputError(f"{str(path)[:MAX_CHARACTERS]} does not exist; give {_LAYOUTS}")
     if path.is_dir():
         return _load_folder(path)
+    if not path.is_file():
+        raise InputError(f"{path} is neither a file nor a folder; give {_LAYOUTS}")
     if path.suffix == ".npy":
         return _load_npy(path.parent)
     if path.suffix == ".txt":
@@ -99,7 +111,7 @@ def _load_folder(folder: Path) -> Protocol:
         return _load_array(folder, *read_memfile(folder), to_face, memfile_paths(folder))
     if arrow_files(folder):
         return _load_encoded(folder, folder.name, *read_table(folder), _sha256_of_files(arrow_files(folder)))
-    pairs_files = sorted(folder.glob("*pairs*.txt"))
+    pairs_files = sorted(path for path in folder.glob("*pairs*.txt") if not is_hidden(path.name))
     if len(pairs_files) != 1:
         names = f"the pairs files {listed([file.name for file in pairs_files])}" if pairs_files else "no pairs file"
         raise InputError(f"{folder} holds {names}; give {_LAYOUTS}, or name one pairs file")
@@ -185,14 +197,14 @@ def _load_pairs(path: Path) -> Protocol:
 def _name(path: Path) -> str:
     """Name of a set with a pairs file.
 
-    ``lfw/pairs.txt`` is ``lfw``; ``cfp/pairs_FP.txt`` and ``cfp_fp/pairs_FP.txt`` are ``cfp_fp``;
-    ``rfw/txts/Asian/Asian_pairs.txt`` is ``rfw_asian``.
+    ``lfw/pairs.txt`` and ``lfw/pairs_LFW.txt`` are ``lfw``; ``cfp/pairs_FP.txt`` and ``cfp_fp/pairs_FP.txt`` are
+    ``cfp_fp``; ``rfw/txts/Asian/Asian_pairs.txt`` is ``rfw_asian``.
     """
-    folder = path.resolve().parent
+    folder = Path(os.path.abspath(path)).parent  # noqa: PTH100 (a link to the folder keeps its name)
     if folder.parent.name == "txts":
         return f"{folder.parent.parent.name}_{folder.name}".lower()
-    name, part = folder.name.lower(), path.stem.partition("pairs")[2].lower()
-    return name.removesuffix(part) + part
+    name, part = folder.name.lower(), path.stem.partition("pairs")[2].lower().strip("_-. ")
+    return name if not part or f"_{name}".endswith(f"_{part}") else f"{name}_{part}"
 
 
 def _identities(

@@ -132,7 +132,7 @@ def _measure(
     from evaluate.measure.result import describe_result, evaluate_network
 
     folders = {"test_sets": evaluation.test_sets, "runs": evaluation.runs}
-    paths = [protocol_path(name, **folders) for name in protocols]
+    paths = {protocol_path(name, **folders): name for name in protocols}
     device = choose_device(evaluation.device)
     card = evaluate_network(
         stage, lambda: load(device), paths, device=device, seed=evaluation.seed, row=row, precision=precision

@@ -87,7 +87,7 @@ class Plot:
     def dot(self, x: float, y: float, color: str, *, tip: str, is_filled: bool = True, radius: float = 3.5) -> None:
         """Draw a round mark with a tooltip; ``radius`` is in pixels."""
         across, down = self.to_pixels(x, y)
-        fill = color if is_filled else "#fff"
+        fill = color if is_filled else "var(--page, #fff)"
         self.marks.append(
             f'<circle cx="{across:.1f}" cy="{down:.1f}" r="{radius}" fill="{fill}" stroke="{color}">'
             f"<title>{escape(tip)}</title></circle>"

@@ -61,15 +61,19 @@ def _train(benchmark: Benchmark, stages: Stages, args: argparse.Namespace) -> No
 
 
 def _validation(benchmark: Benchmark, args: argparse.Namespace, device: str) -> "Validation | None":
-    """Measures networks on the benchmark's protocols that are present or can be rendered; None if there are none."""
-    from evaluate.measure.validate import Validation
+    """Measures networks on the benchmark's protocols that are present or can be rendered; None if there are none.
 
-    names = [name for name in benchmark.protocols if is_rendered(name) or find_protocol(name, args.test_sets)]
+    Template sets (IJB) are left out.
+    """
+    from evaluate.measure.validate import Validation, has_pairs
+
+    paths = {name: find_protocol(name, args.test_sets) for name in benchmark.protocols}
+    names = [name for name, path in paths.items() if is_rendered(name) or (path and has_pairs(path))]
     if not names:
         return None
 
-    def find_paths() -> list[Path]:
-        return [protocol_path(name, test_sets=args.test_sets, runs=args.runs) for name in names]
+    def find_paths() -> dict[str, Path]:
+        return {name: protocol_path(name, test_sets=args.test_sets, runs=args.runs) for name in names}
 
     precision: Literal["float32", "bf16"] = "bf16" if benchmark.recipe.precision == "bf16" else "float32"
     return Validation(find_paths, device=process_rank(device)[2], precision=precision)

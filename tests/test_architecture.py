@@ -20,7 +20,7 @@ PARTS = {
     "bench.names": "bench.errors",
     "bench.files": "bench.errors",
     "bench.markdown": "",
-    "bench.onnx_input": "",
+    "bench.onnx_input": "bench.errors",
     "bench.config": "bench.errors bench.names bench.files",
     "bench.machine": "bench.errors bench.files",
     "bench.faces": "bench.machine bench.files bench.errors",

@@ -124,11 +124,15 @@ def load_recipe(name: str, path: str | Path = BENCHMARKS_PATH) -> Recipe:
 
 def protocol_names(names: Sequence[str], path: str | Path = BENCHMARKS_PATH) -> list[str]:
     """Protocol names, with each named list of the file replaced by its protocols: ``rfw`` gives the four RFW sets."""
-    groups = _read(path)["protocols"]
-    expanded: list[str] = []
+    return _without_groups(names, _read(path)["protocols"])
+
+
+def _without_groups(names: Sequence[str], groups: dict[str, list[str]]) -> list[str]:
+    """The names, each group replaced by its members; a name that comes twice counts once."""
+    expanded: dict[str, None] = {}
     for name in names:
-        expanded += groups.get(name, [name])
-    return expanded
+        expanded |= dict.fromkeys(groups.get(name, [name]))
+    return list(expanded)
 
 
 def _read(path: str | Path) -> dict[str, Any]:
@@ -174,6 +178,8 @@ def _resolve(name: str, document: dict[str, Any], path: str | Path) -> Benchmark
         if group not in groups:
             raise InputError(f"{location}.protocols={group} is unknown; {nearest(group, groups)}")
         entry["protocols"] = groups[group]
+    elif isinstance(group, list) and all(isinstance(member, str) for member in group):
+        entry["protocols"] = _without_groups(group, groups)
     entry |= {"name": name, "recipe_name": recipe_name, "recipe": recipes[recipe_name]}
     try:
         return Benchmark.model_validate(entry)

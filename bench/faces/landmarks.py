@@ -1,8 +1,8 @@
 """Files of five-point landmarks: per line the name of an image and x1 y1 ... x5 y5, separated by spaces or tabs.
 
 Two files of the field have an eleventh number. IJB's ``*_name_5pts_score.txt`` ends with the detector's score; RFW's
-``*_lmk.txt`` has a label before the points. A last number of at most ``_MAX_SCORE`` is too small for a coordinate and
-is read as a score.
+``*_lmk.txt`` has a label before the points. Which of the two a file is, its lines tell together: read the wrong way,
+every x becomes a y, and the points of most lines no longer look like a face. Legend: N lines.
 """
 
 from dataclasses import dataclass
@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.faces.face import IMAGE_SUFFIXES
+from bench.faces.face import ARCFACE_TEMPLATE, IMAGE_SUFFIXES
+from bench.files import read_text
 
-_MAX_SCORE = 1.5
+_MAX_MISFIT = 0.6  # a full profile has 0.4; shuffled, mirrored or shifted points have 0.75 and above
 _NEEDED = "needs 'image x1 y1 x2 y2 x3 y3 x4 y4 x5 y5'"
 
 
@@ -32,12 +33,14 @@ def read_landmarks(path: str | Path) -> dict[str, Landmarks]:
     """Landmarks by name of the image, as the file writes it and in its order.
 
     Raises:
-        InputError: If the file is empty, a line holds anything else, or two lines name the same image.
+        InputError: If the file is empty, a line holds anything else, two lines name the same image, points are not
+            finite or all equal, or the points of most lines do not look like a face.
     """
-    landmarks: dict[str, Landmarks] = {}
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+    rows: dict[str, list[float]] = {}
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.strip():
             continue
+        line = line.rstrip()
         name, *fields = line.split("\t") if "\t" in line else line.split()
         try:
             values = [float(field) for field in fields]
@@ -45,19 +48,51 @@ def read_landmarks(path: str | Path) -> dict[str, Landmarks]:
             values = []
         if len(values) not in (10, 11):
             raise InputError(f"{path} line {number} is {line[:80]!r}; {_NEEDED}")
-        if name in landmarks:
-            raise InputError(f"{path} line {number} names {name} again; keep one line per image")
-        landmarks[name] = _parse(values)
-    if not landmarks:
+        if name in rows:
+            raise InputError(f"{path} line {number} names {name[:80]} again; keep one line per image")
+        if not np.isfinite(values).all() or max(map(abs, values)) > 1e6:
+            raise InputError(f"{path} line {number}: landmarks of {name[:80]} are no positions in an image; correct it")
+        rows[name] = values
+    if not rows:
         raise InputError(f"{path} is empty; {_NEEDED} on each line")
-    return landmarks
+    return _parse(rows, path)
 
 
-def _parse(values: list[float]) -> Landmarks:
-    score = 1.0
-    if len(values) == 11 and values[-1] <= _MAX_SCORE:
-        score = values.pop()
-    return Landmarks(np.reshape(values[-10:], (5, 2)), score)
+def _parse(rows: dict[str, list[float]], path: str | Path) -> dict[str, Landmarks]:
+    """Split 11 numbers into points and score, or label and points, whichever fits the faces of the file better."""
+    eleven = np.array([values for values in rows.values() if len(values) == 11]).reshape(-1, 11)
+    ends_with_score = not len(eleven) or np.median(_misfit(eleven[:, :10])) <= np.median(_misfit(eleven[:, 1:]))
+    points = np.array([values[:10] if ends_with_score else values[-10:] for values in rows.values()])
+    for name, values in zip(rows, points, strict=True):
+        if np.ptp(values[0::2]) + np.ptp(values[1::2]) < 1e-6:
+            raise InputError(f"{path}: the five landmarks of {name[:80]} are one point; correct or remove its line")
+    misfit = float(np.median(_misfit(points)))
+    xs_before_ys = float(np.median(_misfit(points.reshape(-1, 2, 5).transpose(0, 2, 1).reshape(-1, 10))))
+    if not misfit <= _MAX_MISFIT or xs_before_ys < misfit / 2:
+        raise InputError(
+            f"{path}: the points of most lines do not look like a face (misfit {misfit:.2f}); {_NEEDED}: "
+            "the eye on the left of the image, the other eye, nose, left and right corner of the mouth"
+        )
+    return {
+        name: Landmarks(five.reshape(5, 2), values[10] if len(values) == 11 and ends_with_score else 1.0)
+        for (name, values), five in zip(rows.items(), points, strict=True)
+    }
+
+
+def _misfit(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far points are from the ArcFace template, moved, turned and scaled to fit best, shape (N,).
+
+    0 is a perfect fit, 1 is none: the share of the template's variance that the fit leaves over.
+
+    Args:
+        points: x1, y1, ..., x5, y5, shape (N, 10).
+    """
+    face = points[:, 0::2] + 1j * points[:, 1::2]  # turning and scaling is a product of complex numbers
+    face = face - face.mean(axis=1, keepdims=True)
+    template = ARCFACE_TEMPLATE @ (1, 1j)
+    template = template - template.mean()
+    variances = (np.abs(face) ** 2).sum(axis=1) * (np.abs(template) ** 2).sum()
+    return 1 - np.abs(face.conj() @ template) ** 2 / np.maximum(variances, 1e-12)
 
 
 def image_key(name: str) -> tuple[str, ...]:

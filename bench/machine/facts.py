@@ -13,9 +13,9 @@ from bench.machine.device import num_cores
 
 
 class Section(BaseModel):
-    """Base of every section of a card: unknown fields are refused."""
+    """Base of every section of a card: unknown fields and numbers that are not finite are refused."""
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
 class Cost(Section):

@@ -6,7 +6,7 @@ stage when a change of its code changes numbers.
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -103,11 +103,6 @@ def audit_stage(
 def recipe_sha256(recipe: Settings) -> str:
     """SHA-256 of a recipe's settings. Two networks whose hashes are equal were trained in the same way."""
     return _digest(recipe.model_dump(mode="json"))
-
-
-def closed_recipes(benchmarks: Iterable[Benchmark]) -> set[tuple[str, str]]:
-    """Name and hash of each benchmark's recipe. A result trained by one of them is in the closed division."""
-    return {(one.recipe_name, recipe_sha256(one.recipe)) for one in benchmarks}
 
 
 def generator_sha256(settings: dict[str, Any]) -> str:

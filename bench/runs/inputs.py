@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.config.benchmarks import Benchmark
 from bench.config.generator import RENDER_VERSION, FilesGenerator, is_shipped, weight_path
 from bench.errors import InputError, python_command
+from bench.files import exists
 from bench.runs.hub import HubFile
 from bench.runs.launch import run_command
 
@@ -56,7 +57,7 @@ def find_protocol(name: str, test_sets: Path) -> Path | None:
         test_sets / folder / f"pairs_{list_name.upper()}.txt",
         test_sets / folder / "txts" / list_name.title() / f"{list_name.title()}_pairs.txt",
     )
-    return next((path for path in candidates if path.exists()), None)
+    return next((path for path in candidates if exists(path)), None)
 
 
 def rendered_protocol_path(name: str, runs: Path) -> Path:

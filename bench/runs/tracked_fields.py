@@ -4,10 +4,9 @@ import math
 import re
 from typing import Any
 
-from bench.config.benchmarks import load_benchmarks
+from bench.config.released import RELEASED_RECIPES
 from bench.files import flatten
 from bench.runs.cards import AuditCard, Card, DatasetCard, GeneratorCard, ModelCard, ResultCard
-from bench.runs.fingerprints import closed_recipes
 
 
 def tags_of(card: Card) -> dict[str, str]:
@@ -29,7 +28,7 @@ def tags_of(card: Card) -> dict[str, str]:
         more["suite.dataset_sha256"] = card.dataset.sha256
     if isinstance(card, ResultCard):
         recipe = card.recipe
-        is_closed = recipe and (recipe.name, recipe.sha256) in closed_recipes(load_benchmarks().values())
+        is_closed = recipe and RELEASED_RECIPES.get(recipe.name) == recipe.sha256
         more["suite.division"] = {"floor": "floor", "model": "given"}.get(card.row, "closed" if is_closed else "open")
         more["suite.recipe_sha256"] = recipe.sha256 if recipe else None
         more["suite.model_sha256"] = card.model.sha256

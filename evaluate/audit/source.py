@@ -3,8 +3,8 @@
 In: any dataset that ``bench.runs.dataset.open_files`` opens, or any layout of ``evaluate.protocol``. Legend: N images.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +91,34 @@ def benchmark_source(benchmark: Benchmark, *, seed: int, runs: Path, test_sets: 
         raise InputError(f"{stage.directory} holds no faces; run make generate SCALE={benchmark.name}, or give a path")
     faces = open_dataset(stage.directory, benchmark.generator)
     return dataset_source(faces, benchmark.name, stage.fingerprint)
+
+
+def find_sources(names: Sequence[str], test_sets: Path) -> list[Source]:
+    """Open paths, or verification sets by their names, such that no two have one name.
+
+    Two files called ``faces.lmdb`` are named with their folders, ``A_faces.lmdb`` and ``B_faces.lmdb``. A path that is
+    given twice counts once.
+
+    Raises:
+        InputError: If one does not exist.
+    """
+    sources = {source.path.resolve(): source for source in (find_source(name, test_sets) for name in names)}
+    paths_by_name: dict[str, list[Path]] = {}
+    for path, source in sources.items():
+        paths_by_name.setdefault(source.name, []).append(path)
+    unique = []
+    for path, source in sources.items():
+        others = paths_by_name[source.name]
+        unique.append(source if len(others) == 1 else replace(source, name=_short_path(path, others)))
+    return unique
+
+
+def _short_path(path: Path, others: Sequence[Path]) -> str:
+    """The last parts of a path, as many as tell several paths apart."""
+    num_parts = 1
+    while len({other.parts[-num_parts:] for other in others}) < len(others):
+        num_parts += 1
+    return "_".join(path.parts[-num_parts:])
 
 
 def find_source(name: str, test_sets: Path) -> Source:

@@ -19,8 +19,9 @@ from bench.errors import InputError
 from bench.faces.align import align
 from bench.faces.face import decode_image
 from bench.faces.landmarks import Landmarks, read_landmarks
-from bench.files import sha256
+from bench.files import is_file, is_hidden, read_text, sha256
 from evaluate.layouts.images import LazyImages, check_faces, listed
+from evaluate.layouts.labels import is_count
 
 _FACES, _LANDMARKS, _PAIRS = "face_tid_mid.txt", "name_5pts_score.txt", "template_pair_label.txt"
 _LINES_PER_BLOCK = 1_000_000
@@ -59,8 +60,8 @@ def is_template_set(path: Path) -> bool:
     return (path / "meta").is_dir()
 
 
-def load_templates(folder: str | Path) -> TemplateSet:
-    """Read a template protocol, named after its lists (``ijbb``, ``ijbc``).
+def load_templates(folder: str | Path, name: str | None = None) -> TemplateSet:
+    """Read a template protocol; without a ``name`` it is named after its lists (``ijbb``, ``ijbc``).
 
     Repeated pairs are kept, since the official evaluation counts them too.
 
@@ -75,7 +76,7 @@ def load_templates(folder: str | Path) -> TemplateSet:
     published_ids, template_ids = np.unique(published_template_ids, return_inverse=True)
     pairs, is_genuine = _read_pairs(lists[_PAIRS], published_ids)
     files = [folder / "loose_crop" / name for name in names]
-    missing = [name for name, file in zip(names, files, strict=True) if not file.is_file()]
+    missing = [face for face, file in zip(names, files, strict=True) if not is_file(file)]
     if missing:
         raise InputError(
             f"{folder / 'loose_crop'} lacks {len(missing)} of {len(names)} faces: {listed(missing)}; unpack it again"
@@ -88,7 +89,7 @@ def load_templates(folder: str | Path) -> TemplateSet:
         return align(decode_image(files[k].read_bytes(), str(files[k])), landmarks[k].points)
 
     return TemplateSet(
-        name=lists[_FACES].name.removesuffix(f"_{_FACES}").lower(),
+        name=name or lists[_FACES].name.removesuffix(f"_{_FACES}").lower(),
         faces=LazyImages(read, np.arange(len(files))),
         face_names=names,
         detector_scores=np.array([points.score for points in landmarks]),
@@ -104,7 +105,7 @@ def _find_lists(folder: Path) -> dict[str, Path]:
     """The three lists, by the endings of their names."""
     lists = {}
     for ending in (_FACES, _LANDMARKS, _PAIRS):
-        paths = sorted((folder / "meta").glob(f"*_{ending}"))
+        paths = sorted(path for path in (folder / "meta").glob(f"*_{ending}") if not is_hidden(path.name))
         if len(paths) != 1:
             raise InputError(f"{folder / 'meta'} holds {len(paths)} files *_{ending}; needs one, as in the release")
         lists[ending] = paths[0]
@@ -113,9 +114,9 @@ def _find_lists(folder: Path) -> dict[str, Path]:
 
 def _read_faces(path: Path) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
     """Name, template and media of each face."""
-    rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = [line.split() for line in read_text(path).splitlines()]
     for number, row in enumerate(rows, start=1):
-        if len(row) != 3 or not (row[1].isdigit() and row[2].isdigit()):
+        if len(row) != 3 or not (is_count(row[1]) and is_count(row[2])):
             raise InputError(f"{path} line {number} is {' '.join(row)[:80]!r}; needs 'image template media'")
     if not rows:
         raise InputError(f"{path} is empty; needs lines 'image template media'")
@@ -138,12 +139,17 @@ def _read_pairs(path: Path, published_ids: NDArray[np.int64]) -> tuple[NDArray[n
     The list has millions of lines and is read block by block.
     """
     pairs, labels = [], []
-    with path.open(encoding="utf-8") as file:
-        while lines := file.readlines(16 * _LINES_PER_BLOCK):
+    if not path.is_file():
+        raise InputError(f"{path} is not a regular file; give a text file")
+    with path.open(encoding="utf-8-sig") as file:
+        while True:
             try:
-                rows = np.loadtxt(lines, dtype=np.int64, ndmin=2)
-            except ValueError as error:
-                raise InputError(f"{path}: {error}; needs lines 'template template 0|1'") from None
+                lines = file.readlines(16 * _LINES_PER_BLOCK)
+                rows = np.loadtxt(lines, dtype=np.int64, ndmin=2) if lines else None
+            except (ValueError, OverflowError) as error:  # a UnicodeDecodeError is a ValueError too
+                raise InputError(f"{path}: {str(error)[:200]}; needs lines 'template template 0|1'") from None
+            if rows is None:
+                break
             if rows.shape[1] != 3 or not np.isin(rows[:, 2], (0, 1)).all():
                 raise InputError(f"{path} has lines that are not 'template template 0|1'; unpack it again")
             pairs.append(_template_positions(rows[:, :2], published_ids, path))

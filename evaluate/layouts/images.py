@@ -4,18 +4,17 @@ In: image files, or images on disk. Out: uint8 RGB faces, (N, 112, 112, 3), and 
 """
 
 import hashlib
-import io
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from bench.errors import InputError, python_command
-from bench.faces.face import FACE_SIZE, decode_image, size_problem, to_face_size
+from bench.faces.face import FACE_SIZE, decode_image, image_size, size_problem, to_face_size
 
 MAX_LISTED = 20
+MAX_CHARACTERS = 200
 
 
 class ImageArray(Protocol):
@@ -101,8 +100,8 @@ def check_faces(encoded: Iterator[bytes], names: Sequence[str], *, resize: bool 
     for name, data in zip(names, encoded, strict=True):
         digest.update(f"{hashlib.sha256(data).hexdigest()}  {name}\n".encode())
         try:
-            width, height = Image.open(io.BytesIO(data)).size
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+            width, height = image_size(data, name)
+        except InputError:
             wrong.append(f"{name} does not decode")
             continue
         can_be_scaled = bool(resize) and size_problem(width, height) is None
@@ -119,6 +118,7 @@ def check_faces(encoded: Iterator[bytes], names: Sequence[str], *, resize: bool 
 
 
 def listed(items: Sequence[str], limit: int = MAX_LISTED) -> str:
-    """The first ``limit`` items, separated by commas, and the number of the others."""
+    """The first ``limit`` items, separated by commas, and the number of the others; long items are cut."""
     more = f" and {len(items) - limit} more" if len(items) > limit else ""
-    return ", ".join(items[:limit]) + more
+    shown = [item if len(item) <= MAX_CHARACTERS else f"{item[:MAX_CHARACTERS]}..." for item in items[:limit]]
+    return ", ".join(shown) + more

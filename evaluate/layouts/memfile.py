@@ -4,6 +4,8 @@ The data are raw floats (2P, 3, 112, 112), BGR, in [-1, 1]. ``mem_file.dat.conf`
 AdaFace's code writes this layout when it opens one of evoLVe's bcolz sets. Legend: P pairs.
 """
 
+import math
+import reprlib
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,9 @@ from bench.errors import InputError
 from bench.faces.face import FACE_SIZE
 from bench.files import read_json
 from evaluate.layouts.labels import as_labels, check_counts
+from evaluate.layouts.packed import read_array
+
+_TYPES = ("float16", "float32", "float64")
 
 
 def memfile_paths(folder: Path) -> tuple[Path, Path, Path]:
@@ -34,21 +39,38 @@ def read_memfile(folder: Path) -> tuple[NDArray[np.floating], NDArray[np.bool_]]
     missing = [path for path in (data, shape_path, labels_path) if not path.exists()]
     if missing:
         raise InputError(f"{missing[0]} does not exist; copy the set again, with NAME_list.npy beside its folder")
-    header = read_json(shape_path)
-    try:
-        shape, dtype = tuple(header["shape"]), np.dtype(header["dtype"])
-        labels = np.load(labels_path, allow_pickle=False)
-        images = np.memmap(data, mode="r", dtype=dtype, shape=shape)
-    except (KeyError, TypeError, ValueError, OSError, EOFError) as error:
-        raise InputError(f"{folder} is not a complete memfile set ({error}); copy it again") from None
-    if dtype.kind != "f" or shape[1:] != (3, FACE_SIZE, FACE_SIZE):
+    shape, dtype = _read_shape(shape_path, data)
+    needed_bytes = math.prod(shape) * dtype.itemsize
+    if data.stat().st_size != needed_bytes or not needed_bytes:
+        raise InputError(
+            f"{folder} is not a complete memfile set ({data.name} has {data.stat().st_size} bytes, its shape {shape} "
+            f"needs {needed_bytes}); copy it again"
+        )
+    is_genuine = as_labels(read_array(labels_path), labels_path)
+    check_counts(shape[0], len(is_genuine), data)
+    return np.memmap(data, mode="r", dtype=dtype, shape=shape), is_genuine
+
+
+def _read_shape(path: Path, data: Path) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type of the images, as ``mem_file.dat.conf`` states them."""
+    header = read_json(path)
+    header = header if isinstance(header, dict) else {}
+    shape, name = header.get("shape"), header.get("dtype")
+    sizes = tuple(shape) if isinstance(shape, list) else ()
+    has_sizes = all(type(size) is int and 0 <= size < 2**40 for size in sizes)
+    if not has_sizes or sizes[1:] != (3, FACE_SIZE, FACE_SIZE) or name not in _TYPES:
         needed = f"floats (2 * num_pairs, 3, {FACE_SIZE}, {FACE_SIZE})"
-        raise InputError(f"{data} is {dtype} of shape {shape}; needs {needed}; copy another set")
-    is_genuine = as_labels(labels.tolist(), labels_path)
-    check_counts(len(images), len(is_genuine), data)
-    return images, is_genuine
+        shown = f"{reprlib.repr(name)} of shape {reprlib.repr(shape)}"
+        raise InputError(f"{data} is {shown}; needs {needed}; copy another set")
+    return sizes, np.dtype(name)
 
 
 def to_face(image: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """One stored image, shape (3, 112, 112), BGR in [-1, 1], as uint8, shape (112, 112, 3), RGB."""
+    """One stored image, shape (3, 112, 112), BGR in [-1, 1], as uint8, shape (112, 112, 3), RGB.
+
+    Raises:
+        InputError: If a value is not a number.
+    """
+    if np.isnan(image).any():
+        raise InputError("an image of the memfile holds values that are not numbers; copy the set again")
     return np.rint((image[::-1].transpose(1, 2, 0) + 1) * 127.5).clip(0, 255).astype(np.uint8)

@@ -2,7 +2,8 @@
 
 A ``.bin`` is one pickle of ``(image files, is_genuine)``; an ``.xz`` is the same pickle, compressed. SOTA stands for
 the official trainer, HaiyuWu/SOTA-Face-Recognition-Train-and-Test. Loading a pickle can run any code. The reader
-therefore allows only a fixed list of functions, those that rebuild bytes and NumPy arrays. Legend: P pairs.
+therefore allows only a fixed list of functions, those that rebuild bytes and NumPy arrays, and limits what they build.
+Legend: P pairs.
 """
 
 import lzma
@@ -16,49 +17,94 @@ from numpy.typing import NDArray
 
 from bench.errors import InputError
 from bench.faces.face import FACE_SIZE
-from bench.files import atomic_path
+from bench.files import atomic_path, read_text
 from evaluate.layouts.labels import as_labels, check_counts
 
 _XZ_MAGIC = bytes.fromhex("fd377a585a00")
 _FETCH_AGAIN = "fetch or pack it again"
 
 
-def _encode_latin1(text: str, encoding: str) -> bytes:
-    """Stands in for ``_codecs.encode``, which pickle protocol 2 calls to rebuild bytes; it needs latin1 only."""
-    if encoding not in ("latin1", "latin-1"):
-        raise InputError(f"asks for codec {encoding!r}; only latin1 is allowed")
-    return text.encode("latin1")
+_MAX_RATIO, _MAX_SMALL = 20, 64 * 2**20
+"""An .xz may unpack to this many times its size, and a small one to this many bytes. Image files shrink by little."""
+_NDARRAY = object()
+"""Stands in for the class ``numpy.ndarray``, which a pickle names but must not call: it would take any shape."""
+_MAX_SCALAR_BYTES = 16
 
 
-def _allowed() -> dict[tuple[str, str], Any]:
-    """The allowed functions and classes, by module and name as a pickle writes them.
+def _new_array(kind: object, shape: object, type_code: object) -> NDArray:
+    """Stands in for NumPy's ``_reconstruct``: an empty array, which takes shape and content from the pickle."""
+    if kind is not _NDARRAY or shape != (0,):
+        raise InputError("builds an array in a way that NumPy does not")
+    # NumPy 2.0 moved this function: take what NumPy itself would pickle.
+    reconstruct: Any = np.zeros(1).__reduce__()[0]
+    return reconstruct(np.ndarray, (0,), b"b")
 
-    NumPy 2.0 moved these functions to another module, so they are taken from what NumPy itself would pickle.
-    """
-    reconstruct = np.zeros(1).__reduce__()[0]
-    scalar = np.uint8(0).__reduce__()[0]  # type: ignore[misc]
-    from_buffer = np.zeros(1).__reduce_ex__(5)[0]  # arrays under pickle protocol 5
-    table: dict[tuple[str, str], Any] = {
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("_codecs", "encode"): _encode_latin1,
-    }
-    for core in ("numpy.core", "numpy._core"):
-        table[f"{core}.multiarray", "_reconstruct"] = reconstruct
-        table[f"{core}.multiarray", "scalar"] = scalar
-        table[f"{core}.numeric", "_frombuffer"] = from_buffer
-    return table
+
+def _new_scalar(dtype: np.dtype, content: Any = None) -> Any:
+    """Stands in for NumPy's ``scalar``: a label. Larger values could be repeated until the memory is full."""
+    if not isinstance(dtype, np.dtype) or dtype.hasobject or dtype.itemsize > _MAX_SCALAR_BYTES:
+        raise InputError(f"holds a value of type {dtype}, which is no label")
+    scalar: Any = np.uint8(0).__reduce__()[0]  # type: ignore[misc]
+    return scalar(dtype, content)
 
 
 class _SafeUnpickler(pickle.Unpickler):
-    """Refuses every name outside the list before it is looked up, so nothing of it runs."""
+    """Refuses every name outside its list before it is looked up, so nothing of it runs.
 
-    allowed = _allowed()
+    Args:
+        file: The pickle.
+        max_bytes: Limit of the bytes that are built from texts.
+    """
+
+    def __init__(self, file: Any, *, max_bytes: int) -> None:
+        super().__init__(file, encoding="bytes")
+        self._bytes_left = max_bytes
+        self._allowed: dict[tuple[str, str], Any] = {
+            ("numpy", "ndarray"): _NDARRAY,
+            ("numpy", "dtype"): np.dtype,
+            ("_codecs", "encode"): self._encode_latin1,
+        }
+        for core in ("numpy.core", "numpy._core"):
+            self._allowed[f"{core}.multiarray", "_reconstruct"] = _new_array
+            self._allowed[f"{core}.multiarray", "scalar"] = _new_scalar
+            self._allowed[f"{core}.numeric", "_frombuffer"] = np.zeros(1).__reduce_ex__(5)[0]  # pickle protocol 5
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.allowed:
+        if (module, name) not in self._allowed:
             raise InputError(f"holds {module}.{name}, which a verification set does not need and which may run code")
-        return self.allowed[module, name]
+        return self._allowed[module, name]
+
+    def _encode_latin1(self, text: str, encoding: str) -> bytes:
+        """Stands in for ``_codecs.encode``, which pickle protocol 2 calls to rebuild bytes; it needs latin1 only."""
+        if encoding not in ("latin1", "latin-1"):
+            raise InputError(f"asks for codec {encoding!r}; only latin1 is allowed")
+        self._bytes_left -= len(text)
+        if self._bytes_left < 0:
+            raise InputError("builds more bytes than it holds")
+        return text.encode("latin1")
+
+
+class _LimitedFile:
+    """A file of which at most ``max_bytes`` can be read.
+
+    One read returns no more than is left, so that a pickle cannot ask for memory that its file does not fill.
+    """
+
+    def __init__(self, file: IO[bytes], max_bytes: int) -> None:
+        self._file, self._left = file, max_bytes
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(min(size, self._left + 1) if size >= 0 else self._left + 1)
+        return self._counted(data)
+
+    def readline(self) -> bytes:
+        return self._counted(self._file.readline(self._left + 1))
+
+    def _counted(self, data: bytes) -> bytes:
+        self._left -= len(data)
+        if self._left < 0:
+            raise InputError("unpacks to far more bytes than images would")
+        return data
 
 
 def read_bin(path: Path) -> tuple[list[bytes], NDArray[np.bool_]]:
@@ -73,8 +119,10 @@ def read_bin(path: Path) -> tuple[list[bytes], NDArray[np.bool_]]:
     """
     with path.open("rb") as raw:
         is_xz = raw.read(len(_XZ_MAGIC)) == _XZ_MAGIC
+    size = path.stat().st_size
+    max_bytes = max(_MAX_RATIO * size, _MAX_SMALL) if is_xz else size
     with lzma.open(path) if is_xz else path.open("rb") as file:
-        content = _unpickle(file, path)
+        content = _unpickle(_LimitedFile(file, max_bytes), path, max_bytes)
     if not isinstance(content, tuple | list) or len(content) != 2:
         raise InputError(f"{path} holds a {type(content).__name__}, not (images, labels); {_FETCH_AGAIN}")
     images, labels = content
@@ -99,18 +147,30 @@ def read_npy(folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     labels_path = folder / "issame.txt"
     if not labels_path.exists():
         raise InputError(f"{labels_path} does not exist; needs one line, 0 or 1, per pair of {path.name}")
-    try:
-        images = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} is not a complete .npy ({error}); {_FETCH_AGAIN}") from None
+    images = read_array(path)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (3, FACE_SIZE, FACE_SIZE):
         raise InputError(
             f"{path} is {images.dtype} of shape {images.shape}; needs uint8 (2 * num_pairs, 3, {FACE_SIZE}, "
             f"{FACE_SIZE}), RGB; {_FETCH_AGAIN}"
         )
-    is_genuine = as_labels(labels_path.read_text().split(), labels_path)
+    is_genuine = as_labels(read_text(labels_path).split(), labels_path)
     check_counts(len(images), len(is_genuine), path)
     return images, is_genuine
+
+
+def read_array(path: Path) -> NDArray:
+    """An ``.npy`` file, memory-mapped: its header cannot ask for more than the file holds.
+
+    Raises:
+        InputError: If the file is damaged, cut short, or holds Python objects.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} is not a regular file; {_FETCH_AGAIN}")
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # a damaged header can raise nearly anything: it is parsed as Python
+        reason = f"{type(error).__name__}: {error}"[:200]
+        raise InputError(f"{path} is not a complete .npy ({reason}); {_FETCH_AGAIN}") from None
 
 
 def write_bin(path: str | Path, images: Sequence[bytes], is_genuine: Sequence[bool] | NDArray) -> None:
@@ -149,14 +209,14 @@ def write_npy(folder: str | Path, images: Iterable[NDArray[np.uint8]], is_genuin
         (temporary / "issame.txt").write_text("".join(f"{int(label)}\n" for label in is_genuine))
 
 
-def _unpickle(file: IO[bytes], path: Path) -> Any:
+def _unpickle(file: _LimitedFile, path: Path, max_bytes: int) -> Any:
     try:
-        return _SafeUnpickler(file, encoding="bytes").load()
+        return _SafeUnpickler(file, max_bytes=max_bytes).load()
     except InputError as error:
         raise InputError(f"{path} {error}; do not load it elsewhere, {_FETCH_AGAIN}") from None
     except Exception as error:  # a broken pickle can raise nearly anything
         raise InputError(
-            f"{path} is not a complete verification pickle ({type(error).__name__}: {error}); {_FETCH_AGAIN}"
+            f"{path} is not a complete verification pickle ({type(error).__name__}: {str(error)[:200]}); {_FETCH_AGAIN}"
         ) from None
 
 

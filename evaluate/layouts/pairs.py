@@ -1,4 +1,4 @@
-"""Files that name pairs of images (LFW's layout, RFW's, or lines ``pathA pathB 0|1``), and the images they name."""
+"""Files that name pairs of images (layouts of LFW, RFW, CALFW, or lines ``pathA pathB 0|1``), and these images."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,11 @@ from pathlib import Path
 
 from bench.errors import InputError
 from bench.faces.face import IMAGE_SUFFIXES
+from bench.files import is_file, read_text
 from evaluate.layouts.images import listed
+from evaluate.layouts.labels import is_count
+
+_MAX_SHOWN = 80  # characters of a wrong line in a message
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,9 @@ class Pair:
 def read_pairs(path: Path) -> list[Pair]:
     """The pairs of a file, in order.
 
-    LFW's layout is recognised by its first line, ``10<tab>300`` (folds, pairs of each kind per fold). RFW's has no such
-    line and is recognised by lines of four fields. Any other file must have lines ``pathA pathB 0|1``.
+    LFW's layout is recognised by its first line: ``10<tab>300`` (folds, pairs of each kind per fold), or one number in
+    the lists of View 1. RFW's has no such line and is recognised by lines of four fields. CALFW's and CPLFW's have
+    lines ``image 0|1``, two lines per pair. Any other file must have lines ``pathA pathB 0|1``.
 
     Raises:
         InputError: If a line has another form, the number of pairs is not that of the first line, an image is paired
@@ -36,23 +41,19 @@ def read_pairs(path: Path) -> list[Pair]:
 
 
 def _parse(path: Path) -> list[Pair]:
-    try:
-        rows = [
-            (number, line.split("\t") if "\t" in line else line.split())
-            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
-            if line.strip()
-        ]
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not text ({error.reason} at byte {error.start}); give a pairs file") from None
+    rows = [(number, _fields(line)) for number, line in enumerate(read_text(path).splitlines(), start=1)]
+    rows = [(number, fields) for number, fields in rows if fields]
     if not rows:
         raise InputError(f"{path} is empty; needs lines 'pathA pathB 0|1' or LFW's layout")
     header = rows[0][1]
-    if not (len(header) == 2 and all(part.strip().isdigit() for part in header)):
-        parse = _lfw_pair if any(len(parts) == 4 for _, parts in rows) else _generic_pair
-        return [parse(number, parts, path) for number, parts in rows]
-    num_folds, per_fold = map(int, header)
-    pairs = [_lfw_pair(number, parts, path) for number, parts in rows[1:]]
-    if len(pairs) != 2 * num_folds * per_fold:
+    if len(header) > 2 or not all(is_count(field.strip()) for field in header):
+        if all(len(fields) == 2 for _, fields in rows):
+            return _two_line_pairs(rows, path)
+        parse = _lfw_pair if any(len(fields) == 4 for _, fields in rows) else _generic_pair
+        return [parse(number, fields, path) for number, fields in rows]
+    num_folds, per_fold = map(int, header if len(header) == 2 else ["1", *header])
+    pairs = [_lfw_pair(number, fields, path) for number, fields in rows[1:]]
+    if len(pairs) != 2 * num_folds * per_fold or not pairs:
         raise InputError(
             f"{path} holds {len(pairs)} pairs, but its first line says {num_folds} folds of {per_fold} genuine and "
             f"{per_fold} impostor pairs, {2 * num_folds * per_fold} in all; correct the file"
@@ -60,20 +61,50 @@ def _parse(path: Path) -> list[Pair]:
     return pairs
 
 
+def _fields(line: str) -> list[str]:
+    """Fields of a line, separated by tabs where it has any, else by spaces; empty fields at its end are dropped."""
+    line = line.rstrip()
+    return line.split("\t") if "\t" in line else line.split()
+
+
+def _two_line_pairs(rows: Sequence[tuple[int, list[str]]], path: Path) -> list[Pair]:
+    """Pairs of two lines ``image 0|1`` each, as CALFW and CPLFW list them.
+
+    The names of the images (``Ann_Lee_0002.jpg``) must agree with every label, since the layout is easily mistaken.
+    """
+    pairs = []
+    for (number, (first, label)), (_, (second, second_label)) in zip(rows[0::2], rows[1::2], strict=False):
+        is_same_person = first.rpartition("_")[0] == second.rpartition("_")[0]
+        if label not in ("0", "1") or label != second_label or is_same_person != (label == "1"):
+            shown = f"{first} {label}, {second} {second_label}"[:_MAX_SHOWN]
+            raise InputError(
+                f"{path} line {number} begins the pair {shown!r}, whose labels and names contradict each other; needs "
+                "two lines 'image 0|1' per pair (1 = genuine), or lines 'pathA pathB 0|1'"
+            )
+        pairs.append(Pair(number, (first, second), label == "1"))
+    if len(rows) % 2:
+        raise InputError(f"{path} holds {len(rows)} lines 'image 0|1'; needs two per pair, or lines 'pathA pathB 0|1'")
+    return pairs
+
+
 def _generic_pair(number: int, parts: list[str], path: Path) -> Pair:
     """A line ``pathA pathB 0|1``."""
     if len(parts) != 3 or parts[2] not in ("0", "1"):
-        raise InputError(f"{path} line {number} is {' '.join(parts)!r}; needs 'pathA pathB 0|1' (1 = genuine)")
+        raise InputError(
+            f"{path} line {number} is {' '.join(parts)[:_MAX_SHOWN]!r}; needs 'pathA pathB 0|1' (1 = genuine)"
+        )
     return Pair(number, (parts[0], parts[1]), parts[2] == "1")
 
 
 def _lfw_pair(number: int, parts: list[str], path: Path) -> Pair:
     """A line ``name i j`` (genuine) or ``name1 i name2 j``; image i of a name is ``name/name_000i``."""
     fields = [part.strip() for part in parts]
-    if len(fields) == 3 and fields[1].isdigit() and fields[2].isdigit():
+    if len(fields) == 3 and is_count(fields[1]) and is_count(fields[2]):
         fields = [fields[0], fields[1], fields[0], fields[2]]
-    if len(fields) != 4 or not (fields[1].isdigit() and fields[3].isdigit()):
-        raise InputError(f"{path} line {number} is {' '.join(parts)!r}; needs 'name i j' or 'name1 i name2 j'")
+    if len(fields) != 4 or not (is_count(fields[1]) and is_count(fields[3])):
+        raise InputError(
+            f"{path} line {number} is {' '.join(parts)[:_MAX_SHOWN]!r}; needs 'name i j' or 'name1 i name2 j'"
+        )
     first, second = (f"{name}/{name}_{int(index):04d}" for name, index in (fields[:2], fields[2:]))
     return Pair(number, (first, second), fields[0] == fields[2])
 
@@ -128,5 +159,5 @@ def _candidates(name: str, roots: Sequence[Path]) -> Iterator[Path]:
     for root in roots:
         for suffix in suffixes:
             file = root / f"{name}{suffix}"
-            if file.is_file():
+            if is_file(file):
                 yield file

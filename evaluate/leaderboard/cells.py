@@ -16,15 +16,17 @@ from evaluate.leaderboard.protocol_names import FIVE, protocol_title
 from evaluate.leaderboard.published import PublishedRow
 from evaluate.leaderboard.rows import Row, number_notes
 from evaluate.leaderboard.tables import Table
-from evaluate.leaderboard.template_tables import Rate, TemplateTable
+from evaluate.leaderboard.template_tables import RANKING_FAR, Rate, TemplateTable
 from evaluate.metrics import FARS
 from evaluate.test_sets.registry import RFW
 
 ABSENT = "-"
 HOW_TO_READ = {
-    "Accuracies": "are in per cent, by the published 10-fold protocol. For one seed, ± is the standard error over "
-    "pairs. For several seeds (n), the cell holds their mean ± their standard deviation.",
-    "Closed division": "means that the recipe is one of benchmarks.yaml, by name and hash: only the dataset differs.",
+    "Accuracies": "are in per cent, by the published 10-fold protocol, means over the seeds. ± is the standard error "
+    "over the test pairs; the seeds share these pairs.",
+    "Seeds": "is their number. Std over seeds is the sample standard deviation of the mean accuracy over them.",
+    "Closed division": "means that the recipe is a released one, by name and hash: only the dataset differs.",
+    "Copies": "of a test set differ. Gaps, ranks and differences compare rows that were measured on the same files.",
     "Open division": "means any other recipe.",
     "Gap to real": "is REAL - SYN in points (the GtR of CemiFace). REAL is the row trained on photographs by the same "
     "recipe, and for rendered protocols the row trained on rendered faces. DCFace prints (REAL - SYN) / SYN, and "
@@ -60,13 +62,15 @@ def table_columns(table: Table) -> list[Column]:
         Column("division", "division", shown_in="markdown"),
         Column("seeds", "seeds"),
         Column("mean", "mean" if has_mean else protocol_title(table.core[0]), "mean"),
-        Column("interval", "95 % interval", "interval", shown_in="html"),
     ]
+    if any(len(row.results) > 1 for row in rows):
+        columns.append(Column("seed_std", "std over seeds"))
+    columns.append(Column("interval", "95 % interval", "interval", shown_in="html"))
     if table.core == RFW:
         columns.append(Column("spread", "spread over groups"))
     if any(table.reference(row) for row in rows):
         columns.append(Column("real_gap", "gap to real"))
-    if table.best_floor is not None and not all(row.is_floor for row in rows):
+    if any(table.gap_to_floor(row) is not None for row in rows):
         columns.append(Column("floor_gap", "floor gap"))
     if len(table.borda_ranks) > 1:
         columns.append(Column("borda", "Borda"))
@@ -106,6 +110,7 @@ def row_cells(table: Table, position: int) -> dict[str, str]:
         "division": division_title(row),
         "seeds": seeds_cell(row),
         "mean": format_estimate(row.mean),
+        "seed_std": ABSENT if row.mean.seed_std is None else format_percent(row.mean.seed_std),
         "spread": _spread_cell(row),
         "real_gap": "REAL" if row.is_reference else format_points(table.gap_to_real(row)),
         "floor_gap": format_points(table.gap_to_floor(row)),
@@ -127,10 +132,8 @@ def division_title(row: Row) -> str:
 
 
 def seeds_cell(row: Row) -> str:
-    """The seed, or the number of seeds (``n=3``); a floor has none."""
-    if row.is_floor:
-        return ABSENT
-    return f"n={len(row.results)}" if len(row.results) > 1 else str(row.card.seed)
+    """Number of seeds; a floor has none."""
+    return ABSENT if row.is_floor else str(len(row.results))
 
 
 def label_cell(row: Row, marks: dict[str, str]) -> str:
@@ -152,9 +155,13 @@ def table_cells(table: Table) -> list[list[str]]:
 def template_cells(table: TemplateTable) -> list[list[str]]:
     """Header and rows of a table of templates as text; rates in per cent."""
     marks = number_notes(table.rows)
-    lines = [["row", "division", "seeds", *FARS, "genuine pairs", "impostor pairs", "templates", "commit"]]
+    has_seeds = any(len(row.results) > 1 for row in table.rows)
+    std_title = [f"std over seeds at {RANKING_FAR}"] if has_seeds else []
+    header = ["row", "division", "seeds", *FARS, *std_title, "genuine pairs", "impostor pairs", "templates", "commit"]
+    lines = [header]
     for row in table.rows:
         first = table.results(row)[0]
+        std = table.seed_std(row, RANKING_FAR) if has_seeds else None
         counts = (first.num_pairs - first.num_impostors, first.num_impostors, first.num_templates)
         lines.append(
             [
@@ -162,6 +169,7 @@ def template_cells(table: TemplateTable) -> list[list[str]]:
                 division_title(row),
                 seeds_cell(row),
                 *(_rate_cell(table.rate(row, far)) for far in FARS),
+                *([ABSENT if std is None else format_percent(std)] if has_seeds else []),
                 *map(format_count, counts),
                 row.commit,
             ]
@@ -199,7 +207,7 @@ def published_cells(row: PublishedRow) -> dict[str, str]:
 
 def format_estimate(estimate: Estimate) -> str:
     """A fraction with its uncertainty, in per cent."""
-    return f"{format_percent(estimate.value)} ± {format_percent(estimate.spread)}"
+    return f"{format_percent(estimate.value)} ± {format_percent(estimate.standard_error)}"
 
 
 def format_points(difference: float | None) -> str:
@@ -235,4 +243,4 @@ def _spread_cell(row: Row) -> str:
 
 
 def _rate_cell(rate: Rate | None) -> str:
-    return ABSENT if rate is None else f"{format_percent(rate.value)} ± {format_percent(rate.spread)}"
+    return ABSENT if rate is None else f"{format_percent(rate.value)} ± {format_percent(rate.standard_error)}"

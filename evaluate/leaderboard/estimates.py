@@ -19,14 +19,19 @@ class Estimate:
 
     value: float
     """Mean over the seeds."""
-    spread: float
-    """One seed: standard error over pairs. Several seeds: sample standard deviation over the seeds."""
+    standard_error: float
+    """Over the test pairs, mean over the seeds: they share the pairs, so that more seeds do not lower it."""
     low: float
     high: float
     """95 % interval of the bootstrap, over pairs or, where the test set names them, over identities. Cards of schema 1
     have none; for them it is 1.96 standard errors each way."""
     seeds: tuple[float, ...]
     """The number of each seed."""
+
+    @property
+    def seed_std(self) -> float | None:
+        """Sample standard deviation over the seeds; None for one seed."""
+        return float(np.std(self.seeds, ddof=1)) if len(self.seeds) > 1 else None
 
 
 def estimate_accuracy(cards: Sequence[ResultCard], names: Sequence[str]) -> Estimate:
@@ -50,8 +55,8 @@ def estimate_accuracy(cards: Sequence[ResultCard], names: Sequence[str]) -> Esti
         below.append(distances[0])
         above.append(distances[1])
     value = fmean(seeds)
-    spread = errors[0] if len(seeds) == 1 else float(np.std(seeds, ddof=1))
-    return Estimate(value, spread, value - float(np.mean(below)), value + float(np.mean(above)), tuple(seeds))
+    low, high = value - float(np.mean(below)), value + float(np.mean(above))
+    return Estimate(value, fmean(errors), low, high, tuple(seeds))
 
 
 def spread_over_groups(cards: Sequence[ResultCard]) -> tuple[float, float | None]:

@@ -54,7 +54,10 @@ _OURS = COLORS[1]
 
 
 def render_leaderboard(
-    tables: Sequence[Table], templates: Sequence[TemplateTable], published: Sequence[PublishedRow]
+    tables: Sequence[Table],
+    templates: Sequence[TemplateTable],
+    published: Sequence[PublishedRow],
+    not_shown: Mapping[str, str],
 ) -> str:
     """The page as text; equal rows give equal bytes.
 
@@ -62,6 +65,7 @@ def render_leaderboard(
         tables: Tables of verification protocols.
         templates: Tables of template protocols.
         published: Rows of papers.
+        not_shown: Path -> problem of each result that cannot be shown.
     """
     rows = [row for table in tables for row in table.rows] + [row for table in templates for row in table.rows]
     cards = [card for row in rows for card in row.cards]
@@ -72,6 +76,7 @@ def render_leaderboard(
         templates=[_template_table_values(table) for table in templates],
         published=[(row, published_cells(row)) for row in published],
         published_note=published_note(published),
+        not_shown=not_shown,
         size_plot=Markup(_size_plot(tables, published)) if published else None,
         newest=max((card.created_utc for card in cards), default=None),
         num_cards=len({(card.scale, card.fingerprint) for card in cards}),
@@ -141,7 +146,7 @@ def _row_values(table: Table, position: int, scores: Scores | None, color: str |
     row = table.rows[position]
     marks = number_notes(table.rows)
     ends = (row.mean.low, row.mean.high)
-    interval = interval_plot(ends, row.mean.seeds, axis, table.best_floor, color or GREY)
+    interval = interval_plot(ends, row.mean.seeds, axis, table.best_floor(row), color or GREY)
     histograms = [
         histogram_plot(protocol_title(name), scores[name]["scores"], scores[name]["is_genuine"])
         for name in (*table.core, *table.extras)
@@ -197,10 +202,12 @@ def _curves(table: Table, scores: Sequence[Scores | None], colors: Mapping[int, 
 def _differences(table: Table, scores: Sequence[Scores | None], positions: Sequence[int]) -> Markup:
     """Paired differences of each two rows on each protocol, by the scores of their first seeds, as JSON.
 
-    Two rows that were measured on other pairs are left out; the page then says that they cannot be compared.
+    Two rows that were measured on other files are left out; the page then says that they cannot be compared.
     """
     pairs = {}
     for a, b in combinations(positions, 2):
+        if table.rows[a].test_sets != table.rows[b].test_sets:
+            continue
         first = {name: (scores[a] or {})[name] for name in table.core}
         second = {name: (scores[b] or {})[name] for name in table.core}
         try:
@@ -231,7 +238,7 @@ def _size_plot(tables: Sequence[Table], published: Sequence[PublishedRow]) -> st
         for row in table.rows:
             num_images = row.num_images
             if table.core == FIVE and num_images and not row.is_floor:
-                mean, spread = 100 * row.mean.value, 100 * row.mean.spread
+                mean, spread = 100 * row.mean.value, 100 * row.mean.standard_error
                 points.append(SizePoint(row.label, num_images, mean, _OURS, is_filled=True, spread=spread))
     return size_plot(points, series)
 

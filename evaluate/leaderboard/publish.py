@@ -16,13 +16,14 @@ from bench.runs.parents import parents_of_result
 from evaluate.leaderboard.page import small_jpeg
 from evaluate.leaderboard.read import read_checked
 from evaluate.leaderboard.write import write_committed_leaderboard
+from evaluate.measure.scores import scores_path_of
 
 
 def publish(results: Sequence[Path], reports: Path) -> list[Path]:
     """Copy results into ``reports/results`` and render ``reports/leaderboard.*``.
 
     Args:
-        results: Folders of a result.json. A published result of the same name is replaced.
+        results: Folders of a result.json, or these files. A published result of the same name is replaced.
         reports: Folder of committed reports.
 
     Returns:
@@ -30,11 +31,11 @@ def publish(results: Sequence[Path], reports: Path) -> list[Path]:
 
     Raises:
         InputError: If no folder is given, one holds no result, two of them have the same name, or a result
-            contradicts itself. Nothing is copied then.
+            contradicts itself or its scores. Nothing is copied then.
     """
     if not results:
         raise InputError('no result was given; name folders, as in: make publish RESULTS="runs/smoke/results/..."')
-    cards = [(folder, read_checked(folder)) for folder in results]
+    cards = [(folder, _read_complete(folder)) for folder in map(_result_folder, results)]
     names = [published_name(card) for _, card in cards]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
@@ -43,6 +44,21 @@ def publish(results: Sequence[Path], reports: Path) -> list[Path]:
         _copy(folder, reports / "results" / name)
     written = [reports / "results" / f"{name}.json" for name in names]
     return [*written, write_committed_leaderboard(reports)]
+
+
+def _result_folder(path: Path) -> Path:
+    """The folder of a result, given by its folder or its result.json."""
+    if path.is_file() and path.name != CARD_NAMES[ResultCard]:
+        raise InputError(f"{path} is not the result of a run; give a folder that holds {CARD_NAMES[ResultCard]}")
+    return path.parent if path.is_file() else path
+
+
+def _read_complete(folder: Path) -> ResultCard:
+    """The card in a folder, with every figure counted again from its scores."""
+    card = read_checked(folder, resample=True)
+    if card.protocols and not scores_path_of(folder).exists():
+        raise InputError(f"{scores_path_of(folder)} is missing, so no figure can be checked; run the evaluation again")
+    return card
 
 
 def published_name(card: ResultCard) -> str:

@@ -3,10 +3,12 @@
 Every card is checked against itself and against its scores, so that no table shows a card that was edited by hand.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import InputError
+from bench.files import is_hidden
 from bench.runs.cards import ResultCard, read_card
 from bench.runs.fingerprints import generator_sha256
 from bench.runs.parents import parents_of_result
@@ -28,40 +30,59 @@ class Result:
     """Remarks for the footnotes of a table."""
 
 
-def read_local(runs: Path) -> list[Result]:
+def read_local(runs: Path, broken: dict[Path, str] | None = None) -> list[Result]:
     """Every result of ``runs``, with scores, sample grid and generator where they exist.
 
+    Args:
+        runs: Folder of all runs.
+        broken: Gets the path and the problem of each result that cannot be shown. None raises at the first.
+
     Raises:
-        InputError: If a card does not fit the schema, or contradicts itself.
+        InputError: If a card does not fit the schema, or contradicts itself or its scores.
     """
-    return [_read_local_result(path) for path in sorted(runs.glob("*/results/*/result.json"))]
+    return _read_all(sorted(runs.glob("*/results/*/result.json")), _read_local_result, broken)
 
 
-def read_committed(reports: Path) -> list[Result]:
+def read_committed(reports: Path, broken: dict[Path, str] | None = None) -> list[Result]:
     """Every result of ``reports/results``: NAME.json with its scores NAME.npz and its sample grid NAME.jpg, if any.
 
-    Raises:
-        InputError: If a card does not fit the schema, or contradicts itself.
+    Arguments and errors are those of ``read_local``.
     """
+    return _read_all(sorted((reports / "results").glob("*.json")), _read_committed_result, broken)
+
+
+def _read_all(paths: Sequence[Path], read: Callable[[Path], Result], broken: dict[Path, str] | None) -> list[Result]:
     results = []
-    for path in sorted((reports / "results").glob("*.json")):
-        scores, grid = (_if_exists(path.with_suffix(suffix)) for suffix in (".npz", ".jpg"))
-        results.append(Result(read_checked(path), scores, grid))
+    for path in paths:
+        if is_hidden(path.name):
+            continue
+        try:
+            results.append(read(path))
+        except InputError as error:
+            if broken is None:
+                raise
+            broken[path] = str(error).removeprefix(str(path)).lstrip(": ")
     return results
 
 
-def read_checked(path: Path) -> ResultCard:
+def _read_committed_result(path: Path) -> Result:
+    scores, grid = (_if_exists(path.with_suffix(suffix)) for suffix in (".npz", ".jpg"))
+    return Result(read_checked(path), scores, grid)
+
+
+def read_checked(path: Path, *, resample: bool = False) -> ResultCard:
     """A result card, checked against itself and against the scores beside it.
 
     Args:
         path: Folder of a result.json, that file, or a committed card NAME.json.
+        resample: Whether to draw intervals over identities again too, which takes seconds per protocol.
 
     Raises:
         InputError: If the card does not fit the schema, or contradicts itself.
     """
     card = read_card(path, ResultCard)
     scores = scores_path_of(path)
-    problems = contradictions(card, read_scores(scores) if scores.exists() else None)
+    problems = contradictions(card, read_scores(scores) if scores.exists() else None, resample=resample)
     if problems:
         raise InputError(f"{path} contradicts itself: {'; '.join(problems)}; run the evaluation again")
     return card
@@ -72,7 +93,10 @@ def _read_local_result(path: Path) -> Result:
     scores = _if_exists(scores_path_of(path))
     if card.row != "dataset":
         return Result(card, scores)
-    parents = parents_of_result(path.parent, card)
+    try:
+        parents = parents_of_result(path.parent, card)
+    except InputError as error:
+        return Result(card, scores, notes=(f"the card of its model or its dataset is broken: {error}",))
     if parents.model is None:
         return Result(card, scores, notes=("the model's card is missing",))
     if parents.dataset is None or parents.dataset_dir is None:

@@ -19,7 +19,7 @@ from evaluate.measure.checks import grid_misleads
 from evaluate.test_sets.registry import is_unregistered, unexpected_num_pairs
 
 Division = Literal["closed", "open", "given", "floor"]
-"""closed: a recipe of benchmarks.yaml, by hash; open: any other; given: weights from elsewhere; floor: no training."""
+"""closed: a released recipe, by name and hash; open: any other; given: weights from elsewhere; floor: no training."""
 DIVISIONS: tuple[Division, ...] = ("closed", "open", "given", "floor")
 """In the order of a table."""
 
@@ -66,6 +66,11 @@ class Row:
         return self.card.recipe.sha256 if self.card.recipe else None
 
     @property
+    def test_sets(self) -> tuple[str | None, ...]:
+        """SHA-256 of each core test set as it was measured on. Rows are compared only where these are equal."""
+        return tuple(_protocol_result(self.card, name).sha256 for name in self.core)
+
+    @property
     def num_images(self) -> int | None:
         """Number of training images; None if unknown."""
         return self.card.dataset.num_images if self.card.dataset else None
@@ -108,7 +113,7 @@ def make_row(
     Args:
         core: Protocols that enter the mean.
         results: Results with the same ``row_key``.
-        closed: Names and hashes of the recipes of benchmarks.yaml.
+        closed: Names and hashes of the released recipes.
         references: Names of the benchmarks of benchmarks.yaml that train on the real reference.
     """
     newest: dict[int, Result] = {}

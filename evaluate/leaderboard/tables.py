@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from bench.config.benchmarks import Benchmark, load_benchmarks
-from bench.runs.fingerprints import closed_recipes
+from bench.config.released import RELEASED_RECIPES
 from bench.runs.inputs import is_rendered
 from evaluate.leaderboard.protocol_names import (
     FAMILIES,
@@ -83,20 +83,25 @@ class Table:
             positions.setdefault(_group_key(row), []).append(position)
         return [Group(_group_title(self.rows[members[0]]), tuple(members)) for members in positions.values()]
 
-    @cached_property
-    def best_floor(self) -> float | None:
-        """Highest mean among the floors; None without a floor."""
-        return max((row.mean.value for row in self.rows if row.is_floor), default=None)
+    def best_floor(self, row: Row) -> float | None:
+        """Highest mean among the floors that were measured on the row's test sets; None without a floor."""
+        floors = [other for other in self.rows if other.is_floor and other.test_sets == row.test_sets]
+        return max((floor.mean.value for floor in floors), default=None)
 
     def gap_to_floor(self, row: Row) -> float | None:
-        """Mean of the row minus that of the best floor, a fraction; None without a floor, and for floors."""
-        return None if row.is_floor or self.best_floor is None else row.mean.value - self.best_floor
+        """Mean of the row minus that of its best floor, a fraction; None without a floor, and for floors."""
+        floor = self.best_floor(row)
+        return None if row.is_floor or floor is None else row.mean.value - floor
 
     def reference(self, row: Row) -> Row | None:
-        """The best row that was trained on the real reference by the same recipe; None without one."""
+        """The best row that was trained on the real reference by the same recipe; None without one.
+
+        It was measured on the row's test sets.
+        """
         if not row.recipe_sha256:
             return None
-        references = [other for other in self.rows if other.is_reference and other.recipe_sha256 == row.recipe_sha256]
+        recipe = (row.recipe_sha256, row.test_sets)
+        references = [row for row in self.rows if row.is_reference and (row.recipe_sha256, row.test_sets) == recipe]
         return max(references, key=lambda reference: reference.mean.value, default=None)
 
     def gap_to_real(self, row: Row) -> float | None:
@@ -113,19 +118,26 @@ class Table:
         """Position -> rank within its group, by Borda count; floors have none.
 
         A row gets a point for every row of its group that it beats on a core protocol, and half a point for a tie.
+        Rows that were measured on other copies of the test sets are ranked apart.
         """
         ranks: dict[int, int] = {}
         for group in self.groups:
-            if self.rows[group.positions[0]].is_floor:
-                continue
-            accuracies = [[self.rows[i].accuracy(name).value for name in self.core] for i in group.positions]
-            values = np.array(accuracies)  # (rows, protocols)
-            wins = np.sum(values[:, None] > values, axis=(1, 2))
-            ties = np.sum(values[:, None] == values, axis=(1, 2))
-            points = wins + ties / 2
-            for position, own in zip(group.positions, points, strict=True):
-                ranks[position] = 1 + int((points > own).sum())
+            positions_by_copies: dict[tuple[str | None, ...], list[int]] = {}
+            for position in group.positions:
+                if not self.rows[position].is_floor:
+                    positions_by_copies.setdefault(self.rows[position].test_sets, []).append(position)
+            for positions in positions_by_copies.values():
+                ranks |= self._borda_ranks(positions)
         return ranks
+
+    def _borda_ranks(self, positions: Sequence[int]) -> dict[int, int]:
+        """Ranks of rows that are compared with each other."""
+        accuracies = [[self.rows[i].accuracy(name).value for name in self.core] for i in positions]
+        values = np.round(accuracies, 9)  # (rows, protocols); means of other folds may differ in the last bit
+        wins = np.sum(values[:, None] > values, axis=(1, 2))
+        ties = np.sum(values[:, None] == values, axis=(1, 2))
+        points = wins + ties / 2
+        return {i: 1 + int((points > own).sum()) for i, own in zip(positions, points, strict=True)}
 
 
 def make_tables(results: Iterable[Result], benchmarks: Mapping[str, Benchmark] | None = None) -> list[Table]:
@@ -133,7 +145,7 @@ def make_tables(results: Iterable[Result], benchmarks: Mapping[str, Benchmark] |
 
     Args:
         results: Results as read from disk.
-        benchmarks: Entries that define the closed recipes and the real references; None reads benchmarks.yaml.
+        benchmarks: Entries that define the real references; None reads benchmarks.yaml.
     """
     closed, references = closed_and_references(benchmarks)
     seeds_by_core: dict[tuple[str, ...], dict[str, list[Result]]] = {}
@@ -154,11 +166,11 @@ def closed_and_references(benchmarks: Mapping[str, Benchmark] | None = None) -> 
         benchmarks: Entries by name; None reads benchmarks.yaml.
 
     Returns:
-        Name and hash of each recipe of the closed division, and the names of the benchmarks that are a real reference
-        (``real_reference``).
+        Names and hashes of the released recipes, which make the closed division, and the names of the benchmarks that
+        are a real reference (``real_reference``).
     """
     entries = list((load_benchmarks() if benchmarks is None else benchmarks).values())
-    return closed_recipes(entries), {entry.name for entry in entries if entry.real_reference}
+    return set(RELEASED_RECIPES.items()), {entry.name for entry in entries if entry.real_reference}
 
 
 def _cores(result: Result) -> list[tuple[str, ...]]:

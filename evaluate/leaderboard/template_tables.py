@@ -22,8 +22,9 @@ class Rate:
     """A true accept rate with its uncertainty, fractions."""
 
     value: float
-    spread: float
-    """One seed: binomial standard error over the genuine pairs, taken as independent. Several: standard deviation."""
+    """Mean over the seeds."""
+    standard_error: float
+    """Binomial, over the genuine pairs, taken as independent."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,13 @@ class TemplateTable:
         if len(rates) != len(results):
             return None
         value, num_genuine = fmean(rates), results[0].num_pairs - results[0].num_impostors
-        return Rate(value, stdev(rates) if len(rates) > 1 else (value * (1 - value) / num_genuine) ** 0.5)
+        return Rate(value, (value * (1 - value) / num_genuine) ** 0.5)
+
+    def seed_std(self, row: Row, far: str) -> float | None:
+        """Sample standard deviation of a row's rate over the seeds; None for one seed, and where ``rate`` is None."""
+        rates = [result.tar_at_far.get(far) for result in self.results(row)]
+        known = [rate for rate in rates if rate is not None]
+        return stdev(known) if len(known) == len(rates) > 1 else None
 
 
 def make_template_tables(results: Iterable[Result]) -> list[TemplateTable]:

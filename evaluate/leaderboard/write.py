@@ -6,12 +6,14 @@ import torch, mlflow, pandas or matplotlib.
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.files import write_text
-from bench.markdown import format_cell, markdown_table
+from bench.machine.progress import note
+from bench.markdown import markdown_table
 from bench.runs.cards import ProtocolResult, ResultCard, read_card
 from evaluate.leaderboard.cells import (
     HOW_TO_READ,
@@ -42,7 +44,7 @@ from evaluate.test_sets.registry import RFW
 PUBLISHED_PATH = Path(__file__).parent.parent.parent / "reports" / "published.csv"
 _CSV_COLUMNS = (
     *("table", "kind", "division", "name", "scale", "seeds", "protocol"),
-    *("accuracy", "uncertainty", "uncertainty_is", "interval_low", "interval_high", "spread_over_groups"),
+    *("accuracy", "standard_error", "std_over_seeds", "interval_low", "interval_high", "spread_over_groups"),
     *("real_reference", "gap_to_real", "gap_to_real_relative", "gap_to_floor"),
     *("exact_accuracy", "auc", "eer", "d_prime"),
     *(f"tar_at_far_{far}" for far in FARS),
@@ -55,25 +57,25 @@ _CSV_COLUMNS = (
 def write_leaderboard(runs: Path) -> Path:
     """Render ``leaderboard.md``, ``.csv`` and ``.html`` in ``runs`` from every result there.
 
+    A result that cannot be read, or contradicts itself or its scores, is named there and on stderr.
+
     Returns:
         The HTML file.
-
-    Raises:
-        InputError: If a card does not fit the schema or contradicts itself.
     """
-    return _write(runs, read_local(runs), PUBLISHED_PATH)
+    broken: dict[Path, str] = {}
+    return _write(runs, read_local(runs, broken), PUBLISHED_PATH, broken)
 
 
 def write_committed_leaderboard(reports: Path) -> Path:
     """Render ``reports/leaderboard.*`` from ``reports/results/*.json`` and ``reports/published.csv``.
 
+    A result that cannot be read, or contradicts itself or its scores, is named there and on stderr.
+
     Returns:
         The HTML file.
-
-    Raises:
-        InputError: If a card does not fit the schema or contradicts itself.
     """
-    return _write(reports, read_committed(reports), reports / "published.csv")
+    broken: dict[Path, str] = {}
+    return _write(reports, read_committed(reports, broken), reports / "published.csv", broken)
 
 
 def describe_result(result_dir: Path, page: Path) -> str:
@@ -106,24 +108,42 @@ def format_row(card: ResultCard) -> str:
     return "\n".join(lines)
 
 
-def _write(directory: Path, results: Sequence[Result], published_path: Path) -> Path:
+def _write(directory: Path, results: Sequence[Result], published_path: Path, broken: Mapping[Path, str]) -> Path:
     tables, templates = make_tables(results), make_template_tables(results)
     published = read_published(published_path) if published_path.exists() else []
-    write_text(directory / "leaderboard.md", _markdown(tables, templates, published))
+    not_shown = {str(path.relative_to(directory)): problem for path, problem in broken.items()}
+    for path, problem in broken.items():
+        note(f"warning: {path} is not shown in the leaderboard: {problem}")
+    write_text(directory / "leaderboard.md", _markdown(tables, templates, published, not_shown))
     write_text(directory / "leaderboard.csv", _csv(tables, templates))
-    write_text(directory / "leaderboard.html", render_leaderboard(tables, templates, published))
+    write_text(directory / "leaderboard.html", render_leaderboard(tables, templates, published, not_shown))
     return directory / "leaderboard.html"
 
 
-def _markdown(tables: Sequence[Table], templates: Sequence[TemplateTable], published: Sequence[PublishedRow]) -> str:
+def _markdown(
+    tables: Sequence[Table],
+    templates: Sequence[TemplateTable],
+    published: Sequence[PublishedRow],
+    not_shown: Mapping[str, str],
+) -> str:
     lines = ["# Leaderboard", "", *(f"- **{term}** {definition}" for term, definition in HOW_TO_READ.items()), ""]
     if not tables and not templates:
         lines += ["No results yet: run `make benchmark`.", ""]
+    if not_shown:
+        lines += ["## Results that are not shown", ""]
+        lines += [*(f"- {_escape(path)}: {_escape(problem)}" for path, problem in not_shown.items()), ""]
     for table in tables:
-        lines += [f"## {table.title}", "", _markdown_table(table_cells(table)), "", *_below_table(table.rows), ""]
+        lines += [
+            f"## {_escape(table.title)}",
+            "",
+            _markdown_table(table_cells(table)),
+            "",
+            *_below_table(table.rows),
+            "",
+        ]
     for template in templates:
         cells = template_cells(template)
-        lines += [f"## {template.title}", "", _markdown_table(cells), "", *_below_table(template.rows), ""]
+        lines += [f"## {_escape(template.title)}", "", _markdown_table(cells), "", *_below_table(template.rows), ""]
     if published:
         table_of_papers = _markdown_table(_published_table(published))
         lines += ["## Published", "", published_note(published), "", table_of_papers, ""]
@@ -142,10 +162,11 @@ def _published_table(published: Sequence[PublishedRow]) -> list[list[str]]:
 
 def _below_table(rows: Sequence[Row]) -> Iterator[str]:
     """The footnotes of a table, and the command behind every result."""
-    yield from (f"- [{mark}] {note}" for note, mark in number_notes(rows).items())
+    yield from (f"- [{mark}] {_escape(text)}" for text, mark in number_notes(rows).items())
     for row in rows:
         for card in [] if row.is_floor else row.cards:
-            yield f"- {format_cell(_escape(row.label))}, seed {card.seed}: `{format_cell(_escape(card.command))}`"
+            command = " ".join(card.command.replace("`", "'").split())
+            yield f"- {_escape(row.label)}, seed {card.seed}: `{command}`"
 
 
 def _markdown_table(cells: Sequence[Sequence[str]]) -> str:
@@ -159,8 +180,12 @@ def _markdown_table(cells: Sequence[Sequence[str]]) -> str:
 
 
 def _escape(text: str) -> str:
-    """Text without HTML and code spans: names of results come from users."""
-    return text.replace("<", "&lt;").replace("`", "'")
+    """Text without HTML, code spans and links: names of results come from users.
+
+    Footnote marks at its end, such as ``[1] [2]``, stay.
+    """
+    text = " ".join(text.replace("<", "&lt;").replace("`", "'").replace("\\", "\\\\").split())
+    return re.sub(r"\[(?!\d+\](?: \[\d+\])*$)", r"\\[", text)
 
 
 def _csv(tables: Sequence[Table], templates: Sequence[TemplateTable]) -> str:
@@ -177,7 +202,7 @@ def _csv(tables: Sequence[Table], templates: Sequence[TemplateTable]) -> str:
 def _csv_lines(table: Table, row: Row) -> Iterator[dict[str, Any]]:
     shared = {"table": table.key} | _csv_shared(row)
     for name in (*row.core, *row.extras):
-        accuracy = _csv_estimate(row, row.accuracy(name))
+        accuracy = _csv_estimate(row.accuracy(name))
         yield shared | {"protocol": name} | accuracy | _csv_protocol(row.card.protocols[name])
     reference, gap = table.reference(row), table.gap_to_real(row)
     gaps = {
@@ -187,7 +212,7 @@ def _csv_lines(table: Table, row: Row) -> Iterator[dict[str, Any]]:
         "gap_to_floor": table.gap_to_floor(row),
         "spread_over_groups": spread_over_groups(row.cards)[0] if row.core == RFW else None,
     }
-    yield shared | {"protocol": f"mean of {table.key}"} | _csv_estimate(row, row.mean) | gaps
+    yield shared | {"protocol": f"mean of {table.key}"} | _csv_estimate(row.mean) | gaps
 
 
 def _csv_template_line(table: TemplateTable, row: Row) -> dict[str, Any]:
@@ -220,11 +245,11 @@ def _csv_shared(row: Row) -> dict[str, Any]:
     }
 
 
-def _csv_estimate(row: Row, estimate: Estimate) -> dict[str, Any]:
+def _csv_estimate(estimate: Estimate) -> dict[str, Any]:
     return {
         "accuracy": estimate.value,
-        "uncertainty": estimate.spread,
-        "uncertainty_is": "standard error" if len(row.results) == 1 else "standard deviation over seeds",
+        "standard_error": estimate.standard_error,
+        "std_over_seeds": estimate.seed_std,
         "interval_low": estimate.low,
         "interval_high": estimate.high,
     }

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from bench.errors import InputError
+from bench.files import exists
+from bench.runs.cards import CARD_NAMES, ResultCard, read_card
 from evaluate.measure.bootstrap import interval, resampled_means
 from evaluate.measure.scores import IDENTITIES, Scores, read_scores, scores_path_of
 
@@ -53,14 +55,28 @@ def compare_results(a: str | Path, b: str | Path, *, seed: int = 0) -> dict[str,
 
     Raises:
         InputError: If scores are missing or broken, no protocol is shared, or a protocol has other pairs in A than
-            in B.
+            in B, or was measured on another copy of its test set.
 
     Example:
         >>> from evaluate.measure.compare import compare_results
         >>> differences = compare_results("runs/a/results/0123", "runs/b/results/4567")
         >>> print(differences["lfw"].value, differences["lfw"].is_significant)
     """
+    _check_copies(Path(a), Path(b))
     return compare_scores(read_scores(scores_path_of(a)), read_scores(scores_path_of(b)), seed=seed)
+
+
+def _check_copies(a: Path, b: Path) -> None:
+    """Refuse two results of which both have a card, and whose test sets have other digests."""
+    cards = [path / CARD_NAMES[ResultCard] if path.is_dir() else path for path in (a, b)]
+    if not all(map(exists, cards)):
+        return
+    first, second = (read_card(card, ResultCard).protocols for card in cards)
+    others = [name for name in first if name in second and first[name].sha256 != second[name].sha256]
+    if others:
+        raise InputError(
+            f"A and B were measured on other copies (SHA-256) of {', '.join(others)}; evaluate both on the same file"
+        )
 
 
 def compare_scores(a: Scores, b: Scores, *, seed: int = 0) -> dict[str, Difference]:

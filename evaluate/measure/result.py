@@ -14,8 +14,9 @@ from typing import Literal
 import numpy as np
 import torch
 
-from bench.config.benchmarks import Benchmark
+from bench.config.benchmarks import Benchmark, protocol_names
 from bench.errors import InputError, python_command
+from bench.files import exists
 from bench.machine.device import choose_device
 from bench.machine.digests import remembered_sha256
 from bench.machine.facts import Cost
@@ -86,8 +87,8 @@ def evaluate(
     Args:
         network: File of a network (see ``load_network``), or a callable from RGB images in [-1, 1], float, shape
             (B, 3, 112, 112), to features, shape (B, D).
-        test_sets: Names of sets in ``test_sets_dir``, or paths of sets in any layout of ``load_protocol``, or of IJB-B
-            and IJB-C.
+        test_sets: Names of sets in ``test_sets_dir``, lists of benchmarks.yaml (``five``, ``rfw``, ``ijb``), or paths
+            of sets in any layout of ``load_protocol``, or of IJB-B and IJB-C.
         device: Torch device. By default a file is loaded on the GPU if there is one, and a module stays where it is.
         precision: ``bf16`` runs the network under autocast.
         test_sets_dir: Folder of verification sets.
@@ -107,12 +108,12 @@ def evaluate(
         >>> print(card.protocols["lfw"].accuracy, card.mean_accuracy)
     """
     names = [test_sets] if isinstance(test_sets, str | Path) else test_sets
-    paths = [_find_test_set(name, Path(test_sets_dir)) for name in names]
-    if not paths:
+    named = dict(_find_test_set(name, Path(test_sets_dir)) for name in _without_groups(names))
+    if not named:
         raise InputError("no test sets to evaluate on; give names or paths of verification sets")
     stopwatch = Stopwatch()
     module, device, row = _open_network(network, device)
-    measured = _measure(module, paths, stopwatch, device=device, precision=precision)
+    measured = _measure(module, named, stopwatch, device=device, precision=precision)
     states = {name: verification.result.sha256 for name, verification in measured.verifications.items()}
     states |= {name: result.sha256 for name, result in measured.templates.items()}
     inputs = {"protocols": states, "model": row.model.weights_sha256 or row.name}
@@ -128,7 +129,7 @@ def evaluate(
 def evaluate_network(
     stage: Stage,
     load: Callable[[], FaceNetwork],
-    paths: Iterable[Path],
+    paths: Mapping[Path, str | None],
     *,
     device: str,
     seed: int,
@@ -140,7 +141,8 @@ def evaluate_network(
     Args:
         stage: Where the result goes.
         load: Returns the network, on ``device``.
-        paths: Verification and template sets, in the order of the columns.
+        paths: Verification and template sets, in the order of the columns, each with the name that it was asked for by.
+            None takes the name of its file or folder.
         device: Torch device.
         seed: Seed of the benchmark, for the card.
         row: What the result is about, and the costs of the stages before this one.
@@ -155,16 +157,26 @@ def evaluate_network(
     return card
 
 
-def _find_test_set(test_set: str | Path, test_sets_dir: Path) -> Path:
-    """Path of a test set, given by name or path; a name counts before a path of the same text."""
+def _without_groups(names: Iterable[str | Path]) -> list[str | Path]:
+    """The test sets, with each named list of benchmarks.yaml replaced by its sets."""
+    test_sets: list[str | Path] = []
+    for name in names:
+        test_sets += protocol_names([name]) if isinstance(name, str) else [name]
+    return test_sets
+
+
+def _find_test_set(test_set: str | Path, test_sets_dir: Path) -> tuple[Path, str | None]:
+    """Path of a test set and its name, where it was given by name; a name counts before a path of the same text."""
     found = find_protocol(test_set, test_sets_dir) if isinstance(test_set, str) else None
+    if found is not None and Path(test_set).name == test_set:
+        return found, str(test_set)
     path = found or Path(test_set)
-    if not path.exists():
+    if not exists(path):
         advice = f"give a path, or download it: {python_command(f'evaluate fetch {test_set}')}"
         if is_rendered(str(test_set)):
             advice = f"give the folder that make benchmark rendered, runs/protocols/render_v*/{test_set}"
         raise InputError(f"{test_set} is neither a set in {test_sets_dir} nor a path that exists; {advice}")
-    return path
+    return path, None
 
 
 def _open_network(network: str | Path | FaceNetwork, device: str | None) -> tuple[FaceNetwork, str, ResultRow]:
@@ -182,13 +194,18 @@ def _open_network(network: str | Path | FaceNetwork, device: str | None) -> tupl
 
 
 def _measure(
-    network: FaceNetwork, paths: Iterable[Path], stopwatch: Stopwatch, *, device: str, precision: Precision
+    network: FaceNetwork,
+    paths: Mapping[Path, str | None],
+    stopwatch: Stopwatch,
+    *,
+    device: str,
+    precision: Precision,
 ) -> Measurements:
     """Load each set (phase ``load``) and measure the network on it (phase ``verify``), one after the other."""
     measured = Measurements({}, {}, 0)
-    for path in dict.fromkeys(paths):
+    for path, name in paths.items():
         with stopwatch.phase("load"):
-            test_set = load_templates(path) if is_template_set(path) else load_protocol(path)
+            test_set = load_templates(path, name) if is_template_set(path) else load_protocol(path, name)
         if test_set.name in measured.verifications or test_set.name in measured.templates:
             raise InputError(f"two test sets are called {test_set.name}, one of them {path}; rename one")
         with stopwatch.phase("verify"):

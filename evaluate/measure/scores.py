@@ -1,8 +1,6 @@
 """scores.npz: the score and the decision of every pair of a result, from which all its figures can be drawn again."""
 
-import zlib
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +47,8 @@ def read_scores(path: str | Path) -> Scores:
     """Read ``scores.npz``.
 
     Raises:
-        InputError: If the file is missing or damaged, or a protocol lacks a field.
+        InputError: If the file is missing or damaged, a protocol lacks a field, or its arrays have wrong shapes, types
+            or values.
     """
     scores: Scores = {}
     try:
@@ -57,10 +56,24 @@ def read_scores(path: str | Path) -> Scores:
             for key in file.files:
                 name, _, field = key.rpartition("/")
                 scores.setdefault(name, {})[field] = file[key]
-    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
-        raise InputError(f"{path} is not a complete scores.npz ({error}); run the evaluation again") from None
+    except Exception as error:  # zipfile and NumPy raise errors of many types for damaged files
+        reason = str(error)[:200]
+        raise InputError(f"{path} is not a complete scores.npz ({reason}); run the evaluation again") from None
     for name, arrays in scores.items():
         missing = [field for field in FIELDS if field not in arrays]
         if missing:
             raise InputError(f"{path}: {name} lacks {', '.join(missing)}; run the evaluation again")
+        if not _are_scores(arrays):
+            raise InputError(f"{path}: {name} holds arrays that are no scores of pairs; run the evaluation again")
     return scores
+
+
+def _are_scores(arrays: dict[str, NDArray]) -> bool:
+    """Whether all arrays of a protocol have the shape (P,), P above 0, and their types, and all scores are finite."""
+    scores = arrays["scores"]
+    kinds = {field: arrays[field].dtype.kind for field in FIELDS}
+    has_types = kinds["scores"] == "f" and kinds["fold"] in "iu" and kinds["is_genuine"] == kinds["is_correct"] == "b"
+    has_shapes = scores.ndim == 1 and scores.size > 0 and all(arrays[field].shape == scores.shape for field in FIELDS)
+    identities = arrays.get(IDENTITIES, np.empty((scores.size, 2), dtype=int))
+    is_whole = identities.dtype.kind in "iu" and identities.shape == (scores.size, 2)
+    return has_types and has_shapes and is_whole and bool(np.isfinite(scores).all())

@@ -76,7 +76,8 @@ def pool_templates(batches: Iterable[tuple[slice, torch.Tensor]], templates: Tem
 
 def _faces_of_same_media(templates: TemplateSet) -> NDArray[np.int64]:
     """For each face, the number of faces with the same template and media, shape (K,)."""
-    keys = templates.template_ids * (templates.media_ids.max() + 1) + templates.media_ids
+    media, media_ids = np.unique(templates.media_ids, return_inverse=True)  # published numbers may be large
+    keys = templates.template_ids * len(media) + media_ids
     _, indices, counts = np.unique(keys, return_inverse=True, return_counts=True)
     return counts[indices]
 

@@ -4,7 +4,7 @@ The processes of a distributed training share the faces of each set, so none wai
 validations the images stay encoded, or memory-mapped as uint8.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,34 +12,42 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
+from evaluate.layouts.ijb import is_template_set
 from evaluate.layouts.images import LazyImages
 from evaluate.measure.embed import FaceNetwork, Precision, embed
 from evaluate.metrics import fold_accuracies
 from evaluate.protocol import Protocol, load_protocol
 
 
+def has_pairs(path: Path) -> bool:
+    """Whether a test set is one of pairs. Template sets (IJB) take hours, and have no accuracy by the protocol."""
+    return not is_template_set(path)
+
+
 class Validation:
     """Measures networks on the same test sets again and again. All processes must call it at the same time.
 
     Args:
-        find: Returns the paths of the verification sets; called at the first validation. The first process calls it
+        find: Returns name -> path of the verification sets; called at the first validation. The first process calls it
             before the others, so that it can write sets that do not exist yet.
         device: Torch device of the networks in this process.
         precision: ``bf16`` embeds under autocast.
     """
 
-    def __init__(self, find: Callable[[], Sequence[Path]], *, device: str, precision: Precision = "float32") -> None:
+    def __init__(
+        self, find: Callable[[], Mapping[str, Path]], *, device: str, precision: Precision = "float32"
+    ) -> None:
         self._find, self._device, self._precision = find, device, precision
         self._protocols: list[Protocol] = []
 
     def __call__(self, network: FaceNetwork) -> dict[str, float]:
         """Accuracy on each set by the published 10-fold protocol, a fraction; equal in every process."""
         if not self._protocols:
-            self._protocols = [load_protocol(path) for path in self._find_in_order()]
+            self._protocols = [load_protocol(path, name) for name, path in self._find_in_order().items()]
         _use_statistics_of_rank0(network)
         return {protocol.name: self._accuracy(network, protocol) for protocol in self._protocols}
 
-    def _find_in_order(self) -> Sequence[Path]:
+    def _find_in_order(self) -> Mapping[str, Path]:
         """Paths of the sets; the first process looks before the others."""
         if dist.is_initialized():
             if dist.get_rank() == 0:

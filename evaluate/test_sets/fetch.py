@@ -7,6 +7,7 @@ checked against the record of its first download, and not downloaded again.
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.config.benchmarks import protocol_names
 from bench.errors import InputError
 from bench.runs.hub import fetch
 from bench.runs.inputs import TEST_SETS_ON_THE_HUB, find_protocol
@@ -18,7 +19,7 @@ def fetch_test_sets(names: Sequence[str], test_sets: Path, *, revision: str = "m
     """Download the sets that the Hub has; for the others, say where to get them.
 
     Args:
-        names: Entries of the registry; empty for all.
+        names: Entries of the registry, or lists of benchmarks.yaml such as ``five``; empty for all.
         test_sets: Folder of verification sets.
         revision: Commit, tag or branch of the repository on the Hub.
 
@@ -28,7 +29,7 @@ def fetch_test_sets(names: Sequence[str], test_sets: Path, *, revision: str = "m
     Raises:
         InputError: If a name is unknown, a transfer fails, or a file has another number of pairs than published.
     """
-    entries = {name: find_test_set(name) for name in names or REGISTRY}
+    entries = {name: find_test_set(name) for name in protocol_names(names) or REGISTRY}
     lines = []
     for name in sorted(entries, key=lambda name: name not in TEST_SETS_ON_THE_HUB):
         entry, path = entries[name], find_protocol(name, test_sets)

@@ -1,5 +1,6 @@
 """Every layout of a verification set gives the same faces and labels; names, digests and identities of a set."""
 
+import os
 import shutil
 
 import numpy as np
@@ -122,3 +123,37 @@ def test_a_folder_without_or_with_two_pairs_files(lfw):
 def test_nothing_there(tmp_path):
     with pytest.raises(InputError, match=r"gone.bin does not exist; give a .bin"):
         load_protocol(tmp_path / "gone.bin")
+
+
+@pytest.mark.parametrize(
+    ("folder", "pairs_file", "name"),
+    [
+        ("calfw", "pairs_CALFW.txt", "calfw"),
+        ("lfw", "pairs_lfw.txt", "lfw"),
+        ("agedb_30", "agedb_30_pairs.txt", "agedb_30"),
+        ("cfp", "pairs_FP.txt", "cfp_fp"),
+        ("cfp_fp", "pairs_FP.txt", "cfp_fp"),
+        ("lfw", "pairsDevTest.txt", "lfw_devtest"),
+    ],
+)
+def test_names_of_folders_with_a_pairs_file(tmp_path, folder, pairs_file, name):
+    images = write_folder(tmp_path / folder, ["a/1.png", "b/1.png"])
+    (images / pairs_file).write_text("a/1.png b/1.png 0\n")
+    (images / f"._{pairs_file}").write_bytes(b"\0\5\26\7")  # as macOS leaves it
+    assert load_protocol(images).name == name
+    assert load_protocol(images, "asked").name == "asked"
+    (tmp_path / "link").symlink_to(images)
+    assert load_protocol(tmp_path / "link").name.startswith("link")
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b"])
+def test_names_that_no_file_can_have(name):
+    with pytest.raises(InputError, match="does not exist; give") as error:
+        load_protocol(name)
+    assert len(str(error.value)) < 600
+
+
+def test_a_pipe_is_no_set(tmp_path):
+    os.mkfifo(tmp_path / "pipe.bin")
+    with pytest.raises(InputError, match=r"pipe.bin is neither a file nor a folder; give a .bin"):
+        load_protocol(tmp_path / "pipe.bin")

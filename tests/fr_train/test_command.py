@@ -1,19 +1,21 @@
 """The command: its flags, its help, and that the layout of a dataset on disk changes no bit of the network."""
 
 import os
+import shutil
 import subprocess
 import sys
+from argparse import Namespace
 from dataclasses import replace
 
 import pytest
 import yaml
-from paths import ROOT
+from paths import FORMATS, ROOT
 from training import tiny_recipe, weights_of
 
-from bench.config.benchmarks import BENCHMARKS_PATH
+from bench.config.benchmarks import BENCHMARKS_PATH, load_benchmark
 from bench.files import read_json_lines
 from bench.runs.cards import DatasetCard, ModelCard, read_card
-from fr_train.__main__ import main
+from fr_train.__main__ import _validation, main
 from fr_train.commands import COMMANDS
 from generate.render.dataset import render_dataset
 
@@ -91,3 +93,13 @@ def test_a_rec_trains_to_the_bits_of_its_lmdb(config, tmp_path):
     assert losses[0] == losses[1]
     assert len(losses[0]) == 2
     assert all((model / "samples.png").exists() for model in models)
+
+
+def test_template_sets_do_not_stop_the_validation(tmp_path):
+    """IJB among the protocols is measured by the evaluation alone."""
+    (tmp_path / "ijbb" / "meta").mkdir(parents=True)
+    args = Namespace(test_sets=tmp_path, runs=tmp_path / "runs")
+    benchmark = load_benchmark("smoke").model_copy(update={"protocols": ("lfw", "ijbb")})
+    assert _validation(benchmark, args, "cpu") is None
+    shutil.copyfile(FORMATS / "toy.bin", tmp_path / "lfw.bin")
+    assert list(_validation(benchmark, args, "cpu")._find()) == ["lfw"]

@@ -217,3 +217,11 @@ def test_a_mistake_in_a_recipe_is_named(tmp_path):
 def test_missing_file_says_what_to_do(tmp_path):
     with pytest.raises(InputError, match=r"nothing\.yaml does not exist; .*--config FILE"):
         load_benchmark("smoke", tmp_path / "nothing.yaml")
+
+
+def test_groups_inside_lists_of_protocols(tmp_path):
+    document = yaml.safe_load(BENCHMARKS_PATH.read_text())
+    document["benchmarks"]["smoke"]["protocols"] = ["five", "lfw", "ijb"]
+    (tmp_path / "b.yaml").write_text(yaml.safe_dump(document))
+    expected = ("lfw", "cfp_fp", "agedb_30", "calfw", "cplfw", "ijbb", "ijbc")
+    assert load_benchmark("smoke", tmp_path / "b.yaml").protocols == expected

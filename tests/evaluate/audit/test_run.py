@@ -18,7 +18,7 @@ from bench.runs.fingerprints import audit_stage
 from evaluate.audit.embeddings import Embedder
 from evaluate.audit.page import at_a_glance, render_audit
 from evaluate.audit.run import audit
-from evaluate.audit.source import find_source, open_source
+from evaluate.audit.source import find_source, find_sources, open_source
 from evaluate.layouts.packed import write_bin
 
 NUM_IDENTITIES, EACH = 6, 4
@@ -195,3 +195,11 @@ def test_names_are_escaped(audited):
     _, card, _ = audited
     page = render_audit(card.model_copy(update={"name": "<script>alert(1)</script>"}))
     assert "<script>alert" not in page
+
+
+def test_references_of_one_name_are_named_by_their_folders(tmp_path):
+    for folder in ("A", "B"):
+        write_faces(tmp_path / folder / "faces", range(2))
+    write_faces(tmp_path / "mine", range(3))
+    paths = [str(tmp_path / name) for name in ("A/faces", "B/faces", "mine", "A/../A/faces")]
+    assert [source.name for source in find_sources(paths, tmp_path)] == ["A_faces", "B_faces", "mine"]

@@ -54,3 +54,27 @@ def test_arrow_tables_that_do_not_fit(tmp_path):
         load_protocol(write_arrow(tmp_path / "b", {"image": images} | labels))
     with pytest.raises(InputError, match=r"holds an image as str; needs the bytes of image files"):
         load_protocol(write_arrow(tmp_path / "c.parquet", {"image1": ["x"], "image2": ["y"], "target": [1]}))
+
+
+def test_tables_that_unpack_to_far_more_than_they_hold(tmp_path):
+    column = pyarrow.array([bytes(2**20)] * 2000).dictionary_encode()
+    path = write_arrow(tmp_path / "a.parquet", {"image1": column, "image2": column, "target": [0, 1] * 1000})
+    assert path.stat().st_size < 2**20
+    with pytest.raises(InputError, match=r"a.parquet unpacks to far more bytes than images would"):
+        load_protocol(path)
+
+
+@pytest.mark.parametrize("index", [[0, 1, 1, 2], [0, None, 1, 2], [0.5, 1, 2, 3], ["a", "b", "c", "d"]])
+def test_rows_that_have_no_order(tmp_path, index):
+    path = write_arrow(tmp_path / "a", {"image": jpegs(4), "index": index, "is_same": [1, 1, 0, 0]})
+    with pytest.raises(InputError, match="column index does not number the rows"):
+        load_protocol(path)
+
+
+def test_offsets_that_point_outside_are_refused(tmp_path):
+    path = write_arrow(tmp_path / "a", {"image": jpegs(4), "index": range(4), "is_same": [1, 1, 0, 0]})
+    for part in path.glob("*.arrow"):
+        content = part.read_bytes()
+        part.write_bytes(content.replace(np.int32(len(jpegs(4)[0])).tobytes(), np.int32(2**30).tobytes()))
+    with pytest.raises(InputError, match="a is not a complete table"):
+        load_protocol(path)

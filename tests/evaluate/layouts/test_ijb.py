@@ -1,6 +1,7 @@
 """IJB's template protocol on a miniature in the official layout, against a slow implementation."""
 
 import json
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -117,7 +118,7 @@ def test_one_card_of_a_network_on_templates_alone(miniature, tmp_path):
     weights.write_bytes(b"weights")
     stage = model_stage(weights, ["ijbb"], runs=tmp_path / "runs", test_sets=miniature.parent)
     row = model_row(weights, "0" * 64)
-    card = evaluate_network(stage, lambda: network, [miniature], device="cpu", seed=0, row=row)
+    card = evaluate_network(stage, lambda: network, {miniature: "ijbb"}, device="cpu", seed=0, row=row)
     assert card.protocols == {}
     assert card.mean_accuracy is None
     assert card.templates["ijbb"].tar_at_far["1e-6"] is None
@@ -177,3 +178,38 @@ def test_features_that_are_not_finite_name_the_faces(miniature):
     batches[1][1][2] = torch.nan
     with pytest.raises(InputError, match=r"ijbb: features of 7.png are not finite; inspect these images, or evaluate"):
         pool_templates(batches, templates)
+
+
+@pytest.mark.parametrize(
+    ("ending", "old", "new", "message"),
+    [
+        ("face_tid_mid", "1.png 5", "1.png ²", r"line 1 is '1.png ² .*'; needs 'image template media'"),
+        ("face_tid_mid", "1.png 5", f"1.png {'9' * 30}", r"line 1 is '1.png 999.*'; needs 'image template media'"),
+        ("face_tid_mid", "1.png 5", f"{'x' * 5000}.png 5", r"name_5pts_score.txt lacks 1 faces"),
+        ("template_pair_label", "5 15 0", f"5 {'9' * 30} 0", "template_pair_label.txt: .*; needs lines 'template"),
+        ("template_pair_label", "5 15 0", "5 15 \xff", "template_pair_label.txt: .*; needs lines 'template"),
+    ],
+)
+def test_numbers_and_texts_that_are_none(tmp_path, ending, old, new, message):
+    folder = write_miniature(tmp_path / "ijbb")
+    path = folder / "meta" / f"ijbb_{ending}.txt"
+    encoding = "latin1" if "\xff" in new else "utf-8"
+    path.write_bytes(path.read_text().replace(old, new, 1).encode(encoding))
+    with pytest.raises(InputError, match=message) as error:
+        load_templates(folder)
+    assert len(str(error.value)) < 800
+
+
+def test_what_macos_leaves_beside_the_lists_is_not_read(tmp_path, miniature):
+    folder = write_miniature(tmp_path / "IJBB")
+    for path in list((folder / "meta").iterdir()):
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\26\7")
+    assert load_templates(folder).sha256 == load_templates(miniature).sha256
+    assert load_templates(folder, "mine").name == "mine"
+
+
+def test_media_numbers_of_any_size_pool_alike(miniature):
+    templates = load_templates(miniature)
+    batches = list(feature_batches(network, templates.faces))
+    large = replace(templates, media_ids=templates.media_ids + 2**62)
+    np.testing.assert_array_equal(pool_templates(batches, large), pool_templates(batches, templates))

@@ -108,3 +108,50 @@ def test_npy_folders_that_do_not_fit(tmp_path):
     (folder / "toy.npy").write_bytes((FORMATS / "toy" / "toy.npy").read_bytes()[:5000])
     with pytest.raises(InputError, match=r"toy.npy is not a complete .npy"):
         load_protocol(folder / "toy.npy")
+
+
+def test_files_that_unpack_to_far_more_than_they_hold(tmp_path):
+    with lzma.open(tmp_path / "bomb.xz", "wb") as file:
+        pickle.dump(([bytes(200 * 2**20), b"b"], [True]), file, protocol=4)
+    assert (tmp_path / "bomb.xz").stat().st_size < 2**16
+    with pytest.raises(InputError, match=r"bomb.xz unpacks to far more bytes than images would; do not load it"):
+        load_protocol(tmp_path / "bomb.xz")
+    announces = pickle.PROTO + b"\x04" + pickle.BINBYTES8 + (2**40).to_bytes(8, "little") + b"abc."
+    (tmp_path / "announces.bin").write_bytes(announces)
+    with pytest.raises(InputError, match=r"announces.bin is not a complete verification pickle"):
+        load_protocol(tmp_path / "announces.bin")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"cnumpy\nndarray\n(I1000000000\ntR.", "is not a complete verification pickle"),
+        (b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I1000000000\ntVb\ntR.", "builds an array in a way"),
+        (b"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n(VV1000000000\ntRtR.", "is no label"),
+        (
+            b"(V" + b"x" * 1000 + b"\np0\n0" + b"c_codecs\nencode\n(g0\nVlatin1\ntR" * 1000 + b"l.",
+            "builds more bytes than it holds",
+        ),
+        (pickle.dumps(([b"a", b"b"], np.array(True))), "holds one value instead of a list of labels"),
+        (pickle.dumps(([b"a", b"b"], [10**400])), r"label 0 is 10+\.\.\.0+; must be 1"),
+        (pickle.dumps(([b"a", b"b"], [[[[[[[[[]]]]]]]]])), r"label 0 is \[+\.\.\.\]+; must be 1"),
+    ],
+)
+def test_pickles_that_build_more_than_they_hold(tmp_path, content, message):
+    (tmp_path / "bad.bin").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        load_protocol(tmp_path / "bad.bin")
+
+
+@pytest.mark.parametrize(
+    "shape", [b"(-4, 3, 112, 112)", b"(10**99, 3, 112, 112)", b"(((((", b"(99999999, 3, 112, 112)"]
+)
+def test_damaged_headers_of_npy(tmp_path, shape):
+    folder = tmp_path / "toy"
+    shutil.copytree(FORMATS / "toy", folder)
+    content = bytearray((folder / "toy.npy").read_bytes())
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': " + shape + b", }"
+    content[10:128] = header.ljust(117) + b"\n"
+    (folder / "toy.npy").write_bytes(content)
+    with pytest.raises(InputError, match=r"toy.npy (is not a complete .npy|is uint8 of shape)"):
+        load_protocol(folder)

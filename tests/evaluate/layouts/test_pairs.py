@@ -4,6 +4,7 @@ import pytest
 from verification_images import write_lfw
 
 from bench.errors import InputError
+from evaluate.layouts.pairs import read_pairs
 from evaluate.protocol import load_protocol
 
 
@@ -42,3 +43,51 @@ def test_wrong_pairs_files(lfw, lines, message):
         load_protocol(lfw)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+ROWS = "A\t1\t2\nA\t1\tB\t1\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbf1\t1\n" + ROWS.encode(),
+        b"1\n" + ROWS.encode(),
+        b"1\t1\t\nA\t1\t2\t\nA\t1\tB\t1\t\t\n",
+        b"1\t1\r\n" + ROWS.replace("\n", "\r\n").encode(),
+        b"A_0001 1\nA_0002 1\nA_0001 0\nB_0001 0\n",
+    ],
+    ids=["byte-order mark", "View 1", "tabs at the end", "Windows", "CALFW"],
+)
+def test_dialects_of_lists(tmp_path, content):
+    (tmp_path / "pairs.txt").write_bytes(content)
+    genuine, impostor = read_pairs(tmp_path / "pairs.txt")
+    assert (genuine.is_genuine, impostor.is_genuine) == (True, False)
+    names = [pair.names for pair in (genuine, impostor)]
+    assert [[name.split("/")[-1] for name in pair] for pair in names] == [["A_0001", "A_0002"], ["A_0001", "B_0001"]]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("A\t1\t²\nA\t1\tB\t1", "line 1 is 'A 1 ²'; needs 'name i j'"),
+        (f"A\t1\t{'9' * 5000}\nA\t1\tB\t1", "line 1 is 'A 1 999"),
+        (f"{'9' * 30}\t1\n{ROWS}", "line 1 is '9999"),
+        ("A_0001 1\nB_0001 1\n", "line 1 begins the pair 'A_0001 1, B_0001 1', whose labels and names contradict"),
+        ("A_0001 1\nA_0002 1\nA_0003 1\n", "holds 3 lines 'image 0|1'; needs two per pair"),
+        ("0\t300\n", "holds 0 pairs"),
+        (f"{'x' * 5000} b 1\n", "names 2 missing images (of 2)"),
+    ],
+)
+def test_numbers_and_names_that_are_none(lfw, content, message):
+    (lfw / "pairs.txt").write_text(content, encoding="utf-8")
+    with pytest.raises(InputError) as error:
+        load_protocol(lfw)
+    assert message in str(error.value)
+    assert len(str(error.value)) < 800
+
+
+def test_text_of_another_encoding_is_refused(lfw):
+    (lfw / "pairs.txt").write_text("Ann/Ann_0001 Jos\u00e9/1 0", encoding="utf-16")
+    with pytest.raises(InputError, match=r"pairs.txt is not UTF-8 text .*; save it as UTF-8"):
+        load_protocol(lfw)

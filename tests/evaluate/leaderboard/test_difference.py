@@ -1,8 +1,12 @@
 """Two results as text: which settings differ, and whether the accuracies do."""
 
 import numpy as np
+import pytest
+from leaderboard_rows import add_result
 from results import write_run
 
+from bench.errors import InputError
+from bench.runs.cards import ResultCard, read_card, write_card
 from evaluate.leaderboard.difference import describe_difference, read_settings
 from evaluate.measure.scores import write_scores
 
@@ -13,7 +17,7 @@ def test_description_names_settings_and_verdict(tmp_path):
     labels = np.arange(400) % 2 == 0
     for folder, share in ((a, 0.95), (b, 0.5)):
         is_correct = np.random.default_rng(0).random(400) < share
-        fields = {"scores": np.zeros(400), "is_genuine": labels, "fold": np.zeros(400), "is_correct": is_correct}
+        fields = {"scores": np.zeros(400), "is_genuine": labels, "fold": np.zeros(400, int), "is_correct": is_correct}
         write_scores(folder / "scores.npz", {"render_lfw": fields})
     text = describe_difference(a, b)
     assert "  seed: 0 -> 1" in text
@@ -33,3 +37,14 @@ def test_changed_recipe_and_generator_are_listed(tmp_path):
     changed = {key for key in first if first[key] != second[key]}
     assert changed == {"recipe.optimizer.lr"}
     assert first["generator.kind"] == "render"
+
+
+def test_results_on_other_copies_of_a_test_set_are_not_compared(tmp_path):
+    a, b = (add_result(tmp_path, name, protocols=("lfw", "cfp_fp"), separation=20) for name in "ab")
+    card = read_card(b, ResultCard)
+    other = card.protocols["lfw"].model_copy(update={"sha256": "1" * 64})
+    write_card(b, card.model_copy(update={"protocols": card.protocols | {"lfw": other}}))
+    for first, second in ((a, b), (a / "result.json", b / "result.json")):
+        with pytest.raises(InputError, match=r"measured on other copies \(SHA-256\) of lfw; evaluate both on the same"):
+            describe_difference(first, second)
+    assert "McNemar" in describe_difference(a / "result.json", a)

@@ -100,7 +100,7 @@ def derived(cards):
             ]
             below.append(sum((low - a) ** 2 for (low, _), a in zip(ends, accuracies, strict=True)) ** 0.5 / len(part))
             above.append(sum((high - a) ** 2 for (_, high), a in zip(ends, accuracies, strict=True)) ** 0.5 / len(part))
-        found += [*errors, fmean(means) - fmean(below), fmean(means) + fmean(above)]
+        found += [*errors, fmean(errors), fmean(means) - fmean(below), fmean(means) + fmean(above)]
         if len(part) == len(RFW):
             spreads = [stdev(one) for one in values]
             found += [fmean(spreads), *([stdev(spreads)] if len(spreads) > 1 else [])]
@@ -111,7 +111,11 @@ def derived(cards):
             rates = [card["templates"][name]["tar_at_far"][far] for card in cards]
             if None not in rates:
                 value = fmean(rates)
-                found += [value, stdev(rates) if len(rates) > 1 else (value * (1 - value) / num_genuine) ** 0.5]
+                found += [
+                    value,
+                    *([stdev(rates)] if len(rates) > 1 else []),
+                    (value * (1 - value) / num_genuine) ** 0.5,
+                ]
     costs = [list(card["stage_costs"].values()) for card in cards]
     found.append(fmean(sum(one["seconds"] * one["num_processes"] / 3600 for one in part) for part in costs))
     prices = [

@@ -2,21 +2,20 @@
 
 import numpy as np
 import pytest
-from leaderboard_rows import floor, made_up_scores
+from leaderboard_rows import add_scores, floor
 from PIL import Image
-from results import PROTOCOLS, make_result, write_run
+from results import make_result, write_run
 
 from bench.errors import InputError
 from bench.runs.cards import ResultCard, read_card, write_card
 from evaluate.leaderboard.publish import publish, published_name
-from evaluate.measure.scores import write_scores
 
 
 @pytest.fixture
 def result(tmp_path):
     """A finished smoke run with scores and a sample grid."""
     folder = write_run(tmp_path / "runs", accuracy=0.9, seed=1)
-    write_scores(folder / "scores.npz", {name: made_up_scores(20, 0, 0.9) for name in PROTOCOLS})
+    add_scores(folder)
     Image.fromarray(np.zeros((300, 900, 3), np.uint8)).save(
         tmp_path / "runs" / "smoke" / "faces" / "faces1" / "grid.png"
     )
@@ -56,5 +55,25 @@ def test_nothing_is_copied_where_something_is_wrong(result, tmp_path):
     card = read_card(result, ResultCard)
     write_card(result, card.model_copy(update={"mean_accuracy": 0.99}))
     with pytest.raises(InputError, match=r"mean_accuracy is 0\.99"):
+        publish([result], tmp_path / "reports")
+    assert not (tmp_path / "reports").exists()
+
+
+def test_the_card_itself_names_its_result(result, tmp_path):
+    publish([result / "result.json"], tmp_path / "reports")
+    names = {path.name for path in (tmp_path / "reports" / "results").iterdir()}
+    assert names == {"smoke_seed1.json", "smoke_seed1.npz", "smoke_seed1.jpg"}
+    with pytest.raises(InputError, match=r"scores.npz is not the result of a run; give a folder that holds result"):
+        publish([result / "scores.npz"], tmp_path / "reports")
+
+
+def test_every_figure_is_counted_again_from_the_scores(result, tmp_path):
+    card = read_card(result, ResultCard)
+    better = card.protocols["render_lfw"].model_copy(update={"tar_at_far": {"1e-1": 0.99}})
+    write_card(result, card.model_copy(update={"protocols": card.protocols | {"render_lfw": better}}))
+    with pytest.raises(InputError, match=r"render_lfw: TAR at FAR 1e-1 is 0.99, but its scores give 0\.\d+"):
+        publish([result], tmp_path / "reports")
+    (result / "scores.npz").unlink()
+    with pytest.raises(InputError, match=r"scores.npz is missing, so no figure can be checked; run the evaluation"):
         publish([result], tmp_path / "reports")
     assert not (tmp_path / "reports").exists()

@@ -1,6 +1,7 @@
 """Tables and rows hold what the cards say: means, seeds, divisions, gaps, ranks, footnotes."""
 
 import csv
+import json
 import re
 import shutil
 
@@ -9,9 +10,10 @@ import pytest
 from leaderboard_rows import add_result, floor
 from results import PROTOCOLS, make_protocol_result, make_result
 
-from bench.config.benchmarks import load_benchmark
+from bench.config.benchmarks import load_benchmark, load_benchmarks
+from bench.config.released import RELEASED_RECIPES
 from bench.machine.facts import Cost
-from bench.runs.cards import write_card
+from bench.runs.cards import ResultCard, read_card, write_card
 from bench.runs.fingerprints import recipe_sha256
 from evaluate.leaderboard.estimates import mean_price, spread_over_groups
 from evaluate.leaderboard.protocol_names import FIVE, RENDERED_FIVE, protocol_title
@@ -56,16 +58,18 @@ def test_seeds_are_one_row_with_their_standard_deviation(runs):
     row = tables_of(runs)["rendered_five"].rows[0]
     assert [result.card.seed for result in row.results] == [0, 1, 2]
     assert row.mean.value == pytest.approx(0.92)
-    assert row.mean.spread == pytest.approx(np.std([0.91, 0.93, 0.92], ddof=1))
-    assert row.accuracy("render_lfw").spread == pytest.approx(0.01)
+    assert row.mean.seed_std == pytest.approx(np.std([0.91, 0.93, 0.92], ddof=1))
+    assert row.accuracy("render_lfw").seed_std == pytest.approx(0.01)
+    errors = [(share * (1 - share) / 600) ** 0.5 for share in (0.91, 0.93, 0.92)]
+    assert row.accuracy("render_lfw").standard_error == pytest.approx(np.mean(errors))
     text = (write_leaderboard(runs).parent / "leaderboard.md").read_text()
-    assert "| smoke | open | n=3 | 92.00 ± 1.00 | +31.00 |" in text
+    assert "| smoke | open | 3 | 92.00 ± 0.49 | 1.00 | +31.00 |" in text
 
 
 def test_one_seed_has_the_standard_error_of_the_mean(runs):
     row = tables_of(runs)["real_five"].rows[0]
     errors = [(one.accuracy * (1 - one.accuracy) / 600) ** 0.5 for one in row.card.protocols.values()]
-    assert row.mean.spread == pytest.approx(np.sqrt(np.sum(np.square(errors))) / 5)
+    assert row.mean.standard_error == pytest.approx(np.sqrt(np.sum(np.square(errors))) / 5)
 
 
 def test_other_settings_or_other_test_sets_are_not_seeds_of_each_other(runs):
@@ -164,7 +168,7 @@ def test_gap_to_the_real_reference_of_the_same_recipe(runs):
     assert gaps == {"cfp_small": None, "synthetic": pytest.approx(0.05), "other": None}
     text = (write_leaderboard(runs).parent / "leaderboard.md").read_text()
     assert "| row | division | seeds | LFW | gap to real |" in text
-    assert re.search(r"\| cfp_small [\[\]\d ]*\| closed \| 0 \| 90.00 ± 1.22 \| REAL \|", text)
+    assert re.search(r"\| cfp_small [\[\]\d ]*\| closed \| 1 \| 90.00 ± 1.22 \| REAL \|", text)
     assert "| 85.00 ± 1.46 | +5.00 |" in text
     rows = {
         row["name"]: row
@@ -220,3 +224,34 @@ def test_groups_of_people_have_a_table_with_their_spread(runs):
     assert "| 85.00 ± 0.73 | 4.16 | 80.00 ± 1.63 |" in text
     lines = {row["protocol"]: row for row in csv.DictReader((runs / "leaderboard.csv").open()) if row["table"] == "rfw"}
     assert float(lines["mean of rfw"]["spread_over_groups"]) == pytest.approx(0.0416333)
+
+
+def test_rows_on_other_copies_are_not_paired(runs):
+    """No gap, rank or difference between rows whose test sets have other digests, though a footnote says so."""
+    recipe = {"name": "small_arcface", "sha256": recipe_sha256(load_benchmark("cfp_small").recipe)}
+    add_result(runs, "cfp_small", 0.9, protocols=("lfw",), recipe=recipe, separation=20)
+    folder = add_result(runs, "mine", 0.85, protocols=("lfw",), recipe=recipe, separation=20)
+    add_result(runs, "floor", 0.6, protocols=("lfw",), separation=20, **floor())
+    table = tables_of(runs)["real_lfw"]
+    assert table.gap_to_real(table.rows[1]) == pytest.approx(0.05)
+    card = read_card(folder, ResultCard)
+    other = card.protocols["lfw"].model_copy(update={"sha256": "1" * 64})
+    write_card(folder, card.model_copy(update={"protocols": {"lfw": other}}))
+    table = tables_of(runs)["real_lfw"]
+    mine = next(row for row in table.rows if row.label == "mine")
+    assert mine.notes[-1] == "measured on another copy of LFW than the first row"
+    assert (table.gap_to_real(mine), table.gap_to_floor(mine)) == (None, None)
+    assert set(table.borda_ranks.values()) == {1}
+    text = write_leaderboard(runs).read_text()
+    data = json.loads(re.search(r'id="differences-real_lfw">(.*?)</script>', text)[1])
+    assert len(data["pairs"]) == 1
+
+
+def test_released_recipes_are_those_of_benchmarks_yaml(runs):
+    """A recipe that somebody adds or edits is open; a change of a released one has to change this list too."""
+    recipes = {entry.recipe_name: recipe_sha256(entry.recipe) for entry in load_benchmarks().values()}
+    assert recipes.items() <= RELEASED_RECIPES.items()
+    edited = load_benchmark("smoke").recipe.model_copy(update={"batch_size": 65})
+    for key, name in (("added", "mine"), ("edited", "smoke_arcface")):
+        add_result(runs, key, protocols=("lfw",), recipe={"name": name, "sha256": recipe_sha256(edited)})
+    assert {row.division for row in tables_of(runs)["real_lfw"].rows} == {"open"}

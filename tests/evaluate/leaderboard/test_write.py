@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from leaderboard_rows import made_up_scores
+from leaderboard_rows import add_scores
 from paths import GOLDEN, REPORTS
 from results import PROTOCOLS, make_result, make_template_result
 
@@ -22,7 +22,6 @@ from evaluate.leaderboard.read import read_local
 from evaluate.leaderboard.tables import make_tables
 from evaluate.leaderboard.template_tables import make_template_tables
 from evaluate.leaderboard.write import format_row, write_committed_leaderboard, write_leaderboard
-from evaluate.measure.scores import write_scores
 
 
 class Page(HTMLParser):
@@ -81,7 +80,7 @@ def test_csv_has_every_number_and_means_are_those_of_their_columns(runs):
         assert mean["protocol"] == f"mean of {table}"
         assert float(mean["accuracy"]) == pytest.approx(np.mean([float(one["accuracy"]) for one in parts]))
     a = {row["protocol"]: float(row["accuracy"]) for row in groups["real_five", "a"]}
-    assert a["cfp_fp"] == 0.9
+    assert a["cfp_fp"] == pytest.approx(0.9)
 
 
 def test_every_accuracy_in_the_page_is_a_card_s(runs):
@@ -125,14 +124,29 @@ def test_hostile_names_are_escaped(runs):
     name = "<script>alert(1)</script>|x"
     dataset = {"name": "<img src=x onerror=alert(2)>", "num_images": 1, "num_identities": 1}
     write_card(runs / "bad" / "results" / "bad", make_result("bad", name=name, fingerprint="bad", dataset=dataset))
-    scores = {key: made_up_scores(20, 0, 0.875) for key in PROTOCOLS}
-    write_scores(runs / "bad" / "results" / "bad" / "scores.npz", scores)
+    add_scores(runs / "bad" / "results" / "bad")
     text = write_leaderboard(runs).read_text()
     assert "<script>alert" not in text
     assert "<img src=x" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     markdown = (runs / "leaderboard.md").read_text()
     assert "&lt;script>alert(1)&lt;/script>\\|x" in markdown
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["[x](javascript:alert(1))", "\\\\[x](javascript:alert(1))", "[1]: javascript:alert(1)", "a [1](javascript:b)"],
+)
+def test_names_make_no_links_in_markdown(runs, name):
+    write_card(runs / "bad" / "results" / "bad", make_result("bad", name=name, fingerprint="bad", protocols=(name,)))
+    write_leaderboard(runs)
+    markdown = (runs / "leaderboard.md").read_text()
+    without_code = re.sub(r"`[^`]*`", "", markdown)
+    lines = [line for line in without_code.splitlines() if "javascript:" in line]
+    assert lines
+    for line in lines:
+        unescaped = re.sub(r"\\\\.", "", line)  # an escaped character starts nothing
+        assert not re.search(r"\[[^\]]*\]\(|\[[^\]]*\]:", unescaped), line
 
 
 def test_the_same_cards_give_the_same_bytes(runs):
@@ -146,11 +160,25 @@ def test_no_results_yet(tmp_path):
     assert "No results yet" in write_leaderboard(tmp_path).read_text()
 
 
-def test_a_card_that_contradicts_itself_is_refused(runs):
+def test_one_broken_card_is_named_and_the_others_are_shown(runs, capsys):
     path = runs / "a" / "results" / "a" / "result.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"mean_accuracy": 0.99}))
+    (runs / "b" / "results" / "b" / "result.json").write_text("{")
+    (runs / "weights" / "results" / "weights" / "scores.npz").write_bytes(b"PK")
+    (runs / "smoke" / "models" / "model0" / "model.json").write_text("[]")
     with pytest.raises(InputError, match=r"mean_accuracy is 0.99, but its protocols average 0.930000; run the eval"):
-        write_leaderboard(runs)
+        read_local(runs)
+    page = write_leaderboard(runs).read_text()
+    markdown = (runs / "leaderboard.md").read_text()
+    assert "## Results that are not shown" in markdown
+    for text in (page, markdown, capsys.readouterr().err):
+        assert "a/results/a/result.json" in text
+        assert "mean_accuracy is 0.99, but its protocols average 0.930000" in text
+        assert "b/results/b/result.json" in text
+        assert "weights/results/weights/result.json" in text
+    labels = [row.label for table in make_tables(read_local(runs, {})) for row in table.rows]
+    assert labels == ["raw pixels", "smoke", "smoke", "raw pixels"]  # smoke's first seed has lost its parents
+    assert "the card of its model or its dataset is broken" in markdown
 
 
 def test_committed_leaderboard_is_that_of_the_committed_cards(tmp_path):
@@ -173,7 +201,7 @@ def test_committed_results_are_read_with_their_scores(runs, tmp_path):
         shutil.copy(runs / "a" / "results" / "a" / source, reports / "results" / target)
     shutil.copy(REPORTS / "published.csv", reports)
     assert "ROC, LFW" in write_committed_leaderboard(reports).read_text()
-    assert "| a [1] [2] [3] [4] [5] [6] | open | 0 | 93.00 ±" in (reports / "leaderboard.md").read_text()
+    assert "| a [1] [2] [3] [4] [5] [6] | open | 1 | 93.00 ±" in (reports / "leaderboard.md").read_text()
 
 
 def test_template_protocols_have_a_table_of_their_own(runs):
@@ -189,14 +217,15 @@ def test_template_protocols_have_a_table_of_their_own(runs):
     (table,) = make_template_tables(read_local(runs))
     assert [row.label for row in table.rows] == ["strong", "net"]  # divisions first, then the rate
     rate = table.rate(table.rows[0], "1e-4")
-    assert (rate.value, rate.spread) == (pytest.approx(0.91), pytest.approx(np.std([0.9, 0.92], ddof=1)))
-    assert table.rate(table.rows[1], "1e-4").spread == pytest.approx((0.95 * 0.05 / 1000) ** 0.5)
+    assert (rate.value, rate.standard_error) == (pytest.approx(0.91), pytest.approx((0.91 * 0.09 / 1000) ** 0.5))
+    assert table.seed_std(table.rows[0], "1e-4") == pytest.approx(np.std([0.9, 0.92], ddof=1))
+    assert table.seed_std(table.rows[1], "1e-4") is None
     assert table.rate(table.rows[0], "1e-6") is None
     text = (write_leaderboard(runs).parent / "leaderboard.md").read_text()
     assert "## IJB-C: templates one to one, TAR at FAR" in text
-    rates = "99.00 ± 0.31 | 98.00 ± 0.44 | 97.00 ± 0.54 | 95.00 ± 0.69 | - | -"
+    rates = "99.00 ± 0.31 | 98.00 ± 0.44 | 97.00 ± 0.54 | 95.00 ± 0.69 | - | - | -"
     assert "- [1] the model's card is missing" in text  # of the first row
-    assert f"| net [2] [3] | given weights | 0 | {rates} |" in text
+    assert f"| net [2] [3] | given weights | 1 | {rates} |" in text
     assert "- [3] IJB-C has 11,000 pairs instead of the published 15,658,489" in text
     lines = [row for row in csv.DictReader((runs / "leaderboard.csv").open()) if row["table"] == "ijbc"]
     assert [(row["name"], row["tar_at_far_1e-4"], row["accuracy"]) for row in lines] == [

@@ -101,7 +101,7 @@ def test_the_same_seed_gives_the_same_interval():
 def test_results_on_disk_are_compared_by_their_scores(tmp_path):
     a, b = scores(0), scores(1)
     for name, fields in (("a", a), ("b", b)):
-        arrays = fields["lfw"] | {"scores": np.zeros(40), "fold": np.zeros(40)}
+        arrays = fields["lfw"] | {"scores": np.zeros(40), "fold": np.zeros(40, int)}
         write_scores(tmp_path / name / "scores.npz", {"lfw": arrays})
     assert compare_results(tmp_path / "a", str(tmp_path / "b")) == compare_scores(a, b)
     assert compare_results(tmp_path / "a", tmp_path / "a")["mean"].is_significant is False

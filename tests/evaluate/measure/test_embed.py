@@ -119,7 +119,7 @@ def onnx_model(path, *, normalises):
 def test_onnx_models_get_the_range_that_they_expect(tmp_path, images, normalises):
     network = load_network(onnx_model(tmp_path / "mean.onnx", normalises=normalises))
     assert isinstance(network, OnnxNetwork)
-    assert network.takes_bytes == normalises
+    assert network.input_range == ("bytes" if normalises else "symmetric")
     means = images.reshape(len(images), -1, 3).mean(axis=1) - 127.5
     expected = means / np.linalg.norm(means, axis=1, keepdims=True)
     np.testing.assert_allclose(embed(network, images), expected, atol=1e-3)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from paths import FORMATS
+from verification_images import write_folder
 
 from bench.config.recipe import Backbone
 from bench.errors import InputError
@@ -80,3 +81,18 @@ def test_what_cannot_be_evaluated_is_said(sets):
         evaluate("gone.onnx", ["toy"], device="cpu", test_sets_dir=sets)
     with pytest.raises(InputError, match=r"two test sets are called toy, one of them .*toy; rename one"):
         evaluate(raw_pixels, [sets / "toy.bin", FORMATS / "toy"])
+
+
+def test_sets_keep_the_names_they_are_asked_for_by(tmp_path):
+    """``five`` is a list of sets, and a set in a folder ``lfw`` with ``pairs_LFW.txt`` is ``lfw``."""
+    for name in ("lfw", "cfp_fp", "agedb_30", "calfw", "cplfw"):
+        names = [f"p{i}/{j}.png" for i in range(10) for j in (0, 1)]
+        folder = write_folder(tmp_path / name, names)
+        genuine = [f"p{i}/0.png p{i}/1.png 1\n" for i in range(10)]
+        impostor = [f"p{i}/0.png p{(i + 1) % 10}/1.png 0\n" for i in range(10)]
+        lines = [line for pair in zip(genuine, impostor, strict=True) for line in pair]
+        (folder / f"pairs_{name.upper()}x.txt").write_text("".join(lines))
+    card = evaluate(raw_pixels, ["five"], test_sets_dir=tmp_path)
+    assert list(card.protocols) == ["lfw", "cfp_fp", "agedb_30", "calfw", "cplfw"]
+    with pytest.raises(InputError, match="is neither a set in"):
+        evaluate(raw_pixels, ["x" * 5000], test_sets_dir=tmp_path)

@@ -35,7 +35,9 @@ def network(images):
 
 def test_it_is_the_accuracy_of_the_evaluation(protocol):
     expected = verify(lambda images: embed(network, images), load_protocol(protocol)).result.accuracy
-    assert Validation(lambda: [protocol], device="cpu")(network) == {"made_up": pytest.approx(expected, abs=1e-12)}
+    assert Validation(lambda: {"made_up": protocol}, device="cpu")(network) == {
+        "made_up": pytest.approx(expected, abs=1e-12)
+    }
     assert 0.5 <= expected < 1
 
 
@@ -49,7 +51,7 @@ def validate_and_write(protocol, directory):
 
     def find():
         asked.append(dist.get_rank())
-        return [protocol]
+        return {"made_up": protocol}
 
     validation = Validation(find, device="cpu")
     accuracies = [validation(counting), validation(counting)]
@@ -87,7 +89,7 @@ def test_the_statistics_of_rank_0_count_in_every_process(protocol, tmp_path):
 @pytest.mark.slow
 def test_processes_share_the_faces_and_agree(protocol, tmp_path):
     run_processes(validate_and_write, 2, protocol, tmp_path)
-    alone = Validation(lambda: [protocol], device="cpu")(network)
+    alone = Validation(lambda: {"made_up": protocol}, device="cpu")(network)
     results = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
     assert [result["accuracies"] for result in results] == [[alone, alone]] * 2
     assert [result["asked"] for result in results] == [2, 1]  # the first looks alone first
