@@ -43,7 +43,7 @@ class Embedder:
 
 @dataclass(frozen=True)
 class Embedded:
-    """The M images of a source that decode and can be aligned faces by their size, with their identities and embeddings."""
+    """The M images of a source that decode and can be aligned faces by size, with identities and embeddings."""
 
     source: Source
     positions: NDArray[np.int64]
