@@ -109,7 +109,7 @@ def aligned_image(faces: Faces, index: int) -> NDArray[np.uint8]:
     """One face as networks get it, uint8, shape (112, 112, 3), RGB; see ``to_face_size``.
 
     Raises:
-        InputError: If the face does not decode or is not square (the message names it).
+        InputError: If the face does not decode or cannot be an aligned face (the message names it).
     """
     return to_face_size(faces.image(index), faces.name(index))
 
@@ -125,11 +125,11 @@ def to_face_size(image: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
         name: Source of the image, for the message of an error.
 
     Raises:
-        InputError: If the image is not square.
+        InputError: If the image is not square, or has the size of LFW's photographs.
     """
     height, width = image.shape[:2]
-    if height != width:
-        raise InputError(f"{name} is {width} x {height} pixels, not square; align faces to {FACE_SIZE} x {FACE_SIZE}")
+    if problem := size_problem(width, height):
+        raise InputError(f"{name} is {problem}; align faces to {FACE_SIZE} x {FACE_SIZE}")
     if height == FACE_SIZE:
         return image
     return np.asarray(Image.fromarray(image).resize((FACE_SIZE, FACE_SIZE), Image.Resampling.BICUBIC))
@@ -162,8 +162,8 @@ def check_sizes(faces: Faces) -> tuple[int, int] | None:
             continue
         if problem := size_problem(*size):
             raise InputError(
-                f"{faces.name(int(index))} is {problem}; align the faces: "
-                f"{python_command(f'bench convert {faces.path} OUT --align LANDMARKS')}"
+                f"{faces.name(int(index))} is {problem}; align faces to {FACE_SIZE} x {FACE_SIZE}, those of a folder "
+                f"with {python_command('bench convert FOLDER OUT --align LANDMARKS')}"
             )
         if scaled is None and size != (FACE_SIZE, FACE_SIZE):
             scaled = size

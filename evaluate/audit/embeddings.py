@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bench.errors import InputError
 from bench.faces.pixels import to_network_input
 from bench.files import atomic_path
-from evaluate.audit.images import Scan, scan_images, square_images
+from evaluate.audit.images import Scan, scan_images, usable_images
 from evaluate.audit.source import Source
 from evaluate.layouts.images import LazyImages, decode_face, listed
 from evaluate.measure.embed import FaceNetwork, feature_batches
@@ -44,7 +44,7 @@ class Embedder:
 
 @dataclass(frozen=True)
 class Embedded:
-    """The M images of a source that decode and are square, with their identities and embeddings."""
+    """The M images of a source that decode and can be aligned faces by size, with identities and embeddings."""
 
     source: Source
     positions: NDArray[np.int64]
@@ -72,16 +72,16 @@ def cached_scan(source: Source, cache: Path) -> Scan:
 
 
 def cached_embeddings(source: Source, scan: Scan, embedder: Embedder, cache: Path) -> Embedded:
-    """Embeddings of every square image that decodes.
+    """Embeddings of every image that decodes and can be an aligned face by its size.
 
     They are read from the folder ``cache`` unless source or network have changed.
 
     Raises:
-        InputError: If an embedding is not finite (the message names the images), or if no image is square.
+        InputError: If an embedding is not finite (the message names the images), or if no image can be an aligned face.
     """
-    positions = square_images(scan)
+    positions = usable_images(scan)
     if not len(positions):
-        raise InputError(f"{source.path} holds no square image that decodes; align its faces to 112 x 112")
+        raise InputError(f"{source.path} holds no aligned face that decodes; align its faces to 112 x 112")
     labels, identity_ids = np.unique(source.identity_ids[positions], return_inverse=True)
     names = [source.identity_names[label] for label in labels]
     directory = cache / _key(source, embedder.sha256, sorted(embedder.estimators or {}))

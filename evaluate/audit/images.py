@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.errors import InputError
-from bench.faces.face import FACE_SIZE, decode_image
+from bench.faces.face import FACE_SIZE, decode_image, size_problem
 from bench.machine.progress import progress
 from evaluate.audit.source import Source
 
@@ -166,10 +166,10 @@ def aligned_images(scan: Scan) -> NDArray[np.int64]:
     return scan.decoded[(table["height"] == FACE_SIZE) & (table["width"] == FACE_SIZE)]
 
 
-def square_images(scan: Scan) -> NDArray[np.int64]:
-    """Positions of the images that decode and are square, so that ``bench.faces.face.to_face_size`` takes them."""
-    table = scan.table[scan.decoded]
-    return scan.decoded[table["height"] == table["width"]]
+def usable_images(scan: Scan) -> NDArray[np.int64]:
+    """Positions of the images that decode and can be aligned faces by their size, see ``size_problem``."""
+    sizes = zip(scan.table["width"][scan.decoded], scan.table["height"][scan.decoded], strict=True)
+    return scan.decoded[np.array([size_problem(width, height) is None for width, height in sizes], dtype=bool)]
 
 
 def other_sizes(scan: Scan) -> dict[str, int]:

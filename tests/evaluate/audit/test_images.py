@@ -9,7 +9,7 @@ from PIL import Image
 
 from bench.faces.face import encode_jpeg
 from evaluate.audit.duplicates import first_with_same_pixels, hamming, near_pairs
-from evaluate.audit.images import NEAR_BITS, other_sizes, perceptual_hash, scan_images, sharpness
+from evaluate.audit.images import NEAR_BITS, other_sizes, perceptual_hash, scan_images, sharpness, usable_images
 from evaluate.audit.source import open_source
 
 
@@ -40,6 +40,7 @@ def test_scan(faces):
     assert len(scan.problems) == 1
     assert "c/1.jpg does not decode" in scan.problems[0]
     assert other_sizes(scan) == {"160 x 160": 1}
+    assert usable_images(scan).tolist() == scan.decoded.tolist()
     first = first_with_same_pixels(scan.table["digest"][scan.decoded])
     assert [(labels[scan.decoded[i]], labels[scan.decoded[j]]) for i, j in enumerate(first) if i != j] == [
         ("b/2.png", "a/1.png")
@@ -52,6 +53,15 @@ def test_scan(faces):
     row = scan.table[0]
     assert row["brightness"] == pytest.approx(np.asarray(Image.fromarray(picture(1)).convert("L")).mean(), abs=0.01)
     assert row["red_minus_blue"] == pytest.approx((picture(1)[..., 0] - picture(1)[..., 2].astype(float)).mean(), abs=1)
+
+
+def test_images_that_cannot_be_aligned_faces_are_not_embedded(tmp_path):
+    for number, size in enumerate([(112, 112), (250, 250), (96, 112), (112, 96), (128, 128)]):
+        (tmp_path / f"p{number}").mkdir()
+        Image.new("RGB", size).save(tmp_path / f"p{number}" / "1.png")
+    scan = scan_images(open_source(tmp_path))
+    assert usable_images(scan).tolist() == [0, 4]
+    assert other_sizes(scan) == {"96 x 112": 1, "112 x 96": 1, "128 x 128": 1, "250 x 250": 1}
 
 
 def test_sharpness_falls_with_blur():

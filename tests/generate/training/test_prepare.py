@@ -180,5 +180,5 @@ def test_other_bad_input_is_named(faces, finished, tmp_path):
         for identity in range(2):
             writer.write(encode_jpeg(np.zeros((96, 112, 3), np.uint8)), identity)
     weights = save_network(tmp_path / "network.safetensors")
-    with pytest.raises(InputError, match=r"small\.lmdb key 0 is 112 x 96 pixels, not square; align the faces"):
+    with pytest.raises(InputError, match=r"small\.lmdb key 0 is 112 x 96 pixels, not square; align faces to 112 x 112"):
         prepare(open_faces(tmp_path / "small.lmdb"), Preparation(identity_weights=weights), tmp_path / "d")
