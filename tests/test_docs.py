@@ -271,17 +271,19 @@ def test_readme_results_are_those_of_the_cards():
 
 
 def card_values():
-    """Accuracies, standard errors, means, and mean and deviation over the seeds, of all committed cards."""
-    means = {}
+    """Accuracies and their standard errors, and means of these and deviations over the seeds, of all committed cards."""
+    means, errors = {}, {}
     for path in sorted((REPORTS / "results").glob("*.json")):
         card = json.loads(path.read_text())
         means.setdefault((card["scale"], card["name"]), []).append(card["mean_accuracy"])
+        errors.setdefault((card["scale"], card["name"]), []).append(card["mean_standard_error"])
         yield card["mean_accuracy"]
         for result in card["protocols"].values():
             yield from (result["accuracy"], result["standard_error"])
     for values in means.values():
         yield mean(values)
         yield stdev(values) if len(values) > 1 else 0.0
+    yield from map(mean, errors.values())
 
 
 def test_python_page_runs(tmp_path, monkeypatch):
