@@ -271,7 +271,7 @@ def test_readme_results_are_those_of_the_cards():
 
 
 def card_values():
-    """Accuracies and their standard errors, and means of these and deviations over the seeds, of all committed cards."""
+    """Accuracies and standard errors of all committed cards; over the seeds their means and the deviation."""
     means, errors = {}, {}
     for path in sorted((REPORTS / "results").glob("*.json")):
         card = json.loads(path.read_text())
