@@ -48,8 +48,10 @@ def _new_scalar(dtype: np.dtype, content: Any = None) -> Any:
     return scalar(dtype, content)
 
 
-class _SafeUnpickler(pickle.Unpickler):
+class _SafeUnpickler(pickle._Unpickler):
     """Refuses every name outside its list before it is looked up, so nothing of it runs.
+
+    It is Python's own unpickler in Python: the one in C takes gigabytes for a memo number that a damaged file states.
 
     Args:
         file: The pickle.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
+from bench.machine.progress import note
 from bench.runs.cards import ProtocolResult
 from evaluate import metrics
 from evaluate.layouts.images import ImageArray
@@ -21,6 +22,7 @@ from evaluate.protocol import Protocol
 from evaluate.test_sets.registry import known_version
 
 NUM_FOLDS = 10
+_NEARLY_EQUAL = 0.999  # faces of an untrained backbone have 0.9 to their mean
 
 EmbedFunction = Callable[[ImageArray], NDArray[np.float32]]
 
@@ -71,7 +73,20 @@ def verify(embed_function: EmbedFunction, protocol: Protocol) -> Verification:
         metrics.check_finite(embeddings)
     except InputError as error:
         raise InputError(f"{protocol.name}: {error}") from None
+    num_alike = num_nearly_equal(embeddings)
+    if num_alike > len(embeddings) / 2:
+        note(
+            f"warning: {protocol.name}: {num_alike:,} of {len(embeddings):,} embeddings are nearly equal; check that "
+            "the network is trained and gets the pixels that it expects"
+        )
     return score(embeddings[protocol.pairs.ravel()], protocol)
+
+
+def num_nearly_equal(embeddings: NDArray[np.float32]) -> int:
+    """Number of unit embeddings whose cosine to their mean is above 0.999, or that are 0; shape (K, D)."""
+    mean = embeddings.mean(axis=0, dtype=np.float64)
+    cosines = embeddings @ (mean / max(np.linalg.norm(mean), 1e-12))
+    return int(np.count_nonzero((cosines > _NEARLY_EQUAL) | ~embeddings.any(axis=1)))
 
 
 def score(embeddings: NDArray, protocol: Protocol) -> Verification:

@@ -9,7 +9,7 @@ from protocols import make_protocol
 from bench.errors import InputError
 from evaluate import metrics
 from evaluate.measure.scores import IDENTITIES, read_scores, write_scores
-from evaluate.measure.verify import check_result, score, verify
+from evaluate.measure.verify import check_result, num_nearly_equal, score, verify
 
 
 def on_circle(degrees):
@@ -134,3 +134,20 @@ def test_scores_that_are_not_whole(twenty, tmp_path):
         read_scores(path)
     with pytest.raises(InputError, match=r"gone.npz is not a complete scores.npz"):
         read_scores(tmp_path / "gone.npz")
+
+
+@pytest.mark.parametrize(("spread", "is_warned"), [(0, True), (1e-3, True), (0.3, False)])
+def test_embeddings_that_are_nearly_equal_are_warned_of(capsys, spread, is_warned):
+    rng = np.random.default_rng(0)
+
+    def embed(images):
+        embeddings = np.ones(8) + spread * rng.standard_normal((len(images), 8))
+        return (embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)).astype(np.float32)
+
+    verify(embed, make_protocol(np.arange(40).reshape(-1, 2), np.arange(20) % 2 == 0))
+    warning = "warning: made_up: 40 of 40 embeddings are nearly equal; check that the network is trained and gets"
+    assert (warning in capsys.readouterr().err) == is_warned
+
+
+def test_embeddings_of_zeros_are_nearly_equal():
+    assert num_nearly_equal(np.zeros((5, 3), np.float32)) == 5
