@@ -73,7 +73,7 @@ def statistics_network(rank):
 def validate_with_other_statistics(protocol, directory):
     dist.init_process_group("gloo")
     network = statistics_network(dist.get_rank())
-    accuracies = Validation(lambda: [protocol], device="cpu")(network)
+    accuracies = Validation(lambda: {"set": protocol}, device="cpu")(network)
     (directory / f"{dist.get_rank()}.json").write_text(json.dumps(accuracies))
     dist.destroy_process_group()
 
@@ -81,7 +81,7 @@ def validate_with_other_statistics(protocol, directory):
 @pytest.mark.slow
 def test_the_statistics_of_rank_0_count_in_every_process(protocol, tmp_path):
     run_processes(validate_with_other_statistics, 2, protocol, tmp_path)
-    alone, other = (Validation(lambda: [protocol], device="cpu")(statistics_network(rank)) for rank in (0, 1))
+    alone, other = (Validation(lambda: {"set": protocol}, device="cpu")(statistics_network(rank)) for rank in (0, 1))
     assert alone != other
     assert [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)] == [alone, alone]
 
