@@ -95,9 +95,7 @@ def test_numbers_that_are_not_finite_are_refused_in_cards(tmp_path, literal):
     write_card(tmp_path, make_result())
     path = tmp_path / "result.json"
     path.write_text(path.read_text().replace('"mean_accuracy": 0.875', f'"mean_accuracy": {literal}'))
-    with pytest.raises(
-        InputError, match=r"((NaN|Infinity) is no number|should be a finite number).*run the stage again"
-    ):
+    with pytest.raises(InputError, match=r"should be a finite number|is no number"):
         read_card(tmp_path, ResultCard)
 
 
