@@ -113,28 +113,18 @@ def _evaluate(
         evaluation: Settings of the call.
         precision: ``bf16`` embeds under autocast.
     """
-    if not stage.is_finished:
-        with claim(stage) as is_needed:
-            if is_needed:
-                return _measure(stage, load, protocols, row, evaluation, precision)
-    return f"evaluate: skip {row.name}, unchanged ({stage.directory})"
+    skip = f"evaluate: skip {row.name}, unchanged ({stage.directory})"
+    if stage.is_finished:
+        return skip
+    with claim(stage) as is_needed:
+        if not is_needed:  # another run held the folder and has finished
+            return skip
+        from evaluate.measure.result import describe_result, evaluate_network
 
-
-def _measure(
-    stage: Stage,
-    load: Callable[[str], Any],
-    protocols: Sequence[str],
-    row: "ResultRow",
-    evaluation: Evaluation,
-    precision: Precision,
-) -> str:
-    """Evaluate one network; arguments and result as of ``_evaluate``."""
-    from evaluate.measure.result import describe_result, evaluate_network
-
-    folders = {"test_sets": evaluation.test_sets, "runs": evaluation.runs}
-    paths = {protocol_path(name, **folders): name for name in protocols}
-    device = choose_device(evaluation.device)
-    card = evaluate_network(
-        stage, lambda: load(device), paths, device=device, seed=evaluation.seed, row=row, precision=precision
-    )
-    return f"evaluate: {card.name}: {describe_result(card)} ({stage.directory})"
+        folders = {"test_sets": evaluation.test_sets, "runs": evaluation.runs}
+        paths = {protocol_path(name, **folders): name for name in protocols}
+        device = choose_device(evaluation.device)
+        card = evaluate_network(
+            stage, lambda: load(device), paths, device=device, seed=evaluation.seed, row=row, precision=precision
+        )
+        return f"evaluate: {card.name}: {describe_result(card)} ({stage.directory})"

@@ -75,16 +75,15 @@ def _network_findings(path: Path, card: ResultCard) -> Iterator[Finding]:
     yield str(weights), digest, parents.model.weights_sha256
     if card.model.weights_sha256 != parents.model.weights_sha256:
         yield f"{weights} of the result", digest, card.model.weights_sha256
-    yield from _dataset_findings(parents)
+    yield from _dataset_findings(parents.model, parents)
 
 
-def _dataset_findings(parents: Parents) -> Iterator[Finding]:
-    assert parents.model is not None
+def _dataset_findings(model: ModelCard, parents: Parents) -> Iterator[Finding]:
     dataset, directory = parents.dataset, parents.dataset_dir
     if dataset is None or directory is None:
-        yield f"dataset {parents.model.inputs.get('dataset')}", "missing", parents.model.dataset.sha256
+        yield f"dataset {model.inputs.get('dataset')}", "missing", model.dataset.sha256
         return
-    yield str(directory / "dataset.json"), card_sha256(directory, DatasetCard), parents.model.dataset.sha256
+    yield str(directory / "dataset.json"), card_sha256(directory, DatasetCard), model.dataset.sha256
     if dataset.content_sha256 is not None:
         faces = directory / dataset.path
         yield str(faces), _sha256_if_there(faces), dataset.content_sha256

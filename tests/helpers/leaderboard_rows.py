@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-from protocols import make_protocol
 from results import make_protocol_result, make_result
+from verification_images import make_protocol
 
 from bench.runs.cards import ResultCard, read_card, write_card
 from evaluate.leaderboard.protocol_names import FIVE

@@ -1,9 +1,11 @@
-"""Synthetic face images, as arrays, as JPEG files, and as a folder of files."""
+"""Synthetic face images, as arrays, as JPEG files and as a folder of files, and a protocol of grey faces."""
 
 import numpy as np
 from PIL import Image
 
 from bench.faces.face import encode_jpeg
+from evaluate.layouts.images import LazyImages
+from evaluate.protocol import Protocol
 
 
 def faces(num, seed=0):
@@ -29,3 +31,11 @@ def write_lfw(folder):
     write_folder(folder, [f"{person}/{person}_000{i}.png" for person in ("Ann", "Bob") for i in (1, 2)])
     (folder / "pairs.txt").write_text("2\t1\nAnn\t1\t2\nAnn\t1\tBob\t1\nBob\t1\t2\nAnn\t2\tBob\t2\n")
     return folder
+
+
+def make_protocol(pairs, is_genuine, name="made_up"):
+    """Protocol of given pairs (P, 2) and labels (P,); face i has the grey value i."""
+    pairs = np.asarray(pairs)
+    black = np.zeros((112, 112, 3), dtype=np.uint8)
+    faces = LazyImages(lambda i: black + np.uint8(i), np.arange(pairs.max() + 1))
+    return Protocol(name, faces, pairs, np.asarray(is_genuine), "0" * 64)

@@ -5,7 +5,6 @@ catch, so LMDB is read in a child process.
 """
 
 import io
-import os
 import pickle
 import resource
 import struct
@@ -15,7 +14,8 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from fuzzing import MAX_KILOBYTES, MAX_SECONDS, WORDS, fuzzed, mutate, mutations
+from hypothesis import given
 from hypothesis import strategies as st
 from paths import ROOT
 from PIL import Image
@@ -30,62 +30,11 @@ from bench.files import read_array
 
 pytestmark = pytest.mark.slow
 
-MAX_SECONDS, MAX_KILOBYTES = 1.0, 500_000
 PAGE_BYTES = 4096
 NOISE = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
-
-
-def fuzzed(num_examples):
-    """The same cases on every run; with FUZZ_FACTOR=20 in the environment, 20 times as many, new ones on every run."""
-    factor = int(os.environ.get("FUZZ_FACTOR", "1"))
-    return settings(
-        max_examples=num_examples * factor,
-        deadline=None,
-        database=None,
-        derandomize=factor == 1,
-        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    )
-
-
-@st.composite
-def mutations(draw):
-    """A change of bytes: a list of edits that ``mutate`` applies to a file of any size."""
-    place = st.one_of(st.floats(0, 1, exclude_max=True), st.integers(0, 600), st.integers(-600, -1))
-    words = [0, 1, 0x7F, 0x80, 0xFF, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1]
-    numbers = st.sampled_from([struct.pack(f"<{size}", word & mask) for word in words for size, mask in SIZES])
-    new = st.one_of(st.binary(min_size=1, max_size=8), numbers)
-    edits = st.one_of(
-        st.tuples(st.just("cut"), place),
-        st.tuples(st.just("set"), place, new),
-        st.tuples(st.just("insert"), place, new),
-        st.tuples(st.just("copy"), place, place, st.integers(1, 200)),
-    )
-    return draw(st.lists(edits, min_size=1, max_size=4))
-
-
 SIZES = (("B", 2**8 - 1), ("H", 2**16 - 1), ("I", 2**32 - 1), ("Q", 2**64 - 1))
-
-
-def mutate(data, edits):
-    for kind, place, *rest in edits:
-        at = position(place, len(data))
-        if kind == "cut":
-            data = data[:at]
-        elif kind == "set":
-            data = data[:at] + rest[0] + data[at + len(rest[0]) :]
-        elif kind == "insert":
-            data = data[:at] + rest[0] + data[at:]
-        else:
-            source = position(rest[0], len(data))
-            data = data[:at] + data[source : source + rest[1]] + data[at:]
-    return data
-
-
-def position(place, size):
-    if isinstance(place, float):
-        return int(place * size)
-    return min(max(place if place >= 0 else size + place, 0), size)
+NUMBERS = [struct.pack(f"<{size}", word & mask) for word in WORDS for size, mask in SIZES]
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 
 
 def read_all(open_it):
@@ -141,7 +90,7 @@ def files(folder):
 
 @pytest.mark.parametrize("format", FORMATS)
 @fuzzed(150)
-@given(edits=mutations())
+@given(edits=mutations(NUMBERS))
 def test_images(format, edits):
     buffer, exif = io.BytesIO(), Image.Exif()
     exif[0x0112] = 6
@@ -159,7 +108,7 @@ def test_images(format, edits):
 
 @pytest.mark.parametrize("damaged", ["rec", "idx"])
 @fuzzed(300)
-@given(edits=mutations())
+@given(edits=mutations(NUMBERS))
 def test_recordio(folder, files, damaged, edits):
     for name in ("rec", "idx"):
         data = mutate(files[name], edits) if name == damaged else files[name]
@@ -168,14 +117,14 @@ def test_recordio(folder, files, damaged, edits):
 
 
 @fuzzed(400)
-@given(edits=mutations())
+@given(edits=mutations(NUMBERS))
 def test_shards(folder, files, edits):
     (folder / "x.tar").write_bytes(mutate(files["tar"], edits))
     read_all(lambda: open_faces(folder / "x.tar"))
 
 
 @fuzzed(300)
-@given(edits=mutations())
+@given(edits=mutations(NUMBERS))
 def test_masks_and_arrays(folder, files, edits):
     (folder / "x.npy").write_bytes(mutate(files["npy"], edits))
     start = time.perf_counter()
@@ -224,7 +173,7 @@ def test_damaged_pages_of_an_lmdb(folder):
     words = st.tuples(pages, st.integers(0, 40) | st.integers(0, PAGE_BYTES - 3), st.binary(min_size=2, max_size=2))
 
     @fuzzed(400)
-    @given(edits=mutations() | st.lists(words, min_size=1, max_size=4))
+    @given(edits=mutations(NUMBERS) | st.lists(words, min_size=1, max_size=4))
     def collect(edits):
         if isinstance(edits[0][0], int):  # words in the headers of pages, which liblmdb trusts
             edits = [("set", page * PAGE_BYTES + offset, word) for page, offset, word in edits]

@@ -7,7 +7,6 @@ import contextlib
 import io
 import json
 import lzma
-import os
 import pickle
 import resource
 import shutil
@@ -19,8 +18,8 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from fuzzing import MAX_KILOBYTES, MAX_SECONDS, WORDS, fuzzed, mutate, mutations
+from hypothesis import given
 from leaderboard_rows import made_up_verification
 from paths import FORMATS
 from results import make_result
@@ -37,55 +36,8 @@ from evaluate.protocol import load_protocol
 
 pytestmark = pytest.mark.slow
 
-MAX_SECONDS, MAX_KILOBYTES = 1.0, 500_000
-WORDS = [0, 1, 0x7F, 0x80, 0xFF, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1]
 NUMBERS = [struct.pack("<Q", word)[:size] for word in WORDS for size in (1, 2, 4, 8)]
 TEXTS = [*b"-1 1e999 nan \xc2\xb2 \x00 ../ \xc3".split(), b"\t", b"\n", b"9" * 30, b"x" * 5000]
-
-
-def fuzzed(num_examples):
-    """The same cases on every run; with FUZZ_FACTOR=20 in the environment, 20 times as many, new ones on every run."""
-    factor = int(os.environ.get("FUZZ_FACTOR", "1"))
-    return settings(
-        max_examples=num_examples * factor,
-        deadline=None,
-        database=None,
-        derandomize=factor == 1,
-        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    )
-
-
-@st.composite
-def mutations(draw):
-    """A change of bytes: a list of edits that ``mutate`` applies to a file of any size."""
-    place = st.one_of(st.floats(0, 1, exclude_max=True), st.integers(0, 600), st.integers(-600, -1))
-    new = st.one_of(st.binary(min_size=1, max_size=8), st.sampled_from(NUMBERS), st.sampled_from(TEXTS))
-    edits = st.one_of(
-        st.tuples(st.just("cut"), place),
-        st.tuples(st.just("set"), place, new),
-        st.tuples(st.just("insert"), place, new),
-        st.tuples(st.just("copy"), place, place, st.integers(1, 200)),
-    )
-    return draw(st.lists(edits, min_size=1, max_size=4))
-
-
-def mutate(data, edits):
-    for kind, place, *rest in edits:
-        at = position(place, len(data))
-        if kind == "cut":
-            data = data[:at]
-        elif kind == "set":
-            data = data[:at] + rest[0] + data[at + len(rest[0]) :]
-        elif kind == "insert":
-            data = data[:at] + rest[0] + data[at:]
-        else:
-            source = position(rest[0], len(data))
-            data = data[:at] + data[source : source + rest[1]] + data[at:]
-    return data
-
-
-def position(place, size):
-    return int(place * size) if isinstance(place, float) else max(0, min(place if place >= 0 else size + place, size))
 
 
 def check(read, path):
@@ -156,13 +108,13 @@ def sets(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ["p2.bin", "p4.bin", "arrays.bin", "set.xz", "set.parquet"])
 @fuzzed(200)
-@given(edits=mutations())
+@given(edits=mutations(NUMBERS, TEXTS))
 def test_packed_files(sets, name, edits):
     fuzz(read_set, sets / name, sets / name, edits)
 
 
 @fuzzed(200)
-@given(edits=mutations())
+@given(edits=mutations(NUMBERS, TEXTS))
 def test_pickles_behind_xz(sets, edits):
     path = sets / "inner.xz"
     path.write_bytes(lzma.compress(mutate((sets / "p2.bin").read_bytes(), edits), preset=0))
@@ -183,13 +135,13 @@ def test_pickles_behind_xz(sets, edits):
     ],
 )
 @fuzzed(150)
-@given(edits=mutations())
+@given(edits=mutations(NUMBERS, TEXTS))
 def test_folders(sets, folder, file, edits):
     fuzz(read_set, sets / folder, sets / file, edits)
 
 
 @fuzzed(150)
-@given(edits=mutations())
+@given(edits=mutations(NUMBERS, TEXTS))
 def test_compressed_arrow(sets, edits):
     (sets / "lz4").mkdir(exist_ok=True)
     (sets / "lz4" / "data-0.arrow").write_bytes(mutate((sets / "arrow" / "compressed.arrow").read_bytes(), edits))
@@ -205,7 +157,7 @@ LINES = {
 
 @pytest.mark.parametrize("layout", list(LINES))
 @fuzzed(150)
-@given(edits=mutations())
+@given(edits=mutations(NUMBERS, TEXTS))
 def test_pairs_files(sets, layout, edits):
     path = sets / "lfw" / "list.txt"
     path.write_bytes(mutate(LINES[layout].encode(), edits))
@@ -214,7 +166,7 @@ def test_pairs_files(sets, layout, edits):
 
 @pytest.mark.parametrize("suffix", ["", " 0.99"])
 @fuzzed(150)
-@given(edits=mutations())
+@given(edits=mutations(NUMBERS, TEXTS))
 def test_landmarks(sets, suffix, edits):
     numbers = " ".join(map(str, ARCFACE_TEMPLATE.ravel()))
     good = "".join(f"{i}.jpg {numbers}{suffix}\n" for i in range(4)).encode()
@@ -245,7 +197,7 @@ def read_template_set(path):
 
 @pytest.mark.parametrize("ending", ["face_tid_mid", "name_5pts_score", "template_pair_label"])
 @fuzzed(150)
-@given(edits=mutations())
+@given(edits=mutations(NUMBERS, TEXTS))
 def test_lists_of_ijb(ijb, ending, edits):
     fuzz(read_template_set, ijb, ijb / "meta" / f"ijbb_{ending}.txt", edits)
 
@@ -264,6 +216,6 @@ def read_result(folder):
 
 @pytest.mark.parametrize("file", ["result.json", "scores.npz"])
 @fuzzed(150)
-@given(edits=mutations())
+@given(edits=mutations(NUMBERS, TEXTS))
 def test_results(result, file, edits):
     fuzz(read_result, result, result / file, edits)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from protocols import make_protocol
+from verification_images import make_protocol
 
 from bench.errors import InputError
 from evaluate import metrics
