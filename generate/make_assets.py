@@ -10,7 +10,7 @@ rounded identity network, so that their features are those of the shipped file.
 
 | stage | files | code |
 |---|---|---|
-| identity | faces, identity.safetensors | stages of the benchmark ``assets``, generate/networks/appearance.py |
+| identity | faces, identity.safetensors | stages of the benchmark ``rendered_people``, generate/networks/appearance.py |
 | yaw | yaw.safetensors | generate/networks/yaw.py |
 | features | the training set, centers.npy, deviations.npy | generate/training/prepare.py |
 | generator | generator.safetensors | generate/training/train.py, recipe ``rendered`` of generators.yaml |
@@ -45,7 +45,7 @@ from generate.training.prepare import CENTERS_NAME, DEVIATIONS_NAME, LMDB_NAME, 
 from generate.training.recipes import RECIPES_PATH
 
 CONFIG = Path(__file__).parent / "assets" / "make.yaml"
-RECIPE = "rendered"
+BENCHMARK, RECIPE = "rendered_people", "rendered"
 SEED = PROTOCOL_IDENTITIES // IDENTITIES_PER_SEED - 1
 """Seed of the rendered people: the last one that a rendered dataset can have, so that no other dataset shows them."""
 IDENTITY, YAW = "identity.safetensors", "yaw.safetensors"
@@ -79,8 +79,8 @@ class Workshop:
 
     @property
     def stages(self) -> Stages:
-        """The stages of the benchmark ``assets``, which make the faces and the identity network."""
-        benchmark = load_benchmark("assets", self.config)
+        """The stages of the benchmark ``rendered_people``, which make the faces and the identity network."""
+        benchmark = load_benchmark(BENCHMARK, self.config)
         return plan_stages(benchmark, seed=SEED, runs=self.runs, test_sets=Path("test_sets"))
 
     def is_finished(self, name: str) -> bool:
@@ -128,7 +128,7 @@ def make_assets(workshop: Workshop, target: Path = ASSETS_PATH) -> list[Path]:
 
 def _make_identity(workshop: Workshop) -> None:
     """Make the faces and the identity network by the stages of a benchmark, then append principal components."""
-    flags = ["--scale", "assets", "--config", str(workshop.config), "--seed", str(SEED), "--runs", str(workshop.runs)]
+    flags = ["--scale", BENCHMARK, "--config", str(workshop.config), "--seed", str(SEED), "--runs", str(workshop.runs)]
     for stage, package in ((workshop.stages.generate, "generate"), (workshop.stages.train, "fr_train")):
         if not stage.is_finished:
             _call(package, flags)

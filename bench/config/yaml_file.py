@@ -49,8 +49,9 @@ def read_yaml(path: str | Path) -> Any:
     text = read_text(path)
     if len(text) > _MAX_CHARACTERS:
         raise InputError(f"{path} has {len(text)} characters, more than {_MAX_CHARACTERS}; give a file of settings")
-    loader = _UniqueKeyLoader(text)
+    loader = None
     try:
+        loader = _UniqueKeyLoader(text)  # refuses characters that YAML does not allow
         node = loader.get_single_node()
         if node is not None and _num_values(node, {}, ()) > _MAX_VALUES:
             raise InputError(f"its aliases expand to more than {_MAX_VALUES} values")
@@ -60,7 +61,8 @@ def read_yaml(path: str | Path) -> Any:
     except RecursionError:
         raise InputError(f"{path} is nested too deeply; correct the YAML") from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 def _num_values(node: yaml.Node, known: dict[int, int], above: tuple[int, ...]) -> int:

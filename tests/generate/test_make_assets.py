@@ -46,7 +46,7 @@ def workshop(tmp_path_factory):
     config = yaml.safe_load(assets.CONFIG.read_text())
     config["recipes"]["identity"]["backbone"] |= {"width": 4, "embedding_dim": 16}
     config["recipes"]["identity"] |= {"batch_size": 8}
-    config["benchmarks"]["assets"]["generator"] |= {"num_identities": 20, "images_per_identity": 4}
+    config["benchmarks"][assets.BENCHMARK]["generator"] |= {"num_identities": 20, "images_per_identity": 4}
     (directory / "config.yaml").write_text(yaml.safe_dump(config))
     recipe = tiny_recipe(epochs=1).model_dump(mode="json", exclude={"name"})
     recipe["sizes"] |= {"multipliers": [1, 1, 1, 1], "feature_dim": 16 + 40}

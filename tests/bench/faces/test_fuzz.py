@@ -39,7 +39,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 
 def read_all(open_it):
     """Open a dataset and read every face; returns the number of faces that were good."""
-    start, num_good = time.perf_counter(), 0
+    start, num_good = time.process_time(), 0
     try:
         faces = open_it()
         for index in range(min(len(faces), 50)):
@@ -51,7 +51,7 @@ def read_all(open_it):
     except InputError as error:
         assert "\n" not in str(error)
         assert len(str(error)) < 2000
-    assert time.perf_counter() - start < MAX_SECONDS
+    assert time.process_time() - start < MAX_SECONDS
     return num_good
 
 
@@ -98,12 +98,12 @@ def test_images(format, edits):
     Image.fromarray(NOISE).save(buffer, format, **options)
     data = mutate(buffer.getvalue(), edits)
     for read in (decode_image, image_size):
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             read(data, "x")
         except InputError as error:
             assert str(error).startswith("x does not decode")
-        assert time.perf_counter() - start < MAX_SECONDS
+        assert time.process_time() - start < MAX_SECONDS
 
 
 @pytest.mark.parametrize("damaged", ["rec", "idx"])
@@ -127,13 +127,13 @@ def test_shards(folder, files, edits):
 @given(edits=mutations(NUMBERS))
 def test_masks_and_arrays(folder, files, edits):
     (folder / "x.npy").write_bytes(mutate(files["npy"], edits))
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         read_array(folder / "x.npy")
     except InputError as error:
         assert "x.npy" in str(error)
     read_all(lambda: open_faces(folder / "rec", folder / "x.npy"))
-    assert time.perf_counter() - start < MAX_SECONDS
+    assert time.process_time() - start < MAX_SECONDS
 
 
 @fuzzed(200)
@@ -203,7 +203,7 @@ folder, start = Path(sys.argv[1]), int(sys.argv[2])
 for number, data in enumerate(pickle.loads((folder / "cases.pickle").read_bytes())[start:], start):
     path = folder / f"{number}.lmdb"
     path.write_bytes(data)
-    begin = time.perf_counter()
+    begin = time.process_time()
     try:
         faces = open_faces(path)
         for index in range(min(len(faces), 50)):
@@ -213,7 +213,7 @@ for number, data in enumerate(pickle.loads((folder / "cases.pickle").read_bytes(
                 pass
     except InputError:
         pass
-    assert time.perf_counter() - begin < 1, (number, time.perf_counter() - begin)
+    assert time.process_time() - begin < 1, (number, time.process_time() - begin)
     path.unlink()
     print(number, flush=True)
 """

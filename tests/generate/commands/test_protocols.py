@@ -1,9 +1,11 @@
 """python -m generate protocols: which protocols it writes, and what two processes at once do."""
 
-import multiprocessing
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from paths import ROOT
 
 from bench.errors import InputError
 from bench.runs.inputs import rendered_protocol_path
@@ -60,24 +62,31 @@ def test_what_is_refused(command, tmp_path, monkeypatch):
         module.rendered_protocol("render_lwf", tmp_path)
 
 
-def ask_for_a_protocol(directory, barrier, results):
-    """Render eight pairs instead of 600, once every process is there."""
-    pairs = module.draw_pairs("render_lfw")[:8]
-    module.draw_pairs = lambda name: pairs
-    barrier.wait()
-    results.put(str(module.rendered_protocol("render_lfw", folder(directory, "render_lfw").parent)))
+RENDER_EIGHT_PAIRS = """
+import sys, time
+from pathlib import Path
+from generate.render import protocols
+
+number, ready, directory = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+pairs = protocols.draw_pairs("render_lfw")[:8]
+protocols.draw_pairs = lambda name: pairs
+(ready / number).touch()
+while len(list(ready.iterdir())) < 2:
+    time.sleep(0.01)
+print(protocols.rendered_protocol("render_lfw", directory))
+"""
 
 
 def test_two_processes_at_once_render_it_once_and_whole(tmp_path):
-    context = multiprocessing.get_context("fork")
-    barrier, results = context.Barrier(2), context.Queue()
-    processes = [context.Process(target=ask_for_a_protocol, args=(tmp_path, barrier, results)) for _ in range(2)]
+    ready, target = tmp_path / "ready", folder(tmp_path, "render_lfw")
+    ready.mkdir()
+    command = [sys.executable, "-c", RENDER_EIGHT_PAIRS]
+    processes = [
+        subprocess.Popen([*command, str(number), ready, target.parent], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for number in range(2)
+    ]
     for process in processes:
-        process.start()
-    paths = [results.get(timeout=120) for _ in processes]
-    for process in processes:
-        process.join()
-        assert process.exitcode == 0
-    assert set(paths) == {str(folder(tmp_path, "render_lfw"))}
-    assert np.load(folder(tmp_path, "render_lfw") / "render_lfw.npy").shape == (16, 3, 112, 112)
-    assert (folder(tmp_path, "render_lfw") / "issame.txt").read_text().count("\n") == 8
+        assert process.communicate(timeout=120)[0] == f"{target}\n"
+        assert process.returncode == 0
+    assert np.load(target / "render_lfw.npy").shape == (16, 3, 112, 112)
+    assert (target / "issame.txt").read_text().count("\n") == 8
