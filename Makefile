@@ -74,7 +74,7 @@ test: setup ## Run the fast tests, under two minutes on two cores
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n logical --maxprocesses 4 --dist worksteal -m "not slow and not gpu"
 
 test-all: setup ## Run every test that this machine can run
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n logical --maxprocesses 4 --dist worksteal
 
 lint: setup ## Check style and types
 	$(VENV)/bin/ruff check

@@ -13,6 +13,7 @@ from bench.files import sha256
 from bench.runs.cards import DatasetCard, ModelCard, ResultCard, card_sha256
 from bench.runs.inputs import find_protocol, is_rendered, rendered_protocol_path
 from bench.runs.parents import Parents, parents_of_result
+from evaluate.layouts.ijb import is_template_set, load_templates
 from evaluate.leaderboard.read import read_checked
 from evaluate.protocol import load_protocol
 
@@ -52,13 +53,20 @@ def check_result(path: Path, test_sets: Path) -> str:
 
 
 def _test_set_findings(path: Path, card: ResultCard, test_sets: Path) -> Iterator[Finding]:
-    """The verification sets. Those of templates have too many images to be read for a check."""
-    for name, result in card.protocols.items():
+    """The verification sets, those of templates too."""
+    recorded = {name: result.sha256 for name, result in card.protocols.items()}
+    recorded |= {name: result.sha256 for name, result in card.templates.items()}
+    for name, digest in recorded.items():
         place = find_protocol(name, test_sets)
         if is_rendered(name) and path.is_dir():
             place = rendered_protocol_path(name, path.resolve().parents[2])
-        digest = load_protocol(place).sha256 if place and place.exists() else "missing"
-        yield f"test set {name}", digest, result.sha256
+        yield f"test set {name}", _test_set_sha256(place), digest
+
+
+def _test_set_sha256(path: Path | None) -> str:
+    if path is None or not path.exists():
+        return "missing"
+    return load_templates(path).sha256 if is_template_set(path) else load_protocol(path).sha256
 
 
 def _network_findings(path: Path, card: ResultCard) -> Iterator[Finding]:

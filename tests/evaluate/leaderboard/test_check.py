@@ -1,11 +1,14 @@
 """A result is checked with everything behind it: cards, network, faces and test sets."""
 
+from types import SimpleNamespace
+
 import pytest
-from results import make_result, write_run
+from results import make_result, make_template_result, write_run
 
 from bench.errors import InputError
 from bench.files import sha256
 from bench.runs.cards import DatasetCard, ModelCard, ResultCard, card_sha256, read_card, write_card
+from evaluate.leaderboard import check
 from evaluate.leaderboard.check import check_result
 
 
@@ -62,4 +65,18 @@ def test_files_that_are_gone_cannot_be_checked(result, tmp_path):
 def test_a_card_that_contradicts_itself_is_refused(result, tmp_path):
     change(result, ResultCard, mean_accuracy=0.5)
     with pytest.raises(InputError, match=r"contradicts itself: mean_accuracy is 0\.5"):
+        check_result(result, tmp_path / "sets")
+
+
+def templates(digit):
+    return make_template_result(0.6).model_copy(update={"sha256": digit * 64})
+
+
+def test_a_test_set_of_templates_is_read_again(result, tmp_path, monkeypatch):
+    (tmp_path / "sets" / "ijbb" / "meta").mkdir(parents=True)
+    monkeypatch.setattr(check, "load_templates", lambda path: SimpleNamespace(sha256="c" * 64))
+    change(result, ResultCard, templates={"ijbb": templates("c")})
+    assert "ok       test set ijbb: SHA-256 cccc" in check_result(result, tmp_path / "sets")
+    change(result, ResultCard, templates={"ijbb": templates("d")})
+    with pytest.raises(InputError, match="test set ijbb was changed: its SHA-256 is cccc"):
         check_result(result, tmp_path / "sets")
