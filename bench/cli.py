@@ -68,6 +68,7 @@ def add_stage_flags(parser: argparse.ArgumentParser, *names: str, scale: str = "
         "--test-sets": (Path, Path("test_sets"), "folder of verification sets (default: test_sets)"),
         "--weights": (Path, Path("weights"), "folder of downloaded weights (default: weights)"),
         "--config": (Path, BENCHMARKS_PATH, "file of benchmarks (default: benchmarks.yaml)"),
+        "--set": (str, "", "fields of the entry to change, as in 'recipe.margin.margin=0.4' (default: none)"),
     }
     for name in names or known:
         kind, default, text = known[name]

@@ -32,7 +32,7 @@ def _plan(args: argparse.Namespace) -> str:
 
 def _plan_of(args: argparse.Namespace) -> tuple[Benchmark, Stages, list[MissingInput]]:
     """The benchmark that the flags name, its stages, and the files that it lacks."""
-    benchmark = load_benchmark(args.scale, args.config)
+    benchmark = load_benchmark(args.scale, args.config, args.set)
     stages = plan_stages(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets)
     return benchmark, stages, missing_inputs(benchmark, test_sets=args.test_sets, weights=args.weights)
 

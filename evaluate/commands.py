@@ -133,7 +133,7 @@ def _audit(args: argparse.Namespace) -> str:
     if args.path:
         source, scale = open_source(args.path, mask=args.mask), "datasets"
     else:
-        benchmark, scale = load_benchmark(args.scale, args.config), args.scale
+        benchmark, scale = load_benchmark(args.scale, args.config, args.set), args.scale
         source = benchmark_source(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets)
     references = find_sources(protocol_names(args.against, args.config), args.test_sets)
     estimators = {name: path for name in ("quality", "yaw") if (path := getattr(args, name))}

@@ -76,7 +76,7 @@ CROSSINGS = {
 
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in FILES}
-STAGE_FLAGS = {"--config", "--device", "--help", "--runs", "--scale", "--seed", "--test-sets", "--weights"}
+STAGE_FLAGS = {"--config", "--device", "--help", "--runs", "--scale", "--seed", "--set", "--test-sets", "--weights"}
 MAX_ENTRIES = 15
 
 

@@ -17,7 +17,7 @@ from bench.runs.stage import Stage
 
 _PACKAGES = {"generate": "generate", "train": "fr_train", "evaluate": "evaluate"}
 _SECONDS_TO_END = 10.0
-_FLAGS = ("scale", "seed", "device", "runs", "test_sets", "weights", "config")
+_FLAGS = ("scale", "seed", "device", "runs", "test_sets", "weights", "config", "set")
 
 
 def main() -> int:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bench.config.benchmarks import Benchmark
 from bench.config.generator import FilesGenerator, RenderGenerator, Vec2FaceGenerator
+from bench.runs.fingerprints import changes_of
 from bench.runs.inputs import MissingInput
 from bench.runs.stage import Stages, read_latest
 
@@ -74,7 +75,7 @@ def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
         f"generate {generate_hours:.2f}, train {train_hours:.2f}",
         f"           ({expected.source})",
     ]
-    if expected.mean_accuracy:
+    if expected.mean_accuracy and not changes_of(benchmark, "generator", "recipe", "protocols"):
         low, high = expected.mean_accuracy
         lines.append(f"accuracy   {low:.1%} to {high:.1%} mean over {', '.join(benchmark.protocols)}")
     return lines

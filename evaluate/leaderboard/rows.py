@@ -127,7 +127,7 @@ def make_row(
         extras=_extra_protocols(core, seeds),
         notes=tuple(_notes(core, seeds, num_older=len(results) - len(seeds))),
         division=_division(card, closed),
-        is_reference=card.row == "dataset" and card.scale in references,
+        is_reference=card.row == "dataset" and card.scale in references and not card.changes,
     )
 
 
