@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.cli import Command, add_stage_flags
+from bench.cli import Command, add_seeds_flag, add_stage_flags, chosen_seeds
 from bench.config import flags
 from bench.config.benchmarks import Benchmark, load_benchmark
 from bench.errors import InputError
@@ -13,15 +13,21 @@ from bench.runs.inputs import MissingInput, missing_inputs
 from bench.runs.stage import Stages, check_weights
 
 
+def _add_run_flags(parser: argparse.ArgumentParser) -> None:
+    add_stage_flags(parser)
+    add_seeds_flag(parser)
+
+
 def _run(args: argparse.Namespace) -> Iterator[str]:
     from bench.runs.benchmark import run_benchmark
     from bench.runs.plan import describe_missing
 
-    benchmark, stages, missing = _plan_of(args)
+    benchmark, stages_by_seed, missing = _plan_of(args)
     if missing:
         raise InputError(describe_missing(benchmark, missing))
-    check_weights(stages.generate, args.weights)
-    return run_benchmark(benchmark, stages, args)
+    for stages in stages_by_seed.values():
+        check_weights(stages.generate, args.weights)
+    return run_benchmark(benchmark, stages_by_seed, args)
 
 
 def _plan(args: argparse.Namespace) -> str:
@@ -30,11 +36,14 @@ def _plan(args: argparse.Namespace) -> str:
     return describe_plan(*_plan_of(args), args.runs)
 
 
-def _plan_of(args: argparse.Namespace) -> tuple[Benchmark, Stages, list[MissingInput]]:
-    """The benchmark that the flags name, its stages, and the files that it lacks."""
+def _plan_of(args: argparse.Namespace) -> tuple[Benchmark, dict[int, Stages], list[MissingInput]]:
+    """The benchmark that the flags name, its stages by seed, and the files that it lacks."""
     benchmark = load_benchmark(args.scale, args.config, args.set)
-    stages = plan_stages(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets)
-    return benchmark, stages, missing_inputs(benchmark, test_sets=args.test_sets, weights=args.weights)
+    stages_by_seed = {
+        seed: plan_stages(benchmark, seed=seed, runs=args.runs, test_sets=args.test_sets)
+        for seed in chosen_seeds(args, benchmark.seeds)
+    }
+    return benchmark, stages_by_seed, missing_inputs(benchmark, test_sets=args.test_sets, weights=args.weights)
 
 
 def _sync(args: argparse.Namespace) -> str:
@@ -84,10 +93,11 @@ COMMANDS = {
             "Run all stages: generate, train, evaluate, leaderboard",
             "Run all stages of a benchmark. Reads the entry --scale of benchmarks.yaml, and the weights and test sets "
             "that it names. Writes faces, networks and results below --runs, and the leaderboard. A finished stage is "
-            "skipped, an interrupted one is resumed. The environment variables NPROC, LAUNCH and TRAIN_FLAGS say how "
+            "skipped, an interrupted one is resumed. --seeds runs several seeds one after the other, and --set changes "
+            "fields of the entry. The environment variables NPROC, LAUNCH and TRAIN_FLAGS say how "
             "stages are started.",
-            "bench run --scale smoke",
-            add_stage_flags,
+            "bench run --scale smoke --seeds '0 1 2' --set 'generator.num_identities=100'",
+            _add_run_flags,
             _run,
         ),
         Command(
@@ -96,7 +106,7 @@ COMMANDS = {
             "Print which stages of a benchmark would run and why, which inputs are missing and where to get them, and "
             "the images, disk, memory and hours that it needs. Starts and writes nothing. Use it before a long run.",
             "bench plan --scale 20k",
-            add_stage_flags,
+            _add_run_flags,
             _plan,
         ),
         Command(

@@ -72,7 +72,12 @@ def _pack(args: argparse.Namespace) -> str:
 def _add_leaderboard_flags(parser: argparse.ArgumentParser) -> None:
     add_stage_flags(parser, "--runs")
     parser.add_argument(
-        "--result", type=Path, metavar="FOLDER", help="folder with a result.json whose row is printed (default: none)"
+        "--result",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FOLDER",
+        help="folders with a result.json whose rows are printed (default: none)",
     )
     parser.add_argument(
         "--committed",
@@ -83,10 +88,10 @@ def _add_leaderboard_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _leaderboard(args: argparse.Namespace) -> str:
-    from evaluate.leaderboard.write import describe_result, write_committed_leaderboard, write_leaderboard
+    from evaluate.leaderboard.write import describe_results, write_committed_leaderboard, write_leaderboard
 
     page = write_committed_leaderboard(args.committed) if args.committed else write_leaderboard(args.runs)
-    return describe_result(args.result, page) if args.result else str(page)
+    return describe_results(args.result, page) if args.result else str(page)
 
 
 def _add_publish_flags(parser: argparse.ArgumentParser) -> None:

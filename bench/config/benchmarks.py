@@ -169,13 +169,24 @@ def _read(path: str | Path) -> dict[str, Any]:
     return document
 
 
+def check_folder_name(name: str, what: str) -> None:
+    """Refuse the name of an entry that cannot be a folder of its own.
+
+    Args:
+        name: Name of a benchmark or of a sweep.
+        what: File and kind of the entry, for the message.
+
+    Raises:
+        InputError: If it is empty, too long, or holds other characters than a folder may have everywhere.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        rule = "take letters, digits, '-', '_' and '.', a letter or digit first, at most 100"
+        raise InputError(f"{what} is called {name!r:.100}; {rule}")
+
+
 def _check_name(name: str, path: str | Path) -> None:
     """Refuse the name of a benchmark that cannot be a folder of its own below ``runs``."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-        raise InputError(
-            f"{path}: a benchmark is called {name!r:.100}; take letters, digits, '-', '_' and '.', a letter or digit "
-            "first, at most 100"
-        )
+    check_folder_name(name, f"{path}: a benchmark")
     if name.lower() in _FOLDERS_OF_RUNS:
         raise InputError(f"{path}: a benchmark is called {name}, as a folder of the suite in RUNS; rename it")
 

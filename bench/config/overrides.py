@@ -152,7 +152,9 @@ def _read_value(field: str, text: str) -> Any:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:100]
-        raise InputError(f"SET: the value of {field} is not YAML: {text!r:.100} ({reason}); put quotes around it") from None
+        raise InputError(
+            f"SET: the value of {field} is not YAML: {text!r:.100} ({reason}); put quotes around it"
+        ) from None
 
 
 def _enter(part: Any, name: str, path: str, source: str) -> Any:

@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from bench.files import write_text
@@ -78,15 +79,24 @@ def write_committed_leaderboard(reports: Path) -> Path:
     return _write(reports, read_committed(reports, broken), reports / "published.csv", broken)
 
 
-def describe_result(result_dir: Path, page: Path) -> str:
-    """A finished result for the terminal: its row, and the paths of its card and of the leaderboard's page.
+def describe_results(result_dirs: Sequence[Path], page: Path) -> str:
+    """Finished results for the terminal: their rows, and the paths of their cards and of the leaderboard's page.
 
     Args:
-        result_dir: Folder of a result.json.
+        result_dirs: Folders of a result.json each, with the same protocols.
         page: The leaderboard as HTML.
     """
-    row = format_row(read_card(result_dir, ResultCard))
-    return f"\n{row}\n\nresult       {result_dir / 'result.json'}\nreport       {page}"
+    cards = [read_card(directory, ResultCard) for directory in result_dirs]
+    rows = format_row(cards[0]).splitlines()
+    for card in cards[1:]:
+        rows.append(format_row(card).splitlines()[1])
+    lines = ["", *rows, ""]
+    means = [card.mean_accuracy for card in cards if card.mean_accuracy is not None]
+    if len(means) > 1:
+        lines += [f"mean of {len(means)} seeds {format_percent(fmean(means))}, std {format_percent(stdev(means))}", ""]
+    return "\n".join(
+        [*lines, *(f"result       {path / 'result.json'}" for path in result_dirs), f"report       {page}"]
+    )
 
 
 def format_row(card: ResultCard) -> str:
