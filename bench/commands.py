@@ -36,6 +36,33 @@ def _plan(args: argparse.Namespace) -> str:
     return describe_plan(*_plan_of(args), args.runs)
 
 
+def _add_sweep_flags(parser: argparse.ArgumentParser) -> None:
+    from bench.config.sweeps import SWEEPS_PATH
+
+    parser.add_argument("name", nargs="?", metavar="NAME", help="entry of sweeps.yaml")
+    parser.add_argument("--jobs", type=flags.count, default=1, metavar="N", help="stages at once (default: 1)")
+    parser.add_argument("--plan", action="store_true", help="print the points and what each still needs; start nothing")
+    parser.add_argument(
+        "--seeds",
+        type=flags.seeds,
+        default=(),
+        metavar="SEEDS",
+        help="seeds of every point in one word, as in '0 1 2' (default: those of the sweep)",
+    )
+    parser.add_argument("--sweeps", type=Path, default=SWEEPS_PATH, help="file of sweeps (default: sweeps.yaml)")
+    add_stage_flags(parser, "--device", "--runs", "--test-sets", "--weights", "--config")
+
+
+def _sweep(args: argparse.Namespace) -> str | Iterator[str]:
+    from bench.config.sweeps import load_sweep
+    from bench.runs.sweeps.points import make_points
+    from bench.runs.sweeps.run import describe_sweep, run_sweep
+
+    sweep = load_sweep(args.name, args.sweeps)
+    points = make_points(sweep, config=args.config, runs=args.runs, test_sets=args.test_sets, seeds=args.seeds)
+    return describe_sweep(sweep, points, args) if args.plan else run_sweep(sweep, points, args)
+
+
 def _plan_of(args: argparse.Namespace) -> tuple[Benchmark, dict[int, Stages], list[MissingInput]]:
     """The benchmark that the flags name, its stages by seed, and the files that it lacks."""
     benchmark = load_benchmark(args.scale, args.config, args.set)
@@ -108,6 +135,17 @@ COMMANDS = {
             "bench plan --scale 20k",
             _add_run_flags,
             _plan,
+        ),
+        Command(
+            "sweep",
+            "Run all points of a sweep: benchmarks with other settings and seeds",
+            "Run a sweep: benchmarks with other values of some fields, each by several seeds. Reads an entry of "
+            "sweeps.yaml and the benchmarks that it varies. The points are ordinary runs below --runs; finished ones "
+            "are skipped, datasets that points share are made once, and a point that fails does not end the others. "
+            "Writes plan, table, figures and page into RUNS/sweeps/NAME. Use it to ask how much a setting matters.",
+            "bench sweep smoke_size --jobs 2",
+            _add_sweep_flags,
+            _sweep,
         ),
         Command(
             "sync",

@@ -7,10 +7,10 @@ failed are tried again.
 import argparse
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
-from bench.config.benchmarks import Benchmark
 from bench.config.overrides import join_changes
 from bench.config.sweeps import Sweep
 from bench.errors import InputError
@@ -24,6 +24,7 @@ from bench.runs.sweeps.points import Point
 from bench.runs.sweeps.tasks import Outcome, Task, run_tasks
 
 _MAX_LISTED = 20
+_SECONDS_BETWEEN_SYNCS = 60.0
 
 
 def describe_sweep(sweep: Sweep, points: Sequence[Point], args: argparse.Namespace) -> str:
@@ -91,7 +92,8 @@ def make_tasks(points: Sequence[Point], args: argparse.Namespace) -> list[Task]:
 
 def _run_points(
     sweep: Sweep, points: Sequence[Point], args: argparse.Namespace, folder: Path
-) -> "Iterator[str]":  # returns label -> problem of the points that failed
+) -> Generator[str, None, dict[str, str]]:
+    """Run the stages that are not finished; returns label -> problem of each point that failed."""
     tasks = make_tasks(points, args)
     num_finished = sum(all(stage.is_finished for stage in point.stages) for point in points)
     yield f"sweep {sweep.name}: {len(points)} points, {num_finished} of them finished; {len(tasks)} stages to run"
@@ -100,11 +102,16 @@ def _run_points(
     if tasks:
         make_rendered_protocols(sorted(protocols), args.runs)
     outcomes: list[Outcome] = []
+    last_sent = time.monotonic()
     for outcome in run_tasks(tasks, jobs=args.jobs, logs=folder / "logs"):
         outcomes.append(outcome)
         result = f"{outcome.seconds:.0f} s" if outcome.problem is None else f"failed: {outcome.problem}"
         yield f"[{len(outcomes)}/{len(tasks)}] {outcome.task.label}: {result}"
         write_plan(folder, make_plan(sweep, points, args.runs, _problems(points, outcomes)))
+        is_result = outcome.task.stage.name == "evaluate" and outcome.problem is None
+        if is_result and time.monotonic() - last_sent > _SECONDS_BETWEEN_SYNCS:
+            _send(sweep, points, args.runs, folder)
+            last_sent = time.monotonic()
     return _problems(points, outcomes)
 
 
@@ -121,12 +128,9 @@ def _problems(points: Sequence[Point], outcomes: Sequence[Outcome]) -> dict[str,
 
 def _report(sweep: Sweep, points: Sequence[Point], args: argparse.Namespace, folder: Path) -> Iterator[str]:
     """Send the finished points to MLflow under one parent, and render the sweep's page and the leaderboard."""
-    _, problem = tracking.sync(args.runs)
-    finished = [point.stages.evaluate.directory for point in points if point.stages.evaluate.is_finished]
-    problem = problem or tracking.group_results(folder, finished, args.runs, f"sweep {sweep.name}", sweep.about)
-    if problem:
+    if problem := _send(sweep, points, args.runs, folder):
         note(f"warning: {problem}; the cards are kept, send them later with the same command")
-    if finished:
+    if any(point.stages.evaluate.is_finished for point in points):
         for words in (["sweep", str(folder)], ["leaderboard", "--runs", str(args.runs)]):
             if status := run_command([sys.executable, "-m", "evaluate", *words], is_quiet=True):
                 raise InputError(f"evaluate {shlex.join(words)} ended with status {status}; run it by itself")
@@ -136,14 +140,18 @@ def _report(sweep: Sweep, points: Sequence[Point], args: argparse.Namespace, fol
     yield f"MLflow       make ui   ({tracking.shown_uri(args.runs)})"
 
 
+def _send(sweep: Sweep, points: Sequence[Point], runs: Path, folder: Path) -> str | None:
+    """Send finished points to MLflow and put them under the sweep's run; the reason if that failed."""
+    _, problem = tracking.sync(runs)
+    finished = [point.stages.evaluate.directory for point in points if point.stages.evaluate.is_finished]
+    return problem or tracking.group_results(folder, finished, runs, f"sweep {sweep.name}", sweep.about)
+
+
 def _missing(points: Sequence[Point], args: argparse.Namespace) -> list[str]:
     """One line for each file that some point needs and that does not exist."""
-    benchmarks: dict[str, Benchmark] = {
-        repr(point.benchmark.changes) + point.benchmark.name: point.benchmark for point in points
-    }
-    lines = [
-        f"  {item}"
-        for benchmark in benchmarks.values()
-        for item in missing_inputs(benchmark, test_sets=args.test_sets, weights=args.weights)
-    ]
-    return list(dict.fromkeys(lines))
+    benchmarks = {(point.benchmark.name, point.benchmark.changes): point.benchmark for point in points}
+    lines: dict[str, None] = {}
+    for benchmark in benchmarks.values():
+        missing = missing_inputs(benchmark, test_sets=args.test_sets, weights=args.weights)
+        lines |= dict.fromkeys(f"  {item}" for item in missing)
+    return list(lines)

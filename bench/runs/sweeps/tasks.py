@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,11 +86,6 @@ def run_tasks(tasks: Iterable[Task], *, jobs: int, logs: Path) -> Iterator[Outco
     finally:
         _end_all(running)
         signal.signal(signal.SIGTERM, before)
-
-
-def reasons_of_points(outcomes: Iterable[Outcome]) -> Mapping[Path, str]:
-    """Folder of each stage that failed, or could not run -> why."""
-    return {outcome.task.stage.directory: outcome.problem for outcome in outcomes if outcome.problem is not None}
 
 
 def _start(task: Task, log: Path) -> _Running:
