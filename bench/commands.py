@@ -63,6 +63,21 @@ def _sweep(args: argparse.Namespace) -> str | Iterator[str]:
     return describe_sweep(sweep, points, args) if args.plan else run_sweep(sweep, points, args)
 
 
+def _add_prune_flags(parser: argparse.ArgumentParser) -> None:
+    from bench.config.sweeps import SWEEPS_PATH
+
+    add_stage_flags(parser, "--runs", "--test-sets", "--config")
+    parser.add_argument("--sweeps", type=Path, default=SWEEPS_PATH, help="file of sweeps (default: sweeps.yaml)")
+    parser.add_argument("--yes", action="store_true", help="delete what is listed (default: only list it)")
+
+
+def _prune(args: argparse.Namespace) -> Iterator[str]:
+    from bench.runs.sweeps.prune import find_unnamed, prune
+
+    folders = {"runs": args.runs, "config": args.config, "sweeps": args.sweeps, "test_sets": args.test_sets}
+    return prune(find_unnamed(**folders), deletes=args.yes)
+
+
 def _plan_of(args: argparse.Namespace) -> tuple[Benchmark, dict[int, Stages], list[MissingInput]]:
     """The benchmark that the flags name, its stages by seed, and the files that it lacks."""
     benchmark = load_benchmark(args.scale, args.config, args.set)
@@ -155,6 +170,17 @@ COMMANDS = {
             "bench sync",
             lambda parser: add_stage_flags(parser, "--runs"),
             _sync,
+        ),
+        Command(
+            "prune",
+            "List, and with --yes delete, runs that no benchmark, sweep or latest.json names",
+            "List the folders of faces, networks and results below --runs that no entry of benchmarks.yaml, no sweep "
+            "and no latest.json leads to, with their size: those of changed settings and of entries that are gone. "
+            "With --yes, delete them; folders that are in use are left. Audits, trained generators and results of "
+            "given networks are never touched. Use it to make room after settings were tried.",
+            "bench prune",
+            _add_prune_flags,
+            _prune,
         ),
     ),
     "face datasets": (

@@ -22,7 +22,7 @@ from bench.errors import InputError
 from bench.names import nearest
 
 BENCHMARKS_PATH = Path(__file__).parent.parent.parent / "benchmarks.yaml"
-_FOLDERS_OF_RUNS = {
+FOLDERS_OF_RUNS = {
     "models",
     "datasets",
     "generators",
@@ -187,7 +187,7 @@ def check_folder_name(name: str, what: str) -> None:
 def _check_name(name: str, path: str | Path) -> None:
     """Refuse the name of a benchmark that cannot be a folder of its own below ``runs``."""
     check_folder_name(name, f"{path}: a benchmark")
-    if name.lower() in _FOLDERS_OF_RUNS:
+    if name.lower() in FOLDERS_OF_RUNS:
         raise InputError(f"{path}: a benchmark is called {name}, as a folder of the suite in RUNS; rename it")
 
 
