@@ -51,6 +51,11 @@ class Row:
         return self.results[0].card
 
     @property
+    def sweep(self) -> str:
+        """Name of the sweep that the row is a setting of; empty for all others."""
+        return self.results[0].sweep
+
+    @property
     def is_floor(self) -> bool:
         """Whether the row shows what a network without training reaches."""
         return self.division == "floor"

@@ -21,6 +21,7 @@ from evaluate.leaderboard.cells import (
     format_percent,
     published_cells,
     published_note,
+    sweep_cells,
     table_cells,
     template_cells,
 )
@@ -149,6 +150,7 @@ def _markdown(
             _markdown_table(table_cells(table)),
             "",
             *_below_table(table.rows),
+            *_sweep_lines(table),
             "",
         ]
     for template in templates:
@@ -179,6 +181,13 @@ def _below_table(rows: Sequence[Row]) -> Iterator[str]:
             yield f"- {_escape(row.label)}, seed {card.seed}: `{command}`"
 
 
+def _sweep_lines(table: Table) -> Iterator[str]:
+    """A line for each sweep: its settings are on its own page."""
+    for sweep in table.sweeps:
+        cells = sweep_cells(sweep)
+        yield f"- [{_escape(cells['label'])}]({sweep.page}), mean {cells['mean']}"
+
+
 def _markdown_table(cells: Sequence[Sequence[str]]) -> str:
     """Markdown of a table whose first two columns hold text and whose other columns hold numbers.
 
@@ -200,7 +209,8 @@ def _escape(text: str) -> str:
 
 def _csv(tables: Sequence[Table], templates: Sequence[TemplateTable]) -> str:
     """One line per row and protocol, and one for the row's mean; accuracies, rates and gaps are fractions."""
-    lines = [line for table in tables for row in table.rows for line in _csv_lines(table, row)]
+    with_sweeps = [each for table in tables for each in (table, *(sweep.table for sweep in table.sweeps))]
+    lines = [line for table in with_sweeps for row in table.rows for line in _csv_lines(table, row)]
     lines += [_csv_template_line(table, row) for table in templates for row in table.rows]
     text = io.StringIO()
     writer = csv.DictWriter(text, _CSV_COLUMNS, lineterminator="\n", restval="")
