@@ -108,7 +108,7 @@ def read_plan(directory: Path) -> SweepPlan:
         return SweepPlan.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
+        field = ".".join(str(part) for part in first["loc"]) or "its top level"
         raise InputError(f"{path}: {field}: {first['msg']}; delete it and run the sweep again") from None
 
 

@@ -23,7 +23,6 @@ from bench.runs.sweeps.plan_file import make_plan, sweep_dir, write_plan
 from bench.runs.sweeps.points import Point
 from bench.runs.sweeps.tasks import Outcome, Task, run_tasks
 
-_MAX_LISTED = 20
 _SECONDS_BETWEEN_SYNCS = 60.0
 
 
@@ -60,11 +59,14 @@ def run_sweep(sweep: Sweep, points: Sequence[Point], args: argparse.Namespace) -
     with stage_lock(folder):
         problems = yield from _run_points(sweep, points, args, folder)
         yield from _report(sweep, points, args, folder)
+    for label, problem in problems.items():
+        yield f"failed       {label}: {problem}"
     if problems:
-        listed = [f"  {label}: {problem}" for label, problem in list(problems.items())[:_MAX_LISTED]]
-        more = [f"  and {len(problems) - _MAX_LISTED} more"] if len(problems) > _MAX_LISTED else []
-        head = f"{len(problems)} of {len(points)} points failed; correct the cause and give the same command again:"
-        raise InputError("\n".join([head, *listed, *more, f"  their output: {folder / 'logs'}"]))
+        label, problem = next(iter(problems.items()))
+        raise InputError(
+            f"{len(problems)} of {len(points)} points failed, the first is {label}: {problem}; correct the cause and "
+            f"give the same command again (output of the stages: {folder / 'logs'})"
+        )
 
 
 def make_tasks(points: Sequence[Point], args: argparse.Namespace) -> list[Task]:
