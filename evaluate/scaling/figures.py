@@ -26,10 +26,11 @@ def field_plots(settings: Sequence[Setting], fields: Sequence[str]) -> dict[str,
         fields: Its varied fields, dotted.
 
     Returns:
-        Short name of the field -> SVG.
+        Title of each figure -> SVG.
     """
     titles = short_names(fields)
-    return {titles[field]: _field_plot(settings, field, titles) for field in fields if _num_values(settings, field) > 1}
+    varied = [field for field in fields if _num_values(settings, field) > 1]
+    return {f"accuracy against {titles[field]}": _field_plot(settings, field, titles) for field in varied}
 
 
 def size_plots(curves: Sequence[Curve]) -> dict[str, str]:
@@ -106,7 +107,7 @@ def _size_plot(curves: Sequence[Curve], along: str) -> str:
         log_steps=(1,) if sizes.max() / sizes.min() > 1000 else (1, 2, 5),
     )
     low = max(errors.min() * 0.6, 0.01)
-    y_axis = Axis("error (100 - accuracy), %", low, min(errors.max() * 1.2, 100), is_log=True, log_steps=(1, 2, 5))
+    y_axis = Axis("error (100 - accuracy), %", low, min(errors.max() * 1.2, 100), is_log=True, log_steps=(1, 2, 3, 5))
     plot = Plot(x_axis, y_axis, width=860, height=460, title=f"Error against {along}")
     for number, curve in enumerate(curves):
         color = GREY if curve.is_published else COLORS[number % len(COLORS)]

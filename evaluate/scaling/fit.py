@@ -7,8 +7,8 @@
 
 N0 and M0 are the geometric means of the sizes. d and r are left out where M does not vary. Legend: P points, R draws,
 K candidates. Both forms are a factor times a curve of one or two further parameters, so for each candidate curve the
-best factor is known: it is the mean of the log ratios. All candidates of a fine grid are tried, for all draws at once,
-which needs no start values and cannot end in a local minimum. Errors are fractions.
+best factor is known: it is the mean of the log ratios. All candidates of a grid are tried, for all draws at once, and
+the best is refined, which needs no start values. Errors are fractions.
 """
 
 from collections.abc import Callable
@@ -22,13 +22,18 @@ from bench.errors import InputError
 from evaluate.measure.bootstrap import interval
 
 Form = Literal["floor", "log-linear"]
+Scaled = tuple[NDArray, NDArray]
+"""log10 of N/N0 and of M/M0, shape (P,) each."""
 MIN_POINTS = 3
 """Sizes that a fit needs; the form with a floor needs more than it has parameters."""
 DECISIVE_SHARE = 0.95
 """Share of the draws in which a form must predict left-out points better to count as the better one."""
 _TENFOLD = 10.0
 _MIN_ERROR = 1e-6
+_MIN_CURVE = 1e-9
 _DRAWS_PER_BLOCK = 50
+_REFINEMENTS = tuple(np.geomspace(0.35, 0.005, 16))
+"""Relative widths of the grids around the best candidate; the coarse grid has steps of up to 42 %."""
 
 
 @dataclass(frozen=True)
@@ -119,20 +124,21 @@ def _fit(form: Form, sizes: Sizes, log_errors: NDArray, *, has_left_out: bool) -
         log_errors: Log errors as measured and of the draws, shape (1 + R, P).
         has_left_out: Whether there are points enough to leave one out.
     """
-    candidates, curves = _candidates(form, sizes)
-    best = _best_candidates(log_errors, np.log(curves))
-    factors = np.exp(np.mean(log_errors - np.log(curves[best]), axis=1))  # (1 + R,)
-    parameters = _parameters(form, candidates[best], factors, has_images=bool(np.ptp(sizes.images) > 0))
+    scaled = _scaled(sizes, sizes.identities, sizes.images)
+    best = _best_curves(form, log_errors, scaled)  # (1 + R, 3)
+    log_curves = np.log(_curve(form, best, scaled))
+    factors = np.exp(np.mean(log_errors - log_curves, axis=1))  # (1 + R,)
+    parameters = _parameters(form, best, factors, has_images=bool(np.ptp(sizes.images) > 0))
     largest = int(np.argmax(sizes.identities * 1e6 + sizes.images))
     ends = np.array([1.0, _TENFOLD]) * sizes.identities[largest]
     ends_images = np.repeat(sizes.images[largest], 2)
-    at_ends = factors[:, None] * _curve(form, candidates[best], _scaled(sizes, ends, ends_images))  # (1 + R, 2)
+    at_ends = factors[:, None] * _curve(form, best, _scaled(sizes, ends, ends_images))  # (1 + R, 2)
     gains = np.maximum(at_ends[:, 0], 0) - np.maximum(at_ends[:, 1], 0)
-    residuals = log_errors[0] - np.log(factors[0] * curves[best[0]])
-    loss = _left_out_losses(log_errors, np.log(curves)) if has_left_out else None
+    residuals = log_errors[0] - np.log(factors[0]) - log_curves[0]
+    loss = _left_out_losses(form, log_errors, scaled) if has_left_out else None
 
     def predict(identities: NDArray, images: NDArray) -> NDArray:
-        return np.maximum(factors[0] * _curve(form, candidates[best[:1]], _scaled(sizes, identities, images))[0], 0)
+        return np.maximum(factors[0] * _curve(form, best[:1], _scaled(sizes, identities, images))[0], 0)
 
     fit = Fit(
         form,
@@ -145,65 +151,83 @@ def _fit(form: Form, sizes: Sizes, log_errors: NDArray, *, has_left_out: bool) -
     return fit, loss
 
 
-def _candidates(form: Form, sizes: Sizes) -> tuple[NDArray, NDArray]:
-    """Parameters of the candidate curves, shape (K, 3), and the curves at the sizes, shape (K, P), all positive.
+def _best_curves(form: Form, log_errors: NDArray, scaled: Scaled) -> NDArray:
+    """Parameters of the curve of least squares for each row of ``log_errors``, shape (1 + R, 3).
 
-    The columns are offset, exponent or 1, and the weight of the images (0 where they do not vary).
+    The columns are offset, exponent or 1, and the weight of the images (0 where they do not vary). The best candidate
+    of a coarse grid is refined by ever smaller grids around it.
     """
-    has_images = np.ptp(sizes.images) > 0
-    steps = 40 if has_images else 200
+    has_images = bool(np.ptp(scaled[1]) > 0)
+    candidates = _candidates(form, scaled, has_images=has_images)
+    log_curves = np.log(_curve(form, candidates, scaled))
+    centered = log_curves - log_curves.mean(axis=1, keepdims=True)
+    norms = np.sum(centered**2, axis=1)
+    rows = log_errors - log_errors.mean(axis=1, keepdims=True)
+    blocks = [rows[start : start + _DRAWS_PER_BLOCK] for start in range(0, len(rows), _DRAWS_PER_BLOCK)]
+    best = candidates[np.concatenate([np.argmin(norms - 2 * block @ centered.T, axis=1) for block in blocks])]
+    shift = np.array([_reach(scaled) if form == "log-linear" else 0.0, 0.0, 0.0])
+    for width in _REFINEMENTS:
+        steps = np.exp(width * np.linspace(-1, 1, 5))
+        one = np.ones(1)
+        axes = (steps, steps if form == "floor" else one, steps if has_images else one)
+        factors = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+        near = (best[:, None] + shift) * factors - shift  # (1 + R, candidates near it, 3)
+        curves = _curve(form, near, scaled)
+        losses = np.var(log_errors[:, None] - np.log(np.maximum(curves, _MIN_CURVE)), axis=-1)
+        losses[np.any(curves <= _MIN_CURVE, axis=-1)] = np.inf
+        best = near[np.arange(len(near)), np.argmin(losses, axis=1)]
+    return best
+
+
+def _candidates(form: Form, scaled: Scaled, *, has_images: bool) -> NDArray:
+    """Parameters of the coarse grid, shape (K, 3), whose curves are positive at all sizes."""
     weights = np.concatenate([[0.0], np.geomspace(0.01, 4, 40)]) if has_images else np.zeros(1)
     if form == "floor":
-        offsets = np.concatenate([[0.0], np.geomspace(1e-3, 1e3, steps)])
-        exponents = np.geomspace(0.01, 5, steps)
+        offsets = np.concatenate([[0.0], np.geomspace(1e-3, 1e3, 40)])
+        exponents = np.geomspace(0.01, 5, 40)
     else:
-        reach = np.log10(sizes.identities.max() / sizes.identities.min()) + 4
-        offsets = np.geomspace(1e-2, 1e3 * reach, 2000) - reach
+        reach = _reach(scaled)
+        offsets = np.geomspace(1e-2, 1e3 * reach, 400) - reach
         exponents = np.ones(1)
     grid = np.stack(np.meshgrid(offsets, exponents, weights, indexing="ij"), axis=-1).reshape(-1, 3)
-    curves = _curve(form, grid, _scaled(sizes, sizes.identities, sizes.images))
-    is_positive = np.all(curves > 1e-9, axis=1)
-    return grid[is_positive], curves[is_positive]
+    return grid[np.all(_curve(form, grid, scaled) > _MIN_CURVE, axis=1)]
 
 
-def _scaled(sizes: Sizes, identities: NDArray, images: NDArray) -> tuple[NDArray, NDArray]:
+def _reach(scaled: Scaled) -> float:
+    """A distance below which no log-linear curve can start: the offsets of the grid are counted from minus it."""
+    return float(np.ptp(scaled[0])) + 4
+
+
+def _scaled(sizes: Sizes, identities: NDArray, images: NDArray) -> Scaled:
     """log10 of N/N0 and of M/M0, shape (P,) each."""
     centers = [np.mean(np.log10(values)) for values in (sizes.identities, sizes.images)]
     return np.log10(identities) - centers[0], np.log10(images) - centers[1]
 
 
-def _curve(form: Form, candidates: NDArray, scaled: tuple[NDArray, NDArray]) -> NDArray:
-    """Candidate curves before their factor, shape (K, P).
+def _curve(form: Form, candidates: NDArray, scaled: Scaled) -> NDArray:
+    """Candidate curves before their factor, shape (..., P).
 
     Args:
         form: Form of the curves.
-        candidates: Their parameters, shape (K, 3).
+        candidates: Their parameters, shape (..., 3).
         scaled: log10 of the sizes, shape (P,) each.
     """
-    offset, exponent, weight = (candidates[:, [column]] for column in range(3))
+    offset, exponent, weight = (candidates[..., [column]] for column in range(3))
     identities, images = scaled
     if form == "floor":
         return offset + 10.0 ** (-exponent * identities - weight * images)
     return offset - identities - weight * images
 
 
-def _best_candidates(log_errors: NDArray, log_curves: NDArray) -> NDArray:
-    """For each row the candidate with the smallest sum of squares, shape (1 + R,), in blocks to save memory."""
-    centered = log_curves - log_curves.mean(axis=1, keepdims=True)
-    norms = np.sum(centered**2, axis=1)
-    rows = log_errors - log_errors.mean(axis=1, keepdims=True)
-    blocks = [rows[start : start + _DRAWS_PER_BLOCK] for start in range(0, len(rows), _DRAWS_PER_BLOCK)]
-    return np.concatenate([np.argmin(norms - 2 * block @ centered.T, axis=1) for block in blocks])
-
-
-def _left_out_losses(log_errors: NDArray, log_curves: NDArray) -> NDArray:
+def _left_out_losses(form: Form, log_errors: NDArray, scaled: Scaled) -> NDArray:
     """Sum over the points of the squared log error of their prediction from all others, shape (1 + R,)."""
     total = np.zeros(len(log_errors))
     for left_out in range(log_errors.shape[1]):
         others = np.arange(log_errors.shape[1]) != left_out
-        best = _best_candidates(log_errors[:, others], log_curves[:, others])
-        shift = np.mean(log_errors[:, others] - log_curves[best][:, others], axis=1)
-        total += (log_errors[:, left_out] - log_curves[best, left_out] - shift) ** 2
+        best = _best_curves(form, log_errors[:, others], (scaled[0][others], scaled[1][others]))
+        log_curves = np.log(np.maximum(_curve(form, best, scaled), _MIN_CURVE))
+        shift = np.mean(log_errors[:, others] - log_curves[:, others], axis=1)
+        total += (log_errors[:, left_out] - log_curves[:, left_out] - shift) ** 2
     return total
 
 

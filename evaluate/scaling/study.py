@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,8 @@ def curves_of_sweep(settings: Sequence[Setting], fields: Sequence[str]) -> tuple
     return curves, problems
 
 
-def published_curves(path: Path = PUBLISHED_PATH) -> list[Curve]:
+@cache
+def published_curves(path: Path = PUBLISHED_PATH) -> tuple[Curve, ...]:
     """A curve for each generator of ``published.csv`` with three numbers of identities or more.
 
     Images per identity are taken as equal within a curve, since papers change them together with the identities.
@@ -71,7 +73,7 @@ def published_curves(path: Path = PUBLISHED_PATH) -> list[Curve]:
         noise = np.random.default_rng(0).normal(0, PUBLISHED_STD, size=(NUM_DRAWS, len(errors)))
         over = f"an assumed standard deviation of {100 * PUBLISHED_STD:g} points"
         curves.append(_make_curve(name, Sizes(identities, np.ones(len(errors))), errors, errors + noise, over, True))
-    return curves
+    return tuple(curves)
 
 
 def describe_curves(curves: Sequence[Curve]) -> str:

@@ -70,9 +70,9 @@ def test_least_squares_agree_with_scipy(seed):
 
 
 def test_images_per_identity_have_their_own_exponent():
-    identities, images = (values.ravel() for values in np.meshgrid([70.0, 140, 280, 560], [4.0, 8, 16]))
+    identities, images = (values.ravel() for values in np.meshgrid([70.0, 140, 280, 560], [4.0, 16]))
     errors = 0.02 + 0.2 * (identities / 198) ** -0.3 * (images / 8) ** -0.8
-    _, fits = fits_of(identities, errors, images, std=0.01, num=50)
+    _, fits = fits_of(identities, errors, images, std=0.01, num=10)
     parameters = fits["floor"].parameters
     assert parameters["c"].value == pytest.approx(0.3, abs=0.06)
     assert parameters["d"].value == pytest.approx(0.8, abs=0.12)

@@ -10,6 +10,7 @@ from results import make_result
 
 from bench.config.overrides import describe_change
 from bench.errors import InputError
+from bench.runs.card_parts.references import DatasetReference
 from bench.runs.cards import write_card
 from bench.runs.sweeps.plan_file import PlannedPoint, SweepPlan, sweep_dir, write_plan
 from evaluate.leaderboard.read import read_local
@@ -35,10 +36,10 @@ def make_sweep(runs, identities=(70, 140, 280, 560), images=(4,), seeds=(0, 1), 
             accuracy = round(1 - (0.3 - 0.1 * np.log10(n * m / 280) - 0.01 * seed), 3)
             changes = tuple(describe_change(*item) for item in values.items())
             card = make_result("smoke", accuracy, seed=seed, protocols=PROTOCOLS, fingerprint=fingerprint)
-            dataset = {"name": "faces", "num_images": n * m, "num_identities": n, "generator_sha256": f"{n}-{m}"}
-            update = {"changes": changes, "name": f"smoke, {', '.join(changes)}"}
+            dataset = DatasetReference(num_images=n * m, num_identities=n, generator_sha256=f"{n}-{m}-{other}")
+            update = {"changes": changes, "name": f"smoke, {', '.join(changes)}", "dataset": dataset}
             folder = runs / "smoke" / "results" / fingerprint
-            write_card(folder, make_result(**card.model_dump() | update | {"dataset": dataset}))
+            write_card(folder, card.model_copy(update=update))
             add_scores(folder)
             points.append(point(label, seed, values, f"smoke/results/{fingerprint}", "finished"))
     points.append(point("one that failed", 0, {}, "smoke/results/none", "failed", problem="train: error: too few"))
@@ -70,7 +71,7 @@ def test_a_sweep_is_written(tmp_path):
         assert part in page
     assert page.count("<svg") == 3
     assert {path.name for path in folder.glob("*.svg")} == {
-        "num_identities.svg",
+        "accuracy_against_num_identities.svg",
         "error_against_identities.svg",
         "error_against_identities_with_published_rows.svg",
     }
@@ -93,7 +94,8 @@ def test_figures_of_a_sweep_over_sizes_and_another_field(tmp_path):
     assert np.all((curves[0].low < curves[0].errors) & (curves[0].errors < curves[0].high))
     write_sweep(sweep_dir("mine", tmp_path))
     names = {path.stem for path in sweep_dir("mine", tmp_path).glob("*.svg")}
-    assert {"num_identities", "images_per_identity", "margin", "error_against_images_per_identity"} <= names
+    fields = ("num_identities", "images_per_identity", "margin")
+    assert {*(f"accuracy_against_{field}" for field in fields), "error_against_images_per_identity"} <= names
 
 
 def test_a_curve_that_cannot_be_fitted_is_named(tmp_path):
