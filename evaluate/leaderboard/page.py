@@ -70,7 +70,7 @@ def render_leaderboard(
         not_shown: Path -> problem of each result that cannot be shown.
     """
     with_sweeps = [each for table in tables for each in (table, *(sweep.table for sweep in table.sweeps))]
-    rows = [row for table in (*with_sweeps, *templates) for row in table.rows]
+    rows = [row for table in with_sweeps for row in table.rows] + [row for table in templates for row in table.rows]
     cards = [card for row in rows for card in row.cards]
     return render_page(
         "leaderboard.html",

@@ -82,8 +82,8 @@ def _value_axis(values: Sequence[Any], title: str) -> tuple[dict[str, float], Ax
     are_numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     if not are_numbers:
         names = [text.removeprefix("=") for text in texts]
-        ticks = dict(enumerate(names))
-        axis = Axis(title, -0.5, len(values) - 0.5, format_tick=lambda tick: ticks.get(tick, "")[:24])
+        ticks = {float(number): name[:24] for number, name in enumerate(names)}
+        axis = Axis(title, -0.5, len(values) - 0.5, format_tick=lambda tick: ticks.get(tick, ""))
         return {text: float(number) for number, text in enumerate(texts)}, axis
     numbers = [float(value) for value in values]
     low, high = min(numbers), max(numbers)

@@ -35,12 +35,12 @@ class Setting:
     @property
     def mean_accuracy(self) -> float:
         """Mean over seeds and protocols, a fraction."""
-        return float(np.mean([card.mean_accuracy for card in self.cards]))
+        return float(np.mean([card.mean_accuracy or 0.0 for card in self.cards]))
 
     @property
     def seed_std(self) -> float | None:
         """Sample standard deviation of the mean accuracy over the seeds; None for one seed."""
-        accuracies = [card.mean_accuracy for card in self.cards]
+        accuracies = [card.mean_accuracy or 0.0 for card in self.cards]  # cards of a setting have a mean
         return float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None
 
     @property
@@ -154,10 +154,9 @@ def pair_weights(
         num_draws: R.
         rng: Source of the draws.
     """
+    num_pairs = len(is_genuine)
     if identities is None:
-        return rng.multinomial(len(is_genuine), np.full(len(is_genuine), 1 / len(is_genuine)), num_draws) / len(
-            is_genuine
-        )
+        return rng.multinomial(num_pairs, np.full(num_pairs, 1 / num_pairs), num_draws).astype(np.float64) / num_pairs
     distinct, indices = np.unique(identities, return_inverse=True)
     first, second = indices.reshape(-1, 2).T
     counts = rng.multinomial(len(distinct), np.full(len(distinct), 1 / len(distinct)), num_draws)  # (R, identities)

@@ -23,7 +23,7 @@ from bench.runs.sweeps.points import make_points
 
 _SEEDS = range(10)
 """Seeds for which interrupted runs of an entry count as named; finished runs count with any seed."""
-_KINDS = {"faces": DatasetCard, "models": ModelCard, "results": ResultCard}
+_KINDS = ("faces", "models", "results")
 
 
 @dataclass(frozen=True)
@@ -112,9 +112,8 @@ def _backbone(benchmark: Benchmark) -> object:
 
 def _seeds_of_cards(scale: Path) -> set[int]:
     """Seeds of the finished datasets and networks of a scale."""
-    cards = [(path, DatasetCard) for path in scale.glob("faces/*/dataset.json")]
-    cards += [(path, ModelCard) for path in scale.glob("models/*/model.json")]
-    return {read_card(path, kind).seed for path, kind in cards}
+    datasets = {read_card(path, DatasetCard).seed for path in scale.glob("faces/*/dataset.json")}
+    return datasets | {read_card(path, ModelCard).seed for path in scale.glob("models/*/model.json")}
 
 
 def _unnamed_of(scale: Path, named: set[Path], backbones: Sequence[object]) -> Iterator[Path]:
