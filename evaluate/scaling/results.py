@@ -139,9 +139,7 @@ def _resample_pairs(
     return (weights @ wrong.T).reshape(num_draws, len(scores), num_seeds)
 
 
-def pair_weights(
-    is_genuine: NDArray, identities: NDArray | None, num_draws: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
+def pair_weights(is_genuine: NDArray, identities: NDArray | None, num_draws: int, rng: np.random.Generator) -> NDArray:
     """Weight of each pair in each draw, shape (R, pairs); each row adds up to 1.
 
     Pairs are drawn with replacement. Where identities are known, these are drawn: a genuine pair counts as often as its
