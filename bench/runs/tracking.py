@@ -162,8 +162,10 @@ def _send_training(client: "MlflowClient", experiment_id: str, directory: Path, 
 def group_results(directory: Path, results: Sequence[Path], runs: Path, name: str, about: str) -> str | None:
     """Put the runs of results that were sent under one parent run, which is made if MLflow does not have it.
 
+    A run has one parent: a result of two groups stays under the first. The tag ``suite.sweep.NAME`` marks it for each.
+
     Args:
-        directory: Folder of the group; its ``mlflow.json`` says which run is the parent.
+        directory: Folder of the group; its name is that of the group, its ``mlflow.json`` says which run is the parent.
         results: Folders of results. Those that were not sent yet are left out.
         runs: Folder of all runs.
         name: Name of the parent run.
@@ -184,7 +186,10 @@ def group_results(directory: Path, results: Sequence[Path], runs: Path, name: st
             for result in results:
                 child = _read_note(result, runs).get("run_id")
                 if child and child not in sent:
-                    client.set_tag(child, "mlflow.parentRunId", note["run_id"])
+                    parent = client.get_run(child).data.tags.get("mlflow.parentRunId")
+                    if parent is None or not _run_exists(client, {"run_id": parent}):
+                        client.set_tag(child, "mlflow.parentRunId", note["run_id"])
+                    client.set_tag(child, f"suite.sweep.{directory.name}", "yes")
                     sent.append(child)
             client.set_terminated(note["run_id"])
             write_json(directory / SENT_NAME, note | {"files": sent})

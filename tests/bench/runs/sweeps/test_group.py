@@ -29,6 +29,11 @@ def test_points_come_under_one_parent_as_they_are_sent(tmp_path):
     assert tracking.group_results(folder, [first, second], tmp_path, "sweep mine", "a question") is None
     assert {run.info.run_name for run in children_of(client, parent)} == {"smoke seed 0", "smoke seed 1"}
     assert json.loads((folder / "mlflow.json").read_text())["run_id"] == note["run_id"]
+    other = tmp_path / "sweeps" / "other"
+    assert tracking.group_results(other, [first], tmp_path, "sweep other", "another question") is None
+    assert len(children_of(client, parent)) == 2  # a run stays under its first sweep
+    both = client.search_runs([parent.info.experiment_id], filter_string="tags.`suite.sweep.other` = 'yes'")
+    assert [run.info.run_name for run in both] == ["smoke seed 0"]
 
 
 def test_a_tracker_that_is_away_is_a_reason_and_no_error(tmp_path, monkeypatch):
