@@ -34,7 +34,7 @@ def main() -> int:
     if args.model:
         lines = evaluate_model(args.model, protocol_names(args.protocols, args.config), evaluation)
     else:
-        lines = evaluate_scale(load_benchmark(args.scale, args.config), evaluation)
+        lines = evaluate_scale(load_benchmark(args.scale, args.config, args.set), evaluation)
     for line in lines:
         print(line, flush=True)
     return 0

@@ -4,22 +4,39 @@ Each call imports what it needs, so that ``--help`` stays quick, and returns the
 """
 
 import argparse
+import shlex
 from pathlib import Path
 
 from bench.cli import Command, add_stage_flags
 from bench.config.benchmarks import load_benchmark, protocol_names
+from bench.files import exists
 
 
 def _add_compare_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "results", type=Path, nargs=2, metavar="RESULT", help="folder with a result.json, or a published NAME.json"
+        "results",
+        type=_result_paths,
+        nargs=2,
+        metavar="RESULT",
+        help="folder with a result.json, or a published NAME.json; several seeds of one setting in one word: 'X Y Z'",
     )
 
 
 def _compare(args: argparse.Namespace) -> str:
-    from evaluate.leaderboard.difference import describe_difference
+    from evaluate.leaderboard.difference import describe_difference, describe_seeds
 
-    return describe_difference(*args.results)
+    a, b = args.results
+    return describe_difference(a[0], b[0]) if len(a) == len(b) == 1 else describe_seeds(a, b)
+
+
+def _result_paths(text: str) -> list[Path]:
+    """One path, or several with spaces between them; a path that exists is one, whatever its name."""
+    if exists(text) or not text.strip():
+        return [Path(text)]
+    try:
+        return [Path(word) for word in shlex.split(text)]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r:.100} is no list of paths ({error}); correct its quotes") from None
 
 
 def _add_check_flags(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +89,12 @@ def _pack(args: argparse.Namespace) -> str:
 def _add_leaderboard_flags(parser: argparse.ArgumentParser) -> None:
     add_stage_flags(parser, "--runs")
     parser.add_argument(
-        "--result", type=Path, metavar="FOLDER", help="folder with a result.json whose row is printed (default: none)"
+        "--result",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FOLDER",
+        help="folders with a result.json whose rows are printed (default: none)",
     )
     parser.add_argument(
         "--committed",
@@ -83,10 +105,32 @@ def _add_leaderboard_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _leaderboard(args: argparse.Namespace) -> str:
-    from evaluate.leaderboard.write import describe_result, write_committed_leaderboard, write_leaderboard
+    from evaluate.leaderboard.write import describe_results, write_committed_leaderboard, write_leaderboard
 
     page = write_committed_leaderboard(args.committed) if args.committed else write_leaderboard(args.runs)
-    return describe_result(args.result, page) if args.result else str(page)
+    return describe_results(args.result, page) if args.result else str(page)
+
+
+def _add_sweep_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of a sweep, RUNS/sweeps/NAME")
+
+
+def _sweep(args: argparse.Namespace) -> str:
+    from evaluate.scaling.write import write_sweep
+
+    return write_sweep(args.folder)
+
+
+def _add_scaling_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out", type=Path, default=Path("scaling.svg"), metavar="FILE", help="figure to write (default: scaling.svg)"
+    )
+
+
+def _scaling(args: argparse.Namespace) -> str:
+    from evaluate.scaling.write import write_published_study
+
+    return write_published_study(args.out)
 
 
 def _add_publish_flags(parser: argparse.ArgumentParser) -> None:
@@ -133,7 +177,7 @@ def _audit(args: argparse.Namespace) -> str:
     if args.path:
         source, scale = open_source(args.path, mask=args.mask), "datasets"
     else:
-        benchmark, scale = load_benchmark(args.scale, args.config), args.scale
+        benchmark, scale = load_benchmark(args.scale, args.config, args.set), args.scale
         source = benchmark_source(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets)
     references = find_sources(protocol_names(args.against, args.config), args.test_sets)
     estimators = {name: path for name in ("quality", "yaw") if (path := getattr(args, name))}
@@ -149,7 +193,8 @@ COMMANDS = {
             "compare",
             "Test whether two results differ significantly",
             "Compare two results: which settings differ, and by how much the accuracies differ on the same pairs, with "
-            "a 95 % interval (paired bootstrap) and a p-value (exact McNemar test). Reads the cards and scores of both "
+            "a 95 % interval (paired bootstrap) and a p-value (exact McNemar test). With several seeds of each, seeds "
+            "and pairs are both taken into account. Reads the cards and scores of both "
             "results and writes nothing. Use it to decide whether a change of settings changed the accuracy.",
             "evaluate compare runs/smoke/results/A runs/smoke/results/B",
             _add_compare_flags,
@@ -199,6 +244,26 @@ COMMANDS = {
             "evaluate leaderboard --committed reports",
             _add_leaderboard_flags,
             _leaderboard,
+        ),
+        Command(
+            "sweep",
+            "Render table, figures and page of a sweep",
+            "Render what a sweep found so far: table.csv, figures, and index.html with the fits of error against the "
+            "size of the dataset, where the sweep varies it. Reads the plan in the folder and the results that it "
+            "names, and writes into the folder. A sweep does this as its last step, so use it while one still runs.",
+            "evaluate sweep runs/sweeps/smoke_size",
+            _add_sweep_flags,
+            _sweep,
+        ),
+        Command(
+            "scaling",
+            "Fit published accuracies against the number of identities",
+            "Fit error against identities for each generator of reports/published.csv with three sizes or more, by two "
+            "rival forms, and say what ten times more identities would add. Reads that file and writes a figure. Use "
+            "it to see what others gained by larger datasets.",
+            "evaluate scaling --out scaling.svg",
+            _add_scaling_flags,
+            _scaling,
         ),
         Command(
             "publish",

@@ -36,7 +36,7 @@ def main() -> int:
     args = parse_flags(parser)
     if args.command:
         return run_command(args)
-    benchmark = load_benchmark(args.scale, args.config)
+    benchmark = load_benchmark(args.scale, args.config, args.set)
     stages = plan_stages(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets)
     if not stages.train.is_finished:
         if not stages.generate.is_finished:

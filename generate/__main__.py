@@ -32,7 +32,7 @@ def main() -> int:
     args = parse_flags(make_parser())
     if args.command:
         return run_command(args)
-    benchmark = load_benchmark(args.scale, args.config)
+    benchmark = load_benchmark(args.scale, args.config, args.set)
     stage = plan_stages(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets).generate
     is_rank0 = process_rank()[0] == 0
     if not is_rank0 and not is_shared_work(benchmark):

@@ -52,16 +52,16 @@ PARTS = {
     "generate.commands": "bench generate",
     "evaluate.metrics": "bench",
     "evaluate.layouts": "bench",
-    "evaluate.svg": "",
     "evaluate.pages": "bench",
     "evaluate.protocol": "bench evaluate.layouts",
     "evaluate.test_sets": "bench evaluate.protocol evaluate.layouts",
     "evaluate.measure": "bench evaluate.metrics evaluate.protocol evaluate.layouts evaluate.test_sets.registry "
     "fr_train.checkpoint",
-    "evaluate.leaderboard": "bench evaluate.measure evaluate.metrics evaluate.test_sets.registry evaluate.svg "
-    "evaluate.pages",
+    "evaluate.leaderboard": "bench evaluate.measure evaluate.metrics evaluate.test_sets.registry evaluate.pages",
     "evaluate.leaderboard.check": "bench evaluate.leaderboard.read evaluate.protocol",
-    "evaluate.audit": "bench evaluate.measure.embed evaluate.protocol evaluate.layouts evaluate.svg evaluate.pages",
+    "evaluate.audit": "bench evaluate.measure.embed evaluate.protocol evaluate.layouts evaluate.pages",
+    "evaluate.scaling": "bench evaluate.measure evaluate.pages evaluate.leaderboard.published "
+    "evaluate.leaderboard.protocol_names",
     "evaluate.stage": "bench evaluate.measure fr_train.checkpoint",
     "evaluate.speed": "bench evaluate.metrics evaluate.measure evaluate.protocol evaluate.layouts",
     "evaluate.pyfunc": "evaluate.measure.embed",
@@ -76,7 +76,7 @@ CROSSINGS = {
 
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in FILES}
-STAGE_FLAGS = {"--config", "--device", "--help", "--runs", "--scale", "--seed", "--test-sets", "--weights"}
+STAGE_FLAGS = {"--config", "--device", "--help", "--runs", "--scale", "--seed", "--set", "--test-sets", "--weights"}
 MAX_ENTRIES = 15
 
 

@@ -6,6 +6,7 @@ stage when a change of its code changes numbers.
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -54,7 +55,16 @@ def plan_stages(benchmark: Benchmark, *, seed: int, runs: Path, test_sets: Path)
     }
     train = _stage("train", root / "models", ModelCard, model_inputs)
     evaluate = _result_stage(root / "results", {"model": train.fingerprint}, benchmark.protocols, test_sets)
-    return Stages(generate, train, evaluate)
+    return Stages(
+        replace(generate, changes=changes_of(benchmark, "generator")),
+        replace(train, changes=changes_of(benchmark, "generator", "recipe")),
+        replace(evaluate, changes=changes_of(benchmark, "generator", "recipe", "protocols")),
+    )
+
+
+def changes_of(benchmark: Benchmark, *sections: str) -> tuple[str, ...]:
+    """The changes of a benchmark that lie in some of its sections, as FIELD=VALUE."""
+    return tuple(text for text in benchmark.changes if re.split("[.=]", text, maxsplit=1)[0] in sections)
 
 
 def floor_stages(benchmark: Benchmark, *, runs: Path, test_sets: Path) -> dict[str, Stage]:

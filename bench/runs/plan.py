@@ -1,10 +1,12 @@
 """The plan of a benchmark as text: which stages run and why, missing inputs, images, disk, memory, hours."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench.config.benchmarks import Benchmark
 from bench.config.generator import FilesGenerator, RenderGenerator, Vec2FaceGenerator
+from bench.runs.fingerprints import changes_of
 from bench.runs.inputs import MissingInput
 from bench.runs.stage import Stages, read_latest
 
@@ -26,15 +28,21 @@ _IDENTITY_BYTES = 14_000
 """Bytes per identity while ``separated`` decides which vectors stay apart. Measured from 5,000 to 40,000 identities."""
 
 
-def describe_plan(benchmark: Benchmark, stages: Stages, missing: list[MissingInput], runs: Path) -> str:
+def describe_plan(
+    benchmark: Benchmark, stages_by_seed: Mapping[int, Stages], missing: list[MissingInput], runs: Path
+) -> str:
     """The plan of a benchmark as text for the user. Starts nothing."""
     latest = read_latest(runs, benchmark.name)
-    lines = [f"{benchmark.name} (version {benchmark.version}): {benchmark.about}", "", "stages"]
-    for stage in stages:
-        verb = "skip" if stage.is_finished else "run"
-        lines.append(f"  {stage.name:9s} {verb}: {stage.reason(latest.get(stage.name))}  -> {stage.directory}")
+    lines = [f"{benchmark.name} (version {benchmark.version}): {benchmark.about}"]
+    lines += [f"  changed: {change}" for change in benchmark.changes]
+    for seed, stages in stages_by_seed.items():
+        lines += ["", "stages" if len(stages_by_seed) == 1 else f"stages of seed {seed}"]
+        for stage in stages:
+            verb = "skip" if stage.is_finished else "run"
+            lines.append(f"  {stage.name:9s} {verb}: {stage.reason(latest.get(stage.name))}  -> {stage.directory}")
     lines += ["", "missing inputs", *(f"  {item}" for item in missing)] if missing else ["", "missing inputs: none"]
-    return "\n".join([*lines, "", *_figures(benchmark, runs)])
+    each = [f"for each of {len(stages_by_seed)} seeds"] if len(stages_by_seed) > 1 else []
+    return "\n".join([*lines, "", *each, *_figures(benchmark, runs)])
 
 
 def describe_missing(benchmark: Benchmark, missing: list[MissingInput]) -> str:
@@ -74,7 +82,7 @@ def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
         f"generate {generate_hours:.2f}, train {train_hours:.2f}",
         f"           ({expected.source})",
     ]
-    if expected.mean_accuracy:
+    if expected.mean_accuracy and not changes_of(benchmark, "generator", "recipe", "protocols"):
         low, high = expected.mean_accuracy
         lines.append(f"accuracy   {low:.1%} to {high:.1%} mean over {', '.join(benchmark.protocols)}")
     return lines

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,6 +157,45 @@ def _send_training(client: "MlflowClient", experiment_id: str, directory: Path, 
         client.set_terminated(run_id, end_time=_end_ms(card))
         sent["card_sha256"] = card_sha256(directory, GeneratorCard)
     write_json(path, sent)
+
+
+def group_results(directory: Path, results: Sequence[Path], runs: Path, name: str, about: str) -> str | None:
+    """Put the runs of results that were sent under one parent run, which is made if MLflow does not have it.
+
+    A run has one parent: a result of two groups stays under the first. The tag ``suite.sweep.NAME`` marks it for each.
+
+    Args:
+        directory: Folder of the group; its name is that of the group, its ``mlflow.json`` says which run is the parent.
+        results: Folders of results. Those that were not sent yet are left out.
+        runs: Folder of all runs.
+        name: Name of the parent run.
+        about: What the group is about, the description of the parent run.
+
+    Returns:
+        The reason (one line) if MLflow failed, else None.
+    """
+    try:
+        with FileLock(runs / ".mlflow.lock"):
+            client, experiment_id = _connect(runs)
+            note = _read_note(directory, runs)
+            if not _run_exists(client, note):
+                tags = {"suite.row": "sweep", "mlflow.note.content": about}
+                run_id = client.create_run(experiment_id, run_name=name, tags=tags).info.run_id
+                note = {"tracking_uri": shown_uri(runs), "run_id": run_id, "files": []}
+            sent = list(note.get("files", []))
+            for result in results:
+                child = _read_note(result, runs).get("run_id")
+                if child and child not in sent:
+                    parent = client.get_run(child).data.tags.get("mlflow.parentRunId")
+                    if parent is None or not _run_exists(client, {"run_id": parent}):
+                        client.set_tag(child, "mlflow.parentRunId", note["run_id"])
+                    client.set_tag(child, f"suite.sweep.{directory.name}", "yes")
+                    sent.append(child)
+            client.set_terminated(note["run_id"])
+            write_json(directory / SENT_NAME, note | {"files": sent})
+    except Exception as error:  # as in ``sync``: a failing tracking server must not end a sweep
+        return f"MLflow at {shown_uri(runs)} did not take {name} ({_reason(error, runs)})"
+    return None
 
 
 def _finished_cards(runs: Path) -> list[tuple[Path, type[Card]]]:

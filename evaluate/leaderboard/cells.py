@@ -15,7 +15,7 @@ from evaluate.leaderboard.estimates import (
 from evaluate.leaderboard.protocol_names import FIVE, protocol_title
 from evaluate.leaderboard.published import PublishedRow
 from evaluate.leaderboard.rows import Row, number_notes
-from evaluate.leaderboard.tables import Table
+from evaluate.leaderboard.tables import FoldedSweep, Table
 from evaluate.leaderboard.template_tables import RANKING_FAR, Rate, TemplateTable
 from evaluate.metrics import FARS
 from evaluate.test_sets.registry import RFW
@@ -123,6 +123,15 @@ def row_cells(table: Table, position: int) -> dict[str, str]:
         "rate": ABSENT if rate is None else f"{rate:,.0f}",
         "recipe": row.recipe_name or ABSENT,
         "commit": row.commit,
+    }
+
+
+def sweep_cells(sweep: FoldedSweep) -> dict[str, str]:
+    """Text of the one line of a sweep, by key of the column: how many settings, and the range of their means."""
+    low, high = sweep.means
+    return {
+        "label": f"sweep {sweep.name}: {len(sweep.table.rows)} settings",
+        "mean": f"{format_percent(low)} to {format_percent(high)}",
     }
 
 

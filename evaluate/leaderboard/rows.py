@@ -51,6 +51,11 @@ class Row:
         return self.results[0].card
 
     @property
+    def sweep(self) -> str:
+        """Name of the sweep that the row is a setting of; empty for all others."""
+        return self.results[0].sweep
+
+    @property
     def is_floor(self) -> bool:
         """Whether the row shows what a network without training reaches."""
         return self.division == "floor"
@@ -127,7 +132,7 @@ def make_row(
         extras=_extra_protocols(core, seeds),
         notes=tuple(_notes(core, seeds, num_older=len(results) - len(seeds))),
         division=_division(card, closed),
-        is_reference=card.row == "dataset" and card.scale in references,
+        is_reference=card.row == "dataset" and card.scale in references and not card.changes,
     )
 
 

@@ -34,7 +34,7 @@ from bench.runs.cards import (
     read_card,
     write_card,
 )
-from bench.runs.fingerprints import generator_sha256
+from bench.runs.fingerprints import changes_of, generator_sha256
 from bench.runs.inputs import find_protocol, is_rendered
 from bench.runs.stage import Stage, Stages
 from evaluate.layouts.ijb import TemplateSet, is_template_set, load_templates
@@ -275,7 +275,7 @@ def dataset_row(benchmark: Benchmark, stages: Stages) -> ResultRow:
     model = read_card(stages.train.directory, ModelCard)
     return ResultRow(
         "dataset",
-        benchmark.name,
+        ", ".join([benchmark.name, *changes_of(benchmark, "generator", "recipe")]),
         ModelReference(
             sha256=card_sha256(stages.train.directory, ModelCard),
             weights_sha256=model.weights_sha256,

@@ -12,7 +12,7 @@ from bench.errors import InputError
 from evaluate.__main__ import main, make_parser
 from evaluate.commands import COMMANDS
 
-STAGE_FLAGS = {"--config", "--device", "--help", "--runs", "--scale", "--seed", "--test-sets", "--weights"}
+STAGE_FLAGS = {"--config", "--device", "--help", "--runs", "--scale", "--seed", "--set", "--test-sets", "--weights"}
 FLAGS = {
     "compare": {"--help"},
     "fetch": {"--help", "--revision", "--test-sets"},

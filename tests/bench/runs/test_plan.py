@@ -45,10 +45,12 @@ def test_too_small_a_disk_is_named(tmp_path, monkeypatch):
     stages = plan_stages(benchmark, seed=0, runs=tmp_path, test_sets=tmp_path)
 
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=100_000_000_000))
-    assert f"too small: 120.5 GB are missing in {tmp_path}; free them" in describe_plan(benchmark, stages, [], tmp_path)
+    assert f"too small: 120.5 GB are missing in {tmp_path}; free them" in describe_plan(
+        benchmark, {0: stages}, [], tmp_path
+    )
 
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=300_000_000_000))
-    assert "too small" not in describe_plan(benchmark, stages, [], tmp_path)
+    assert "too small" not in describe_plan(benchmark, {0: stages}, [], tmp_path)
 
 
 def test_every_file_of_given_faces_is_named_if_missing(tmp_path):

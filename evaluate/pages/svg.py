@@ -35,6 +35,8 @@ class Axis:
     is_log: bool = False
     format_tick: Callable[[float], str] = "{:g}".format
     """Value of a tick -> its text."""
+    log_steps: tuple[int, ...] = (1,)
+    """Ticks of each power of ten on a log axis: (1, 2, 5) gives 1, 2, 5, 10, 20 and so on."""
 
     def position(self, value: float) -> float:
         """Position of a value along the axis: 0 at ``low``, 1 at ``high``."""
@@ -45,11 +47,13 @@ class Axis:
     def ticks(self) -> list[float]:
         """Round values within the range.
 
-        On a log axis they are powers of ten, otherwise at most six steps of 1, 2 or 5 times a power of ten.
+        On a log axis they are ``log_steps`` times powers of ten, otherwise at most six steps of 1, 2 or 5 times a power
+        of ten.
         """
         if self.is_log:
-            first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
-            return [10.0**power for power in range(first, last + 1)]
+            first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
+            ticks = [step * 10.0**power for power in range(first, last + 1) for step in self.log_steps]
+            return [tick for tick in ticks if self.low * (1 - 1e-9) <= tick <= self.high * (1 + 1e-9)]
         rough = (self.high - self.low) / 6
         power = 10 ** math.floor(math.log10(rough))
         step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
