@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from bench.config.benchmarks import Benchmark
 from bench.machine.progress import note
-from bench.runs import tracking
 from bench.runs.inputs import make_rendered_protocols
 from bench.runs.launch import run_command, stage_command
 from bench.runs.stage import Stages, read_latest, write_latest
+from bench.runs.tracking.addresses import shown_uri, sync_command
+from bench.runs.tracking.sending import sync
 
 
 def run_benchmark(benchmark: Benchmark, stages: Stages, args: argparse.Namespace) -> Iterator[str]:
@@ -39,13 +40,13 @@ def run_benchmark(benchmark: Benchmark, stages: Stages, args: argparse.Namespace
             make_rendered_protocols(benchmark.protocols, args.runs)
         _run_or_exit(stage_command(stage, args))
     write_latest(args.runs, benchmark.name, stages)
-    _, problem = tracking.sync(args.runs)
+    _, problem = sync(args.runs)
     if problem:
-        note(f"warning: {problem}; the cards are kept, send them later with: {tracking.sync_command(args.runs)}")
+        note(f"warning: {problem}; the cards are kept, send them later with: {sync_command(args.runs)}")
     command = [sys.executable, "-m", "evaluate", "leaderboard", "--runs", str(args.runs), "--result"]
     _run_or_exit([*command, str(stages.evaluate.directory)])
     yield f"faces        {stages.generate.directory / 'grid.png'}"
-    yield f"MLflow       make ui   ({tracking.shown_uri(args.runs)})"
+    yield f"MLflow       make ui   ({shown_uri(args.runs)})"
     yield f"wall time    {time.perf_counter() - start:.0f} s"
 
 

@@ -17,7 +17,7 @@ from bench.machine.stopwatch import Stopwatch
 from bench.runs.cards import CARD_NAMES, GeneratorCard, read_card, write_card
 from bench.runs.fingerprints import content_sha256, generator_stage, recipe_sha256
 from bench.runs.stage import Stage, stage_lock
-from bench.runs.tracking import sync_generator
+from bench.runs.tracking.sending import sync_generator
 from generate.networks.identity import load_identity_network
 from generate.training.data import open_training_set
 from generate.training.recipes import GeneratorRecipe

@@ -16,16 +16,19 @@ import numpy as np
 import pytest
 from results import make_result, write_run
 
-from bench.runs import tracking
 from bench.runs.cards import AuditCard, GeneratorCard, ResultCard, card_sha256, read_card, write_card
-from bench.runs.tracking import SENT_NAME, sync, sync_generator
+from bench.runs.tracking import sending
+from bench.runs.tracking.addresses import shown_uri, tracking_uri
+from bench.runs.tracking.notes import SENT_NAME
+from bench.runs.tracking.sending import sync, sync_generator
+from bench.runs.tracking.store import connect
 
 
 @pytest.fixture(scope="module")
 def fresh_store(tmp_path_factory):
     """One migrated sqlite file for the whole module: the first contact takes MLflow seconds."""
     folder = tmp_path_factory.mktemp("store")
-    tracking._connect(folder)
+    connect(folder)
     return folder / "mlflow.db"
 
 
@@ -38,7 +41,7 @@ def runs(tmp_path, fresh_store, monkeypatch):
 
 
 def all_runs(runs):
-    client, experiment_id = tracking._connect(runs)
+    client, experiment_id = connect(runs)
     return client, client.search_runs([experiment_id])
 
 
@@ -167,7 +170,7 @@ def make_audit():
 
 @pytest.mark.slow
 def test_an_attempt_that_was_cut_off_is_replaced(runs, monkeypatch):
-    real, calls = tracking._send_stage, []
+    real, calls = sending._send_stage, []
 
     def fails_at_the_second_stage(*arguments):
         calls.append(arguments)
@@ -175,11 +178,11 @@ def test_an_attempt_that_was_cut_off_is_replaced(runs, monkeypatch):
             raise ConnectionError("connection reset")
         real(*arguments)
 
-    monkeypatch.setattr(tracking, "_send_stage", fails_at_the_second_stage)
+    monkeypatch.setattr(sending, "_send_stage", fails_at_the_second_stage)
     num_sent, problem = sync(runs)
     assert num_sent == 0
     assert "did not take all results (connection reset)" in problem
-    monkeypatch.setattr(tracking, "_send_stage", real)
+    monkeypatch.setattr(sending, "_send_stage", real)
     assert sync(runs) == (1, None)
     assert len(all_runs(runs)[1]) == 4
 
@@ -231,7 +234,7 @@ def test_the_network_is_registered_with_its_signature_and_embeds(runs, recwarn):
     client, _ = all_runs(runs)
     (version,) = client.search_model_versions("name='smoke'")
     assert version.tags["mean/accuracy"] == "0.8750"
-    folder = mlflow.artifacts.download_artifacts(version.source, tracking_uri=tracking.tracking_uri(runs))
+    folder = mlflow.artifacts.download_artifacts(version.source, tracking_uri=tracking_uri(runs))
     model = mlflow.pyfunc.load_model(folder)
     assert model.metadata.signature.inputs.inputs[0].shape == (-1, 112, 112, 3)
     assert model.metadata.signature.outputs.inputs[0].shape == (-1, settings.embedding_dim)
@@ -290,7 +293,7 @@ def test_a_run_that_a_user_deleted_is_not_sent_again(runs):
 
 @pytest.mark.slow
 def test_an_experiment_deleted_in_the_ui_is_restored(runs):
-    client, experiment_id = tracking._connect(runs)
+    client, experiment_id = connect(runs)
     client.delete_experiment(experiment_id)
     assert sync(runs) == (1, None)
     assert client.get_experiment(experiment_id).lifecycle_stage == "active"
@@ -340,13 +343,13 @@ def test_a_broken_card_does_not_keep_others_from_being_sent(runs):
 )
 def test_a_password_is_neither_printed_nor_written(tmp_path, monkeypatch, uri, shown):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    assert tracking.shown_uri(tmp_path) == shown
+    assert shown_uri(tmp_path) == shown
     write_run(tmp_path, scale="smoke", accuracy=0.875)
 
     def fail(runs):
         raise ConnectionError(f"{uri} and sec@ret refuse")
 
-    monkeypatch.setattr(tracking, "_connect", fail)
+    monkeypatch.setattr(sending, "connect", fail)
     _, problem = sync(tmp_path)
     assert problem.startswith(f"MLflow at {shown} did not take all results (")
     assert not [word for word in ("sec%40ret", "hidden") if word in problem]

@@ -366,7 +366,7 @@ def test_the_commands_from_faces_to_card_mlflow_and_leakage(tmp_path, monkeypatc
     import yaml
 
     from bench.runs.cards import GeneratorCard, read_card
-    from bench.runs.tracking import tracking_uri
+    from bench.runs.tracking.addresses import tracking_uri
     from generate.__main__ import make_parser
 
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -1,4 +1,4 @@
-"""A card as MLflow shows it: tags, metrics and flat settings, as plain values that ``tracking.py`` sends."""
+"""A card as MLflow shows it: tags, metrics and flat settings, as plain values that ``sending.py`` sends."""
 
 import math
 import re
