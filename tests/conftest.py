@@ -10,6 +10,7 @@ from local_hub import hub  # noqa: F401 (a fixture)
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job that a shell started in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the processes that tests start must feel Ctrl-C
+os.environ.setdefault("BENCH_LIVE", "0")  # stages that tests run are not followed in MLflow
 
 
 def pytest_collection_modifyitems(items):

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 
 def register_network(client: "MlflowClient", run_id: str, card: ModelCard, weights: Path, result: ResultCard) -> None:
-    """Register the network as a new version of its benchmark's MLflow model, with its input and output signature."""
+    """Register the network as a version of its benchmark's MLflow model, with its signature, unless the run has one."""
     import mlflow
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
+    if client.search_model_versions(f"run_id = '{run_id}'"):
+        return
     embedding_dim = card.inputs.get("recipe", {}).get("backbone", {}).get("embedding_dim", -1)
     signature = ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, 112, 112, 3), "images")]),
@@ -38,6 +40,6 @@ def register_network(client: "MlflowClient", run_id: str, card: ModelCard, weigh
         client.create_registered_model(card.scale)
     tags = {"suite.recipe_sha256": card.recipe_sha256, "suite.weights_sha256": card.weights_sha256}
     tags |= {"suite.seed": str(card.seed)}
-    tags |= {} if result.mean_accuracy is None else {"mean/accuracy": f"{result.mean_accuracy:.4f}"}
+    tags |= {} if result.mean_accuracy is None else {"accuracy/mean": f"{result.mean_accuracy:.4f}"}
     source = f"{client.get_run(run_id).info.artifact_uri}/model"
     client.create_model_version(card.scale, source, run_id, tags=tags)

@@ -1,24 +1,127 @@
-"""The tracking store: connect, find and delete runs, log what a card holds."""
+"""The tracking store: connect, find runs, and log into them what they do not hold yet.
+
+Everything that is logged twice is there once: a run is looked for before it is created, and a value before it is sent.
+"""
 
 import logging
 import os
-from datetime import datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.files import flatten, read_json_lines
-from bench.runs.cards import Card, DatasetCard, ModelCard
 from bench.runs.tracking.addresses import uri_to_open
-from bench.runs.tracking.fields import is_number
+from bench.runs.tracking.page import EXPERIMENT, experiment_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
-EXPERIMENT = "face training data"
+PARENT_TAG = "mlflow.parentRunId"
+_POINTS_PER_CALL = 1000
+"""MLflow's limit."""
+_MAX_PARAMETERS = 100
+_MAX_PARAMETER_LENGTH = 6000
 
 
-def connect(runs: Path) -> tuple["MlflowClient", str]:
-    """A client of the store, and the id of the suite's experiment, which is made if it is missing."""
+@dataclass(frozen=True)
+class Point:
+    """One value of a curve."""
+
+    name: str
+    value: float
+    time_ms: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Store:
+    """A client of the tracking store, and the experiment of the suite in it."""
+
+    client: "MlflowClient"
+    experiment_id: str
+
+    def get_run(self, run_id: str) -> "Run | None":
+        """A run; None if the store has none of this id. One that a user deleted is returned."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+
+    def is_active(self, run_id: str) -> bool:
+        """Whether the store has the run, and no user deleted it."""
+        run = self.get_run(run_id)
+        return run is not None and run.info.lifecycle_stage == "active"
+
+    def find_run(self, **tags: str) -> "Run | None":
+        """The newest run with these tags (a dot of a tag's name is written as ``__``); None if there is none."""
+        conditions = [f"tags.`{name.replace('__', '.')}` = '{value}'" for name, value in tags.items()]
+        runs = self.client.search_runs([self.experiment_id], " and ".join(conditions), max_results=1)
+        return runs[0] if runs else None
+
+    def create_run(self, name: str, tags: dict[str, str], *, start_ms: int | None = None) -> str:
+        """Create a run, and return its id."""
+        return self.client.create_run(self.experiment_id, start_time=start_ms, run_name=name, tags=tags).info.run_id
+
+    def update_run(self, run_id: str, name: str, tags: dict[str, str]) -> None:
+        """Set name and tags of a run."""
+        self.client.update_run(run_id, name=name)
+        for key, value in tags.items():
+            self.client.set_tag(run_id, key, value)
+
+    def log_values(self, run_id: str, metrics: dict[str, float], settings: dict[str, Any], time_ms: int) -> None:
+        """Log metrics of step 0 and settings that the run does not have yet. At most 100 settings are kept."""
+        from mlflow.entities import Metric, Param
+
+        data = self.client.get_run(run_id).data
+        new = {name: float(value) for name, value in metrics.items() if data.metrics.get(name) != value}
+        parameters = {name: str(value)[:_MAX_PARAMETER_LENGTH] for name, value in settings.items()}
+        missing = [Param(name, value) for name, value in parameters.items() if name not in data.params]
+        self.client.log_batch(
+            run_id,
+            metrics=[Metric(name, value, time_ms, 0) for name, value in new.items()],
+            params=missing[: max(0, _MAX_PARAMETERS - len(data.params))],
+        )
+
+    def known_steps(self, run_id: str, name: str) -> set[int]:
+        """Steps at which a run has a value of a metric."""
+        return {metric.step for metric in self.client.get_metric_history(run_id, name)}
+
+    def log_points(self, run_id: str, points: list[Point]) -> None:
+        """Log points of curves; look for those that are there already with ``known_steps``."""
+        from mlflow.entities import Metric
+
+        for start in range(0, len(points), _POINTS_PER_CALL):
+            part = points[start : start + _POINTS_PER_CALL]
+            metrics = [Metric(point.name, point.value, point.time_ms, point.step) for point in part]
+            self.client.log_batch(run_id, metrics=metrics)
+
+    def log_missing_points(self, run_id: str, points: list[Point]) -> None:
+        """Log the points of curves at whose steps the run has no value yet."""
+        known = {name: self.known_steps(run_id, name) for name in {point.name for point in points}}
+        self.log_points(run_id, [point for point in points if point.step not in known[point.name]])
+
+    def log_files(self, run_id: str, files: list[Path], folder: str | None = None) -> None:
+        """Upload files into a folder of the run's artifacts; those of the same name are replaced."""
+        for file in files:
+            self.client.log_artifact(run_id, str(file), folder)
+
+    def log_dataset(self, run_id: str, *, name: str, digest: str, source: str, context: str) -> None:
+        """Log a dataset as an input of a run that has none."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        inputs = self.client.get_run(run_id).inputs
+        if inputs and inputs.dataset_inputs:
+            return
+        dataset = Dataset(name=name, digest=digest[:36], source_type="local", source=source)  # MLflow's limit is 36
+        self.client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
+
+
+def connect(runs: Path) -> Store:
+    """Open the store. Its experiment is created if it is missing and restored if a user deleted it."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -29,108 +132,13 @@ def connect(runs: Path) -> tuple["MlflowClient", str]:
     uri = uri_to_open(runs)
     client = mlflow.MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)
-    if experiment is not None:
-        if experiment.lifecycle_stage == "deleted":  # in the UI; nothing can be sent to it, and its name stays taken
-            client.restore_experiment(experiment.experiment_id)
-        return client, experiment.experiment_id
-    location = (runs / "mlartifacts").resolve().as_uri() if uri.startswith("sqlite") else None
-    return client, client.create_experiment(EXPERIMENT, artifact_location=location)
-
-
-def run_exists(client: "MlflowClient", note: dict[str, Any]) -> bool:
-    """Whether MLflow has the run of a note; one that a user deleted counts, so that it is not sent again."""
-    from mlflow.exceptions import MlflowException
-
-    if "run_id" not in note:
-        return False
-    try:
-        client.get_run(note["run_id"])
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return False
-        raise
-    return True
-
-
-def find_finished(client: "MlflowClient", experiment_id: str, condition: str) -> str | None:
-    """The finished run that holds a card; unfinished runs, which an interruption left, are deleted."""
-    for run in client.search_runs([experiment_id], filter_string=condition):
-        if run.info.status == "FINISHED":
-            return run.info.run_id
-        delete_with_children(client, experiment_id, run.info.run_id)
-    return None
-
-
-def delete_with_children(client: "MlflowClient", experiment_id: str, run_id: str) -> None:
-    """Delete a run and the runs below it."""
-    for child in client.search_runs([experiment_id], filter_string=f"tags.`mlflow.parentRunId` = '{run_id}'"):
-        client.delete_run(child.info.run_id)
-    client.delete_run(run_id)
-
-
-def log_card(
-    client: "MlflowClient", run_id: str, card: Card, metrics: dict[str, float], settings: dict[str, Any] | None = None
-) -> None:
-    """Log the settings as flat parameters, the metrics, and the cost of the card itself."""
-    from mlflow.entities import Metric, Param
-
-    own = card.cost.model_dump(include={"seconds", "images_per_second", "peak_memory_mb"}, exclude_none=True)
-    metrics = {f"cost/{key}": value for key, value in own.items()} | metrics
-    parameters = {"seed": card.seed} | (flatten(card.inputs) if settings is None else settings)
-    now = end_ms(card)
-    client.log_batch(
-        run_id,
-        metrics=[Metric(key, float(value), now, 0) for key, value in metrics.items()],
-        params=[Param(key, str(value)[:6000]) for key, value in list(parameters.items())[:100]],
-    )
-
-
-def log_history(client: "MlflowClient", run_id: str, path: Path, *, after_step: int = -1) -> None:
-    """Log the training curve: one point per line of train.jsonl whose step is after ``after_step``."""
-    from mlflow.entities import Metric
-
-    points = [
-        Metric(
-            key if key.startswith("system/") else f"train/{key}",
-            float(value),
-            int(row.get("time", 0) * 1000),
-            int(row["step"]),
-        )
-        for row in read_history(path)
-        for key, value in row.items()
-        if row["step"] > after_step and key not in {"step", "time"} and is_number(value)
-    ]
-    for start in range(0, len(points), 1000):
-        client.log_batch(run_id, metrics=points[start : start + 1000])
-
-
-def read_history(path: Path) -> list[dict[str, Any]]:
-    """Lines of train.jsonl that have a step."""
-    rows = read_json_lines(path) if path.exists() else []
-    return [row for row in rows if isinstance(row.get("step"), int)]
-
-
-def log_dataset(client: "MlflowClient", run_id: str, stage: str, card: Card) -> None:
-    """Log the dataset that a stage made or read as an input of its run."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    if isinstance(card, DatasetCard):
-        name, digest, source = card.name, card.content_sha256 or card.fingerprint, card.path
-    elif isinstance(card, ModelCard):
-        name = source = card.dataset.name or "unnamed"
-        digest = card.dataset.sha256 or "unknown"
-    else:
-        return
-    dataset = Dataset(name=name, digest=digest[:36], source_type="local", source=source)  # MLflow's limit is 36
-    context = "training" if stage == "train" else "generation"
-    client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
-
-
-def end_ms(card: Card) -> int:
-    """When the stage of a card ended: Unix time, ms."""
-    return int(datetime.fromisoformat(card.created_utc).timestamp() * 1000)
-
-
-def start_ms(card: Card) -> int:
-    """When the stage of a card started: Unix time, ms."""
-    return end_ms(card) - int(card.cost.seconds * 1000)
+    if experiment is None:
+        location = (runs / "mlartifacts").resolve().as_uri() if uri.startswith("sqlite") else None
+        experiment = client.get_experiment(client.create_experiment(EXPERIMENT, artifact_location=location))
+    if experiment.lifecycle_stage == "deleted":  # in the UI; nothing can be sent to it, and its name stays taken
+        client.restore_experiment(experiment.experiment_id)
+    for name, (value, is_users) in experiment_tags(experiment.experiment_id).items():
+        known = experiment.tags.get(name)
+        if known is None or (known != value and not is_users):
+            client.set_experiment_tag(experiment.experiment_id, name, value)
+    return Store(client, experiment.experiment_id)

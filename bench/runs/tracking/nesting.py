@@ -1,0 +1,49 @@
+"""Runs below a common parent: floors, and the points of a sweep. MLflow's list shows the parent as one line."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from filelock import FileLock
+
+from bench.runs.tracking.addresses import error_reason, shown_uri
+from bench.runs.tracking.notes import read_note
+from bench.runs.tracking.store import PARENT_TAG, Store, connect
+
+FLOORS = "floors"
+"""Name of the parent of all results of networks that learned nothing."""
+
+
+def set_parent(directories: Sequence[Path], parent: str, runs: Path) -> str | None:
+    """Put the runs of results below a parent run, which is created if it is missing. Call it after ``sync``.
+
+    Args:
+        directories: Folders of the results, or of other cards that have a run.
+        parent: Name of the parent, such as ``sweep NAME``; runs of the same name share one parent.
+        runs: Folder of all runs.
+
+    Returns:
+        The reason (one line) if MLflow could not be reached or lacks one of the runs, else None.
+    """
+    try:
+        with FileLock(runs / ".mlflow.lock"):
+            store = connect(runs)
+            notes = [read_note(directory, runs) for directory in directories]
+            run_ids = [note.run_id for note in notes if note and store.is_active(note.run_id)]
+            parent_id = find_parent(store, parent)
+            for run_id in run_ids:
+                store.client.set_tag(run_id, PARENT_TAG, parent_id)
+    except Exception as error:  # MLflow, its database and the network raise anything; none of it may end a sweep
+        return f"MLflow at {shown_uri(runs)} did not put runs below {parent} ({error_reason(error, runs)})"
+    if len(run_ids) < len(directories):
+        return f"MLflow at {shown_uri(runs)} lacks {len(directories) - len(run_ids)} of {len(directories)} runs"
+    return None
+
+
+def find_parent(store: Store, name: str) -> str:
+    """Id of the parent run of this name, which is created if it is missing."""
+    found = store.find_run(suite__parent=name)
+    if found is not None:
+        return found.info.run_id
+    run_id = store.create_run(name, {"suite.parent": name, "suite.kind": "parent"})
+    store.client.set_terminated(run_id)
+    return run_id
