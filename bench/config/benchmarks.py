@@ -7,13 +7,12 @@ unit; unknown keys are refused. Only the stages read these settings: the functio
 
 import re
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from bench.config.generator import FilesGenerator, Generator
+from bench.config.generator import Generator
 from bench.config.recipe import Recipe
 from bench.config.settings import Count, Settings, Share
 from bench.config.yaml_file import check_entries, describe_mistakes, read_yaml
@@ -72,13 +71,6 @@ class Benchmark(Settings):
         description="whether results with the same recipe state their gap to this one: it trains on photographs, or on "
         "rendered faces where the protocols are rendered",
     )
-
-    @cached_property
-    def num_images_seen(self) -> int | None:
-        """Images times epochs of the training; None for a ``files`` dataset, whose images are not counted yet."""
-        if isinstance(self.generator, FilesGenerator):
-            return None
-        return self.generator.num_identities * self.generator.images_per_identity * self.recipe.schedule.epochs
 
 
 def load_benchmark(name: str, path: str | Path = BENCHMARKS_PATH) -> Benchmark:
