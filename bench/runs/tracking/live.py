@@ -32,10 +32,9 @@ from bench.runs.tracking.fields import name_run
 from bench.runs.tracking.notes import read_note, write_note
 from bench.runs.tracking.store import Point, Store, connect
 
-_SWITCH = "BENCH_LIVE"
+SWITCH = "BENCH_LIVE"
+"""Variable of the environment; 0 follows no stage."""
 _QUEUE_LINES = 1000
-_SECONDS_TO_START = 10.0
-"""A stage that takes less is not followed: importing mlflow and opening the store takes seconds."""
 _SECONDS_BETWEEN_SENDS = 5.0
 _SECONDS_AFTER_FAILURE = 30.0
 _SECONDS_TO_END = 10.0
@@ -57,6 +56,8 @@ class LiveRun:
     """The stage writes train.jsonl, which holds the load of the machine too."""
     pictures: str | None = None
     """Folder in ``directory`` whose .png files are sent as they appear."""
+    seconds_to_start: float = 10.0
+    """A stage that takes less is not followed: importing mlflow and opening the store takes seconds."""
 
 
 def live_run(stage: Stage, *, scale: str, seed: int, runs: Path, pictures: str | None = None) -> LiveRun:
@@ -98,17 +99,17 @@ def live_result(stage: Stage, name: str, *, seed: int | None, runs: Path) -> Liv
 
 
 @contextmanager
-def followed(run: LiveRun) -> Iterator[None]:
-    """Follow the block in MLflow, in the first process only."""
-    if process_rank()[0] != 0 or os.environ.get(_SWITCH) == "0":
-        yield
+def followed(run: LiveRun) -> Iterator["Follower | None"]:
+    """Follow the block in MLflow, in the first process only; yields the thread that does."""
+    if process_rank()[0] != 0 or os.environ.get(SWITCH) == "0":
+        yield None
         return
-    follower = _Follower(run)
+    follower = Follower(run)
     follower.start()
     status = "FAILED"
     try:
         with listening(follower.take):
-            yield
+            yield follower
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
@@ -130,7 +131,7 @@ class _Sent:
     pictures: set[str] = field(default_factory=set)
 
 
-class _Follower(threading.Thread):
+class Follower(threading.Thread):
     """The thread that sends. It ends with the process if the server does not answer."""
 
     def __init__(self, run: LiveRun) -> None:
@@ -141,6 +142,8 @@ class _Follower(threading.Thread):
         self._sent: _Sent | None = None
         self._ending, self._status = threading.Event(), "RUNNING"
         self._has_warned = False
+        self.thread_seconds = 0.0
+        """Processor time that the thread has taken so far."""
         self._sampled_at, self._images = time.monotonic(), images_counted()
 
     def take(self, line: Line) -> None:
@@ -157,7 +160,7 @@ class _Follower(threading.Thread):
 
     def run(self) -> None:
         """Send every few seconds until the stage ends."""
-        pause = _SECONDS_TO_START
+        pause = self._run_settings.seconds_to_start
         while not (is_ending := self._ending.wait(pause)) or self._sent is not None:
             try:
                 self._send(is_ending=is_ending)
@@ -165,6 +168,7 @@ class _Follower(threading.Thread):
             except Exception as error:  # MLflow, its database and the network raise anything; the stage goes on
                 self._warn(error)
                 pause = _SECONDS_AFTER_FAILURE
+            self.thread_seconds = time.thread_time()
             if is_ending:
                 return
 

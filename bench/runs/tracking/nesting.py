@@ -39,11 +39,11 @@ def set_parent(directories: Sequence[Path], parent: str, runs: Path) -> str | No
     return None
 
 
-def find_parent(store: Store, name: str) -> str:
-    """Id of the parent run of this name, which is created if it is missing."""
+def find_parent(store: Store, name: str, *, start_ms: int | None = None) -> str:
+    """Id of the parent run of this name, which is created if it is missing, as if it had started at ``start_ms``."""
     found = store.find_run(suite__parent=name)
     if found is not None:
         return found.info.run_id
-    run_id = store.create_run(name, {"suite.parent": name, "suite.kind": "parent"})
+    run_id = store.create_run(name, {"suite.parent": name, "suite.kind": "parent"}, start_ms=start_ms)
     store.client.set_terminated(run_id)
     return run_id

@@ -73,7 +73,10 @@ def experiment_tags(experiment_id: str) -> dict[str, tuple[str, bool]]:
 
 
 def _view_state() -> dict[str, object]:
-    """The state of MLflow's page of runs, in the form that it has in the browser."""
+    """The state of MLflow's page of runs, in the form that it has in the browser.
+
+    It keeps the newest run first, since MLflow nests runs in that order only.
+    """
     charts = [
         {
             "type": "LINE" if name.startswith(("train/", "validation/")) else "BAR",
@@ -106,6 +109,4 @@ def _view_state() -> dict[str, object]:
         "selectedColumns": [f"{kind}.`{name}`" for kind, name in _COLUMNS],
         "hideEmptyCharts": True,
         "autoRefreshEnabled": True,
-        "orderByKey": "metrics.`accuracy/mean`",
-        "orderByAsc": False,
     }

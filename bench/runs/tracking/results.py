@@ -43,7 +43,7 @@ def send_result(store: Store, directory: Path, tags: dict[str, str], run_id: str
     start = min((start_ms(card) for _, card, _ in stages), default=start_ms(result))
     tags = tags_of(result) | tags | {"suite.row": result.row, "suite.kind": "result"}
     if result.row == "floor":
-        tags |= {PARENT_TAG: find_parent(store, FLOORS), "suite.kind": "floor"}
+        tags |= {PARENT_TAG: find_parent(store, FLOORS, start_ms=start), "suite.kind": "floor"}
     name = run_name("", result)
     run_id = run_id or store.create_run(name, tags, start_ms=start)
     store.update_run(run_id, name, tags)
