@@ -1,5 +1,6 @@
 """Runs below a common parent: floors, and the points of a sweep. MLflow's list shows the parent as one line."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,19 +8,24 @@ from filelock import FileLock
 
 from bench.runs.tracking.addresses import error_reason, shown_uri
 from bench.runs.tracking.notes import read_note
+from bench.runs.tracking.page import below_view, page_address, view_tag
 from bench.runs.tracking.store import PARENT_TAG, Store, connect
 
 FLOORS = "floors"
 """Name of the parent of all results of networks that learned nothing."""
 
 
-def set_parent(directories: Sequence[Path], parent: str, runs: Path) -> str | None:
+def set_parent(directories: Sequence[Path], parent: str, runs: Path, settings: Sequence[str] = ()) -> str | None:
     """Put the runs of results below a parent run, which is created if it is missing. Call it after ``sync``.
+
+    The description of the parent links to a view of these runs alone.
 
     Args:
         directories: Folders of the results, or of other cards that have a run.
         parent: Name of the parent, such as ``sweep NAME``; runs of the same name share one parent.
         runs: Folder of all runs.
+        settings: Settings that the runs differ in, such as ``generator.num_identities``. The view draws them against
+            the mean accuracy, as parallel coordinates.
 
     Returns:
         The reason (one line) if MLflow could not be reached or lacks one of the runs, else None.
@@ -32,6 +38,7 @@ def set_parent(directories: Sequence[Path], parent: str, runs: Path) -> str | No
             parent_id = find_parent(store, parent)
             for run_id in run_ids:
                 store.client.set_tag(run_id, PARENT_TAG, parent_id)
+            _share_view(store, parent, parent_id, settings)
     except Exception as error:  # MLflow, its database and the network raise anything; none of it may end a sweep
         return f"MLflow at {shown_uri(runs)} did not put runs below {parent} ({error_reason(error, runs)})"
     if len(run_ids) < len(directories):
@@ -47,3 +54,12 @@ def find_parent(store: Store, name: str, *, start_ms: int | None = None) -> str:
     run_id = store.create_run(name, {"suite.parent": name, "suite.kind": "parent"}, start_ms=start_ms)
     store.client.set_terminated(run_id)
     return run_id
+
+
+def _share_view(store: Store, parent: str, parent_id: str, settings: Sequence[str]) -> None:
+    """Keep a view of the runs below a parent, and link to it in the parent's description."""
+    key = re.sub(r"[^a-z0-9]+", "-", parent.lower()).strip("-")
+    name, value = view_tag(key, below_view(parent_id, settings))
+    store.client.set_experiment_tag(store.experiment_id, name, value)
+    link = page_address("", store.experiment_id, key).lstrip("/")
+    store.client.set_tag(parent_id, "mlflow.note.content", f"[Charts of these runs alone]({link})")

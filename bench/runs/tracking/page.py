@@ -5,6 +5,8 @@ an older MLflow that does not know it opens its own view of the same runs.
 """
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
 EXPERIMENT = "face training data"
 VIEW = "results"
@@ -23,23 +25,12 @@ networks that learned nothing: a dataset should beat them.
 - What each name means: `docs/tracking.md` of the project
 """
 
-_SECTIONS = (
-    ("accuracy", True),
-    ("train", True),
-    ("validation", True),
-    ("held_out", True),
-    ("images_per_second", True),
-    ("tar_at_far_1e-3", False),
-    ("auc", False),
-    ("eer", False),
-    ("cost", False),
-    ("statistics", False),
-)
-"""Prefix of the metrics of each group of charts, in order, and whether it is open. MLflow appends the others."""
-_FIRST_CHARTS = ("accuracy/mean", "train/loss", "validation/mean")
-"""The first chart of its section each; MLflow appends one for every other metric."""
+_MAIN_METRIC = "accuracy/mean"
+_FOLDED = ("auc", "cost", "d_prime", "eer", "exact_accuracy", "fold_std", "interval_high", "interval_low")
+_FOLDED += ("num_impostors", "num_pairs", "standard_error", "tar_at_far_1e-1", "tar_at_far_1e-2", "tar_at_far_1e-3")
+"""Groups of charts that are folded. Every result has them; MLflow shows an open group that is empty as a blank."""
 _COLUMNS = (
-    ("metrics", "accuracy/mean"),
+    ("metrics", _MAIN_METRIC),
     ("params", "dataset.num_identities"),
     ("params", "dataset.num_images"),
     ("metrics", "cost/hours"),
@@ -64,48 +55,68 @@ def page_address(server: str, experiment_id: str, view: str = VIEW) -> str:
 
 def experiment_tags(experiment_id: str) -> dict[str, tuple[str, bool]]:
     """Tags of the experiment: value, and whether a user may change it, so that it is set only if it is missing."""
+    name, value = view_tag(VIEW, results_view())
     description = _DESCRIPTION.format(experiment_id=experiment_id, query=page_query())
     return {
         "mlflow.note.content": (description, True),
         "mlflow.experimentKind": ("custom_model_development", True),  # else the experiment opens as "GenAI, 0 traces"
-        f"mlflow.sharedViewState.{VIEW}": (json.dumps(_view_state()), False),
+        name: (value, False),
     }
 
 
-def _view_state() -> dict[str, object]:
-    """The state of MLflow's page of runs, in the form that it has in the browser.
+def view_tag(key: str, state: dict[str, Any]) -> tuple[str, str]:
+    """Name and value of the experiment's tag that keeps a view.
 
-    It keeps the newest run first, since MLflow nests runs in that order only.
+    Args:
+        key: Key of the view, as in the address.
+        state: The state of MLflow's page of runs, in the form that it has in the browser.
     """
-    charts = [
-        {
-            "type": "LINE" if name.startswith(("train/", "validation/")) else "BAR",
-            "uuid": f"chart-{name}",
-            "metricSectionId": f"section-{name.split('/', maxsplit=1)[0]}",
-            "runsCountToCompare": 20,
-            "deleted": False,
-            "isGenerated": True,
-            "metricKey": name,
-            "displayName": name.split("/", maxsplit=1)[1],
-            **({"useGlobalXaxisKey": True, "useGlobalLineSmoothing": True} if "accuracy" not in name else {}),
-        }
-        for name in _FIRST_CHARTS
-    ]
-    sections = [
-        {
-            "uuid": f"section-{name}",
-            "name": name,
-            "display": is_open,
-            "isReordered": True,
-            "deleted": False,
-            "isGenerated": True,
-        }
-        for name, is_open in _SECTIONS
-    ]
+    return f"mlflow.sharedViewState.{key}", json.dumps(state)
+
+
+def below_view(parent_id: str, settings: Sequence[str]) -> dict[str, Any]:
+    """View of the runs below a parent: their settings against the mean accuracy, then as ``results_view``.
+
+    Args:
+        parent_id: Id of the parent's run.
+        settings: Names of the settings; without any, there are no parallel coordinates.
+    """
+    view = results_view()
+    parallel = {
+        "type": "PARALLEL",
+        "uuid": "chart-parallel",
+        "metricSectionId": "section-accuracy",
+        "runsCountToCompare": 100,
+        "deleted": False,
+        "isGenerated": False,
+        "selectedParams": list(settings),
+        "selectedMetrics": [_MAIN_METRIC],
+        "showAllRuns": False,
+    }
+    view["compareRunCharts"] = [*([parallel] if settings else []), *view["compareRunCharts"]]
+    order = {"orderByKey": f"metrics.`{_MAIN_METRIC}`", "orderByAsc": False}  # by time, MLflow would fold the runs
+    return view | order | {"searchFilter": f"tags.`mlflow.parentRunId` = '{parent_id}'", "runsHiddenMode": "SHOW_ALL"}
+
+
+def results_view() -> dict[str, Any]:
+    """View of all results, newest first: MLflow nests runs in that order only."""
+    section = {"display": False, "isReordered": True, "deleted": False, "isGenerated": True}  # new charts come last
+    sections = [section | {"uuid": f"section-{name}", "name": name} for name in ("accuracy", *_FOLDED)]
+    sections[0]["display"] = True
+    chart = {
+        "type": "BAR",
+        "uuid": "chart-mean",
+        "metricSectionId": "section-accuracy",
+        "runsCountToCompare": 20,
+        "deleted": False,
+        "isGenerated": True,
+        "metricKey": _MAIN_METRIC,
+        "displayName": "mean",
+    }
     return {
-        "compareRunCharts": charts,
+        "compareRunCharts": [chart],
         "compareRunSections": sections,
-        "isAccordionReordered": True,
+        "isAccordionReordered": False,
         "selectedColumns": [f"{kind}.`{name}`" for kind, name in _COLUMNS],
         "hideEmptyCharts": True,
         "autoRefreshEnabled": True,
