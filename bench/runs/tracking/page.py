@@ -94,6 +94,7 @@ def below_view(parent_id: str, settings: Sequence[str]) -> dict[str, Any]:
         "showAllRuns": False,
     }
     view["compareRunCharts"] = [*([parallel] if settings else []), *view["compareRunCharts"]]
+    view["compareRunSections"][0]["columns"] = 2  # wide enough for the names of the settings
     order = {"orderByKey": f"metrics.`{_MAIN_METRIC}`", "orderByAsc": False}  # by time, MLflow would fold the runs
     return view | order | {"searchFilter": f"tags.`mlflow.parentRunId` = '{parent_id}'", "runsHiddenMode": "SHOW_ALL"}
 
