@@ -39,6 +39,8 @@ _SECONDS_BETWEEN_SENDS = 5.0
 _SECONDS_AFTER_FAILURE = 30.0
 _SECONDS_TO_END = 10.0
 """How long a finished stage waits for its last figures to be sent."""
+_SECONDS_TO_END_LOCALLY = 120.0
+"""The same for a database file, which may be half created: to cut that off would damage it."""
 
 
 @dataclass(frozen=True)
@@ -155,8 +157,8 @@ class Follower(threading.Thread):
         """Send what is left and set the status of the run, unless that takes too long."""
         self._status = status
         self._ending.set()
-        is_local = tracking_uri(self._run_settings.runs).startswith("sqlite")  # it answers, and may be half created
-        self.join(None if is_local else _SECONDS_TO_END)
+        is_local = tracking_uri(self._run_settings.runs).startswith("sqlite")
+        self.join(_SECONDS_TO_END_LOCALLY if is_local else _SECONDS_TO_END)
 
     def run(self) -> None:
         """Send every few seconds until the stage ends."""
