@@ -24,17 +24,17 @@ MINUTES = 4 * 60
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Two results, one of them a point of a sweep, and two floors."""
+    """A result, two points of a sweep, and two floors."""
     runs = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         write_run(runs, accuracy=0.875)
-        point = write_run(runs, accuracy=0.75, seed=1)
+        points = [write_run(runs, accuracy=0.75, seed=1), write_run(runs, accuracy=0.7, seed=2)]
         for name, accuracy in (("raw pixels", 0.55), ("untrained backbone", 0.5)):
             floor = make_result(accuracy=accuracy, name=name, row="floor", fingerprint=name.replace(" ", "_"))
             write_card(runs / "smoke" / "results" / floor.fingerprint, floor)
-        assert sync(runs) == (4, None)
-        assert set_parent([point], "sweep noise", runs, ["seed"]) is None
+        assert sync(runs) == (5, None)
+        assert set_parent(points, "sweep noise", runs, ["seed"]) is None
         yield runs
 
 
