@@ -14,6 +14,7 @@ RUNS      ?= runs
 TEST_SETS ?= test_sets
 WEIGHTS   ?= weights
 TRAIN_FLAGS ?=
+PORT      ?= 5000
 PYTHON    ?= python3
 
 VENV  := .venv
@@ -76,8 +77,9 @@ compare: setup ## Compare results A=folder and B=folder: settings, accuracies, s
 plan: setup ## Print what would run, what is missing, the disk and the hours; start nothing
 	@$(RUN) -m bench plan $(FLAGS)
 
-ui: setup ## Serve the MLflow pages on localhost
-	@MLFLOW_BACKEND_STORE_URI="$$($(RUN) -m bench.runs.tracking $(call quote,$(RUNS)))" $(VENV)/bin/mlflow ui --host 127.0.0.1
+ui: setup ## Serve the MLflow pages on localhost (PORT)
+	@$(RUN) -m bench.runs.tracking $(call quote,$(RUNS)) --port $(call quote,$(PORT))
+	@MLFLOW_BACKEND_STORE_URI="$$($(RUN) -m bench.runs.tracking $(call quote,$(RUNS)))" $(VENV)/bin/mlflow ui --host 127.0.0.1 --port $(call quote,$(PORT))
 
 test: setup ## Run the fast tests, under two minutes on two cores
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n logical --maxprocesses 4 --dist worksteal -m "not slow and not gpu"

@@ -89,12 +89,13 @@ def _plan_of(args: argparse.Namespace) -> tuple[Benchmark, dict[int, Stages], li
 
 
 def _sync(args: argparse.Namespace) -> str:
-    from bench.runs import tracking
+    from bench.runs.tracking.addresses import shown_uri
+    from bench.runs.tracking.sending import sync
 
-    num_sent, problem = tracking.sync(args.runs)
+    num_sent, problem = sync(args.runs)
     if problem:
         raise InputError(f"{problem}; the cards are kept: repair the connection and run this command again")
-    return f"{num_sent} results sent to {tracking.shown_uri(args.runs)}"
+    return f"{num_sent} results sent to {shown_uri(args.runs)}"
 
 
 def _add_convert_flags(parser: argparse.ArgumentParser) -> None:

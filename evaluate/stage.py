@@ -5,6 +5,7 @@ scores.npz per network. A network whose result exists is skipped. torch is impor
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +17,7 @@ from bench.runs.fingerprints import floor_stages, model_stage, plan_stages
 from bench.runs.inputs import protocol_path
 from bench.runs.parents import checked_weights
 from bench.runs.stage import Stage, claim
+from bench.runs.tracking.live import followed, live_result
 
 if TYPE_CHECKING:
     from evaluate.measure.result import ResultRow
@@ -124,7 +126,11 @@ def _evaluate(
         folders = {"test_sets": evaluation.test_sets, "runs": evaluation.runs}
         paths = {protocol_path(name, **folders): name for name in protocols}
         device = choose_device(evaluation.device)
-        card = evaluate_network(
-            stage, lambda: load(device), paths, device=device, seed=evaluation.seed, row=row, precision=precision
-        )
+        seed = evaluation.seed if row.kind == "dataset" else None
+        is_floor = row.kind == "floor"  # done in seconds
+        live = live_result(stage, row.name, seed=seed, runs=evaluation.runs)
+        with nullcontext() if is_floor else followed(live):
+            card = evaluate_network(
+                stage, lambda: load(device), paths, device=device, seed=evaluation.seed, row=row, precision=precision
+            )
         return f"evaluate: {card.name}: {describe_result(card)} ({stage.directory})"

@@ -166,9 +166,10 @@ def test_no_folder_is_too_full():
 
 
 @pytest.mark.parametrize(("library", "home"), [("lmdb", "bench.faces.lmdb_file"), ("mlflow", "bench.runs.tracking")])
-def test_one_module_per_heavy_library(library, home):
+def test_one_part_per_heavy_library(library, home):
     homes = {name for name, path in MODULES.items() if library in {part.split(".")[0] for part in imports_of(path)}}
-    assert homes == {home}
+    assert homes
+    assert all(lies_in(name, [home]) for name in homes), homes
 
 
 def test_evaluate_is_ours_and_not_the_pypi_package():

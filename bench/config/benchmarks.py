@@ -7,13 +7,12 @@ unit; unknown keys are refused. Only the stages read these settings: the functio
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from bench.config.generator import FilesGenerator, Generator
+from bench.config.generator import Generator
 from bench.config.overrides import apply_changes, check_fields, describe_change, parse_changes, value_of
 from bench.config.recipe import Recipe
 from bench.config.settings import Count, Settings, Share
@@ -76,13 +75,6 @@ class Benchmark(Settings):
     changes: tuple[str, ...] = Field(
         (), description="fields that differ from the file, as FIELD=VALUE: those of SET or of a point of a sweep"
     )
-
-    @cached_property
-    def num_images_seen(self) -> int | None:
-        """Images times epochs of the training; None for a ``files`` dataset, whose images are not counted yet."""
-        if isinstance(self.generator, FilesGenerator):
-            return None
-        return self.generator.num_identities * self.generator.images_per_identity * self.recipe.schedule.epochs
 
 
 def load_benchmark(

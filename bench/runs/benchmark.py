@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 
 from bench.config.benchmarks import Benchmark
 from bench.machine.progress import note
-from bench.runs import tracking
 from bench.runs.inputs import make_rendered_protocols
 from bench.runs.launch import run_command, stage_command
 from bench.runs.stage import Stages, read_latest, write_latest
+from bench.runs.tracking.addresses import shown_uri, sync_command
+from bench.runs.tracking.sending import sync
 
 
 def run_benchmark(
@@ -34,13 +35,13 @@ def run_benchmark(
         if len(stages_by_seed) > 1:
             yield f"seed {seed}"
         yield from _run_stages(benchmark, stages, argparse.Namespace(**vars(args) | {"seed": seed}))
-    _, problem = tracking.sync(args.runs)
+    _, problem = sync(args.runs)
     if problem:
-        note(f"warning: {problem}; the cards are kept, send them later with: {tracking.sync_command(args.runs)}")
+        note(f"warning: {problem}; the cards are kept, send them later with: {sync_command(args.runs)}")
     results = [str(stages.evaluate.directory) for stages in stages_by_seed.values()]
     _run_or_exit([sys.executable, "-m", "evaluate", "leaderboard", "--runs", str(args.runs), "--result", *results])
     yield f"faces        {stages.generate.directory / 'grid.png'}"
-    yield f"MLflow       make ui   ({tracking.shown_uri(args.runs)})"
+    yield f"MLflow       make ui   ({shown_uri(args.runs)})"
     yield f"wall time    {time.perf_counter() - start:.0f} s"
 
 

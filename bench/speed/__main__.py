@@ -79,10 +79,26 @@ def _train(args: argparse.Namespace) -> Path:
     return write_speed("train", title, tables, notes=NOTES, directory=args.out)
 
 
+def _tracking(args: argparse.Namespace) -> Path:
+    import numpy as np
+
+    from bench.config.benchmarks import load_benchmark
+    from fr_train.speed.tracking import NOTES, NUM_FACES, NUM_REPEATS, tracking_rows
+    from generate.render.face import render_face
+    from generate.render.people import draw_factors
+
+    images = np.stack([render_face(i, j, draw_factors(i, j)) for i in range(16) for j in range(4)])
+    recipe = load_benchmark("smoke").recipe
+    title = "Following a training in MLflow: what it costs"
+    caption = f"The recipe of smoke over {NUM_FACES:,} faces, medians of {NUM_REPEATS} alternating runs"
+    return write_speed("tracking", title, {caption: tracking_rows(images, recipe)}, notes=NOTES, directory=args.out)
+
+
 COMMANDS = {
     "generate": (_generate, "the Vec2Face generator: images per second and memory, as published and ours"),
     "attrop": (_attrop, "AttrOP: generator calls per accepted image, by the published rule and by ours"),
     "train": (_train, "training: decoding, one step, waiting for faces, memory of test sets and of the head"),
+    "tracking": (_tracking, "MLflow: images per second of a training that is followed, and of one that is not"),
     "evaluate": (_evaluate, "ten-fold accuracy of five test sets: the field's loop over thresholds, and ours"),
 }
 """Name -> function that measures and returns the path of the page, and its help text."""

@@ -6,6 +6,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from bench.files import exists
 from bench.machine.device import choose_device
 from bench.machine.digests import remembered_sha256
 from bench.machine.facts import Cost
+from bench.machine.figures import report
 from bench.machine.stopwatch import Stopwatch
 from bench.runs.card_parts.references import DatasetReference, ModelReference, RecipeReference
 from bench.runs.cards import (
@@ -216,6 +218,8 @@ def _measure(
                 measured.verifications[test_set.name] = verify(
                     lambda images: embed(network, images, device=device, precision=precision), test_set
                 )
+                accuracy = measured.verifications[test_set.name].result.accuracy
+                report({"step": 0, "time": time.time(), f"accuracy/{test_set.name}": accuracy})
         measured.num_images += len(test_set.faces)
     return measured
 

@@ -6,13 +6,17 @@ was killed continues from the shards that exist.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from bench.errors import InputError
 from bench.files import read_json_object, write_json
 from bench.machine.device import keep_freed_memory
+from bench.machine.figures import count_images
 from bench.machine.progress import progress
 from generate.draw import shards
 from generate.draw.attrop import PRESETS, Goal, Jobs, Outcomes, Preset, optimise
@@ -129,7 +133,7 @@ class DatasetRun:
         total, to_do = sum(num_images.values()), sum(num_images[path] for path in missing)
         description = paths[0].stem.split("-")[0]
         with progress(desc=description, total=total, initial=total - to_do) as bar:
-            self._on_done = bar.update
+            self._on_done = partial(_count_done, bar, description)
             for path in missing:
                 make(path, identities[path])
 
@@ -151,3 +155,8 @@ class DatasetRun:
             device=networks.device,
             on_done=self._on_done,
         )
+
+
+def _count_done(bar: "tqdm[Any]", work: str, num_images: int) -> None:
+    bar.update(num_images)
+    count_images(work, num_images)

@@ -15,13 +15,15 @@ from bench.config.overrides import join_changes
 from bench.config.sweeps import Sweep
 from bench.errors import InputError
 from bench.machine.progress import note
-from bench.runs import tracking
 from bench.runs.inputs import make_rendered_protocols, missing_inputs
 from bench.runs.launch import run_command, stage_command
 from bench.runs.stage import check_weights, stage_lock
 from bench.runs.sweeps.plan_file import make_plan, sweep_dir, write_plan
 from bench.runs.sweeps.points import Point
 from bench.runs.sweeps.tasks import Outcome, Task, run_tasks
+from bench.runs.tracking.addresses import shown_uri
+from bench.runs.tracking.nesting import set_parent
+from bench.runs.tracking.sending import sync
 
 _SECONDS_BETWEEN_SYNCS = 60.0
 
@@ -112,7 +114,7 @@ def _run_points(
         write_plan(folder, make_plan(sweep, points, args.runs, _problems(points, outcomes)))
         is_result = outcome.task.stage.name == "evaluate" and outcome.problem is None
         if is_result and time.monotonic() - last_sent > _SECONDS_BETWEEN_SYNCS:
-            _send(sweep, points, args.runs, folder)
+            _send(sweep, points, args.runs)
             last_sent = time.monotonic()
     return _problems(points, outcomes)
 
@@ -130,7 +132,7 @@ def _problems(points: Sequence[Point], outcomes: Sequence[Outcome]) -> dict[str,
 
 def _report(sweep: Sweep, points: Sequence[Point], args: argparse.Namespace, folder: Path) -> Iterator[str]:
     """Send the finished points to MLflow under one parent, and render the sweep's page and the leaderboard."""
-    if problem := _send(sweep, points, args.runs, folder):
+    if problem := _send(sweep, points, args.runs):
         note(f"warning: {problem}; the cards are kept, send them later with the same command")
     if any(point.stages.evaluate.is_finished for point in points):
         for words in (["sweep", str(folder)], ["leaderboard", "--runs", str(args.runs)]):
@@ -139,14 +141,14 @@ def _report(sweep: Sweep, points: Sequence[Point], args: argparse.Namespace, fol
         yield f"table        {folder / 'table.csv'}"
         yield f"page         {folder / 'index.html'}"
         yield f"leaderboard  {args.runs / 'leaderboard.html'}"
-    yield f"MLflow       make ui   ({tracking.shown_uri(args.runs)})"
+    yield f"MLflow       make ui   ({shown_uri(args.runs)})"
 
 
-def _send(sweep: Sweep, points: Sequence[Point], runs: Path, folder: Path) -> str | None:
+def _send(sweep: Sweep, points: Sequence[Point], runs: Path) -> str | None:
     """Send finished points to MLflow and put them under the sweep's run; the reason if that failed."""
-    _, problem = tracking.sync(runs)
+    _, problem = sync(runs)
     finished = [point.stages.evaluate.directory for point in points if point.stages.evaluate.is_finished]
-    return problem or tracking.group_results(folder, finished, runs, f"sweep {sweep.name}", sweep.about)
+    return problem or set_parent(finished, f"sweep {sweep.name}", runs, settings=sweep.fields, about=sweep.about)
 
 
 def _missing(points: Sequence[Point], args: argparse.Namespace) -> list[str]:

@@ -16,16 +16,22 @@ import numpy as np
 import pytest
 from results import make_result, write_run
 
-from bench.runs import tracking
 from bench.runs.cards import AuditCard, GeneratorCard, ResultCard, card_sha256, read_card, write_card
-from bench.runs.tracking import SENT_NAME, sync, sync_generator
+from bench.runs.tracking import results, sending
+from bench.runs.tracking.addresses import shown_uri, tracking_uri
+from bench.runs.tracking.notes import SENT_NAME
+from bench.runs.tracking.sending import sync, sync_generator
+from bench.runs.tracking.store import connect
+
+RESULT = "smoke seed 0 result"
+"""Name of the run of the fixture's result."""
 
 
 @pytest.fixture(scope="module")
 def fresh_store(tmp_path_factory):
     """One migrated sqlite file for the whole module: the first contact takes MLflow seconds."""
     folder = tmp_path_factory.mktemp("store")
-    tracking._connect(folder)
+    connect(folder)
     return folder / "mlflow.db"
 
 
@@ -38,8 +44,8 @@ def runs(tmp_path, fresh_store, monkeypatch):
 
 
 def all_runs(runs):
-    client, experiment_id = tracking._connect(runs)
-    return client, client.search_runs([experiment_id])
+    store = connect(runs)
+    return store.client, store.client.search_runs([store.experiment_id])
 
 
 @pytest.mark.slow
@@ -47,21 +53,21 @@ def test_a_parent_and_a_child_per_stage_with_settings_metrics_artifacts_and_data
     assert sync(runs) == (1, None)
     client, found = all_runs(runs)
     by_name = {run.info.run_name: run for run in found}
-    assert set(by_name) == {"smoke seed 0", "generate", "train", "evaluate"}
-    parent = by_name.pop("smoke seed 0")
+    assert set(by_name) == {RESULT, "generate smoke seed 0 faces0", "train smoke seed 0 model0"}
+    parent = by_name.pop(RESULT)
     assert all(run.data.tags["mlflow.parentRunId"] == parent.info.run_id for run in by_name.values())
     assert all(run.info.status == "FINISHED" for run in found)
-    assert parent.data.metrics["mean/accuracy"] == 0.875
-    assert parent.data.metrics["render_lfw/accuracy"] == 0.875
+    assert parent.data.metrics["accuracy/mean"] == 0.875
+    assert parent.data.metrics["accuracy/render_lfw"] == 0.875
     assert parent.data.metrics["cost/train_seconds"] == 20
-    statistics = by_name["generate"].data.metrics
+    statistics = by_name["generate smoke seed 0 faces0"].data.metrics
     assert statistics["statistics/quality_mean"] == 25.5
     assert statistics["statistics/dropped.near duplicate"] == 3
-    train = by_name["train"]
+    train = by_name["train smoke seed 0 model0"]
     assert train.data.params["recipe.optimizer.lr"] == "0.1"
     assert train.inputs.dataset_inputs[0].dataset.name == "rendered heads"
     assert [point.value for point in client.get_metric_history(train.info.run_id, "train/loss")] == [9.0, 5.0]
-    artifacts = {item.path for item in client.list_artifacts(by_name["generate"].info.run_id)}
+    artifacts = {item.path for item in client.list_artifacts(by_name["generate smoke seed 0 faces0"].info.run_id)}
     assert artifacts == {"dataset.json", "grid.png"}
 
 
@@ -72,7 +78,7 @@ def test_sending_again_sends_nothing_even_without_the_note(runs):
     note = next(runs.glob(f"*/results/*/{SENT_NAME}"))
     note.unlink()
     assert sync(runs) == (1, None)
-    assert len(all_runs(runs)[1]) == 4
+    assert len(all_runs(runs)[1]) == 3
 
 
 @pytest.mark.slow
@@ -87,7 +93,7 @@ def test_an_audit_is_a_run_of_its_own_sent_once(runs):
     (folder / SENT_NAME).unlink()
     assert sync(runs) == (1, None)  # found again by its tag, not sent
     client, found = all_runs(runs)
-    (run,) = [run for run in found if run.info.run_name == "audit mine"]
+    (run,) = [run for run in found if run.info.run_name == "audit mine audit0"]
     assert run.info.status == "FINISHED"
     assert run.data.tags["suite.stage"] == "audit"
     metrics = {key: value for key, value in run.data.metrics.items() if key.startswith("audit/")}
@@ -166,8 +172,8 @@ def make_audit():
 
 
 @pytest.mark.slow
-def test_an_attempt_that_was_cut_off_is_replaced(runs, monkeypatch):
-    real, calls = tracking._send_stage, []
+def test_an_attempt_that_was_cut_off_is_continued(runs, monkeypatch):
+    real, calls = results._send_stage, []
 
     def fails_at_the_second_stage(*arguments):
         calls.append(arguments)
@@ -175,13 +181,13 @@ def test_an_attempt_that_was_cut_off_is_replaced(runs, monkeypatch):
             raise ConnectionError("connection reset")
         real(*arguments)
 
-    monkeypatch.setattr(tracking, "_send_stage", fails_at_the_second_stage)
+    monkeypatch.setattr(results, "_send_stage", fails_at_the_second_stage)
     num_sent, problem = sync(runs)
     assert num_sent == 0
     assert "did not take all results (connection reset)" in problem
-    monkeypatch.setattr(tracking, "_send_stage", real)
+    monkeypatch.setattr(results, "_send_stage", real)
     assert sync(runs) == (1, None)
-    assert len(all_runs(runs)[1]) == 4
+    assert len(all_runs(runs)[1]) == 3
 
 
 def test_a_server_that_does_not_answer_costs_a_warning(tmp_path, monkeypatch):
@@ -202,7 +208,7 @@ def test_a_server_that_does_not_answer_costs_a_warning(tmp_path, monkeypatch):
 def test_settings_division_and_parents_stand_on_the_run_that_is_compared(runs):
     sync(runs)
     _, found = all_runs(runs)
-    parent = next(run for run in found if run.info.run_name == "smoke seed 0")
+    parent = next(run for run in found if run.info.run_name == RESULT)
     assert parent.data.params["generator.kind"] == "render"
     assert parent.data.params["recipe.optimizer.lr"] == "0.1"
     assert parent.data.params["dataset.num_identities"] == "320"
@@ -211,7 +217,7 @@ def test_settings_division_and_parents_stand_on_the_run_that_is_compared(runs):
     assert parent.data.tags["suite.recipe_sha256"] == "a" * 64
     assert parent.data.tags["suite.model_sha256"] == "e" * 64
     assert parent.data.tags["suite.dataset_sha256"] == "d" * 64
-    assert {"mean/accuracy", "cost/gpu_hours", "render_lfw/accuracy"} <= parent.data.metrics.keys()
+    assert {"accuracy/mean", "cost/gpu_hours", "accuracy/render_lfw"} <= parent.data.metrics.keys()
 
 
 @pytest.mark.slow
@@ -230,8 +236,8 @@ def test_the_network_is_registered_with_its_signature_and_embeds(runs, recwarn):
     assert not [str(one.message) for one in recwarn if "input example" in str(one.message)]
     client, _ = all_runs(runs)
     (version,) = client.search_model_versions("name='smoke'")
-    assert version.tags["mean/accuracy"] == "0.8750"
-    folder = mlflow.artifacts.download_artifacts(version.source, tracking_uri=tracking.tracking_uri(runs))
+    assert version.tags["accuracy/mean"] == "0.8750"
+    folder = mlflow.artifacts.download_artifacts(version.source, tracking_uri=tracking_uri(runs))
     model = mlflow.pyfunc.load_model(folder)
     assert model.metadata.signature.inputs.inputs[0].shape == (-1, 112, 112, 3)
     assert model.metadata.signature.outputs.inputs[0].shape == (-1, settings.embedding_dim)
@@ -247,7 +253,7 @@ def test_a_wiped_database_gets_everything_again(runs):
     (runs / "mlflow.db").unlink()
     assert sync(runs) == (2, None)
     assert sync(runs) == (0, None)
-    assert len(all_runs(runs)[1]) == 5
+    assert len(all_runs(runs)[1]) == 4
 
 
 def make_generator_card():
@@ -260,17 +266,14 @@ def make_generator_card():
 
 
 @pytest.mark.slow
-def test_a_training_is_sent_piece_by_piece_and_again_after_a_wipe(tmp_path, monkeypatch):
+def test_a_generator_is_sent_once_and_again_after_a_wipe(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     folder = tmp_path / "generators" / "generator0"
     folder.mkdir(parents=True)
     journal = folder / "train.jsonl"
-    journal.write_text('{"step": 1, "time": 1, "loss": 9}\n')
-    assert sync_generator(folder, tmp_path, "photographs") is None
-    (folder / SENT_NAME).write_bytes((folder / SENT_NAME).read_bytes() + b"\n")
-    journal.write_text(journal.read_text() + '{"step": 2, "time": 2, "loss": 5}\n')
+    journal.write_text('{"step": 1, "time": 1, "loss": 9}\n{"step": 2, "time": 2, "loss": 5}\n')
     write_card(folder, make_generator_card())
-    assert sync_generator(folder, tmp_path, "photographs") is None
+    assert sync_generator(folder, tmp_path) is None
     assert sync(tmp_path) == (0, None)
     (tmp_path / "mlflow.db").unlink()
     assert sync(tmp_path) == (1, None)
@@ -290,11 +293,11 @@ def test_a_run_that_a_user_deleted_is_not_sent_again(runs):
 
 @pytest.mark.slow
 def test_an_experiment_deleted_in_the_ui_is_restored(runs):
-    client, experiment_id = tracking._connect(runs)
-    client.delete_experiment(experiment_id)
+    store = connect(runs)
+    store.client.delete_experiment(store.experiment_id)
     assert sync(runs) == (1, None)
-    assert client.get_experiment(experiment_id).lifecycle_stage == "active"
-    assert len(all_runs(runs)[1]) == 4
+    assert store.client.get_experiment(store.experiment_id).lifecycle_stage == "active"
+    assert len(all_runs(runs)[1]) == 3
 
 
 @pytest.mark.slow
@@ -317,7 +320,7 @@ def test_a_damaged_note_ends_nothing(runs, note):
     path.write_bytes(note)
     assert sync(runs) == (1, None)  # found again by its tag, not sent
     assert sync(runs) == (0, None)
-    assert len(all_runs(runs)[1]) == 4
+    assert len(all_runs(runs)[1]) == 3
 
 
 @pytest.mark.slow
@@ -340,13 +343,13 @@ def test_a_broken_card_does_not_keep_others_from_being_sent(runs):
 )
 def test_a_password_is_neither_printed_nor_written(tmp_path, monkeypatch, uri, shown):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    assert tracking.shown_uri(tmp_path) == shown
+    assert shown_uri(tmp_path) == shown
     write_run(tmp_path, scale="smoke", accuracy=0.875)
 
     def fail(runs):
         raise ConnectionError(f"{uri} and sec@ret refuse")
 
-    monkeypatch.setattr(tracking, "_connect", fail)
+    monkeypatch.setattr(sending, "connect", fail)
     _, problem = sync(tmp_path)
     assert problem.startswith(f"MLflow at {shown} did not take all results (")
     assert not [word for word in ("sec%40ret", "hidden") if word in problem]
@@ -394,9 +397,9 @@ def test_a_tracking_server_on_postgresql_takes_results_once_and_only_once(postgr
         next((tmp_path / "runs").glob(f"*/results/*/{SENT_NAME}")).unlink()
         assert sync(tmp_path / "runs") == (1, None)  # found again by its tag, not sent
         client, found = all_runs(tmp_path / "runs")
-        assert sorted(run.info.run_name for run in found) == ["evaluate", "generate", "smoke seed 0", "train"]
-        parent = next(run for run in found if run.info.run_name == "smoke seed 0")
-        assert parent.data.metrics["mean/accuracy"] == 0.875
+        assert sorted(run.info.run_name.split()[0] for run in found) == ["generate", "smoke", "train"]
+        parent = next(run for run in found if run.info.run_name == RESULT)
+        assert parent.data.metrics["accuracy/mean"] == 0.875
         assert {item.path for item in client.list_artifacts(parent.info.run_id)} == {"result.json", "model"}
         assert [version.version for version in client.search_model_versions("name='smoke'")] in (["1"], [1])
     finally:

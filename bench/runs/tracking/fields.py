@@ -1,12 +1,59 @@
-"""A card as MLflow shows it: tags, metrics and flat settings, as plain values that ``tracking.py`` sends."""
+"""A card as MLflow shows it: the name of its run, tags, metrics and flat settings, as plain values.
+
+Names of metrics begin with what is measured, then the test set: ``accuracy/lfw``. MLflow draws one group of charts for
+each beginning.
+"""
 
 import math
 import re
+from datetime import datetime
 from typing import Any
 
 from bench.config.released import RELEASED_RECIPES
 from bench.files import flatten
 from bench.runs.cards import AuditCard, Card, DatasetCard, GeneratorCard, ModelCard, ResultCard
+
+
+def run_name(stage: str, card: Card) -> str:
+    """Name of a card's run, such as ``train smoke seed 0 1f3a9c``: stage, benchmark, seed, start of the fingerprint.
+
+    Args:
+        stage: The stage; empty for a result.
+        card: The card. Audits and given weights are called by their name and have no seed.
+    """
+    if isinstance(card, ResultCard) and card.row == "floor":
+        return name_run(stage, f"{card.scale}: {card.name}", None, card.fingerprint)
+    name = card.name if isinstance(card, ResultCard | AuditCard) else card.scale
+    has_seed = not isinstance(card, AuditCard) and not (isinstance(card, ResultCard) and card.row == "model")
+    return name_run(stage, name, card.seed if has_seed else None, card.fingerprint)
+
+
+def name_run(stage: str, name: str, seed: int | None, fingerprint: str) -> str:
+    """Name of a run, as of ``run_name``, before there is a card."""
+    return " ".join(filter(None, (stage, name, "" if seed is None else f"seed {seed}", fingerprint[:6])))
+
+
+def end_ms(card: Card) -> int:
+    """When the stage of a card ended: Unix time, ms."""
+    return int(datetime.fromisoformat(card.created_utc).timestamp() * 1000)
+
+
+def start_ms(card: Card) -> int:
+    """When the stage of a card started: Unix time, ms."""
+    return end_ms(card) - int(card.cost.seconds * 1000)
+
+
+def card_metrics(card: Card) -> dict[str, float]:
+    """Time, rate and peak memory of the stage that wrote a card, named ``cost/...``."""
+    own = card.cost.model_dump(include={"seconds", "images_per_second", "peak_memory_mb"}, exclude_none=True)
+    return {f"cost/{key}": value for key, value in own.items()}
+
+
+def dataset_metrics(card: DatasetCard) -> dict[str, float]:
+    """Size and statistics of a face dataset."""
+    statistics = flatten(card.statistics.model_dump())
+    values = {f"statistics/{key}": value for key, value in statistics.items() if is_number(value)}
+    return {"statistics/num_images": card.num_images, "statistics/num_identities": card.num_identities} | values
 
 
 def tags_of(card: Card) -> dict[str, str]:
@@ -37,21 +84,21 @@ def tags_of(card: Card) -> dict[str, str]:
 
 
 def result_metrics(result: ResultCard) -> dict[str, float]:
-    """Metrics of a result, such as ``lfw/accuracy``, ``mean/accuracy`` and ``cost/gpu_hours``; no undefined ones."""
-    mean = {"mean/accuracy": result.mean_accuracy, "mean/standard_error": result.mean_standard_error}
+    """Metrics of a result, such as ``accuracy/mean``, ``accuracy/lfw`` and ``cost/gpu_hours``; no undefined ones."""
+    mean = {"accuracy/mean": result.mean_accuracy, "standard_error/mean": result.mean_standard_error}
     metrics = {key: value for key, value in mean.items() if value is not None}
     for name, protocol in result.protocols.items():
         values = protocol.model_dump(exclude={"tar_at_far", "folds", "interval"})
         if protocol.interval:
             values |= {"interval_low": protocol.interval[0], "interval_high": protocol.interval[1]}
         values |= {f"tar_at_far_{far}": tar for far, tar in protocol.tar_at_far.items()}
-        metrics |= {f"{name}/{key}": value for key, value in values.items() if is_number(value)}
+        metrics |= {f"{key}/{name}": value for key, value in values.items() if is_number(value)}
     for name, templates in result.templates.items():
         values = templates.model_dump(exclude={"tar_at_far"})
         values |= {f"tar_at_far_{far}": tar for far, tar in templates.tar_at_far.items()}
-        metrics |= {f"{name}/{key}": value for key, value in values.items() if is_number(value)}
+        metrics |= {f"{key}/{name}": value for key, value in values.items() if is_number(value)}
     for name, group in result.groups.items():
-        metrics |= {f"{name}/mean_accuracy": group.mean_accuracy, f"{name}/accuracy_std": group.std}
+        metrics |= {f"accuracy/{name}_mean": group.mean_accuracy, f"accuracy_std/{name}": group.std}
     for stage, cost in result.stage_costs.items():
         metrics[f"cost/{stage}_seconds"] = cost.seconds
         if cost.images_per_second:
