@@ -52,17 +52,16 @@ PARTS = {
     "generate.commands": "bench generate",
     "evaluate.metrics": "bench",
     "evaluate.layouts": "bench",
-    "evaluate.svg": "",
     "evaluate.pages": "bench",
     "evaluate.protocol": "bench evaluate.layouts",
     "evaluate.test_sets": "bench evaluate.protocol evaluate.layouts",
     "evaluate.measure": "bench evaluate.metrics evaluate.protocol evaluate.layouts evaluate.test_sets.registry "
     "fr_train.checkpoint",
-    "evaluate.leaderboard": "bench evaluate.measure evaluate.metrics evaluate.test_sets.registry evaluate.svg "
-    "evaluate.pages",
-    "evaluate.leaderboard.check": "bench evaluate.leaderboard.read evaluate.protocol",
-    "evaluate.audit": "bench evaluate.measure.embed evaluate.protocol evaluate.layouts evaluate.svg evaluate.pages",
+    "evaluate.leaderboard": "bench evaluate.measure evaluate.metrics evaluate.test_sets.registry evaluate.pages",
+    "evaluate.audit": "bench evaluate.measure.embed evaluate.protocol evaluate.layouts evaluate.pages",
     "evaluate.stage": "bench evaluate.measure fr_train.checkpoint",
+    "evaluate.challenge": "bench evaluate.measure evaluate.leaderboard evaluate.layouts evaluate.protocol "
+    "evaluate.test_sets evaluate.stage",
     "evaluate.speed": "bench evaluate.metrics evaluate.measure evaluate.protocol evaluate.layouts",
     "evaluate.pyfunc": "evaluate.measure.embed",
     "evaluate.commands": "bench evaluate",

@@ -45,7 +45,7 @@ from evaluate.measure.compare import compare_scores
 from evaluate.measure.scores import Scores, read_scores
 from evaluate.metrics import FARS
 from evaluate.pages.render import render_page
-from evaluate.svg import COLORS, GREY, Axis
+from evaluate.pages.svg import COLORS, GREY, Axis
 
 GRID_WIDTH = 640
 """Largest width of a sample grid in pixels."""

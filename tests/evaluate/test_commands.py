@@ -9,8 +9,7 @@ from leaderboard_rows import add_result
 from PIL import Image
 
 from bench.errors import InputError
-from evaluate.__main__ import main, make_parser
-from evaluate.commands import COMMANDS
+from evaluate.__main__ import COMMANDS, main, make_parser
 
 STAGE_FLAGS = {"--config", "--device", "--help", "--runs", "--scale", "--seed", "--test-sets", "--weights"}
 FLAGS = {

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from evaluate.svg import Axis, Plot, format_count_tick, format_percent_tick
+from evaluate.pages.svg import Axis, Plot, format_count_tick, format_percent_tick
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The sub-commands of ``python -m evaluate``: their flags, their help, and the one call behind each.
+"""The sub-commands that measure, compare, publish and audit: their flags, their help, and the one call behind each.
 
 Each call imports what it needs, so that ``--help`` stays quick, and returns the text to print.
 """
@@ -30,7 +30,7 @@ def _add_check_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(args: argparse.Namespace) -> str:
-    from evaluate.leaderboard.check import check_result
+    from evaluate.challenge.check import check_result
 
     return check_result(args.result, args.test_sets)
 
