@@ -9,7 +9,7 @@ from bench.config import flags
 from bench.config.benchmarks import Benchmark, load_benchmark
 from bench.errors import InputError
 from bench.runs.fingerprints import plan_stages
-from bench.runs.inputs import MissingInput, missing_inputs
+from bench.runs.inputs import MissingInput, fetch_inputs, missing_inputs
 from bench.runs.stage import Stages, check_weights
 
 
@@ -35,6 +35,10 @@ def _plan_of(args: argparse.Namespace) -> tuple[Benchmark, Stages, list[MissingI
     benchmark = load_benchmark(args.scale, args.config)
     stages = plan_stages(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets)
     return benchmark, stages, missing_inputs(benchmark, test_sets=args.test_sets, weights=args.weights)
+
+
+def _fetch(args: argparse.Namespace) -> Iterator[str]:
+    return fetch_inputs(load_benchmark(args.scale, args.config), test_sets=args.test_sets, weights=args.weights)
 
 
 def _sync(args: argparse.Namespace) -> str:
@@ -98,6 +102,17 @@ COMMANDS = {
             "bench plan --scale 20k",
             add_stage_flags,
             _plan,
+        ),
+        Command(
+            "fetch",
+            "Download all weights and test sets that a benchmark lacks",
+            "Download every file that the entry --scale of benchmarks.yaml lacks and that the Hugging Face Hub has: "
+            "weights and published datasets into --weights, test sets into --test-sets. Says of the others where to get "
+            "them, and ends with status 2 then. Use it once where there is a network, before a run on machines that "
+            "have none.",
+            "bench fetch --scale 20k",
+            lambda parser: add_stage_flags(parser, "--scale", "--config", "--test-sets", "--weights"),
+            _fetch,
         ),
         Command(
             "sync",
