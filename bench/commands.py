@@ -107,9 +107,9 @@ COMMANDS = {
             "fetch",
             "Download all weights and test sets that a benchmark lacks",
             "Download every file that the entry --scale of benchmarks.yaml lacks and that the Hugging Face Hub has: "
-            "weights and published datasets into --weights, test sets into --test-sets. Says of the others where to get "
-            "them, and ends with status 2 then. Use it once where there is a network, before a run on machines that "
-            "have none.",
+            "weights and published datasets into --weights, test sets into --test-sets. Says of the others where to "
+            "get them, and ends with status 2 then. Use it once where there is a network, before a run on machines "
+            "that have none.",
             "bench fetch --scale 20k",
             lambda parser: add_stage_flags(parser, "--scale", "--config", "--test-sets", "--weights"),
             _fetch,

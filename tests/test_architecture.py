@@ -25,7 +25,8 @@ PARTS = {
     "bench.machine": "bench.errors bench.files",
     "bench.faces": "bench.machine bench.files bench.errors",
     "bench.vectors": "bench.machine bench.files bench.errors",
-    "bench.runs": "bench.config bench.machine bench.faces bench.files bench.errors bench.names bench.cli bench.markdown",
+    "bench.runs": "bench.config bench.machine bench.faces bench.files bench.errors bench.names bench.cli "
+    "bench.markdown",
     "bench.cli": "bench.config bench.errors bench.files",
     "bench.speed": "bench.machine bench.files bench.markdown",
     "bench.commands": "bench",

@@ -16,8 +16,9 @@ from bench.errors import InputError
 
 CATALOGUE_PATH = Path(__file__).parent.parent.parent / "catalogue.yaml"
 
-Address = tuple[str, str, str]
-"""Type of a Hub repository (model or dataset), its name, and the path of a file in it."""
+RepositoryKind = Literal["model", "dataset"]
+Address = tuple[RepositoryKind, str, str]
+"""Kind of a Hub repository (model or dataset), its name, and the path of a file in it."""
 
 
 class FileFacts(Settings):
@@ -32,7 +33,7 @@ class Repository(Settings):
     """A repository of the Hugging Face Hub, and the files of it that the suite downloads."""
 
     name: str = Field(pattern="^[^/ ]+/[^/ ]+$")
-    kind: Literal["model", "dataset"]
+    kind: RepositoryKind
     licence: str | None = Field(description="of its card; null where the card states none")
     files: dict[str, FileFacts] = Field(description="path in the repository -> facts")
 

@@ -1,6 +1,7 @@
 """Figures of the leaderboard as inline SVG: ROC, DET, score histograms, intervals, accuracy against number of images.
 
-In: scores of networks on a protocol, or accuracies of rows. Out: one ``<svg>`` element each (``evaluate/pages/svg.py``).
+In: scores of networks on a protocol, or accuracies of rows. Out: one ``<svg>`` element each
+(``evaluate/pages/svg.py``).
 """
 
 import math

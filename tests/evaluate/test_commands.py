@@ -14,7 +14,8 @@ from evaluate.__main__ import COMMANDS, main, make_parser
 STAGE_FLAGS = {"--config", "--device", "--help", "--runs", "--scale", "--seed", "--test-sets", "--weights"}
 FLAGS = {
     "compare": {"--help"},
-    "fetch": {"--help", "--revision", "--test-sets"},
+    "fetch": {"--help", "--list", "--revision", "--test-sets"},
+    "datasets": {"--help"},
     "pack": {"--help", "--landmarks", "--out", "--pairs"},
     "leaderboard": {"--committed", "--help", "--result", "--runs"},
     "publish": {"--help", "--reports"},
