@@ -8,7 +8,7 @@ from typing import Any
 from bench.cli import add_commands, parse_flags, run, run_command, stage_parser
 from bench.config.benchmarks import load_benchmark, protocol_names
 from bench.machine.device import process_rank
-from evaluate.commands import results
+from evaluate.commands import challenge, results
 from evaluate.stage import Evaluation, evaluate_model, evaluate_scale
 
 _DESCRIPTION = """Evaluate a recognition network: accuracies on verification sets, scores of all pairs, a result card.
@@ -17,7 +17,7 @@ Without a sub-command, this evaluates the trained network of --scale on the benc
 floors (raw pixels, and the untrained backbone). It reads RUNS/SCALE/models and --test-sets, and writes
 RUNS/SCALE/results. With --model FILE it evaluates another network on --protocols, and writes RUNS/models/results. A
 network whose result exists already is skipped."""
-COMMANDS = results.COMMANDS
+COMMANDS = {**results.COMMANDS, "challenges": challenge.COMMANDS}
 _EXAMPLE = "evaluate --model weights/mobilefacenet_y1.onnx --protocols lfw cfp_fp"
 
 

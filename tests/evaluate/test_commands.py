@@ -19,6 +19,7 @@ FLAGS = {
     "pack": {"--help", "--landmarks", "--out", "--pairs"},
     "leaderboard": {"--committed", "--help", "--result", "--runs"},
     "publish": {"--help", "--reports"},
+    "submit": STAGE_FLAGS - {"--weights"} | {"--format", "--model", "--out"},
     "audit": STAGE_FLAGS | {"--against", "--mask", "--network", "--quality", "--yaw"},
 }
 
@@ -81,7 +82,7 @@ def test_commands_are_listed_in_groups(capsys):
         parser.parse_args(["--help"])
     text = capsys.readouterr().out
     groups = re.findall(r"^(\w[\w ]*):$", text, re.MULTILINE)
-    assert groups[-4:] == list(COMMANDS) == ["measure", "test sets", "leaderboard", "face datasets"]
+    assert groups[-5:] == list(COMMANDS) == ["measure", "test sets", "leaderboard", "face datasets", "challenges"]
     assert all(f"\n  {name} " in text for name in FLAGS)
 
 

@@ -28,7 +28,16 @@ def generate(config, seed=0, *, subset=False):
     if subset:
         text = config.read_text()
         config.write_text(text.replace("    division: datacv_10k", "    division: datacv_10k\n    over_caps: subset"))
-    flags = ["--scale", "datacv_10k", "--seed", str(seed), "--config", str(config), "--runs", str(config.parent / "runs")]
+    flags = [
+        "--scale",
+        "datacv_10k",
+        "--seed",
+        str(seed),
+        "--config",
+        str(config),
+        "--runs",
+        str(config.parent / "runs"),
+    ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["generate", *flags])
         main()
