@@ -1,4 +1,4 @@
-"""Released recognition networks: the names of their files, what trained them, and the accuracies that their authors print.
+"""Released recognition networks: the names of their files, what trained them, and the accuracies that authors print.
 
 The printed accuracies are rows of reports/published.csv, found by dataset, source and recipe. A network of the recipe
 ``hsface_arcface`` is a row of that recipe without training; that of CASIA-WebFace is its real reference.
@@ -85,7 +85,7 @@ NETWORKS = {
     "glintr100": ReleasedNetwork("Glint360K (real)", is_real=True),
     "mobilefacenet_y1": ReleasedNetwork("MS1M (real)", is_real=True),
 }
-"""Name of the file without its suffix -> network. The last three are insightface's: buffalo_l, antelopev2, and its zoo."""
+"""Name of the file without its suffix -> network. The last three are insightface's: of buffalo_l, antelopev2, its zoo."""
 
 
 def find_networks(weights: Path) -> dict[Path, ReleasedNetwork]:

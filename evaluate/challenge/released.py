@@ -121,7 +121,7 @@ def describe(comparisons: Sequence[Comparison]) -> str:
 
 
 def describe_unknown(weights: Path) -> Iterator[str]:
-    """A line for each weight file that is neither a released network nor another known file, with the keys looked at."""
+    """A line for each weight file that is neither a released network nor another known file: the keys looked at."""
     known = {Path(path).name for _, _, path in load_catalogue().addresses}
     for path in sorted(weights.glob("*")):
         if path.suffix in SUFFIXES and path.stem not in NETWORKS and path.name not in known:

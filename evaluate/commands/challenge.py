@@ -6,6 +6,7 @@ from pathlib import Path
 from bench.cli import Command, add_stage_flags
 from bench.config.benchmarks import load_benchmark
 from bench.errors import InputError
+from bench.files import read_text
 
 _FORMATS = ("datacv",)
 
@@ -43,6 +44,21 @@ def _submit(args: argparse.Namespace) -> str:
     return f"submit: {pairs.num_pairs:,} distances in {path}"
 
 
+def _add_cards_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("head", type=Path, metavar="HEAD", help="folder reports/results of the pull request")
+    parser.add_argument("--base", type=Path, required=True, help="the same folder before the pull request")
+    parser.add_argument(
+        "--changed", type=Path, help="text file with the path of every changed file, one a line (default: not checked)"
+    )
+
+
+def _cards(args: argparse.Namespace) -> str:
+    from evaluate.challenge.pull_request import check_pull_request
+
+    changed = read_text(args.changed).split("\n") if args.changed else None
+    return check_pull_request(args.base, args.head, [name for name in changed if name] if changed else None)
+
+
 COMMANDS = (
     Command(
         "submit",
@@ -54,5 +70,15 @@ COMMANDS = (
         "evaluate submit testA.xz --scale datacv_10k",
         _add_submit_flags,
         _submit,
+    ),
+    Command(
+        "cards",
+        "Check the cards that a pull request adds",
+        "Check the result cards of a pull request: every new card keeps the rules of the leaderboard, no row is "
+        "changed or removed, and nothing else changes. Reads HEAD and --base as data, runs nothing of them, and writes "
+        "nothing. The workflow .github/workflows/cards.yml runs it; run it before you open a pull request.",
+        "evaluate cards reports/results --base ../main/reports/results",
+        _add_cards_flags,
+        _cards,
     ),
 )

@@ -129,7 +129,7 @@ def test_folders_without_networks_or_sets(evaluation, tmp_path):
         find_networks(tmp_path / "weights")
     write_released(tmp_path / "weights" / "hsface10k.pth")
     empty = Evaluation(tmp_path / "runs", tmp_path / "nothing", "cpu", 0)
-    with pytest.raises(InputError, match="nothing holds no known test set; run .* evaluate fetch"):
+    with pytest.raises(InputError, match=r"nothing holds no known test set; run .* evaluate fetch"):
         list(evaluate_released(tmp_path / "weights", empty))
 
 
