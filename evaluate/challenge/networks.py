@@ -85,7 +85,7 @@ NETWORKS = {
     "glintr100": ReleasedNetwork("Glint360K (real)", is_real=True),
     "mobilefacenet_y1": ReleasedNetwork("MS1M (real)", is_real=True),
 }
-"""Name of the file without its suffix -> network. The last three are insightface's: of buffalo_l, antelopev2, its zoo."""
+"""Name of the file without its suffix -> network. The last three are insightface's: buffalo_l, antelopev2, its zoo."""
 
 
 def find_networks(weights: Path) -> dict[Path, ReleasedNetwork]:
