@@ -9,7 +9,7 @@ from bench.config import flags
 from bench.config.benchmarks import Benchmark, load_benchmark
 from bench.errors import InputError
 from bench.runs.fingerprints import plan_stages
-from bench.runs.inputs import MissingInput, missing_inputs
+from bench.runs.inputs import MissingInput, fetch_inputs, missing_inputs
 from bench.runs.stage import Stages, check_weights
 
 
@@ -88,6 +88,10 @@ def _plan_of(args: argparse.Namespace) -> tuple[Benchmark, dict[int, Stages], li
     return benchmark, stages_by_seed, missing_inputs(benchmark, test_sets=args.test_sets, weights=args.weights)
 
 
+def _fetch(args: argparse.Namespace) -> Iterator[str]:
+    return fetch_inputs(load_benchmark(args.scale, args.config), test_sets=args.test_sets, weights=args.weights)
+
+
 def _sync(args: argparse.Namespace) -> str:
     from bench.runs.tracking.addresses import shown_uri
     from bench.runs.tracking.sending import sync
@@ -162,6 +166,17 @@ COMMANDS = {
             "bench sweep smoke_size --jobs 2",
             _add_sweep_flags,
             _sweep,
+        ),
+        Command(
+            "fetch",
+            "Download all weights and test sets that a benchmark lacks",
+            "Download every file that the entry --scale of benchmarks.yaml lacks and that the Hugging Face Hub has: "
+            "weights and published datasets into --weights, test sets into --test-sets. Says of the others where to "
+            "get them, and ends with status 2 then. Use it once where there is a network, before a run on machines "
+            "that have none.",
+            "bench fetch --scale 20k",
+            lambda parser: add_stage_flags(parser, "--scale", "--config", "--test-sets", "--weights"),
+            _fetch,
         ),
         Command(
             "sync",

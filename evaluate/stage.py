@@ -89,12 +89,28 @@ def evaluate_model(model: Path, protocols: Sequence[str], evaluation: Evaluation
     """
     if not model.exists():
         raise InputError(f"--model {model} does not exist; give a .safetensors, .pth or .onnx file")
-    from evaluate.measure.embed import load_network
     from evaluate.measure.result import model_row
 
     stage = model_stage(model, protocols, runs=evaluation.runs, test_sets=evaluation.test_sets)
-    row = model_row(model, stage.inputs["model"])
-    yield _evaluate(stage, lambda device: load_network(model, device), protocols, row, evaluation, "float32")
+    yield evaluate_row(stage, model, protocols, model_row(model, stage.inputs["model"]), evaluation)
+
+
+def evaluate_row(stage: Stage, model: Path, protocols: Sequence[str], row: "ResultRow", evaluation: Evaluation) -> str:
+    """Evaluate a given file of weights unless its result exists; the line for the terminal.
+
+    Args:
+        stage: Folder and inputs of the result (``model_stage``).
+        model: The file.
+        protocols: Names of test sets.
+        row: What the result is about.
+        evaluation: Settings of the call.
+
+    Raises:
+        InputError: If the file holds no network, or a test set is missing.
+    """
+    from evaluate.measure.embed import load_network
+
+    return _evaluate(stage, lambda device: load_network(model, device), protocols, row, evaluation, "float32")
 
 
 def _evaluate(

@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.config.benchmarks import Benchmark
+from bench.config.divisions import DIVISIONS
 from bench.config.generator import FilesGenerator, RenderGenerator, Vec2FaceGenerator
+from bench.errors import InputError
 from bench.machine.device import choose_device, num_cores, process_rank
 from bench.runs.card_parts.statistics import DatasetStatistics
 from bench.runs.cards import MadeFaces
@@ -34,7 +36,7 @@ def make_faces(directory: Path, benchmark: Benchmark, *, seed: int, weights: Pat
     if isinstance(generator, RenderGenerator):
         return _render(generator, directory, seed)
     if isinstance(generator, FilesGenerator):
-        return _describe_files(generator, directory, skip_corrupt=benchmark.recipe.skip_corrupt)
+        return _describe_files(benchmark, generator, directory, seed)
     from generate.draw.dataset import make_dataset
 
     rank, world_size, device = process_rank(choose_device(device))
@@ -69,14 +71,26 @@ def use_every_core(num_processes: int) -> None:
         torch.set_num_threads(num_cores())
 
 
-def _describe_files(generator: FilesGenerator, directory: Path, *, skip_corrupt: bool) -> MadeFaces:
+def _describe_files(benchmark: Benchmark, generator: FilesGenerator, directory: Path, seed: int) -> MadeFaces:
+    """A dataset that exists, or the subset of it that its division allows.
+
+    Raises:
+        InputError: If it exceeds the caps of its division and is not to be cut down.
+    """
+    from bench.faces.caps import Caps
     from bench.faces.face import check_sizes
     from bench.faces.grid import sample_grid, write_grid
     from bench.runs.dataset import open_files
 
-    faces = open_files(generator.path, generator.mask, generator.leave_out)
+    caps = Caps(**benchmark.subset_caps) if benchmark.subset_caps else None
+    faces = open_files(generator.path, generator.mask, generator.leave_out, caps=caps, seed=seed)
+    if benchmark.division and (problem := DIVISIONS[benchmark.division].size_problem(faces.num_identities, len(faces))):
+        raise InputError(
+            f"{generator.path} has {problem} in division {benchmark.division}; set over_caps: subset to use a seeded "
+            "subset, or give a smaller dataset"
+        )
     check_sizes(faces)
-    write_grid(directory / "grid.png", sample_grid(faces, skip_corrupt=skip_corrupt))
+    write_grid(directory / "grid.png", sample_grid(faces, skip_corrupt=benchmark.recipe.skip_corrupt))
     path = str(Path(generator.path).resolve())
     return MadeFaces(path, len(faces), faces.num_identities, name=Path(path).stem)
 

@@ -25,7 +25,8 @@ PARTS = {
     "bench.machine": "bench.errors bench.files",
     "bench.faces": "bench.machine bench.files bench.errors",
     "bench.vectors": "bench.machine bench.files bench.errors",
-    "bench.runs": "bench.config bench.machine bench.faces bench.files bench.errors bench.names bench.cli",
+    "bench.runs": "bench.config bench.machine bench.faces bench.files bench.errors bench.names bench.cli "
+    "bench.markdown",
     "bench.cli": "bench.config bench.errors bench.files",
     "bench.speed": "bench.machine bench.files bench.markdown",
     "bench.commands": "bench",
@@ -58,12 +59,13 @@ PARTS = {
     "evaluate.measure": "bench evaluate.metrics evaluate.protocol evaluate.layouts evaluate.test_sets.registry "
     "fr_train.checkpoint",
     "evaluate.leaderboard": "bench evaluate.measure evaluate.metrics evaluate.test_sets.registry evaluate.pages",
-    "evaluate.leaderboard.check": "bench evaluate.leaderboard.read evaluate.protocol",
     "evaluate.audit": "bench evaluate.measure.embed evaluate.protocol evaluate.layouts evaluate.pages",
     "evaluate.scaling": "bench evaluate.measure evaluate.pages evaluate.leaderboard.published "
     "evaluate.leaderboard.protocol_names",
     "evaluate.stage": "bench evaluate.measure fr_train.checkpoint",
-    "evaluate.speed": "bench evaluate.metrics evaluate.measure evaluate.protocol evaluate.layouts",
+    "evaluate.challenge": "bench evaluate.measure evaluate.leaderboard evaluate.layouts evaluate.protocol "
+    "evaluate.test_sets evaluate.stage",
+    "evaluate.measure.speed": "bench evaluate.metrics evaluate.measure evaluate.protocol evaluate.layouts",
     "evaluate.pyfunc": "evaluate.measure.embed",
     "evaluate.commands": "bench evaluate",
 }

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from bench.config.generator import Generator
+from bench.config.divisions import DIVISIONS, CapSettings, OverCaps
+from bench.config.generator import FilesGenerator, Generator
 from bench.config.overrides import apply_changes, check_fields, describe_change, parse_changes, value_of
 from bench.config.recipe import Recipe
 from bench.config.settings import Count, Settings, Share
@@ -75,6 +76,41 @@ class Benchmark(Settings):
     changes: tuple[str, ...] = Field(
         (), description="fields that differ from the file, as FIELD=VALUE: those of SET or of a point of a sweep"
     )
+
+    division: str | None = Field(
+        None, description="division of an open challenge (bench/config/divisions.py) whose rules the entry keeps"
+    )
+    over_caps: OverCaps = Field(
+        "refuse",
+        description="what happens to a dataset of files that exceeds the division's caps: it is refused, or a seeded "
+        "subset is used",
+    )
+
+    @model_validator(mode="after")
+    def _keeps_its_division(self) -> "Benchmark":
+        if self.division is None:
+            if self.over_caps != "refuse":
+                raise ValueError(f"over_caps={self.over_caps} needs a division; name one, or leave over_caps out")
+            return self
+        if self.division not in DIVISIONS:
+            raise ValueError(f"division={self.division} is unknown; {nearest(self.division, DIVISIONS)}")
+        rules = DIVISIONS[self.division]
+        problem = rules.recipe_problem(self.recipe)
+        if problem is None and not isinstance(self.generator, FilesGenerator):
+            num_identities = self.generator.num_identities
+            problem = rules.size_problem(num_identities, num_identities * self.generator.images_per_identity)
+            problem = f"the generator makes {problem}; make fewer" if problem else None
+        if problem is not None:
+            raise ValueError(f"division={self.division}: {problem}, or leave the division out")
+        return self
+
+    @property
+    def subset_caps(self) -> CapSettings | None:
+        """Caps of the division, if a larger dataset is cut down to them; else None."""
+        if self.division is None or self.over_caps != "subset":
+            return None
+        rules = DIVISIONS[self.division]
+        return {"max_images": rules.max_images, "max_identities": rules.max_identities}
 
 
 def load_benchmark(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.faces.face import Faces, SelectedFaces
+from bench.faces.face import SelectedFaces
 from bench.faces.folders import FolderFaces
 from bench.faces.lmdb_file import LmdbFaces
 from bench.faces.recordio import RecordFaces
@@ -14,7 +14,7 @@ from bench.faces.webdataset import ShardFaces, find_shards
 from bench.files import exists, read_array, read_text
 
 
-def open_faces(path: str | Path, mask: str | Path | None = None, leave_out: set[str] | None = None) -> Faces:
+def open_faces(path: str | Path, mask: str | Path | None = None, leave_out: set[str] | None = None) -> SelectedFaces:
     """Open a face dataset in any layout. The layout is recognised from the path.
 
     Args:

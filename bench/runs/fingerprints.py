@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.config.benchmarks import Benchmark
+from bench.config.divisions import CapSettings
 from bench.config.generator import FilesGenerator, GeneratorSettings, is_shipped, weight_path
-from bench.config.settings import Settings
+from bench.config.settings import Settings, settings_sha256
 from bench.machine.digests import has_ignored_images, last_change, remembered_sha256
 from bench.runs.cards import (
     AuditCard,
@@ -46,7 +47,7 @@ def plan_stages(benchmark: Benchmark, *, seed: int, runs: Path, test_sets: Path)
         test_sets: Folder of verification sets. The fingerprint of the evaluation holds the SHA-256 of each that exists.
     """
     root = runs / benchmark.name
-    generate = _dataset_stage(benchmark.generator, seed, root / "faces")
+    generate = _dataset_stage(benchmark.generator, seed, root / "faces", benchmark.subset_caps)
     model_inputs = {
         "version": STAGE_VERSIONS["train"],
         "seed": seed,
@@ -112,7 +113,7 @@ def audit_stage(
 
 def recipe_sha256(recipe: Settings) -> str:
     """SHA-256 of a recipe's settings. Two networks whose hashes are equal were trained in the same way."""
-    return _digest(recipe.model_dump(mode="json"))
+    return settings_sha256(recipe)
 
 
 def generator_sha256(settings: dict[str, Any]) -> str:
@@ -137,7 +138,8 @@ def content_sha256(path: Path) -> str:
     return remembered_sha256(path)
 
 
-def _dataset_stage(settings: GeneratorSettings, seed: int, parent: Path) -> Stage:
+def _dataset_stage(settings: GeneratorSettings, seed: int, parent: Path, caps: CapSettings | None = None) -> Stage:
+    """The stage of a dataset; ``caps``, those of its division where a larger dataset is cut down to them."""
     generator = settings.model_dump(mode="json")
     version = STAGE_VERSIONS["generate"]
     if not isinstance(settings, FilesGenerator):
@@ -148,6 +150,7 @@ def _dataset_stage(settings: GeneratorSettings, seed: int, parent: Path) -> Stag
     files = {name: Path(value) for name in _PLACES if (value := getattr(settings, name))}
     digests = {name: content_sha256(path) for name, path in files.items()}
     inputs = {"version": version, "seed": seed, "generator": generator | {"sha256": digests}}
+    inputs |= {"caps": caps} if caps else {}
     contents = inputs | {"generator": _without_places(generator | {"sha256": digests})}
     stage = Stage("generate", parent / _digest(contents)[:16], DatasetCard, inputs)
     old_inputs = inputs | {"generator": generator | {"state": _file_state(files["path"])}}

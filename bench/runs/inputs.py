@@ -1,15 +1,16 @@
 """Files that a benchmark needs and the repository does not hold: test sets, weights, faces; and where to get each."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.config.benchmarks import Benchmark
-from bench.config.generator import RENDER_VERSION, FilesGenerator, is_shipped, weight_path
+from bench.config.catalogue import load_catalogue
+from bench.config.generator import RENDER_VERSION, FilesGenerator, Vec2FaceGenerator, is_shipped, weight_path
 from bench.errors import InputError, python_command
 from bench.files import exists
-from bench.runs.hub import HubFile
+from bench.runs.hub import HubFile, fetch
 from bench.runs.launch import run_command
 
 RENDERED_PREFIX = "render_"
@@ -124,6 +125,53 @@ def missing_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> l
                 source = f"run {python_command(f'evaluate fetch {name}')}, or save {on_hub.page} as {{path}}"
             missing.append(MissingInput(name, test_sets / f"{name}.bin", source))
     return missing
+
+
+def fetch_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> Iterator[str]:
+    """Download every weight file, published dataset and test set of a benchmark that is missing and that the Hub has.
+
+    Afterwards the benchmark runs on machines without a network.
+
+    Yields:
+        A line per file that was downloaded, and one at the end.
+
+    Raises:
+        InputError: If a download fails, or inputs remain that the Hub does not have; the message lists them.
+        SystemExit: With the status of ``python -m evaluate fetch`` if that failed; it has said why.
+    """
+    generator = benchmark.generator
+    revision = generator.revision if isinstance(generator, Vec2FaceGenerator) else "main"
+    for name in _files_of(benchmark):
+        path, file = weight_path(name, weights), _find_on_the_hub(name)
+        if file is not None and not path.exists():
+            yield f"fetch: {fetch(file, path.parent, revision=revision)}"
+    on_hub = [name for name in benchmark.protocols if name in TEST_SETS_ON_THE_HUB]
+    lacking = [name for name in on_hub if find_protocol(name, test_sets) is None]
+    if lacking:
+        command = [sys.executable, "-m", "evaluate", "fetch", *lacking, "--test-sets", str(test_sets)]
+        if status := run_command(command):
+            sys.exit(status)
+    missing = missing_inputs(benchmark, test_sets=test_sets, weights=weights)
+    if missing:
+        raise InputError(
+            f"SCALE={benchmark.name} still lacks {len(missing)} inputs that the Hub does not have:\n"
+            + "\n".join(f"  {item}" for item in missing)
+        )
+    yield f"fetch: {benchmark.name} has all its inputs"
+
+
+def _files_of(benchmark: Benchmark) -> list[str]:
+    """Names of the files in WEIGHTS that a benchmark reads, the published dataset among them."""
+    generator = benchmark.generator
+    if isinstance(generator, Vec2FaceGenerator) and generator.source == "hub":
+        return [f"hsface{generator.num_identities // 1000}k.lmdb"]
+    return generator.weight_files
+
+
+def _find_on_the_hub(name: str) -> HubFile | None:
+    """The file of catalogue.yaml that is saved under this name in WEIGHTS; None if it has none."""
+    files = (HubFile(path, repository, kind) for kind, repository, path in load_catalogue().addresses)
+    return next((file for file in files if file.local_name == name), None)
 
 
 def _source_of_weights(file: str) -> str:

@@ -47,9 +47,9 @@ def describe_plan(
 
 def describe_missing(benchmark: Benchmark, missing: list[MissingInput]) -> str:
     """One message that lists all missing inputs."""
-    return f"SCALE={benchmark.name} cannot start, {len(missing)} inputs are missing:\n" + "\n".join(
-        f"  {item}" for item in missing
-    )
+    lines = [f"  {item}" for item in missing]
+    advice = f"  make fetch SCALE={benchmark.name} downloads those that the Hub has"
+    return "\n".join([f"SCALE={benchmark.name} cannot start, {len(missing)} inputs are missing:", *lines, advice])
 
 
 def _figures(benchmark: Benchmark, runs: Path) -> list[str]:

@@ -43,7 +43,7 @@ def _attrop(args: argparse.Namespace) -> Path:
 
 
 def _evaluate(args: argparse.Namespace) -> Path:
-    from evaluate.speed import NOTES, scoring_rows
+    from evaluate.measure.speed import NOTES, scoring_rows
 
     tables = {"Five sets of 6,000 pairs, embeddings of 512 dimensions": scoring_rows()}
     title = "Ten-fold accuracy: the field's grid loop against ours"
@@ -54,7 +54,7 @@ def _train(args: argparse.Namespace) -> Path:
     import numpy as np
 
     from bench.config.benchmarks import load_benchmark
-    from evaluate.speed import memory_rows
+    from evaluate.measure.speed import memory_rows
     from fr_train.speed.faces import face_rows
     from fr_train.speed.step import NOTES, head_rows, step_rows, wait_rows
     from generate.render.face import render_face

@@ -132,7 +132,7 @@ def make_row(
         extras=_extra_protocols(core, seeds),
         notes=tuple(_notes(core, seeds, num_older=len(results) - len(seeds))),
         division=_division(card, closed),
-        is_reference=card.row == "dataset" and card.scale in references and not card.changes,
+        is_reference=_is_reference(card, references),
     )
 
 
@@ -170,6 +170,13 @@ def _extra_protocols(core: tuple[str, ...], results: Sequence[Result]) -> tuple[
         return ()
     extras = [name for name in shared - set(core) if protocol_family(name) == protocol_family(core[0])]
     return tuple(sorted(extras, key=column_order))
+
+
+def _is_reference(card: ResultCard, references: set[str]) -> bool:
+    """Whether a row is the real reference of its recipe: trained here, or a released network of the same recipe."""
+    if card.row == "model":
+        return card.recipe is not None and card.dataset is not None and card.dataset.is_real is True
+    return card.row == "dataset" and card.scale in references and not card.changes
 
 
 def _division(card: ResultCard, closed: set[tuple[str, str]]) -> Division:

@@ -17,13 +17,18 @@ _DEFAULT_SCALE = "10k"
 def _fetch_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", help="names of files (default: the four networks that generation needs)")
     parser.add_argument("--revision", help="commit, tag or branch of the Hub (default: the revision of --scale)")
+    parser.add_argument(
+        "--list", action="store_true", help="print every name with what is known of its file (default: download)"
+    )
     add_stage_flags(parser, "--scale", "--config", "--weights", scale=_DEFAULT_SCALE)
 
 
 def _fetch(args: argparse.Namespace) -> str:
-    from bench.runs.hub import fetch
-    from generate.hub.catalogue import GENERATION, find_file
+    from bench.runs.hub import fetch, list_files
+    from generate.hub.catalogue import CATALOGUE, GENERATION, find_file
 
+    if args.list:
+        return list_files({name: find_file(name) for name in args.names or CATALOGUE})
     revision = args.revision or _vec2face_settings(args).revision
     files = [find_file(name) for name in args.names or GENERATION]
     return "\n".join(str(fetch(file, args.weights, revision=revision)) for file in files)
@@ -136,7 +141,8 @@ COMMANDS = (
         "Download released weights and datasets by name",
         "Reads the Vec2Face authors' repositories on the Hugging Face Hub and writes files into --weights. Needed once "
         "before a benchmark with Vec2Face's released weights. The SHA-256 of every file is recorded at the first fetch "
-        "and checked at every later use. A file that exists is not downloaded again.",
+        "and checked at every later use. A file that exists is not downloaded again. With --list, prints repository, "
+        "size, licence, SHA-256 and purpose of every file, and downloads nothing.",
         "generate fetch generator arcface-r100 --weights weights",
         _fetch_flags,
         _fetch,

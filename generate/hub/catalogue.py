@@ -21,6 +21,8 @@ CATALOGUE = {
     "6drepnet": _weights("weights/6DRepNet_300W_LP_AFLW2000.pth"),
     "center-features": _weights("center_feature_examples.npy"),
     **{f"fr-{dataset}": _weights(f"fr_weights/{dataset}.pth") for dataset in _NETWORKS},
+    "fr-casia": _weights("fr_weights/casia-webface-r50.pth"),
+    "fr-casia-hsface10k": _weights("fr_weights/casia-webface_hsface10k-r50.pth"),
     "faces-hsface10k": _faces("HSFaces/hsface10k.lmdb"),
     "faces-hsface20k": _faces("HSFaces/hsface20k.lmdb"),
     "mask-hsface100k": _faces("HSFaces/hsface100k_mask.npy"),

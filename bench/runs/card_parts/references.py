@@ -27,6 +27,9 @@ class DatasetReference(Part):
     leave_out_sha256: str | None = None
     num_single_image_identities: int | None = None
     num_corrupt_skipped: int | None = None
+    is_real: bool | None = Field(
+        None, description="photographs alone, as the authors of a released network state; null: not stated"
+    )
     resized_from: str | None = Field(None, description="size of faces that training resized, such as 96 x 112")
 
 

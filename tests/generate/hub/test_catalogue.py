@@ -3,6 +3,7 @@
 import pytest
 
 from bench.config.benchmarks import load_benchmark
+from bench.config.catalogue import load_catalogue
 from bench.config.generator import PUBLISHED_IDENTITIES
 from bench.errors import InputError
 from generate.__main__ import main
@@ -81,3 +82,28 @@ def test_the_command_takes_the_revision_of_the_benchmark_or_the_given_one(hub, t
     with pytest.raises(InputError, match="the Hub refuses it"):
         run_fetch(monkeypatch, tmp_path, "--revision", "v7")
     assert {path.split("/")[4] for _, path, _ in hub.log} == {"v7"}
+
+
+def test_the_table_of_facts_knows_every_file():
+    unknown = [name for name, file in CATALOGUE.items() if load_catalogue().find(file.address) is None]
+    assert unknown == []
+
+
+def test_the_list_states_every_name_and_downloads_nothing(hub, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["generate", "fetch", "--list", "--weights", str(tmp_path)])
+    assert main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" | ")[0].removeprefix("| ") for line in lines[2:]] == list(CATALOGUE)
+    (row,) = (line for line in lines if line.startswith("| fr-hsface300k |"))
+    digest = "3c66ec70848cdc9a5d75a9fc4476cecc5789ce295c875f36a28300b742ddead7"
+    assert f"| model BooBooWu/Vec2Face | fr_weights/hsface300k.pth | 174.85 MB | MIT | {digest} |" in row
+    assert hub.log == []
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_download_with_another_digest_than_stated_is_refused(hub, tmp_path, monkeypatch):
+    hub.files["/BooBooWu/Vec2Face/resolve/main/fr_weights/hsface300k.pth"] = b"other bytes"
+    monkeypatch.setattr("sys.argv", ["generate", "fetch", "fr-hsface300k", "--weights", str(tmp_path)])
+    with pytest.raises(InputError, match=r"but catalogue\.yaml states 3c66ec70848cdc9a\.\.\.; give the --revision of"):
+        main()
+    assert not (tmp_path / "hsface300k.pth").exists()

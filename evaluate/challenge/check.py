@@ -2,17 +2,20 @@
 
 In: the folder of a result. Out: a line per file. Compared are the figures of the card with its scores, the cards of
 model and dataset with the SHA-256 that later cards record of them, and the network, the faces and the test sets with
-the SHA-256 in the cards. Files are hashed anew, even where a remembered digest exists.
+the SHA-256 in the cards. Files are hashed anew, even where a remembered digest exists. A card NAME.json must also keep
+the rules of the committed leaderboard (``rules``).
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.config.benchmarks import load_benchmarks
 from bench.errors import InputError
 from bench.files import sha256
-from bench.runs.cards import DatasetCard, ModelCard, ResultCard, card_sha256
+from bench.runs.cards import CARD_NAMES, DatasetCard, ModelCard, ResultCard, card_sha256
 from bench.runs.inputs import find_protocol, is_rendered, rendered_protocol_path
 from bench.runs.parents import Parents, parents_of_result
+from evaluate.challenge.rules import check_rules
 from evaluate.layouts.ijb import is_template_set, load_templates
 from evaluate.leaderboard.read import read_checked
 from evaluate.protocol import load_protocol
@@ -32,9 +35,11 @@ def check_result(path: Path, test_sets: Path) -> str:
         A line per file that was checked, or that is gone.
 
     Raises:
-        InputError: If the card contradicts itself or its scores, or a file is not the one that a card records.
+        InputError: If the card contradicts itself or its scores, a file is not the one that a card records, or a card
+            NAME.json breaks a rule of the leaderboard.
     """
-    card = read_checked(path)
+    is_submitted = path.is_file() and path.name != CARD_NAMES[ResultCard]
+    card = read_checked(path, resample=is_submitted)
     lines = [f"ok       {path}: the card agrees with itself and with its scores"]
     changed = []
     findings = [*_network_findings(path, card), *_test_set_findings(path, card, test_sets)]
@@ -49,7 +54,10 @@ def check_result(path: Path, test_sets: Path) -> str:
             changed.append(f"{name} was changed: its SHA-256 is {now[:16]}..., the card says {recorded[:16]}...")
     if changed:
         raise InputError(f"{path}: {'; '.join(changed)}; restore these files, or run their stages again")
-    return "\n".join(lines)
+    rules = list(check_rules(path, card, load_benchmarks())) if is_submitted else []
+    if broken := [problem for _, problem in rules if problem]:
+        raise InputError(f"{path}: {' | '.join(broken)}")
+    return "\n".join([*lines, *(f"ok       {looked_at}" for looked_at, _ in rules)])
 
 
 def _test_set_findings(path: Path, card: ResultCard, test_sets: Path) -> Iterator[Finding]:

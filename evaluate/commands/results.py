@@ -1,4 +1,4 @@
-"""The sub-commands of ``python -m evaluate``: their flags, their help, and the one call behind each.
+"""The sub-commands that measure, compare, publish and audit: their flags, their help, and the one call behind each.
 
 Each call imports what it needs, so that ``--help`` stays quick, and returns the text to print.
 """
@@ -47,7 +47,7 @@ def _add_check_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(args: argparse.Namespace) -> str:
-    from evaluate.leaderboard.check import check_result
+    from evaluate.challenge.check import check_result
 
     return check_result(args.result, args.test_sets)
 
@@ -56,11 +56,16 @@ def _add_fetch_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="test sets to fetch (default: every known one)")
     add_stage_flags(parser, "--test-sets")
     parser.add_argument("--revision", default="main", help="commit, tag or branch of the repository (default: main)")
+    parser.add_argument(
+        "--list", action="store_true", help="print every set with what is known of its file (default: download)"
+    )
 
 
 def _fetch(args: argparse.Namespace) -> str:
-    from evaluate.test_sets.fetch import fetch_test_sets
+    from evaluate.test_sets.fetch import fetch_test_sets, list_test_sets
 
+    if args.list:
+        return list_test_sets(args.names)
     return fetch_test_sets(args.names, args.test_sets, revision=args.revision)
 
 
@@ -146,6 +151,16 @@ def _publish(args: argparse.Namespace) -> str:
     return "\n".join(map(str, publish(args.results, args.reports)))
 
 
+def _datasets(args: argparse.Namespace) -> str:
+    from evaluate.test_sets.public_datasets import describe_datasets
+
+    return describe_datasets(args.names)
+
+
+def _add_datasets_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="NAME", help="datasets to print (default: all)")
+
+
 def _add_audit_flags(parser: argparse.ArgumentParser) -> None:
     add_stage_flags(parser)
     parser.add_argument(
@@ -217,7 +232,8 @@ COMMANDS = {
             "Download verification sets, or print where to ask for them",
             "Download verification sets from the Hugging Face Hub into --test-sets and record their SHA-256. For a set "
             "that the Hub does not have, print where to ask for it and where to save it. Use it before the first "
-            "evaluation on real faces. A file that exists is checked and not downloaded again.",
+            "evaluation on real faces. A file that exists is checked and not downloaded again. With --list, print "
+            "repository, size, licence, SHA-256 and purpose of every set, and download nothing.",
             "evaluate fetch lfw cfp_fp",
             _add_fetch_flags,
             _fetch,
@@ -288,6 +304,16 @@ COMMANDS = {
             "evaluate audit faces.lmdb --network weights/mobilefacenet_y1.onnx --against lfw",
             _add_audit_flags,
             _audit,
+        ),
+        Command(
+            "datasets",
+            "Print what is known of public face datasets",
+            "Print the public synthetic and real face datasets: identities and images as stated and as counted, "
+            "licence, source, known traps, and how this suite reads each. Reads catalogue.yaml and writes nothing. Use "
+            "it to choose what to compare your dataset with.",
+            "evaluate datasets HSFace10K DCFace",
+            _add_datasets_flags,
+            _datasets,
         ),
     ),
 }

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bench.speed import SPEED_DIR
-from evaluate import speed
+from evaluate.measure import speed
 
 
 def test_both_ways_agree_and_ours_is_faster(monkeypatch):

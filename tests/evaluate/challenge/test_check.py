@@ -8,8 +8,8 @@ from results import make_result, make_template_result, write_run
 from bench.errors import InputError
 from bench.files import sha256
 from bench.runs.cards import DatasetCard, ModelCard, ResultCard, card_sha256, read_card, write_card
-from evaluate.leaderboard import check
-from evaluate.leaderboard.check import check_result
+from evaluate.challenge import check
+from evaluate.challenge.check import check_result
 
 
 @pytest.fixture
