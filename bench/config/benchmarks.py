@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, model_validator
 
 from bench.config.generator import FilesGenerator, Generator
+from bench.config.mixture import MixtureGenerator
 from bench.config.recipe import Recipe
 from bench.config.settings import Count, Settings, Share
 from bench.config.yaml_file import check_entries, describe_mistakes, read_yaml
@@ -75,8 +76,8 @@ class Benchmark(Settings):
 
     @cached_property
     def num_images_seen(self) -> int | None:
-        """Images times epochs of the training; None for a ``files`` dataset, whose images are not counted yet."""
-        if isinstance(self.generator, FilesGenerator):
+        """Images times epochs of the training; None for files and mixtures, whose images are not counted yet."""
+        if isinstance(self.generator, FilesGenerator | MixtureGenerator):
             return None
         return self.generator.num_identities * self.generator.images_per_identity * self.recipe.schedule.epochs
 
@@ -162,8 +163,15 @@ def _check_name(name: str, path: str | Path) -> None:
         raise InputError(f"{path}: a benchmark is called {name}, as a folder of the suite in RUNS; rename it")
 
 
-def _resolve(name: str, document: dict[str, Any], path: str | Path) -> Benchmark:
-    """Put the recipe and the protocols in the place of their names, and check all values."""
+def _resolve(name: str, document: dict[str, Any], path: str | Path, above: tuple[str, ...] = ()) -> Benchmark:
+    """Put the recipe, the protocols and the parts of a mixture in the place of their names, and check all values.
+
+    Args:
+        name: Name of the entry.
+        document: Content of the file.
+        path: The file, for messages.
+        above: Mixtures that this entry is a part of.
+    """
     benchmarks, recipes, groups = document["benchmarks"], document["recipes"], document["protocols"]
     if name not in benchmarks:
         raise InputError(f"SCALE={name} is not in {path}; {nearest(name, benchmarks)}")
@@ -181,7 +189,29 @@ def _resolve(name: str, document: dict[str, Any], path: str | Path) -> Benchmark
     elif isinstance(group, list) and all(isinstance(member, str) for member in group):
         entry["protocols"] = _without_groups(group, groups)
     entry |= {"name": name, "recipe_name": recipe_name, "recipe": recipes[recipe_name]}
+    entry["generator"] = _with_parts(entry.get("generator"), document, path, (*above, name))
     try:
         return Benchmark.model_validate(entry)
     except ValidationError as error:
         raise InputError(f"{location}: {describe_mistakes(error, Benchmark)}; correct the YAML") from None
+
+
+def _with_parts(generator: Any, document: dict[str, Any], path: str | Path, above: tuple[str, ...]) -> Any:
+    """The section ``generator``; every part of a mixture that names a benchmark gets that benchmark's generator."""
+    if not isinstance(generator, dict) or not isinstance(generator.get("parts"), list):
+        return generator
+    parts = []
+    for number, part in enumerate(generator["parts"]):
+        location = f"{path}: benchmarks.{above[-1]}.generator.parts.{number}"
+        name = part.get("benchmark") if isinstance(part, dict) else None
+        if isinstance(part, dict) and "generator" in part:
+            raise InputError(f"{location}.generator is unknown; name an entry with benchmark, or a dataset with path")
+        if isinstance(name, str):
+            if name not in document["benchmarks"]:
+                raise InputError(f"{location}.benchmark={name} is unknown; {nearest(name, document['benchmarks'])}")
+            if name in above:
+                circle = " -> ".join([*above, name])
+                raise InputError(f"{location}.benchmark={name} makes a circle ({circle}); take it out of the parts")
+            part = part | {"generator": _resolve(name, document, path, above).generator}
+        parts.append(part)
+    return generator | {"parts": parts}

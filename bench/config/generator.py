@@ -1,8 +1,9 @@
 """The section ``generator`` of benchmarks.yaml: where the faces of a benchmark come from.
 
-Three kinds: ``vec2face`` draws them with the Vec2Face generator (or downloads the published dataset), ``render``
-renders a procedural head, ``files`` names a dataset that exists. The generator (``generate.draw``) reads these models
-themselves, so defaults are stated here only. They are those of HSFace, as far as it was published.
+Four kinds: ``vec2face`` draws them with the Vec2Face generator (or downloads the published dataset), ``render`` renders
+a procedural head, ``files`` names a dataset that exists, ``mixture`` (``mixture.py``) puts others together. The
+generator (``generate.draw``) reads these models themselves, so defaults are stated here only. They are those of HSFace,
+as far as it was published.
 """
 
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from bench.config.settings import Count, Settings, Share
+from bench.config.mixture import MixtureGenerator
+from bench.config.settings import Count, GeneratorSettings, Settings, Share
 from bench.errors import InputError
 
 ASSETS_PATH = Path(__file__).parent.parent.parent / "generate" / "assets"
@@ -144,15 +146,6 @@ class ImageFilters(Settings):
         return self
 
 
-class GeneratorSettings(Settings):
-    """Base of the settings of every kind of generator."""
-
-    @property
-    def weight_files(self) -> list[str]:
-        """Names of the files that must be in place before generation can start."""
-        return []
-
-
 class Vec2FaceGenerator(GeneratorSettings):
     """Faces drawn by the Vec2Face generator, or the published dataset of the same size.
 
@@ -247,5 +240,12 @@ class FilesGenerator(GeneratorSettings):
     )
 
 
-GENERATORS = {"vec2face": Vec2FaceGenerator, "render": RenderGenerator, "files": FilesGenerator}
-Generator = Annotated[Vec2FaceGenerator | RenderGenerator | FilesGenerator, Field(discriminator="kind")]
+GENERATORS = {
+    "vec2face": Vec2FaceGenerator,
+    "render": RenderGenerator,
+    "files": FilesGenerator,
+    "mixture": MixtureGenerator,
+}
+Generator = Annotated[
+    Vec2FaceGenerator | RenderGenerator | FilesGenerator | MixtureGenerator, Field(discriminator="kind")
+]

@@ -14,3 +14,12 @@ class Settings(BaseModel):
     """Base of every section: refuses unknown keys, and values cannot change after loading, numbers are finite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class GeneratorSettings(Settings):
+    """Base of every kind of generator."""
+
+    @property
+    def weight_files(self) -> list[str]:
+        """Names of the files that must be in place before generation can start."""
+        return []
