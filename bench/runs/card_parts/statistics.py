@@ -71,6 +71,8 @@ class DatasetStatistics(GivenPart):
     known_cosine_mean: float | None = Field(None, description="cosine to the nearest identity trained on")
 
     # drawn by Vec2Face: identities
+    identities_tried: int | None = Field(None, description="identities whose images were drawn, to fill quotas")
+    identities_short: int | None = Field(None, description="of these, replaced as too few of their images passed")
     candidates: int | None = Field(None, description="identity vectors that were optimised and drawn")
     candidates_too_near: int | None = Field(None, description="of these, dropped as too near an earlier identity")
     centers_accepted: int | None = Field(None, description="candidates that met the targets of quality and identity")
