@@ -12,7 +12,10 @@ from bench.faces.open import open_faces
 from generate.draw.dataset_run import DatasetRun
 from generate.draw.qualify.adopt import parts_alike
 
-SCARCE = replace(change(PLAN, max_cosine=0.6, spare_share=0.0, num_identities=6), digests={"filled": "a" * 64})
+SCARCE = replace(
+    change(PLAN, max_cosine=0.65, spare_share=0.0, num_identities=6, images_per_identity=2),
+    digests={"filled": "a" * 64},
+)
 """A plan whose first candidates are not apart in their images, so that further ones are needed."""
 
 
@@ -71,9 +74,10 @@ def test_at_the_cap_shards_stay_and_fewer_identities_use_them(scarce, tmp_path):
     (tmp_path / "alone" / "faces").parent.mkdir()
     make(tmp_path / "fewer", fewer)
     taken = {path.name: path.read_bytes() for path in (tmp_path / "fewer" / "parts").glob("centers-*")}
-    assert all(before[name] == content for name, content in taken.items() if name in before)
+    whole = set(before) - {"centers-000002.npz"}  # five candidates end in the middle of it
+    assert {name: taken[name] for name in whole} == {name: before[name] for name in whole}
     make(tmp_path / "alone" / "faces", fewer)
-    assert len(open_faces(tmp_path / "fewer" / "faces.lmdb")) == 5 * num_kept
+    assert len(open_faces(tmp_path / "fewer" / "faces.lmdb")) == 2 * num_kept
     for name in ("faces.lmdb", "faces.parquet"):
         assert (tmp_path / "fewer" / name).read_bytes() == (tmp_path / "alone" / "faces" / name).read_bytes()
 
@@ -91,7 +95,7 @@ def test_shards_are_taken_over_and_not_made_again(scarce, tmp_path, monkeypatch)
     assert (tmp_path / "new" / "faces.lmdb").read_bytes() == (directory / "faces.lmdb").read_bytes()
 
 
-@pytest.mark.parametrize("changed", [{"max_cosine": 0.61}, {"batch_size": 5}, {"jpeg_quality": 90}])
+@pytest.mark.parametrize("changed", [{"max_cosine": 0.66}, {"batch_size": 5}, {"jpeg_quality": 90}])
 def test_shards_of_other_settings_are_left_alone(scarce, changed):
     directory, _ = scarce
     other = replace(SCARCE, settings=SCARCE.settings.model_copy(update=changed))

@@ -72,7 +72,7 @@ def quota(**fields):
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory):
     directory = tmp_path_factory.mktemp("filled") / "faces"
-    plan = quota(quota={"max_drawn": 9, "max_tried": 16}, filters={"min_identity_cosine": 0.1}, max_candidates=40)
+    plan = quota(num_identities=3, quota={"max_drawn": 8, "max_tried": 9}, filters={"min_identity_cosine": -0.3})
     return directory, plan, make(directory, plan)
 
 
@@ -80,10 +80,10 @@ def test_every_identity_has_its_images_and_every_refused_image_its_reason(filled
     directory, _, drawn = filled
     faces, kept = open_faces(directory / "faces.lmdb"), pd.read_parquet(directory / "faces.parquet")
     refused = pd.read_parquet(directory / "refused.parquet")
-    assert np.bincount(faces.identity_ids).tolist() == [5] * 6
+    assert np.bincount(faces.identity_ids).tolist() == [5] * 3
     assert (kept.groupby("identity_id")["target_yaw"].count() == 2).all(), "the share of poses stays"
-    assert (kept["identity_cosine"] >= 0.1).all()
-    assert (refused[refused["reason"] == "identity"]["identity_cosine"] < 0.1).all()
+    assert (kept["identity_cosine"] >= -0.3).all()
+    assert (refused[refused["reason"] == "identity"]["identity_cosine"] < -0.3).all()
     assert not refused.duplicated(["candidate", "image"]).any()
     assert not pd.merge(kept, refused, on=["candidate", "image"]).size
     counts = refused["reason"].value_counts().to_dict()
@@ -91,7 +91,7 @@ def test_every_identity_has_its_images_and_every_refused_image_its_reason(filled
     assert counts["identity"] > 0
     statistics = drawn.statistics
     assert statistics.identities_tried == len(set(kept["candidate"]) | set(refused["candidate"]))
-    assert statistics.identities_tried - statistics.identities_short >= 6
+    assert statistics.identities_tried - statistics.identities_short >= 3
 
 
 def test_interrupted_and_by_two_ranks_it_has_the_same_bytes(filled, tmp_path):
