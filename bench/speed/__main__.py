@@ -87,8 +87,8 @@ def _mixture(args: argparse.Namespace) -> Path:
     from generate.render.face import render_face
     from generate.render.people import draw_factors
 
-    images = np.stack([render_face(i, j, draw_factors(i, j)) for i in range(192) for j in range(4)])
-    tables = {"768 rendered faces": mixture_rows(images, load_benchmark("smoke").recipe)}
+    images = np.stack([render_face(i, j, draw_factors(i, j)) for i in range(96) for j in range(4)])
+    tables = {"384 rendered faces": mixture_rows(images, load_benchmark("smoke").recipe)}
     title = "Mixture of three datasets against one LMDB of the same faces"
     return write_speed("mixture", title, tables, notes=NOTES, directory=args.out)
 

@@ -22,11 +22,11 @@ from fr_train.speed.faces import BATCH_SIZE, Row, fastest_seconds
 from fr_train.trainer.data import FaceBatches
 
 NUM_PARTS = 3
-NUM_PASSES = 15
+NUM_PASSES = 7
 NOTES = (
-    "Each row is the fastest of 15 passes over all faces; mixture and LMDB take turns, and other programs on the machine "
-    "can only slow a pass down. Reading alone hands out the image files and decodes nothing, so that it shows what a "
-    "view adds to each face. The mixture has three LMDB files."
+    "Each row is the fastest of 7 passes over all faces; mixture and LMDB take turns, and other programs on the machine "
+    "can only slow a pass down. `nothing else` hands out the image files and decodes none, so that it shows what a view "
+    "adds to each face. The mixture has three LMDB files."
 )
 
 
@@ -42,7 +42,7 @@ def mixture_rows(images: NDArray[np.uint8], recipe: Recipe) -> list[Row]:
     try:
         with tempfile.TemporaryDirectory() as folder:
             datasets = _write(images, Path(folder))
-            rows = []
+            rows = list[Row]()
             for what, pass_over in _passes(recipe).items():
                 loaders = [_bind(pass_over, faces) for faces in datasets]
                 one, mixed = (len(images) / seconds for seconds in fastest_seconds(loaders, NUM_PASSES))
@@ -76,7 +76,7 @@ def _passes(recipe: Recipe) -> dict[str, Callable[[SelectedFaces], object]]:
         return FaceBatches(faces, recipe.model_copy(update={"batch_size": BATCH_SIZE, "schedule": schedule}), seed=0)
 
     return {
-        "nothing else": lambda faces: [faces.encoded(index) for index in np.arange(len(faces))],
+        "nothing else": lambda faces: [faces.encoded(index) for index in range(len(faces))],
         "batches of a training": lambda faces: list(batches(faces).stream(0, num_workers=0)),
         "the same, by two workers": lambda faces: list(batches(faces).stream(0, num_workers=2)),
     }
