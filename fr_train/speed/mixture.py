@@ -24,9 +24,9 @@ from fr_train.trainer.data import FaceBatches
 NUM_PARTS = 3
 NUM_PASSES = 7
 NOTES = (
-    "Each row is the fastest of 7 passes over all faces; mixture and LMDB take turns, and other programs on the machine "
-    "can only slow a pass down. `nothing else` hands out the image files and decodes none, so that it shows what a view "
-    "adds to each face. The mixture has three LMDB files."
+    "Each row is the fastest of 7 passes over all faces. Mixture and LMDB take turns, since other programs on the "
+    "machine can only slow a pass down. `nothing else` hands out the image files and decodes none, so that it shows what "
+    "a view adds to each face. The mixture has three LMDB files."
 )
 
 
