@@ -25,8 +25,8 @@ NUM_PARTS = 3
 NUM_PASSES = 7
 NOTES = (
     "Each row is the fastest of 7 passes over all faces. Mixture and LMDB take turns, since other programs on the "
-    "machine can only slow a pass down. `nothing else` hands out the image files and decodes none, so that it shows what "
-    "a view adds to each face. The mixture has three LMDB files."
+    "machine can only slow a pass down. `nothing else` hands out the image files and decodes none, so that it shows "
+    "what a view adds to each face. The mixture has three LMDB files."
 )
 
 
