@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from bench.config.divisions import DIVISIONS, CapSettings, OverCaps
 from bench.config.generator import FilesGenerator, Generator
+from bench.config.mixture import MixtureGenerator
 from bench.config.overrides import apply_changes, check_fields, describe_change, parse_changes, value_of
 from bench.config.recipe import Recipe
 from bench.config.settings import Count, Settings, Share
@@ -76,7 +77,6 @@ class Benchmark(Settings):
     changes: tuple[str, ...] = Field(
         (), description="fields that differ from the file, as FIELD=VALUE: those of SET or of a point of a sweep"
     )
-
     division: str | None = Field(
         None, description="division of an open challenge (bench/config/divisions.py) whose rules the entry keeps"
     )
@@ -96,7 +96,7 @@ class Benchmark(Settings):
             raise ValueError(f"division={self.division} is unknown; {nearest(self.division, DIVISIONS)}")
         rules = DIVISIONS[self.division]
         problem = rules.recipe_problem(self.recipe)
-        if problem is None and not isinstance(self.generator, FilesGenerator):
+        if problem is None and not isinstance(self.generator, FilesGenerator | MixtureGenerator):
             num_identities = self.generator.num_identities
             problem = rules.size_problem(num_identities, num_identities * self.generator.images_per_identity)
             problem = f"the generator makes {problem}; make fewer" if problem else None
@@ -219,15 +219,23 @@ def _check_name(name: str, path: str | Path) -> None:
         raise InputError(f"{path}: a benchmark is called {name}, as a folder of the suite in RUNS; rename it")
 
 
-def _resolve(name: str, document: dict[str, Any], path: str | Path) -> Benchmark:
-    """Put the recipe and the protocols in the place of their names, and check all values."""
+def _resolve(name: str, document: dict[str, Any], path: str | Path, above: tuple[str, ...] = ()) -> Benchmark:
+    """Put the recipe, the protocols and the parts of a mixture in the place of their names, and check all values.
+
+    Args:
+        name: Name of the entry.
+        document: Content of the file.
+        path: The file, for messages.
+        above: Mixtures that this entry is a part of.
+    """
     benchmarks = document["benchmarks"]
     if name not in benchmarks:
         raise InputError(f"SCALE={name} is not in {path}; {nearest(name, benchmarks)}")
     location = f"{path}: benchmarks.{name}"
     check_entries(benchmarks[name], location)
     try:
-        return Benchmark.model_validate(_without_names(name, dict(benchmarks[name]), document, location))
+        entry = _without_names(dict(benchmarks[name]), document, location, path, (*above, name))
+        return Benchmark.model_validate(entry)
     except ValidationError as error:
         raise InputError(f"{location}: {describe_mistakes(error, Benchmark)}; correct the YAML") from None
 
@@ -239,7 +247,7 @@ def _change(
     of_recipe = {field.removeprefix("recipe."): value for field, value in changes.items() if field[:7] == "recipe."}
     of_entry = {field: value for field, value in changes.items() if field[:7] != "recipe."}
     entry = apply_changes(document["benchmarks"][base.name], of_entry, source)
-    entry = _without_names(base.name, entry, document, f"{source} for {path}: {base.name}")
+    entry = _without_names(entry, document, f"{source} for {path}: {base.name}", path, (base.name,))
     entry["recipe"] = apply_changes(entry["recipe"], of_recipe, f"{source}: recipe")
     try:
         changed = Benchmark.model_validate(entry)
@@ -255,8 +263,18 @@ def _change(
     return changed.model_copy(update={"changes": tuple(texts.values()), "recipe_name": recipe_name})
 
 
-def _without_names(name: str, entry: dict[str, Any], document: dict[str, Any], location: str) -> dict[str, Any]:
-    """An entry with the recipe and the protocols in the place of their names."""
+def _without_names(
+    entry: dict[str, Any], document: dict[str, Any], location: str, path: str | Path, names: tuple[str, ...]
+) -> dict[str, Any]:
+    """An entry with the recipe, the protocols and the parts of a mixture in the place of their names.
+
+    Args:
+        entry: The entry.
+        document: Content of the file.
+        location: The entry, for messages.
+        path: The file, for messages.
+        names: The mixtures that this entry is a part of, then its own name.
+    """
     recipes, groups = document["recipes"], document["protocols"]
     recipe_name = entry.get("recipe")
     if not isinstance(recipe_name, str) or recipe_name not in recipes:
@@ -268,4 +286,26 @@ def _without_names(name: str, entry: dict[str, Any], document: dict[str, Any], l
         entry["protocols"] = groups[group]
     elif isinstance(group, list) and all(isinstance(member, str) for member in group):
         entry["protocols"] = _without_groups(group, groups)
-    return entry | {"name": name, "recipe_name": recipe_name, "recipe": recipes[recipe_name], "changes": ()}
+    resolved = {"name": names[-1], "recipe_name": recipe_name, "recipe": recipes[recipe_name], "changes": ()}
+    return entry | resolved | {"generator": _with_parts(entry.get("generator"), document, path, names)}
+
+
+def _with_parts(generator: Any, document: dict[str, Any], path: str | Path, above: tuple[str, ...]) -> Any:
+    """The section ``generator``; every part of a mixture that names a benchmark gets that benchmark's generator."""
+    if not isinstance(generator, dict) or not isinstance(generator.get("parts"), list):
+        return generator
+    parts = []
+    for number, part in enumerate(generator["parts"]):
+        location = f"{path}: benchmarks.{above[-1]}.generator.parts.{number}"
+        name = part.get("benchmark") if isinstance(part, dict) else None
+        if isinstance(part, dict) and "generator" in part:
+            raise InputError(f"{location}.generator is unknown; name an entry with benchmark, or a dataset with path")
+        if isinstance(name, str):
+            if name not in document["benchmarks"]:
+                raise InputError(f"{location}.benchmark={name} is unknown; {nearest(name, document['benchmarks'])}")
+            if name in above:
+                circle = " -> ".join([*above, name])
+                raise InputError(f"{location}.benchmark={name} makes a circle ({circle}); take it out of the parts")
+            part = part | {"generator": _resolve(name, document, path, above).generator}
+        parts.append(part)
+    return generator | {"parts": parts}

@@ -18,6 +18,15 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class GeneratorSettings(Settings):
+    """Base of every kind of generator."""
+
+    @property
+    def weight_files(self) -> list[str]:
+        """Names of the files that must be in place before generation can start."""
+        return []
+
+
 def settings_sha256(settings: Settings) -> str:
     """SHA-256 of the settings of a section, without those that are left out of dumps at their default."""
     dump = json.dumps(settings.model_dump(mode="json"), sort_keys=True)

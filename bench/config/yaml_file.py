@@ -2,7 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -151,5 +151,10 @@ def _known_fields(schema: type[BaseModel], location: tuple[int | str, ...]) -> l
         if part in GENERATORS:
             section = GENERATORS[str(part)]
         elif isinstance(section, type) and issubclass(section, BaseModel) and part in section.model_fields:
-            section = section.model_fields[str(part)].annotation
-    return sorted(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
+            annotation = section.model_fields[str(part)].annotation
+            section = next((kind for kind in get_args(annotation) if _is_schema(kind)), annotation)
+    return sorted(section.model_fields) if _is_schema(section) else []
+
+
+def _is_schema(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -6,7 +6,10 @@ import time
 from collections.abc import Iterator, Mapping
 
 from bench.config.benchmarks import Benchmark
+from bench.config.mixture import MixtureGenerator
+from bench.config.settings import GeneratorSettings
 from bench.machine.progress import note
+from bench.runs.fingerprints import part_stage
 from bench.runs.inputs import make_rendered_protocols
 from bench.runs.launch import run_command, stage_command
 from bench.runs.stage import Stages, read_latest, write_latest
@@ -48,6 +51,8 @@ def run_benchmark(
 def _run_stages(benchmark: Benchmark, stages: Stages, args: argparse.Namespace) -> Iterator[str]:
     """Run the stages of one seed that are not finished, and record them as the latest of the benchmark."""
     latest = read_latest(args.runs, benchmark.name)
+    if not stages.generate.is_finished:
+        yield from make_parts(benchmark.generator, args)
     for stage in stages:
         reason = stage.reason(latest.get(stage.name))
         if stage.is_finished:
@@ -58,6 +63,34 @@ def _run_stages(benchmark: Benchmark, stages: Stages, args: argparse.Namespace) 
             make_rendered_protocols(benchmark.protocols, args.runs)
         _run_or_exit(stage_command(stage, args))
     write_latest(args.runs, benchmark.name, stages)
+
+
+def make_parts(generator: GeneratorSettings, args: argparse.Namespace) -> Iterator[str]:
+    """Make the faces of the benchmarks that a mixture takes faces from, and of the parts of these.
+
+    Args:
+        generator: Section ``generator`` of a benchmark; if it is no mixture, nothing is made.
+        args: Values of the stage flags. SET changes the mixture, not its parts.
+
+    Yields:
+        Lines for the terminal.
+
+    Raises:
+        SystemExit: With the status of a stage that failed.
+    """
+    if not isinstance(generator, MixtureGenerator):
+        return
+    for part in generator.parts:
+        if part.generator is None:
+            continue
+        stage = part_stage(part, seed=args.seed, runs=args.runs)
+        if stage.is_finished:
+            yield f"part {part.label}: skip, unchanged ({stage.directory})"
+            continue
+        of_part = argparse.Namespace(**vars(args) | {"scale": part.benchmark, "seed": stage.inputs["seed"], "set": ""})
+        yield from make_parts(part.generator, of_part)
+        yield f"part {part.label}: run"
+        _run_or_exit(stage_command(stage, of_part))
 
 
 def _run_or_exit(command: list[str]) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 from bench.config.benchmarks import Benchmark
 from bench.config.catalogue import load_catalogue
 from bench.config.generator import RENDER_VERSION, FilesGenerator, Vec2FaceGenerator, is_shipped, weight_path
+from bench.config.mixture import MixtureGenerator, MixturePart
+from bench.config.settings import GeneratorSettings
 from bench.errors import InputError, python_command
 from bench.files import exists
 from bench.runs.hub import HubFile, fetch
@@ -101,18 +103,8 @@ def protocol_path(name: str, *, test_sets: Path, runs: Path) -> Path:
 
 def missing_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> list[MissingInput]:
     """Every file that the benchmark needs and that does not exist, with where to get it."""
-    missing = []
     generator = benchmark.generator
-    if isinstance(generator, FilesGenerator):
-        given = {"face dataset": generator.path, "mask": generator.mask, "leave_out": generator.leave_out}
-        advice = {
-            "face dataset": "get it from its publisher and save it as {path}",
-            "mask": "save the .npy of positions as {path}, or leave out generator.mask",
-            "leave_out": "save the text file of identity names as {path}, or leave out generator.leave_out",
-        }
-        for name, file in given.items():
-            if file is not None and not Path(file).exists():
-                missing.append(MissingInput(name, Path(file), advice[name]))
+    missing = list(dict.fromkeys(_missing_faces(generator)))
     for weight_file in generator.weight_files:
         path = weight_path(weight_file, weights)
         if not path.exists():
@@ -125,6 +117,31 @@ def missing_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> l
                 source = f"run {python_command(f'evaluate fetch {name}')}, or save {on_hub.page} as {{path}}"
             missing.append(MissingInput(name, test_sets / f"{name}.bin", source))
     return missing
+
+
+def _missing_faces(generator: GeneratorSettings) -> Iterator[MissingInput]:
+    """The datasets, masks and lists that do not exist, of the generator itself or of the parts of a mixture."""
+    if isinstance(generator, FilesGenerator):
+        yield from _missing_files(generator)
+    if not isinstance(generator, MixtureGenerator):
+        return
+    for part in generator.parts:
+        yield from _missing_faces(part.generator) if part.generator else _missing_files(part)
+    if generator.same_people and not Path(generator.same_people).exists():
+        advice = "save the text file of identities as {path}, or leave out generator.same_people"
+        yield MissingInput("same_people", Path(generator.same_people), advice)
+
+
+def _missing_files(given: FilesGenerator | MixturePart) -> Iterator[MissingInput]:
+    files = {"face dataset": given.path, "mask": given.mask, "leave_out": given.leave_out}
+    advice = {
+        "face dataset": "get it from its publisher and save it as {path}",
+        "mask": "save the .npy of positions as {path}, or leave out generator.mask",
+        "leave_out": "save the text file of identity names as {path}, or leave out generator.leave_out",
+    }
+    for name, file in files.items():
+        if file is not None and not Path(file).exists():
+            yield MissingInput(name, Path(file), advice[name])
 
 
 def fetch_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> Iterator[str]:

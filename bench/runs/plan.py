@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bench.config.benchmarks import Benchmark
 from bench.config.generator import FilesGenerator, RenderGenerator, Vec2FaceGenerator
+from bench.config.mixture import MixtureGenerator
 from bench.runs.fingerprints import changes_of
 from bench.runs.inputs import MissingInput
 from bench.runs.stage import Stages, read_latest
@@ -56,6 +57,8 @@ def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
     expected, generator = benchmark.expected, benchmark.generator
     if isinstance(generator, FilesGenerator):
         return [f"memory {expected.memory_gb:g} GB; images, disk and hours depend on {generator.path}"]
+    if isinstance(generator, MixtureGenerator):
+        return _figures_of_parts(benchmark, generator)
     num_images = generator.num_identities * generator.images_per_identity
     num_seen = num_images * benchmark.recipe.schedule.epochs
     existing = next(folder for folder in (runs, *runs.resolve().parents) if folder.exists())
@@ -86,6 +89,26 @@ def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
         low, high = expected.mean_accuracy
         lines.append(f"accuracy   {low:.1%} to {high:.1%} mean over {', '.join(benchmark.protocols)}")
     return lines
+
+
+def _figures_of_parts(benchmark: Benchmark, mixture: MixtureGenerator) -> list[str]:
+    """The parts of a mixture, and its size where a budget states it."""
+    lines = ["parts"]
+    for part in mixture.parts:
+        source = f"faces of SCALE={part.benchmark}" if part.benchmark else part.path
+        chosen = part.model_dump(exclude={"name", "benchmark", "path"})
+        lines.append(f"  {part.label}: {source}" + "".join(f", {name} {value}" for name, value in chosen.items()))
+    memory = f"memory     {benchmark.expected.memory_gb:g} GB"
+    if mixture.total_images is None:
+        return [*lines, f"{memory}; images and hours depend on the parts"]
+    num_seen = mixture.total_images * benchmark.recipe.schedule.epochs
+    hours = num_seen / benchmark.expected.train_images_per_second / 3600
+    return [
+        *lines,
+        f"images     {mixture.total_images:,}; {num_seen:,} seen in training",
+        memory,
+        f"hours      {hours:.2f} of training on {benchmark.expected.device}, without those of making the parts",
+    ]
 
 
 def _has_released_sizes(generator: Vec2FaceGenerator) -> bool:

@@ -80,6 +80,8 @@ def table_columns(table: Table) -> list[Column]:
     has_datasets = any(row.card.dataset for row in rows)
     if has_datasets:
         columns += [Column("images", "images"), Column("identities", "identities")]
+    if any(row.composition for row in rows):
+        columns.append(Column("composition", "composition"))
     columns.append(Column("hours", "hours"))
     if any(mean_price(row.cards) is not None for row in rows):
         columns.append(Column("price", "price"))
@@ -118,6 +120,7 @@ def row_cells(table: Table, position: int) -> dict[str, str]:
         **accuracies,
         "images": format_count(row.num_images),
         "identities": format_count(row.num_identities),
+        "composition": row.composition or ABSENT,
         "hours": ABSENT if hours is None or row.is_floor else f"{hours:.3g} {device_kind(row.card)}",
         "price": ABSENT if price is None or row.is_floor else f"{price:.2f}",
         "rate": ABSENT if rate is None else f"{rate:,.0f}",

@@ -86,6 +86,11 @@ class Row:
         return self.card.dataset.num_identities if self.card.dataset else None
 
     @property
+    def composition(self) -> str | None:
+        """Parts of a training set that is a mixture, with their shares of its images; None for any other."""
+        return self.card.dataset.composition if self.card.dataset else None
+
+    @property
     def label(self) -> str:
         """Printed name of the row; that of an untrained backbone states its kind, depth and width."""
         card = self.card

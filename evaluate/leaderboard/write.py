@@ -51,7 +51,7 @@ _CSV_COLUMNS = (
     *("exact_accuracy", "auc", "eer", "d_prime"),
     *(f"tar_at_far_{far}" for far in FARS),
     *("num_pairs", "test_set_sha256"),
-    *("num_images", "num_identities", "device_hours", "device", "price", "train_images_per_second"),
+    *("num_images", "num_identities", "composition", "device_hours", "device", "price", "train_images_per_second"),
     *("recipe", "recipe_sha256", "commit", "command"),
 )
 
@@ -254,6 +254,7 @@ def _csv_shared(row: Row) -> dict[str, Any]:
         "seeds": " ".join(str(seed.seed) for seed in row.cards),
         "num_images": row.num_images,
         "num_identities": row.num_identities,
+        "composition": row.composition,
         "device_hours": mean_device_hours(row.cards),
         "device": device_kind(card),
         "price": mean_price(row.cards),

@@ -290,6 +290,7 @@ def dataset_row(benchmark: Benchmark, stages: Stages) -> ResultRow:
             num_images=dataset.num_images,
             num_identities=dataset.num_identities,
             generator_sha256=generator_sha256(dataset.inputs["generator"]),
+            composition=dataset.statistics.composition,
             sha256=card_sha256(stages.generate.directory, DatasetCard),
         ),
         recipe=RecipeReference(name=benchmark.recipe_name, sha256=model.recipe_sha256),

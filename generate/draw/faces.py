@@ -126,6 +126,7 @@ def _adapt_settings(settings: Vec2FaceGenerator, request: Request) -> Vec2FaceGe
         "centers": None,
         "max_cosine": _ANY_COSINE,
         "spare_share": 0.0,
+        "quota": None,
         "attributes": settings.attributes.model_copy(update=attributes),
     }
     if request.people is not None:

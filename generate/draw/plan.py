@@ -63,6 +63,12 @@ class Plan:
         return apportion(self.settings.images_per_identity, (1 - pose_share, pose_share))
 
     @property
+    def drawn_counts(self) -> list[int]:
+        """Images per identity that may be drawn without a target yaw, and with one; more than kept for a quota."""
+        quota, pose_share = self.settings.quota, self.settings.attributes.pose_share
+        return apportion(quota.max_drawn, (1 - pose_share, pose_share)) if quota else self.image_counts
+
+    @property
     def attribute_batch(self) -> int:
         """Images that AttrOP optimises at the same time: a quarter of ``batch_size``, at least 1.
 
@@ -95,7 +101,7 @@ def identity_rows(plan: Plan, identity_id: int, candidate: int, vector: NDArray[
         vector: Identity vector, shape (D,).
     """
     settings, attributes, noise = plan.settings, plan.settings.attributes, plan.settings.perturbation
-    num_plain, num_posed = plan.image_counts
+    num_plain, num_posed = plan.drawn_counts
     num = num_plain + num_posed
     plain_sigma = strengths(plan.seed, candidate, num_plain, noise.sigmas, noise.shares)
     sigma = np.concatenate([plain_sigma, np.full(num_posed, POSE_SIGMA)]).astype(np.float32)

@@ -22,6 +22,7 @@ class DatasetReference(Part):
     num_images: int | None = None
     num_identities: int | None = None
     generator_sha256: str | None = Field(None, description="of the generator's settings without the seed")
+    composition: str | None = Field(None, description="parts of a mixture and their shares of its images")
     sha256: str | None = Field(None, description="of its dataset.json, or of the file itself where it has no card")
     mask_sha256: str | None = None
     leave_out_sha256: str | None = None

@@ -9,12 +9,14 @@ import shlex
 import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from bench.config.overrides import join_changes
 from bench.config.sweeps import Sweep
 from bench.errors import InputError
 from bench.machine.progress import note
+from bench.runs.benchmark import make_parts
 from bench.runs.inputs import make_rendered_protocols, missing_inputs
 from bench.runs.launch import run_command, stage_command
 from bench.runs.stage import check_weights, stage_lock
@@ -85,13 +87,25 @@ def make_tasks(points: Sequence[Point], args: argparse.Namespace) -> list[Task]:
             if stage.is_finished:
                 continue
             if stage.directory not in tasks:
-                own = {"scale": point.benchmark.name, "seed": point.seed, "set": join_changes(point.changes)}
-                command = stage_command(stage, argparse.Namespace(**vars(args) | own))
+                command = stage_command(stage, _flags_of(point, args))
                 needs = before if before in tasks else None
                 tasks[stage.directory] = Task(f"{stage.name} {point.label}", stage, command, needs)
             before = stage.directory
     order = {"generate": 0, "train": 1, "evaluate": 2}
     return sorted(tasks.values(), key=lambda task: -order[task.stage.name])  # finish points before new ones start
+
+
+def _flags_of(point: Point, args: argparse.Namespace) -> argparse.Namespace:
+    own = {"scale": point.benchmark.name, "seed": point.seed, "set": join_changes(point.changes)}
+    return argparse.Namespace(**vars(args) | own)
+
+
+def _make_parts(points: Sequence[Point], args: argparse.Namespace) -> Iterator[str]:
+    """Make the faces that the points' mixtures take. A point whose parts cannot be made fails later, by itself."""
+    for point in points:
+        if not point.stages.generate.is_finished:
+            with suppress(SystemExit):
+                yield from make_parts(point.benchmark.generator, _flags_of(point, args))
 
 
 def _run_points(
@@ -105,6 +119,7 @@ def _run_points(
     protocols = {name for point in points for name in point.benchmark.protocols}
     if tasks:
         make_rendered_protocols(sorted(protocols), args.runs)
+        yield from _make_parts(points, args)
     outcomes: list[Outcome] = []
     last_sent = time.monotonic()
     for outcome in run_tasks(tasks, jobs=args.jobs, logs=folder / "logs"):

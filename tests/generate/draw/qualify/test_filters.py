@@ -3,7 +3,7 @@
 import numpy as np
 
 from bench.config.generator import ImageFilters
-from generate.draw.filters import difference_hash, drop_reasons
+from generate.draw.qualify.filters import difference_hash, drop_reasons
 
 KNOWN = ImageFilters(known_centers="centers.npy", max_known_cosine=0.6)
 
