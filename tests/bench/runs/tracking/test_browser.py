@@ -97,8 +97,8 @@ def test_the_address_opens_results_with_accuracies_first_and_the_rest_folded(bro
 
 
 def test_the_view_of_a_sweep_shows_its_points_alone_with_settings_against_accuracy(browser, address):
+    browser.get("about:blank")  # else the page of the other test would only change its address
     browser.get(address.replace("viewStateShareKey=results", "viewStateShareKey=sweep-noise"))
-    browser.refresh()
     text = lambda: browser.execute_script("return document.body.innerText")  # noqa: E731
     wait_until(lambda: "smoke seed 1 result" in text() and "accuracy/mean" in text())
     assert not {"smoke seed 0 result", "floors", "sweep noise"} & set(text().splitlines())
