@@ -15,6 +15,7 @@ from soak import wait_for_orphans, write_inputs
 
 from bench.files import sha256
 from bench.runs.sweeps.plan_file import read_plan
+from bench.runs.tracking.store import connect
 
 SWEEP = {
     "about": "for the test",
@@ -85,7 +86,7 @@ def finished(folder):
 
 @pytest.mark.slow
 def test_a_killed_sweep_goes_on_and_shares_datasets(folder, finished):
-    counts = {name: len(list(finished.glob(f"tiny/{name}/*/*.json"))) for name in ("faces", "models")}
+    counts = {name: len(list(finished.glob(f"tiny/{name}/*"))) for name in ("faces", "models")}
     assert counts == {"faces": 1, "models": 2}
     plan = read_plan(finished / "sweeps" / "few")
     assert [point.state for point in plan.points] == ["finished"] * 2
@@ -133,13 +134,9 @@ def test_a_failed_point_does_not_end_the_others(folder, finished):
 
 @pytest.mark.slow
 def test_all_points_are_runs_under_one_parent(finished):
-    from mlflow import MlflowClient
-
-    client = MlflowClient(tracking_uri=f"sqlite:///{finished / 'mlflow.db'}")
-    note = json.loads((finished / "sweeps" / "few" / "mlflow.json").read_text())
-    parent = client.get_run(note["run_id"])
-    assert parent.data.tags["mlflow.runName"] == "sweep few"
-    runs = client.search_runs(
-        [parent.info.experiment_id], filter_string=f"tags.`mlflow.parentRunId` = '{note['run_id']}'"
-    )
+    store = connect(finished)
+    parent = store.find_run(suite__parent="sweep few")
+    assert parent.info.run_name == "sweep few"
+    condition = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+    runs = store.client.search_runs([store.experiment_id], filter_string=condition)
     assert len(runs) == 2
