@@ -98,9 +98,10 @@ COMMANDS = (
     Command(
         "demo",
         "Make a page that draws faces in a browser, offline",
-        "Reads a benchmark whose generator is a Vec2Face, and its weights. Writes a folder with a page, the generator and "
-        "the identity network as ONNX, and onnxruntime-web, which npm fetches once into --weights. Finds by measurement "
-        "how to turn heads and in which directions people differ. Takes about a minute; a finished folder is kept.",
+        "Reads a benchmark whose generator is a Vec2Face, and its weights. Writes a folder with a page, the generator "
+        "and the identity network as ONNX, and onnxruntime-web, which npm fetches once into --weights. Finds by "
+        "measurement how to turn heads and in which directions people differ. Takes about a minute of one core; a "
+        "finished folder is kept.",
         "generate demo --scale smoke",
         _demo_flags,
         _demo,

@@ -105,7 +105,7 @@ def principal_directions(people: Population, num: int) -> list[Direction]:
     """The directions of largest variance among people, which have no names."""
     variances, directions = np.linalg.eigh(people.covariance)
     rows = (directions * np.sqrt(np.maximum(variances, 0))).T[::-1][:num].astype(np.float32)
-    return [Direction(f"Difference {number}", "−", "+", row) for number, row in enumerate(rows, start=1)]
+    return [Direction(f"Difference {number}", "less", "more", row) for number, row in enumerate(rows, start=1)]
 
 
 def yaw_curve(

@@ -109,6 +109,7 @@ def _make_networks(
     yaw_path, turning = weight_path(settings.pose_weights, weights), None
     if yaw_path.is_file():
         turning = yaw_curve(generator, yaw_estimator(yaw_path), sample, people)
+    directions = _directions(benchmark, weights, sample, people, size)
     return {
         "name": benchmark.name,
         "about": benchmark.about,
@@ -120,7 +121,7 @@ def _make_networks(
         "noise": {"kind": people.noise_kind, "matrix": _text(people.noise), "sigma": people.sigma},
         "mask_ratio": asdict(MASK_RATIO),
         "yaw": _yaw_entry(turning),
-        "directions": [_direction_entry(direction) for direction in _directions(benchmark, weights, sample, people, size)],
+        "directions": [_direction_entry(direction) for direction in directions],
         "cosines": _cosines(identity, sample),
     }
 

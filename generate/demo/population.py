@@ -1,8 +1,8 @@
 """Settings of a benchmark -> the distributions of its identity vectors and of the noise between images of one person.
 
 They are those of ``generate.identities.sample_identities`` and ``generate.draw.perturbation.perturb``, with three
-differences for a page: centres from a file (``identities: file``) are replaced by the Gaussian that fits them, only some
-of many ``differences`` are kept, and vectors are not optimised (AttrOP).
+simplifications for a page: centres from a file (``identities: file``) are replaced by the Gaussian that fits them, only
+some of many ``differences`` are kept, and vectors are not optimised (AttrOP).
 
 Shapes: ``N`` vectors, ``D`` their width.
 """

@@ -1,4 +1,4 @@
-"""onnxruntime-web, which runs ONNX networks in a browser: one archive of the npm registry -> the two files that are used.
+"""onnxruntime-web, which runs ONNX networks in a browser: its npm archive -> the two files that a page needs.
 
 The archive lies in the folder of weights. npm fetches it there once; where there is no npm, it can be put there by
 hand. Its SHA-256 is fixed here.

@@ -59,7 +59,7 @@ def export_generator(weights: str | Path, path: str | Path) -> ExportedGenerator
     """
     path = Path(path)
     if path.suffix != ".onnx":
-        raise InputError(f"{path} does not end in .onnx; give a name that does, such as {path.stem or 'generator'}.onnx")
+        raise InputError(f"{path} does not end in .onnx; give a name that does, such as generator.onnx")
     return write_generator(load_generator(weights), path)
 
 

@@ -80,7 +80,7 @@ function buildPage() {
   for (const slot of ROW) {
     const figure = document.createElement("figure");
     figure.innerHTML = `<button class="face" data-slot="${slot}" aria-label="Image ${slot}"><canvas></canvas></button>
-      <figcaption data-cosine="${slot}">–</figcaption>`;
+      <figcaption data-cosine="${slot}">…</figcaption>`;
     find("#row").append(figure);
   }
   const { yaw, noise, directions } = description;
@@ -177,7 +177,7 @@ function show(slot, part) {
 function showCosines() {
   for (const slot of ROW) {
     const known = features.A && features[slot];
-    find(`[data-cosine="${slot}"]`).textContent = known ? cosine(features.A, features[slot]).toFixed(2) : "–";
+    find(`[data-cosine="${slot}"]`).textContent = known ? cosine(features.A, features[slot]).toFixed(2) : "…";
   }
   showPair();
   describe();
