@@ -67,7 +67,8 @@ def _faces_flags(parser: argparse.ArgumentParser) -> None:
         "--noise",
         metavar="SIGMA",
         type=flags.positive_or_zero,
-        help="noise per dimension of the vectors of images (default: the sigmas of --scale; 0.2 with --from-images)",
+        help="noise per dimension of the vectors of images without a target yaw (default: the sigmas of --scale; 0.2 "
+        "with --from-images)",
     )
     parser.add_argument(
         "--yaw",
