@@ -108,7 +108,10 @@ def wait_for(page, script):
     raise TimeoutError(script)
 
 
-ROW_IS_DRAWN = "window.demo && [...document.querySelectorAll('[data-cosine]')].every(cell => cell.textContent !== '…')"
+ROW_IS_DRAWN = (
+    "window.demo && document.querySelectorAll('[data-cosine]').length === 8 &&"
+    "[...document.querySelectorAll('[data-cosine]')].every(cell => cell.textContent !== '…')"
+)
 
 
 @pytest.fixture(scope="module")
