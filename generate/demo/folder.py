@@ -81,7 +81,7 @@ def make_demo(
         raise InputError(
             f"benchmark {benchmark.name} draws no faces with a Vec2Face generator; give --scale another, such as smoke"
         )
-    inputs = {"format": FORMAT_VERSION, "command": python_command(command)}
+    inputs: dict[str, Any] = {"format": FORMAT_VERSION, "command": python_command(command)}
     inputs |= {"settings": settings.model_dump(mode="json"), "digests": weight_digests(settings, weights)}
     directory.mkdir(parents=True, exist_ok=True)
     copy_runtime(weights, directory)
@@ -158,7 +158,9 @@ def _trained_on(settings: Vec2FaceGenerator, weights: Path) -> str:
 
 
 def _yaw_entry(curve: YawCurve | None) -> dict[str, Any] | None:
-    return curve and {"vector": vector_text(curve.vector), "amounts": curve.amounts, "degrees": curve.degrees}
+    if curve is None:
+        return None
+    return {"vector": vector_text(curve.vector), "amounts": curve.amounts, "degrees": curve.degrees}
 
 
 def _direction_entry(direction: Direction) -> dict[str, str]:

@@ -47,9 +47,14 @@ class Population:
 
     def images(self, identity: Floats, num: int, seed: int, number: int) -> Floats:
         """Vectors of ``num`` images of the person ``identity``, shape (num, D); ``number`` decides the noise."""
-        matrices = {self.noise_kind: self.noise}
-        sigma = np.full(num, self.sigma, np.float32)
-        return perturb(identity, sigma, seed=seed, identity_id=number, **matrices)
+        return perturb(
+            identity,
+            np.full(num, self.sigma, np.float32),
+            seed=seed,
+            identity_id=number,
+            directions=self.noise if self.noise_kind == "directions" else None,
+            differences=self.noise if self.noise_kind == "differences" else None,
+        )
 
     @property
     def covariance(self) -> NDArray[np.float64]:

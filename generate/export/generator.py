@@ -120,10 +120,12 @@ def _first_positions(dropped: torch.Tensor, num_kept: int) -> torch.Tensor:
 
 def _with_plain_upsampling(generator: Vec2Face) -> Vec2Face:
     """A copy whose doublings are transposed convolutions with ready weights, which the graph then only holds."""
-    model = deepcopy(generator).float().to("cpu", memory_format=torch.contiguous_format).eval()
+    model = deepcopy(generator).float().cpu().eval()
+    model.to(memory_format=torch.contiguous_format)
     for level in model.im_decoder.up:
-        if isinstance(getattr(level, "upsample", None), Upsample):
-            level.upsample = level.upsample.as_transposed_convolution()
+        upsample = getattr(level, "upsample", None)
+        if isinstance(upsample, Upsample):
+            level.upsample = upsample.as_transposed_convolution()
     return model
 
 
