@@ -98,7 +98,7 @@ def attribute_direction(sample: DrawnSample, values: NDArray[np.floating], peopl
     """
     weights = ridge_weights(sample.vectors, values)
     direction = people.covariance @ weights
-    return (direction / max(np.sqrt(weights @ direction), 1e-12)).astype(np.float32)
+    return (direction / max(float(np.sqrt(weights @ direction)), 1e-12)).astype(np.float32)
 
 
 def principal_directions(people: Population, num: int) -> list[Direction]:
@@ -123,7 +123,7 @@ def yaw_curve(
     noise = sample.vectors.reshape(-1, 2, sample.vectors.shape[1]).astype(np.float64)
     differences = noise[:, 1] - noise[:, 0]
     direction = differences.T @ (differences @ weights)
-    direction = (direction / max(weights @ direction, 1e-12)).astype(np.float32)
+    direction = (direction / max(float(weights @ direction), 1e-12)).astype(np.float32)
     identities = people.identities(_CURVE_PEOPLE, _SEED)
     degrees = [
         float(in_batches(yaw, draw_images(generator, identities + np.float32(amount) * direction)).mean())

@@ -151,7 +151,7 @@ def _cosines(identity: IdentityFeatures, sample: DrawnSample) -> dict[str, float
     }
 
 
-def _trained_on(settings: Vec2FaceGenerator, weights: Path) -> str:
+def _trained_on(settings: Vec2FaceGenerator, weights: Path) -> str | None:
     """Whose faces the generator was trained on, in the words of its card."""
     digests = weight_digests(settings, weights)
     return weight_provenance(settings, digests, weights)[settings.generator_weights].trained_on

@@ -12,7 +12,7 @@ from torch import nn
 from bench.errors import InputError
 from bench.files import atomic_path
 from generate.export.onnx_file import onnx_function, write_onnx
-from generate.networks.appearance import num_components
+from generate.networks.appearance import count_components
 from generate.networks.identity import load_features
 
 INPUT, OUTPUT = "faces", "features"
@@ -27,7 +27,7 @@ class IdentityFeatures(nn.Module):
     def __init__(self, path: str | Path) -> None:
         super().__init__()
         self.network = load_features(path)
-        self.num_components = num_components(path)
+        self.num_components = count_components(path)
 
     def forward(self, faces: torch.Tensor) -> torch.Tensor:
         """Features (B, E) of faces (B, 3, 112, 112) in [-1, 1]."""

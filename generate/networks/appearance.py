@@ -130,7 +130,7 @@ def add_appearance(
             f"{network} -> {target}: these are not networks of one kind; give two .onnx, or two .safetensors"
         )
     identity = load_features(network)
-    if num_components(network):
+    if count_components(network):
         raise InputError(f"{network} has components of appearance already; give the network without them")
     appearance = measure_appearance(faces, num_components)
     chosen = np.linspace(0, len(faces) - 1, min(_NUM_NORM_FACES, len(faces))).astype(int)
@@ -150,7 +150,7 @@ def _write_safetensors(network: Path, matrix: NDArray[np.float32], offset: NDArr
     save_backbone(target, joined, settings)
 
 
-def num_components(network: str | Path) -> int:
+def count_components(network: str | Path) -> int:
     """Number of components of appearance behind the features of an identity network; 0 if there are none.
 
     Args:

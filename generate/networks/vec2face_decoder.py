@@ -62,7 +62,7 @@ class Upsample(nn.Module):
         """The same layer with its summed weights as parameters, for an export."""
         weight = self._summed_weight().detach()
         layer = nn.ConvTranspose2d(weight.shape[0], weight.shape[1], 4, stride=2, padding=1)
-        layer.load_state_dict({"weight": weight, "bias": self.conv.bias.detach()})
+        layer.load_state_dict({"weight": weight, "bias": self.conv.state_dict()["bias"]})
         return layer
 
     def _summed_weight(self) -> torch.Tensor:

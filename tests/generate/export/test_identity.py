@@ -11,7 +11,7 @@ from fr_train.checkpoint import save_backbone
 from generate.export import identity as exporting
 from generate.export.identity import IdentityFeatures, write_identity
 from generate.export.onnx_file import onnx_function
-from generate.networks.appearance import num_components
+from generate.networks.appearance import count_components
 from generate.networks.identity import WithAppearance
 
 SETTINGS = Backbone(depth=18, width=4, embedding_dim=8)
@@ -33,7 +33,7 @@ def test_components_of_appearance_are_left_out(weights):
     with torch.no_grad():
         assert network(faces).shape == (2, 8)
         assert torch.equal(network(faces), network.network(faces)[:, :8])
-    assert num_components(weights) == 5
+    assert count_components(weights) == 5
 
 
 def test_a_network_without_components_is_taken_as_it_is(tmp_path):
