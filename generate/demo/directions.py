@@ -122,8 +122,8 @@ def yaw_curve(
     weights = ridge_weights(sample.vectors, in_batches(yaw, sample.images).numpy())
     noise = sample.vectors.reshape(-1, 2, sample.vectors.shape[1]).astype(np.float64)
     differences = noise[:, 1] - noise[:, 0]
-    direction = differences.T @ (differences @ weights)
-    direction = (direction / max(float(weights @ direction), 1e-12)).astype(np.float32)
+    turning = differences.T @ (differences @ weights)
+    direction: Floats = (turning / max(float(weights @ turning), 1e-12)).astype(np.float32)
     identities = people.identities(_CURVE_PEOPLE, _SEED)
     degrees = [
         float(in_batches(yaw, draw_images(generator, identities + np.float32(amount) * direction)).mean())
