@@ -61,6 +61,7 @@ def exported(tmp_path_factory):
     return path, write_generator(small(), path)
 
 
+@pytest.mark.slow
 def test_the_file_draws_the_images_of_pytorch(exported):
     path, figures = exported
     network = small()
@@ -73,6 +74,7 @@ def test_the_file_draws_the_images_of_pytorch(exported):
     assert 0 <= figures.max_difference < 0.1
 
 
+@pytest.mark.slow
 def test_the_file_states_its_sizes(exported):
     model = onnx.load(exported[0])
     shapes = {

@@ -43,6 +43,7 @@ def test_a_network_without_components_is_taken_as_it_is(tmp_path):
         assert IdentityFeatures(path).eval()(torch.zeros(1, 3, 112, 112)).shape == (1, 8)
 
 
+@pytest.mark.slow
 def test_the_file_gives_the_features_of_pytorch(weights, tmp_path):
     network = IdentityFeatures(weights).eval()
     write_identity(network, tmp_path / "identity.onnx")
