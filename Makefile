@@ -14,7 +14,7 @@ RUNS      ?= runs
 TEST_SETS ?= test_sets
 WEIGHTS   ?= weights
 TRAIN_FLAGS ?=
-PORT      ?= 5000
+PORT      ?=
 PYTHON    ?= python3
 
 VENV  := .venv
@@ -30,7 +30,7 @@ STAGE  = $(RUN) -m bench.runs.launch
 export NPROC LAUNCH PRICE_PER_HOUR TRAIN_FLAGS
 export MLFLOW_DISABLE_TELEMETRY = true
 
-.PHONY: help setup benchmark sweep generate train evaluate assets audit report publish compare plan fetch ui test test-all lint
+.PHONY: help setup benchmark sweep generate train evaluate assets audit report publish compare plan fetch ui demo test test-all lint
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,9 +80,13 @@ plan: setup ## Print what would run, what is missing, the disk and the hours; st
 fetch: setup ## Download all weights and test sets that the benchmark lacks
 	@$(RUN) -m bench fetch --scale=$(call quote,$(SCALE)) --test-sets=$(call quote,$(TEST_SETS)) --weights=$(call quote,$(WEIGHTS))
 
-ui: setup ## Serve the MLflow pages on localhost (PORT)
-	@$(RUN) -m bench.runs.tracking $(call quote,$(RUNS)) --port $(call quote,$(PORT))
-	@MLFLOW_BACKEND_STORE_URI="$$($(RUN) -m bench.runs.tracking $(call quote,$(RUNS)))" $(VENV)/bin/mlflow ui --host 127.0.0.1 --port $(call quote,$(PORT))
+ui: setup ## Serve the MLflow pages on localhost; PORT=number
+	@$(RUN) -m bench.runs.tracking $(call quote,$(RUNS)) --port $(call quote,$(or $(PORT),5000))
+	@MLFLOW_BACKEND_STORE_URI="$$($(RUN) -m bench.runs.tracking $(call quote,$(RUNS)))" $(VENV)/bin/mlflow ui --host 127.0.0.1 --port $(call quote,$(or $(PORT),5000))
+
+demo: setup ## Make the page that draws faces in a browser, and serve it on localhost; PORT=number
+	@$(RUN) -m generate demo --scale=$(call quote,$(SCALE)) --runs=$(call quote,$(RUNS)) --weights=$(call quote,$(WEIGHTS))
+	@$(RUN) -m http.server --bind 127.0.0.1 --directory $(call quote,$(RUNS)/demo/$(SCALE)) $(call quote,$(or $(PORT),8000))
 
 test: setup ## Run the fast tests, under two minutes on two cores
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n logical --maxprocesses 4 --dist worksteal -m "not slow and not gpu"

@@ -45,6 +45,9 @@ PARTS = {
     "generate.identities": "bench",
     "generate.draw": "bench generate.vec2face generate.identities generate.networks generate.render.turned "
     "generate.hub.provenance generate.hub.catalogue",
+    "generate.export": "bench generate.vec2face generate.networks",
+    "generate.demo": "bench generate.export generate.draw generate.vec2face generate.identities generate.networks "
+    "generate.render generate.hub.provenance",
     "generate.training": "bench generate.vec2face generate.networks generate.render.turned",
     "generate.hub": "bench",
     "generate.speed": "bench generate.vec2face generate.identities generate.networks generate.draw",

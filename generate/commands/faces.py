@@ -59,9 +59,21 @@ def _faces_flags(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="aligned photographs of existing people, folder or LMDB (default: invented people)",
     )
+    source.add_argument(
+        "--vector",
+        metavar="TEXT",
+        help="identity vector of one person as the demo page copies it, drawn as it is (default: as --centers)",
+    )
     parser.add_argument("--range", metavar="FIRST:END", help="identities to make, END excluded (default: all)")
     parser.add_argument(
         "--images", metavar="N", type=flags.count, default=50, help="images per identity (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--noise",
+        metavar="SIGMA",
+        type=flags.positive_or_zero,
+        help="noise per dimension of the vectors of images without a target yaw (default: the sigmas of --scale; 0.2 "
+        "with --from-images)",
     )
     parser.add_argument(
         "--yaw",
@@ -85,7 +97,7 @@ def _faces_flags(parser: argparse.ArgumentParser) -> None:
 def _faces(args: argparse.Namespace) -> str:
     from bench.machine.device import choose_device
     from generate.draw.centers import CONSENT
-    from generate.draw.faces import Request, make_faces, parse_range
+    from generate.draw.faces import Request, make_faces, parse_range, parse_vector
 
     if args.from_images:
         sys.stderr.write(f"note: {CONSENT}.\n")
@@ -94,6 +106,8 @@ def _faces(args: argparse.Namespace) -> str:
         identities=parse_range(args.range) if args.range else None,
         centers=args.centers,
         people=args.from_images,
+        vector=parse_vector(args.vector) if args.vector is not None else None,
+        noise=args.noise,
         yaw_degrees=tuple(args.yaw),
         quality=args.quality,
         as_lmdb=args.lmdb,
