@@ -229,7 +229,8 @@ def _add_mix_flags(parser: argparse.ArgumentParser) -> None:
 
 def _mix(args: argparse.Namespace) -> str:
     from bench.faces.mixture.budget import Budget
-    from bench.faces.mixture.mix import Caps, Part, Rules, make_mixture
+    from bench.faces.mixture.mix import Part, Rules, make_mixture
+    from bench.faces.mixture.subset import Caps
     from bench.runs.dataset import open_files
 
     _refuse_existing(args.target)

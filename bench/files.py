@@ -10,13 +10,16 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from bench.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+Model = TypeVar("Model", bound=BaseModel)
 DISK_ERRORS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -200,6 +203,31 @@ def read_json(path: str | Path) -> Any:
         return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:  # ValueError also for numbers of thousands of digits
         raise InputError(f"{path} is not JSON ({error}); delete it and run the stage again") from None
+
+
+def read_model(path: Path, model: type[Model], *, schema_version: int, advice: str) -> Model:
+    """Read a JSON file that has a schema.
+
+    Args:
+        path: The file.
+        model: The schema, a pydantic model with a field ``schema_version``.
+        schema_version: The newest version that this code reads.
+        advice: What to do with a file that does not fit, as an instruction.
+
+    Raises:
+        InputError: If the file is no JSON, of a newer version, or does not fit the schema.
+    """
+    content = read_json(path)
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if isinstance(version, int) and version > schema_version:
+        raise InputError(f"{path} has schema {version}, this code reads up to {schema_version}; update the code")
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "its top level"
+        mistakes = f" ({error.error_count()} mistakes)"
+        raise InputError(f"{path}: {field}: {first['msg'][:200]}{mistakes}; {advice}") from None
 
 
 def read_json_object(path: str | Path) -> dict[str, Any]:

@@ -81,9 +81,9 @@ def _describe_files(benchmark: Benchmark, generator: FilesGenerator, directory: 
     Raises:
         InputError: If it exceeds the caps of its division and is not to be cut down.
     """
-    from bench.faces.caps import Caps
     from bench.faces.face import check_sizes
     from bench.faces.grid import sample_grid, write_grid
+    from bench.faces.mixture.subset import Caps
     from bench.runs.dataset import open_files
 
     caps = Caps(**benchmark.subset_caps) if benchmark.subset_caps else None
@@ -111,7 +111,8 @@ def _mix(benchmark: Benchmark, generator: MixtureGenerator, directory: Path, see
     from bench.faces.grid import sample_grid, write_grid
     from bench.faces.mixture.budget import Budget
     from bench.faces.mixture.files import SELECTION_NAME
-    from bench.faces.mixture.mix import Caps, Rules, make_mixture
+    from bench.faces.mixture.mix import Rules, make_mixture
+    from bench.faces.mixture.subset import Caps
     from bench.faces.open import open_view
     from bench.files import sha256
     from bench.runs.dataset import open_parts

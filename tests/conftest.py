@@ -63,18 +63,27 @@ def trained(one_line_per_epoch, training_faces, tmp_path_factory):
     return directory, train(training_faces, tiny_recipe(), directory, seed=0, options=RunOptions(num_workers=0))
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """Headless Chromium, wide as a desk."""
+@pytest.fixture(scope="session")
+def open_browser():
+    """Starts headless Chromium, wide as a desk, with further arguments; the caller quits it."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install '.[dev]'")
     programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
     if not all(programs):
         pytest.skip("chromium is not installed: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = programs[0]
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1400,900"):
-        options.add_argument(argument)
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(programs[1]))
+
+    def start(*arguments):
+        options = webdriver.ChromeOptions()
+        options.binary_location = programs[0]
+        for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", *arguments):
+            options.add_argument(argument)
+        return webdriver.Chrome(options=options, service=webdriver.ChromeService(programs[1]))
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def browser(open_browser):
+    driver = open_browser("--window-size=1400,900")
     yield driver
     driver.quit()
 

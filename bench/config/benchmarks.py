@@ -110,7 +110,7 @@ class Benchmark(Settings):
         if self.division is None or self.over_caps != "subset":
             return None
         rules = DIVISIONS[self.division]
-        return {"max_images": rules.max_images, "max_identities": rules.max_identities}
+        return {"identities": rules.max_identities, "images": rules.max_images}
 
 
 def load_benchmark(

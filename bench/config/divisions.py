@@ -19,10 +19,10 @@ _HSFACE_RECIPE = "36a1285db9a1b6f3999e6fca00b8d751c33318a306339047b1627ba02caf1b
 
 
 class CapSettings(TypedDict):
-    """Largest size of a dataset, as ``bench.faces.caps.Caps``."""
+    """Largest size of a dataset, as ``bench.faces.mixture.subset.Caps``."""
 
-    max_images: int
-    max_identities: int | None
+    identities: int | None
+    images: int
 
 
 class Division(Settings):

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from bench.errors import InputError
-from bench.files import read_json, sha256, write_json
+from bench.files import read_model, sha256, write_json
 from bench.machine.facts import Cost, Environment, Git, Section
 from bench.machine.journal import JournalLine
 from bench.runs.card_parts.audit import (
@@ -256,18 +256,7 @@ def read_card(path: str | Path, kind: type[AnyCard]) -> AnyCard:
     path = path / CARD_NAMES[kind] if path.is_dir() else path
     if not path.exists():
         raise InputError(f"{path} does not exist; run the stage that makes it")
-    content = read_json(path)
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise InputError(f"{path} has schema {version}, this code reads up to {SCHEMA_VERSION}; update the code")
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise InputError(
-            f"{path}: {field}: {first['msg']} ({error.error_count()} mistakes); run the stage again"
-        ) from None
+    return read_model(path, kind, schema_version=SCHEMA_VERSION, advice="run the stage again")
 
 
 def card_sha256(directory: str | Path, kind: type[Card]) -> str:

@@ -6,10 +6,9 @@ from bench.config.generator import FilesGenerator
 from bench.config.mixture import MixtureGenerator, MixturePart
 from bench.config.settings import GeneratorSettings
 from bench.errors import InputError
-from bench.faces.caps import Caps, choose_within
 from bench.faces.face import SelectedFaces
 from bench.faces.mixture.mix import Part
-from bench.faces.mixture.subset import Subset
+from bench.faces.mixture.subset import Caps, Subset, choose_within
 from bench.faces.open import open_faces, open_view, read_names
 from bench.machine.device import process_rank
 from bench.machine.digests import check_digest
@@ -76,7 +75,7 @@ def open_files(
         raise InputError(f"leave_out={leave_out} does not exist; give a text file of identity names")
     faces = open_faces(path, mask, read_names(leave_out) if leave_out else None)
     if caps is not None:
-        faces.select(choose_within(faces.identity_ids, caps, seed))
+        faces.select(choose_within(faces.identity_ids, caps, seed=seed))
     return faces
 
 

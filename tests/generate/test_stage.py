@@ -57,7 +57,7 @@ def test_a_dataset_over_the_caps_is_refused(division):
 def test_a_subset_is_used_by_the_stage_and_by_what_follows(division):
     card, faces = generate(division, subset=True)
     assert (card.num_identities, card.num_images) == (faces.num_identities, len(faces)) == (3, 10)
-    assert card.inputs["caps"] == {"max_images": 10, "max_identities": 3}
+    assert card.inputs["caps"] == {"identities": 3, "images": 10}
     assert sorted(np.bincount(faces.identity_ids)) == [3, 3, 4]
     again = open_dataset(division.parent / "runs" / "datacv_10k" / "faces" / card.fingerprint)
     assert [again.encoded(i) for i in range(10)] == [faces.encoded(i) for i in range(10)]

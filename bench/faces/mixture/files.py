@@ -3,10 +3,9 @@
 import os
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from bench.errors import InputError
-from bench.files import read_json
+from bench.files import read_model
 from bench.machine.facts import Section
 
 CARD_NAME, SELECTION_NAME = "mixture.json", "selection.npy"
@@ -50,13 +49,4 @@ def parts_of_view(path: Path) -> ViewCard:
     Raises:
         InputError: If it does not fit the schema.
     """
-    content = read_json(path / CARD_NAME)
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise InputError(f"{path / CARD_NAME} has schema {version}, this code reads {SCHEMA_VERSION}; update the code")
-    try:
-        return ViewCard.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path / CARD_NAME}: {field}: {first['msg'][:200]}; make the view again") from None
+    return read_model(path / CARD_NAME, ViewCard, schema_version=SCHEMA_VERSION, advice="make the view again")

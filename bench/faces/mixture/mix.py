@@ -12,7 +12,7 @@ from bench.faces.face import SelectedFaces
 from bench.faces.mixture.budget import Budget, PartSize, images_of_parts
 from bench.faces.mixture.files import ViewCard
 from bench.faces.mixture.labels import ChosenFaces, Shared, unite
-from bench.faces.mixture.subset import Subset, choose_subset, face_ranks, first_faces, first_identities
+from bench.faces.mixture.subset import Caps, Subset, choose_subset, choose_within, first_faces
 from bench.faces.mixture.view import sources, write_view
 
 
@@ -26,15 +26,6 @@ class Part:
     share: float | None = None
     """Of the budget: of the images of the mixture, or of the real images."""
     is_real: bool = False
-
-
-@dataclass(frozen=True)
-class Caps:
-    """Upper limits of the whole mixture, as challenges set them; None sets none."""
-
-    identities: int | None = None
-    images: int | None = None
-    images_per_identity: int | None = None
 
 
 @dataclass(frozen=True)
@@ -138,20 +129,8 @@ def _cut(
     if not len(joined):
         raise InputError("the mixture holds no face; raise a share or the budget")
     part_of = np.repeat(np.arange(len(chosen)), [len(part.chosen) for part in chosen])
-    rows = np.arange(len(joined))
-    if caps.identities is not None:
-        rows = rows[first_identities(joined, caps.identities, seed=seed)]
-    if caps.images_per_identity is not None:
-        rows = rows[face_ranks(joined, seed)[rows] < caps.images_per_identity]
+    rows = choose_within(joined, caps, seed=seed)
     _, kept_labels = np.unique(joined[rows], return_inverse=True)
-    if caps.images is not None and len(rows) > caps.images:
-        if caps.images <= kept_labels.max():
-            raise InputError(
-                f"caps.images={caps.images} is less than one image for each of {kept_labels.max() + 1} identities; set "
-                "caps.identities too"
-            )
-        kept = first_faces(kept_labels, caps.images, by="images", seed=seed)
-        rows, kept_labels = rows[kept], kept_labels[kept]
     places = np.concatenate([part.chosen for part in chosen])
     cut = [
         ChosenFaces(part.name, part.faces, places[rows[part_of[rows] == number]]) for number, part in enumerate(chosen)

@@ -30,6 +30,15 @@ class Subset:
     """Most images of an identity; None sets no limit."""
 
 
+@dataclass(frozen=True)
+class Caps:
+    """Upper limits of a dataset, as challenges set them; None sets none."""
+
+    identities: int | None = None
+    images: int | None = None
+    images_per_identity: int | None = None
+
+
 def choose_subset(identity_ids: NDArray[np.int64], subset: Subset, *, seed: int) -> NDArray[np.int64]:
     """Positions of the faces of a subset, ascending, shape (M,).
 
@@ -64,6 +73,36 @@ def choose_subset(identity_ids: NDArray[np.int64], subset: Subset, *, seed: int)
             f"{counts.max()}; lower it"
         )
     return positions
+
+
+def choose_within(identity_ids: NDArray[np.int64], caps: Caps, *, seed: int) -> NDArray[np.int64]:
+    """Positions of a random subset that fits the caps, ascending, shape (M,); all positions if everything fits.
+
+    First identities are drawn. Then images are left out so that every identity keeps the same number, or all that it
+    has, with one more for the first identities until ``caps.images`` is reached.
+
+    Args:
+        identity_ids: Identity of each face, numbered without gaps, shape (N,).
+        caps: Largest size.
+        seed: Seed of the drawing.
+
+    Raises:
+        InputError: If fewer images are allowed than identities remain.
+    """
+    positions = np.arange(len(identity_ids))
+    if caps.identities is not None:
+        positions = first_identities(identity_ids, caps.identities, seed=seed)
+    if caps.images_per_identity is not None:
+        positions = positions[face_ranks(identity_ids, seed)[positions] < caps.images_per_identity]
+    if caps.images is None or len(positions) <= caps.images:
+        return positions
+    identities, labels = np.unique(identity_ids[positions], return_inverse=True)
+    if caps.images < len(identities):
+        raise InputError(
+            f"a cap of {caps.images} images is less than one image for each of {len(identities)} identities; allow "
+            "more images, or fewer identities"
+        )
+    return positions[first_faces(labels, caps.images, by="images", seed=seed)]
 
 
 def first_faces(identity_ids: NDArray[np.int64], num_faces: int, *, by: By, seed: int) -> NDArray[np.int64]:

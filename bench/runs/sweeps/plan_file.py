@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from bench.config.sweeps import Sweep
 from bench.errors import InputError
-from bench.files import read_json, write_json
+from bench.files import read_model, write_json
 from bench.machine.facts import Section
 from bench.runs.sweeps.points import Point
 
@@ -100,16 +100,8 @@ def read_plan(directory: Path) -> SweepPlan:
     path = directory / PLAN_NAME
     if not path.exists():
         raise InputError(f"{path} does not exist; run the sweep first: make sweep SWEEP={directory.name}")
-    content = read_json(path)
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise InputError(f"{path} has schema {version}, this code reads up to {SCHEMA_VERSION}; update the code")
-    try:
-        return SweepPlan.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "its top level"
-        raise InputError(f"{path}: {field}: {first['msg']}; delete it and run the sweep again") from None
+    advice = "delete it and run the sweep again"
+    return read_model(path, SweepPlan, schema_version=SCHEMA_VERSION, advice=advice)
 
 
 def read_plans(root: Path) -> list[SweepPlan]:

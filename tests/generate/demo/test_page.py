@@ -75,24 +75,10 @@ def serve():
         server.server_close()
 
 
-def open_browser(*arguments):
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install '.[dev]'")
-    programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
-    if not all(programs):
-        pytest.skip("chromium is not installed: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = programs[0]
-    shared = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1240,1000")
-    for argument in (*shared, *arguments):
-        options.add_argument(argument)
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(programs[1]))
-    driver.set_script_timeout(WAIT_SECONDS)
-    return driver
-
-
 @pytest.fixture(scope="module")
-def browser():
-    driver = open_browser()
+def browser(open_browser):
+    driver = open_browser("--window-size=1240,1000")
+    driver.set_script_timeout(WAIT_SECONDS)
     yield driver
     driver.quit()
 
@@ -314,7 +300,7 @@ def test_a_page_from_disk_says_what_to_do(browser, folder):
     assert not browser.find_element("css selector", "main").is_displayed()
 
 
-def test_a_browser_without_simd_is_told_so(serve, folder):
+def test_a_browser_without_simd_is_told_so(open_browser, serve, folder):
     old = open_browser("--js-flags=--no-enable-sse4-1 --no-enable-ssse3 --no-enable-sse3")
     try:
         old.get(serve(folder))

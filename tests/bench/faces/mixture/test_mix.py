@@ -170,7 +170,7 @@ def test_caps_cut_the_whole_and_are_nested(root, tmp_path):
         now = {encoded for encoded, _ in content(faces)}
         assert before <= now
         before = now
-    with pytest.raises(InputError, match=r"caps\.images=8 is less than one image for each of 9 identities"):
+    with pytest.raises(InputError, match="a cap of 8 images is less than one image for each of 9 identities"):
         mix(given, Rules(shared="separate", caps=Caps(images=8)), seed=0)
 
 
@@ -232,8 +232,8 @@ def test_a_damaged_selection_is_refused(root, tmp_path, selection, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[]", r"mixture\.json: : .*make the view again"),
-        ('{"schema_version": 2}', "has schema 2, this code reads 1; update the code"),
+        ("[]", r"mixture\.json: its top level: .*make the view again"),
+        ('{"schema_version": 2}', "has schema 2, this code reads up to 1; update the code"),
         ('{"seed": 0}', r"mixture\.json: num_images: Field required"),
     ],
 )
