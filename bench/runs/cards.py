@@ -35,9 +35,9 @@ from bench.runs.card_parts.references import (
 )
 from bench.runs.card_parts.statistics import DatasetStatistics
 
-SCHEMA_VERSION = 3
-"""2 adds folds, intervals, the generator's hash and prices; 3 adds templates and groups. All are optional, so that
-older cards load."""
+SCHEMA_VERSION = 4
+"""2 adds folds, intervals, the generator's hash and prices; 3 adds templates and groups;
+4 adds changes, parts of mixtures and quotas. All are optional, so that older cards load."""
 
 
 class CardHeader(TypedDict):
