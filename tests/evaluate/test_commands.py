@@ -19,7 +19,7 @@ FLAGS = {
     "pack": {"--help", "--landmarks", "--out", "--pairs"},
     "leaderboard": {"--committed", "--help", "--result", "--runs"},
     "publish": {"--help", "--reports"},
-    "submit": STAGE_FLAGS - {"--weights"} | {"--format", "--model", "--out"},
+    "submit": STAGE_FLAGS - {"--weights", "--set"} | {"--format", "--model", "--out"},
     "audit": STAGE_FLAGS | {"--against", "--mask", "--network", "--quality", "--yaw"},
 }
 

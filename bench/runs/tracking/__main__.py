@@ -7,12 +7,13 @@ import argparse
 import sys
 from pathlib import Path
 
+from bench.errors import python_command
 from bench.runs.tracking.addresses import tracking_uri
 
 
 def main() -> None:
     """Print one address."""
-    parser = argparse.ArgumentParser(prog="python -m bench.runs.tracking", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog=python_command("bench.runs.tracking"), description=__doc__.splitlines()[0])
     parser.add_argument("runs", type=Path, help="folder of all runs")
     parser.add_argument("--port", help="port of the MLflow server; prints the address of the runs' page on it")
     args = parser.parse_args()

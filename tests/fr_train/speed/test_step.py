@@ -7,7 +7,7 @@ from face_files import make_faces
 
 from bench.config.benchmarks import load_benchmark
 from bench.config.recipe import Augmentation
-from evaluate import speed as evaluate_speed
+from evaluate.measure import speed as evaluate_speed
 from fr_train.speed import faces as speed_faces
 from fr_train.speed import step as speed
 from fr_train.speed.faces import PlainLoader

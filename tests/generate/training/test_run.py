@@ -27,7 +27,7 @@ def files(tmp_path_factory):
 @pytest.fixture
 def train(files, tmp_path, monkeypatch):
     """Train without MLflow; returns the finished training."""
-    monkeypatch.setattr(module, "sync_generator", lambda directory, runs, name: "MLflow is not there")
+    monkeypatch.setattr(module, "sync_generator", lambda directory, runs: "MLflow is not there")
 
     def call(files=files, epochs=1, **options):
         recipe = tiny_recipe(epochs=epochs)

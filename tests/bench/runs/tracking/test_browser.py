@@ -34,7 +34,7 @@ def runs(tmp_path_factory):
             floor = make_result(accuracy=accuracy, name=name, row="floor", fingerprint=name.replace(" ", "_"))
             write_card(runs / "smoke" / "results" / floor.fingerprint, floor)
         assert sync(runs) == (5, None)
-        assert set_parent(points, "sweep noise", runs, ["seed"]) is None
+        assert set_parent(points, "sweep noise", runs, settings=["seed"]) is None
         yield runs
 
 
