@@ -12,14 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
-
 from bench.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from pydantic import BaseModel
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model", bound="BaseModel")
 DISK_ERRORS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -217,6 +216,8 @@ def read_model(path: Path, model: type[Model], *, schema_version: int, advice: s
     Raises:
         InputError: If the file is no JSON, of a newer version, or does not fit the schema.
     """
+    from pydantic import ValidationError  # here, so that the command lines start before it is loaded
+
     content = read_json(path)
     version = content.get("schema_version") if isinstance(content, dict) else None
     if isinstance(version, int) and version > schema_version:
