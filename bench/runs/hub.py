@@ -37,6 +37,8 @@ class HubFile:
     filename: str
     repo_id: str
     repo_type: Literal["model", "dataset"] = "model"
+    sha256: str | None = None
+    """SHA-256 that the Hub shows for the file, where it is known; a first fetch demands it."""
 
     @property
     def local_name(self) -> str:
@@ -66,7 +68,7 @@ def fetch(file: HubFile, folder: str | Path, *, revision: str = "main") -> Path:
 
     Raises:
         InputError: If it cannot be downloaded (the message says how to place it by hand), or if its SHA-256 is not the
-            recorded one.
+            recorded or, at the first fetch, the published one.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,11 +82,13 @@ def _fetch(file: HubFile, folder: Path, revision: str) -> Path:
     known = records.get(file.local_name)
     if path.exists():
         digest, commit = remembered_sha256(path), None
+        _check_published(file, known, digest, str(path))
         _check(known, digest, f"{path} was changed")
     else:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as temporary:
             downloaded, commit = _download(file, Path(temporary), revision, path)
             digest = sha256(downloaded)
+            _check_published(file, known, digest, f"{file.page} (revision {revision})")
             _check(known, digest, f"{file.page} (revision {revision}) was changed")
             downloaded.replace(path)
     if known is None:
@@ -134,6 +138,15 @@ def _check(known: FetchRecord | None, digest: str, what: str) -> None:
         raise InputError(
             f"{what}: its SHA-256 is {digest[:16]}..., but {known['sha256'][:16]}... was recorded at the first fetch; "
             f"restore the old file, or delete its entry in {RECORDS} to take the new one"
+        )
+
+
+def _check_published(file: HubFile, known: FetchRecord | None, digest: str, what: str) -> None:
+    """Refuse other bytes than the published ones at the first fetch. A recorded file has its own digest."""
+    if known is None and file.sha256 is not None and file.sha256 != digest:
+        raise InputError(
+            f"{what}: its SHA-256 is {digest[:16]}..., but {file.sha256[:16]}... is published; fetch it again, or give "
+            f"--revision, or save a file of your own under another name than {file.local_name}"
         )
 
 

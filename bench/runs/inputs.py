@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.config.benchmarks import Benchmark
-from bench.config.generator import RENDER_VERSION, FilesGenerator, is_shipped, weight_path
+from bench.config.generator import PLUS_GENERATOR, RENDER_VERSION, FilesGenerator, is_shipped, weight_path
+from bench.config.poses import PLUS_POSE
 from bench.errors import InputError, python_command
 from bench.files import exists
 from bench.runs.hub import HubFile
@@ -23,6 +24,9 @@ _PREPARED = ("centers.npy", "deviations.npy")
 """Files that ``python -m generate prepare`` writes beside a training set."""
 _VARIATION = ("seen_often.npy", "differences.npy")
 """Files that ``python -m generate variation`` writes there."""
+
+_PLUS, _OF_VEC2FACE_PLUS = "BooBooWu/Vec2Face_plus", {PLUS_GENERATOR: "plus-generator", PLUS_POSE: "plus-pose"}
+"""Repository of Vec2Face+, and its files by their names for ``python -m generate fetch``."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,9 @@ def _source_of_weights(file: str) -> str:
         command, what = f"generate ship --out {folder}", " on a trained generator"
     elif file == "mobilefacenet_y1.onnx":
         return "get MobileFaceNet (MS1M, ArcFace) from insightface's model zoo and save it as {path}, in ONNX"
+    elif file in _OF_VEC2FACE_PLUS:
+        name, folder = _OF_VEC2FACE_PLUS[file], "vec2face_plus"
+        command, what = f"generate fetch {name}", f", or save {folder}/{file} of the Hub model {_PLUS} as {{path}}"
     else:
         command, what = "generate fetch", f", or save weights/{file} of the Hub model BooBooWu/Vec2Face as {{path}}"
     return f"run {python_command(command)}{what}"

@@ -1,7 +1,8 @@
 """Second round: the identities of the dataset -> shards of their images.
 
-Images without a target yaw are drawn from perturbed vectors as they are, and some of them are rotated on a mean 3D head
-(``views.py``). The other images are optimised for their yaw (AttrOP). Then the filters are applied to each identity.
+Images without a pose are drawn from perturbed vectors as they are, and some of them are rotated on a mean 3D head
+(``pose/views.py``). Images with a landmark picture are drawn at its pose (``pose/bank.py``). The other images are
+optimised for their yaw (AttrOP). Then the filters are applied to each identity.
 """
 
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +21,7 @@ from generate.draw.dataset_run import DatasetRun
 from generate.draw.filters import drop_reasons
 from generate.draw.identities_round import KEPT_NAME, VECTORS_NAME
 from generate.draw.plan import Plan, identity_rows, image_jobs
-from generate.draw.views import turn_outcomes
+from generate.draw.pose.views import turn_outcomes
 from generate.identities import read_vectors
 
 _ENCODERS = 2
@@ -58,12 +59,8 @@ def _make_shard(
     settings = run.plan.settings
     rows = _shard_rows(run.plan, candidates, vectors, identities)
     result = ShardResult(rows)
-    is_posed = np.isfinite(rows["target_yaw"])
     with ThreadPoolExecutor(_ENCODERS) as pool:
-        for chosen, batch_size, max_steps in (
-            (np.flatnonzero(~is_posed), settings.batch_size, 0),
-            (np.flatnonzero(is_posed), run.plan.attribute_batch, settings.attributes.max_steps),
-        ):
+        for chosen, batch_size, max_steps in _groups(run.plan, rows):
             if not len(chosen):
                 continue
             outcomes = _draw(run, rows, chosen, batch_size=batch_size, max_steps=max_steps)
@@ -86,6 +83,19 @@ def _shard_rows(
         for number in identities
     ]
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def _groups(plan: Plan, rows: dict[str, NDArray]) -> list[tuple[NDArray[np.int64], int, int]]:
+    """Rows that are drawn together, their batch size and most AttrOP steps: no pose, landmark pictures, target yaws."""
+    settings = plan.settings
+    by_attrop = np.isfinite(rows["target_yaw"])
+    by_landmarks = rows["picture"] >= 0 if "picture" in rows else np.zeros_like(by_attrop)
+    pose_steps = settings.pose.max_steps if settings.pose else 0
+    return [
+        (np.flatnonzero(~by_attrop & ~by_landmarks), settings.batch_size, 0),
+        (np.flatnonzero(by_landmarks), plan.attribute_batch if pose_steps else settings.batch_size, pose_steps),
+        (np.flatnonzero(by_attrop), plan.attribute_batch, settings.attributes.max_steps),
+    ]
 
 
 def _draw(
@@ -112,7 +122,8 @@ class ShardResult:
 
     def __init__(self, rows: dict[str, NDArray]) -> None:
         num = len(rows["identity_id"])
-        planned = ("identity_id", "candidate", "image", "sigma", "target_yaw", "turned_yaw")
+        planned = ["identity_id", "candidate", "image", "sigma", "target_yaw", "turned_yaw"]
+        planned += [name for name in shards.POSE_RECORD.names if name in rows]
         measured = ("identity_cosine", "quality", "yaw", "known_cosine")
         self.records: dict[str, NDArray] = {name: rows[name] for name in planned}
         self.records |= {name: np.full(num, np.nan, np.float32) for name in measured}

@@ -8,7 +8,7 @@ reads one shard at a time, so memory does not grow with the dataset.
 import time
 import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,20 @@ RECORD = pa.schema(
     ]
 )
 """Columns of faces.parquet; row i belongs to record i of the LMDB. NaN: no target, or not measured."""
-_SHARD = RECORD.append(pa.field("dropped", pa.string())).append(pa.field("encoded", pa.binary()))
+POSE_RECORD = pa.schema(
+    [("picture", pa.int32()), ("landmark_yaw", pa.float32()), ("landmark_pitch", pa.float32())],
+)
+"""Further columns where some images have a landmark picture: its number (-1: none) and its angles in degrees."""
+
+
+def _record_schema(names: Iterable[str]) -> pa.Schema:
+    """Columns of faces.parquet, with those of ``POSE_RECORD`` if the names have them."""
+    return pa.unify_schemas([RECORD, POSE_RECORD]) if set(POSE_RECORD.names) <= set(names) else RECORD
+
+
+def _shard_schema(names: Iterable[str]) -> pa.Schema:
+    """Columns of a shard of images: those of faces.parquet, why an image is dropped, and the image file."""
+    return _record_schema(names).append(pa.field("dropped", pa.string())).append(pa.field("encoded", pa.binary()))
 
 
 @dataclass(frozen=True)
@@ -62,12 +75,12 @@ def write_images(path: Path, records: Mapping[str, Any], dropped: Sequence[str],
 
     Args:
         path: File to write.
-        records: Columns of ``RECORD``.
+        records: Columns of ``RECORD``, or also those of ``POSE_RECORD``.
         dropped: Reason per image, see ``filters.drop_reasons``.
         encoded: Image file per image.
     """
     files = [content if reason == KEPT else b"" for content, reason in zip(encoded, dropped, strict=True)]
-    table = pa.table({**records, "dropped": list(dropped), "encoded": files}, schema=_SHARD)
+    table = pa.table({**records, "dropped": list(dropped), "encoded": files}, schema=_shard_schema(records))
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="none", use_dictionary=False, write_page_checksum=True)
 
@@ -75,7 +88,8 @@ def write_images(path: Path, records: Mapping[str, Any], dropped: Sequence[str],
 def has_images(path: Path) -> bool:
     """Whether a shard of images exists and is not cut short."""
     try:
-        return pq.read_schema(path).equals(_SHARD)
+        schema = pq.read_schema(path)
+        return schema.equals(_shard_schema(schema.names))
     except (OSError, pa.ArrowException):
         return False
 
@@ -143,11 +157,12 @@ def join_shards(shards: Sequence[Path], directory: Path, num_images: int) -> Dra
     dropped: Counter[str] = Counter()
     images_of: Counter[int] = Counter()
     totals = _Totals()
+    schema = _record_schema(_read_images(shards[0]).column_names)
     with (
         progress(desc="write dataset", total=num_images) as bar,
         atomic_path(directory / "faces.parquet") as records_path,
         FaceWriter(directory / "faces.lmdb") as faces,
-        pq.ParquetWriter(records_path, RECORD) as writer,
+        pq.ParquetWriter(records_path, schema) as writer,
     ):
         labels: dict[int, int] = {}
         for shard in shards:
@@ -159,7 +174,7 @@ def join_shards(shards: Sequence[Path], directory: Path, num_images: int) -> Dra
             images_of.update(identities)
             for content, identity_id in zip(table_kept["encoded"], identities, strict=True):
                 faces.write(content.as_py(), identity_id)
-            records = table_kept.select(RECORD.names).set_column(0, RECORD.field(0), pa.array(identities, pa.int64()))
+            records = table_kept.select(schema.names).set_column(0, RECORD.field(0), pa.array(identities, pa.int64()))
             writer.write_table(records)
             totals.add(records)
             bar.update(len(table))
@@ -209,11 +224,14 @@ class _Totals:
     def __init__(self) -> None:
         self._sums: defaultdict[str, float] = defaultdict(float)
         self._counts: Counter[str] = Counter()
+        self._has_landmarks = False
 
     def add(self, records: pa.Table) -> None:
         posed = np.isfinite(records["target_yaw"].to_numpy())
         self._counts["posed"] += int(posed.sum())
         self._counts["turned"] += int(np.isfinite(records["turned_yaw"].to_numpy()).sum())
+        if "picture" in records.column_names:
+            self._add_landmarks(records)
         self._sums["posed_accepted"] += int(records["accepted"].to_numpy()[posed].sum())
         self._sums["posed_steps"] += int(records["steps"].to_numpy()[posed].sum())
         measured = {name: records[name].to_numpy() for name in ("identity_cosine", "quality", "known_cosine")}
@@ -223,6 +241,31 @@ class _Totals:
             self._counts[name] += len(values)
             self._sums[name] += float(values.sum(dtype=np.float64))
         self._sums["consistent"] += int((records["identity_cosine"].to_numpy() >= _CONSISTENT_COSINE).sum())
+
+    def _add_landmarks(self, records: pa.Table) -> None:
+        by_landmarks = records["picture"].to_numpy() >= 0
+        self._has_landmarks = True
+        self._counts["landmarks"] += int(by_landmarks.sum())
+        self._sums["landmarks_accepted"] += int(records["accepted"].to_numpy()[by_landmarks].sum())
+        measured = {
+            "landmark_yaw_miss": np.abs(records["yaw"].to_numpy() - records["landmark_yaw"].to_numpy()),
+            "landmark_identity_cosine": records["identity_cosine"].to_numpy()[by_landmarks],
+        }
+        for name, values in measured.items():
+            values = values[np.isfinite(values)]
+            self._counts[name] += len(values)
+            self._sums[name] += float(values.sum(dtype=np.float64))
+
+    def _landmark_statistics(self) -> DatasetStatistics:
+        """Statistics of the images with a landmark picture; none where the settings have no ``pose``."""
+        if not self._has_landmarks:
+            return DatasetStatistics()
+        return DatasetStatistics(
+            landmark_images=self._counts["landmarks"],
+            landmark_images_accepted=int(self._sums["landmarks_accepted"]),
+            landmark_yaw_miss_mean=self._mean("landmark_yaw_miss"),
+            landmark_identity_cosine_mean=self._mean("landmark_identity_cosine"),
+        )
 
     def statistics(self) -> DatasetStatistics:
         posed = self._counts["posed"]
@@ -236,7 +279,7 @@ class _Totals:
             identity_cosine_mean=self._mean("identity_cosine"),
             quality_mean=self._mean("quality"),
             known_cosine_mean=self._mean("known_cosine"),
-        )
+        ).merged(self._landmark_statistics())
 
     def _mean(self, name: str, count: int | None = None) -> float | None:
         """A sum over ``count``, by default the number of values in it; None where nothing was counted."""

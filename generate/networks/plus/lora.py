@@ -32,9 +32,8 @@ class LoraLinear(nn.Module):
         super().__init__()
         self.base = base.requires_grad_(False)
         self.scaling = alpha / rank
-        place = {"device": base.weight.device, "dtype": base.weight.dtype}
-        self.A = nn.Parameter(torch.empty(rank, base.in_features, **place))
-        self.B = nn.Parameter(torch.zeros(base.out_features, rank, **place))
+        self.A = nn.Parameter(base.weight.new_empty(rank, base.in_features))
+        self.B = nn.Parameter(base.weight.new_zeros(base.out_features, rank))
         nn.init.kaiming_uniform_(self.A, a=math.sqrt(5))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -77,13 +77,15 @@ def read_pose_model(path: str | Path, main: Mapping[str, Tensor]) -> PoseModel:
         return _read_ours(content, metadata[_METADATA], main, path)
     if not isinstance(network := content.get(_NETWORK), Mapping):
         raise InputError(
-            f"weights {path} hold no pose network (entry {_NETWORK}), as the main model's do; give the pose model, such "
-            "as pose_model.pth"
+            f"weights {path} hold no pose network (entry {_NETWORK}), as a main model; give the pose model, such as "
+            "pose_model.pth"
         )
     state = content.get(_GENERATOR)
     rank = lora_rank(state, path) if isinstance(state, Mapping) else 0
     if not isinstance(state, Mapping) or not rank:
-        raise InputError(f"weights {path} hold a pose network, but no {_GENERATOR} with LoRA; give the whole pose model")
+        raise InputError(
+            f"weights {path} hold a pose network, but no {_GENERATOR} with LoRA; give the whole pose model"
+        )
     if rank != RANK:
         raise InputError(
             f"weights {path} have LoRA of rank {rank} and do not state its alpha, so its scale is unknown; give a pose "
@@ -155,7 +157,9 @@ def save_pose_model(path: str | Path, generator: nn.Module, network: PoseNetwork
     entries = {f"{_LORA}{layer}.{part}": state[f"{layer}.{part}"] for layer in lora_layers(state) for part in "AB"}
     entries |= {f"{_NETWORK}.{name}": tensor.detach().cpu() for name, tensor in network.state_dict().items()}
     with atomic_path(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in entries.items()}, temporary, {"pose": json.dumps(stated)})
+        save_file(
+            {name: tensor.contiguous() for name, tensor in entries.items()}, temporary, {"pose": json.dumps(stated)}
+        )
 
 
 def state_sha256(state: Mapping[str, Tensor]) -> str:

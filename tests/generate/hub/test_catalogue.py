@@ -1,12 +1,15 @@
 """Names of the catalogue, and the command that downloads them from a server on this machine."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from bench.config.benchmarks import load_benchmark
 from bench.config.generator import PUBLISHED_IDENTITIES
 from bench.errors import InputError
 from generate.__main__ import main
-from generate.hub.catalogue import CATALOGUE, GENERATION, find_file
+from generate.hub.catalogue import CATALOGUE, files_of_generator, find_file
 
 ON_THE_HUB = {
     ("model", "weights/vec2face_generator.pth"),
@@ -30,16 +33,58 @@ ON_THE_HUB = {
 }
 """Type of repository and path of every file of BooBooWu/Vec2Face that was seen on the Hub: the model repository at
 commit 2f27572, the dataset repository at commit cfdcd54."""
+OF_VEC2FACE_PLUS = {
+    ("model", "vec2face_plus/main_model.pth"),
+    ("model", "vec2face_plus/pose_model.pth"),
+    ("model", "fr_weights/vface10k.pth"),
+    ("model", "fr_weights/vface20k.pth"),
+    ("model", "fr_weights/vface100k.pth"),
+    ("model", "fr_weights/vface300k.pth"),
+    ("model", "WebFace4M/WebFace4M_with_landmarks.lmdb"),
+    ("dataset", "VFaces/vface10k.lmdb"),
+    ("dataset", "VFaces/vface20k.lmdb"),
+    ("dataset", "VFaces/vface100k.lmdb"),
+}
+"""The same of BooBooWu/Vec2Face_plus, the model repository at commit ad84be3."""
 
 
 def test_every_address_is_one_that_the_hub_has():
-    assert {file.repo_id for file in CATALOGUE.values()} == {"BooBooWu/Vec2Face"}
-    assert {(file.repo_type, file.filename) for file in CATALOGUE.values()} <= ON_THE_HUB
-    assert {f"faces-hsface{size // 1000}k" for size in PUBLISHED_IDENTITIES} <= CATALOGUE.keys()
+    addresses = {(file.repo_id, file.repo_type, file.filename) for file in CATALOGUE.values()}
+    assert addresses == {("BooBooWu/Vec2Face", *file) for file in ON_THE_HUB} | {
+        ("BooBooWu/Vec2Face_plus", *file) for file in OF_VEC2FACE_PLUS
+    }
+    for family, sizes in PUBLISHED_IDENTITIES.items():
+        assert {f"faces-{family.lower()}{size // 1000}k" for size in sizes} <= CATALOGUE.keys()
+
+
+def test_vfaces_lie_in_the_dataset_repository_and_those_of_300k_nowhere():
+    """The authors' README gives VFaces without the type of the repository, and names weights of 200k for 300k."""
+    faces = find_file("faces-vface10k")
+    assert (faces.repo_id, faces.repo_type, faces.filename) == (
+        "BooBooWu/Vec2Face_plus",
+        "dataset",
+        "VFaces/vface10k.lmdb",
+    )
+    assert find_file("fr-vface300k").filename == "fr_weights/vface300k.pth"
+    for name in ("faces-vface300k", "fr-vface200k"):
+        with pytest.raises(InputError, match=f"{name} is unknown|file {name}"):
+            find_file(name)
+
+
+def test_published_digests_are_demanded_at_the_first_fetch(hub, tmp_path, monkeypatch):
+    assert find_file("plus-generator").sha256 == "fdd7e6d3969189d020f4827b4d1f7bc307b5c3bfee6c499a4bf15f214ec3b885"
+    hub.files["/BooBooWu/Vec2Face_plus/resolve/main/vec2face_plus/main_model.pth"] = b"other weights"
+    monkeypatch.setattr("sys.argv", ["generate", "fetch", "plus-generator", "--weights", str(tmp_path)])
+    with pytest.raises(InputError, match=r"main_model.pth.*its SHA-256 is .*, but fdd7e6d3969189d0... is published"):
+        main()
+    assert not (tmp_path / "main_model.pth").exists()
+    (tmp_path / "main_model.pth").write_bytes(b"placed by hand")
+    with pytest.raises(InputError, match="is published"):
+        main()
 
 
 def test_names_of_generation_and_of_unknown_files():
-    assert [find_file(name).local_name for name in GENERATION] == [
+    assert [file.local_name for file in files_of_generator(load_benchmark("10k").generator)] == [
         "vec2face_generator.pth",
         "arcface-r100-glint360k.pth",
         "magface-r100-glint360k.pth",
@@ -48,6 +93,22 @@ def test_names_of_generation_and_of_unknown_files():
     assert len({file.local_name for file in CATALOGUE.values()}) == len(CATALOGUE)
     with pytest.raises(InputError, match="did you mean generator"):
         find_file("generater")
+
+
+def test_without_names_the_files_of_the_scale_are_fetched(hub, tmp_path, monkeypatch, capsys):
+    names = ["arcface-r100-glint360k.pth", "magface-r100-glint360k.pth", "6DRepNet_300W_LP_AFLW2000.pth"]
+    for name in ("main_model.pth", "pose_model.pth", *names):
+        (tmp_path / name).write_bytes(b"there")
+    digest = find_file("plus-pose").sha256
+    monkeypatch.setattr("bench.runs.hub.remembered_sha256", lambda path: digest)
+    monkeypatch.setitem(CATALOGUE, "plus-generator", replace(find_file("plus-generator"), sha256=None))
+    monkeypatch.setattr("sys.argv", ["generate", "fetch", "--scale", "v10k", "--weights", str(tmp_path)])
+    assert main() == 0
+    fetched = [Path(line).name for line in capsys.readouterr().out.split()]
+    assert sorted(fetched) == sorted(["main_model.pth", "pose_model.pth", *names])
+    monkeypatch.setattr("sys.argv", ["generate", "fetch", "--scale", "smoke", "--weights", str(tmp_path)])
+    with pytest.raises(InputError, match="benchmark smoke needs no file of the Hub"):
+        main()
 
 
 def run_fetch(monkeypatch, weights, *more):

@@ -9,12 +9,14 @@ import torch
 from paths import GOLDEN
 
 from generate.networks.plus.condition import POSED_DROP_RATIO, PoseNetwork
-from generate.networks.plus.lora import ALPHA, RANK, add_lora, merge_lora
+from generate.networks.plus.lora import ALPHA, RANK, add_lora, merge_lora, plain_names
 from generate.networks.plus.pictures import draw_landmarks
 from generate.vec2face import load_generator, token_masks, vec2face
 
 sys.path.insert(0, str(GOLDEN))
 from fill_plus import value
+
+pytestmark = pytest.mark.slow
 
 
 def fill_plus_(module):
@@ -49,7 +51,8 @@ def network():
 def posed(unmerged, network, tmp_path_factory):
     """Main and pose model, loaded from files like the released ones."""
     folder = tmp_path_factory.mktemp("released")
-    torch.save({"model_vec2face": fill_plus_(vec2face()).state_dict()}, folder / "main_model.pth")
+    main = {name: weight for name, weight in unmerged.state_dict().items() if not name.endswith((".A", ".B"))}
+    torch.save({"model_vec2face": plain_names(main)}, folder / "main_model.pth")
     pose = {"model_vec2face": unmerged.state_dict(), "pose_model": network.state_dict(), "epoch": 10}
     torch.save(pose, folder / "pose_model.pth")
     return load_generator(folder / "main_model.pth", pose=folder / "pose_model.pth")
@@ -118,7 +121,7 @@ def test_without_landmarks_it_draws_as_the_main_model_to_the_bit(golden, posed):
     features, noise = golden["rep"][:1], golden["noise"][:1]
     with torch.no_grad():
         assert torch.equal(posed(features, noise, 0.3), posed.main(features, noise, 0.3))
-        assert worst(posed(features, noise, 0.3), fill_plus_(vec2face())(features, noise, 0.3)) < 1e-5
+        assert posed(features, noise, 0.3).sub(posed.posed(features, noise, 0.3)).abs().max() > 0.1  # without LoRA
 
 
 def test_weights_that_are_equal_lie_in_memory_once(posed):
