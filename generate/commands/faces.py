@@ -181,7 +181,8 @@ COMMANDS = (
         "Generate images of a range of identities, without a benchmark",
         "Reads weights and, if given, identity vectors or photographs. Writes images by identity (or faces.lmdb), "
         "faces.parquet and grid.png into --out. Does what Vec2Face's image_generation.py does and, with --yaw, its "
-        "pose_image_generation.py; with --by landmarks, what Vec2Face+'s pose_control.py does. Two halves of a range, generated separately, hold the same images as the whole.",
+        "pose_image_generation.py; with --by landmarks, what Vec2Face+'s pose_control.py does. Two halves of a range, "
+        "generated separately, hold the same images as the whole.",
         "generate faces --centers weights/center_feature_examples.npy --range 0:100 --images 50 --out faces",
         _faces_flags,
         _faces,

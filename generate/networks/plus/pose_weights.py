@@ -50,7 +50,9 @@ def main_state(content: Mapping[str, Any], path: str | Path) -> dict[str, Tensor
         InputError: If the file holds LoRA, that is a pose model.
     """
     state = content.get(_GENERATOR, content)
-    if isinstance(state, Mapping) and (rank := lora_rank(state, path)):
+    if not isinstance(state, Mapping):
+        raise InputError(f"weights {path} hold a {type(state).__name__} as {_GENERATOR}; give a state dict")
+    if rank := lora_rank(state, path):
         raise InputError(
             f"weights {path} hold a pose model (LoRA of rank {rank}); give it as pose, and the main model, such as "
             "main_model.pth, as the generator"
@@ -83,9 +85,7 @@ def read_pose_model(path: str | Path, main: Mapping[str, Tensor]) -> PoseModel:
     state = content.get(_GENERATOR)
     rank = lora_rank(state, path) if isinstance(state, Mapping) else 0
     if not isinstance(state, Mapping) or not rank:
-        raise InputError(
-            f"weights {path} hold a pose network, but no {_GENERATOR} with LoRA; give the whole pose model"
-        )
+        raise InputError(f"weights {path} hold a pose network and no {_GENERATOR} with LoRA; give the whole pose model")
     if rank != RANK:
         raise InputError(
             f"weights {path} have LoRA of rank {rank} and do not state its alpha, so its scale is unknown; give a pose "
@@ -142,7 +142,7 @@ def save_pose_model(path: str | Path, generator: nn.Module, network: PoseNetwork
     Raises:
         InputError: If the generator has no LoRA.
     """
-    state = {name: tensor.detach().cpu().float() for name, tensor in generator.state_dict().items()}
+    state = {name: tensor.detach().cpu() for name, tensor in generator.state_dict().items()}
     layers = [layer for layer in generator.modules() if isinstance(layer, LoraLinear)]
     if not layers:
         raise InputError(f"{type(generator).__name__} has no LoRA to write to {path}; adapt it by add_lora first")
