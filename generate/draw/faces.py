@@ -105,6 +105,8 @@ def make_faces(
         digests |= {centers.name: sha256(centers)}
     first, end = _identity_range(request, centers, networks.generator.architecture.feature_dim)
     if request.landmarks is not None:
+        if not request.landmarks.exists():
+            raise InputError(f"{request.landmarks} does not exist; give landmark pictures, a .npy or a text file")
         digests |= {request.landmarks.name: content_sha256(request.landmarks)}
     vectors_stay = bool(request.yaw_degrees) or request.by_landmarks or request.people is not None
     plan = Plan(

@@ -67,7 +67,7 @@ def test_vfaces_lie_in_the_dataset_repository_and_those_of_300k_nowhere():
     )
     assert find_file("fr-vface300k").filename == "fr_weights/vface300k.pth"
     for name in ("faces-vface300k", "fr-vface200k"):
-        with pytest.raises(InputError, match=f"{name} is unknown|file {name}"):
+        with pytest.raises(InputError, match=f"file '{name}' is unknown"):
             find_file(name)
 
 
