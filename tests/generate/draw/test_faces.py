@@ -142,7 +142,7 @@ def test_landmarks_that_cannot_be_used_are_said(landmarks_command, tmp_path):
     with pytest.raises(InputError, match=r"x.npy does not exist; give landmark pictures"):
         landmarks_command("faces", *by, "--landmarks", tmp_path / "x.npy")
     settings = load_benchmark("10k").generator
-    with pytest.raises(InputError, match="vec2face_generator.pth has no pose model, .* such as v10k"):
+    with pytest.raises(InputError, match=r"vec2face_generator.pth has no pose model, .* such as v10k"):
         _adapt_settings(settings, Request(yaw_degrees=(60.0,), by_landmarks=True))
 
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 import torch
-from small_generation import PIECES, SIZE, write_pose_model
 from safetensors.torch import save_file
+from small_generation import PIECES, SIZE, write_pose_model
 from torch import nn
 
 from bench.errors import InputError
