@@ -29,6 +29,8 @@ from generate.networks.weights import load_checked, read_weights
 
 _GENERATOR, _NETWORK, _LORA, _METADATA = "model_vec2face", "pose_model", "lora.", "pose"
 
+_MAX_CHANNELS = 4096
+
 
 @dataclass(frozen=True)
 class PoseModel:
@@ -100,10 +102,15 @@ def read_pose_model(path: str | Path, main: Mapping[str, Tensor]) -> PoseModel:
 def _read_ours(content: Mapping[str, Tensor], text: str, main: Mapping[str, Tensor], path: str | Path) -> PoseModel:
     try:
         stated = json.loads(text)
-        rank, alpha, channels = int(stated["rank"]), float(stated["alpha"]), tuple(stated["channels"])
+        rank, alpha, (first, second, third, fourth) = int(stated["rank"]), float(stated["alpha"]), stated["channels"]
+        channels = (int(first), int(second), int(third), int(fourth))
         base = str(stated["generator_sha256"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"weights {path} state no rank and alpha of a pose model ({error}); train it again") from None
+    if min(channels) < 1 or max(channels) > _MAX_CHANNELS:
+        raise InputError(
+            f"weights {path} state channels {channels}; give 1 to {_MAX_CHANNELS}, or train the model again"
+        )
     lora = {name.removeprefix(_LORA): tensor for name, tensor in content.items() if name.startswith(_LORA)}
     if (found := lora_rank(lora, path)) != rank:
         raise InputError(f"weights {path} state rank {rank}, but their LoRA has rank {found}; train the model again")

@@ -34,6 +34,23 @@ def test_disk_by_hand():
         assert sum(faces_bytes(SCALE.model_copy(update={"jpeg_quality": quality})).values()) >= images * 7_610
 
 
+def test_a_scale_of_vec2face_plus_says_where_its_weights_are_and_what_they_need(tmp_path):
+    benchmark = load_benchmark("v20k")
+    text = describe_plan(
+        benchmark,
+        plan_stages(benchmark, seed=0, runs=tmp_path, test_sets=tmp_path),
+        missing_inputs(benchmark, test_sets=tmp_path, weights=tmp_path),
+        tmp_path,
+    )
+    for file, name in (("main_model.pth", "plus-generator"), ("pose_model.pth", "plus-pose")):
+        assert f"{file} is missing: run .venv/bin/python -m generate fetch {name}, or save vec2face_plus/{file}" in text
+    assert "1,000,000 (20,000 identities x 50)" in text and "accuracy   94.1% to 95.1%" in text
+    without = benchmark.generator.model_copy(update={"pose": None})
+    attention, pose_network = 20 * 4 * 768 * (768 + 1), 10_022_976
+    extra = generation_memory_bytes(benchmark.generator) - generation_memory_bytes(without)
+    assert extra == pytest.approx(4 * (attention + pose_network), rel=0.01)
+
+
 def test_memory_grows_with_the_batch_and_little_with_the_identities():
     small = SCALE.model_copy(update={"num_identities": 64})
     assert generation_memory_bytes(SCALE) - generation_memory_bytes(small) == pytest.approx(4.2e9, rel=0.01)

@@ -142,6 +142,9 @@ def test_landmarks_that_cannot_be_used_are_said(landmarks_command, tmp_path):
     with pytest.raises(InputError, match=r"x.npy does not exist; give landmark pictures"):
         landmarks_command("faces", *by, "--landmarks", tmp_path / "x.npy")
     settings = load_benchmark("10k").generator
+    request = Request(people=tmp_path, by_landmarks=True, landmarks=tmp_path / "x.npy")
+    adapted = _adapt_settings(load_benchmark("v10k").generator, request)
+    assert (adapted.perturbation.sigmas, adapted.pose.share) == ((0.0,), 1.0)  # as pose_control.py draws people
     with pytest.raises(InputError, match=r"vec2face_generator.pth has no pose model, .* such as v10k"):
         _adapt_settings(settings, Request(yaw_degrees=(60.0,), by_landmarks=True))
 

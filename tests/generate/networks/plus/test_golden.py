@@ -8,6 +8,7 @@ import pytest
 import torch
 from paths import GOLDEN
 
+from fr_train.backbone import iresnet
 from generate.networks.plus.condition import POSED_DROP_RATIO, PoseNetwork
 from generate.networks.plus.lora import ALPHA, RANK, add_lora, merge_lora, plain_names
 from generate.networks.plus.pictures import draw_landmarks
@@ -115,6 +116,44 @@ def test_merged_lora_equals_unmerged(golden, unmerged, posed):
     name = "decoder_blocks.7.attn.proj"
     by_hand = state[f"{name}.base.weight"] + 4 * state[f"{name}.B"] @ state[f"{name}.A"]
     torch.testing.assert_close(merged[f"{name}.weight"], by_hand)
+
+
+def test_losses_and_gradients_of_a_batch_of_pose_training_equal_the_reference(golden, unmerged, network):
+    """Pixels, SSIM and identity, by the published expressions; LPIPS is random there (dropout) and not in the sum."""
+    ssim = pytest.importorskip("pytorch_msssim").ssim
+    identity = fill_plus_(iresnet(18)).requires_grad_(False)
+    faces = golden["train_faces"].float() / 127.5 - 1
+    network.zero_grad()
+    token = network(pictures(golden, "train_picture_of_sample"))
+    images = unmerged(
+        golden["train_features"],
+        golden["train_noise"],
+        golden["train_mask_rate"].item(),
+        fill=token,
+        drop_ratio=golden["train_drop_ratio"].item(),
+    )
+    losses = {
+        "pixel": (images - faces).square().mean(),
+        "ssim": 1 - ssim((images + 1) / 2, (faces + 1) / 2, data_range=1.0),
+        "identity": (1 - torch.cosine_similarity(golden["train_features"], identity(images))).mean(),
+    }
+    for name, loss in losses.items():
+        assert loss.item() == pytest.approx(golden[f"loss_{name}"].item(), rel=1e-4), name
+    sum(losses.values()).backward()
+    lora = dict(unmerged.named_parameters())
+    for ours, name in (
+        (lora["blocks.0.attn.qkv.A"], "blocks_0_attn_qkv_A"),
+        (lora["decoder_blocks.7.attn.proj.B"], "decoder_blocks_7_attn_proj_B"),
+        (network.conv1.weight, "pose_conv1_weight"),
+        (network.linear.bias, "pose_linear_bias"),
+    ):
+        assert worst(ours.grad, golden[f"train_grad_{name}"]) < 1e-3, name
+    assert all(weight.grad is None for weight in lora.values() if not weight.requires_grad)
+    norms = {"lora": [w for w in lora.values() if w.requires_grad], "pose": list(network.parameters())}
+    for name, weights in norms.items():
+        norm = torch.stack([weight.grad.norm() for weight in weights]).norm().item()
+        assert norm == pytest.approx(golden[f"train_grad_norm_{name}"].item(), rel=1e-3)
+    network.zero_grad()
 
 
 def test_without_landmarks_it_draws_as_the_main_model_to_the_bit(golden, posed):

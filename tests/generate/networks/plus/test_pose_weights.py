@@ -150,6 +150,8 @@ def test_ours_of_another_generator_or_rank_is_refused(files, tmp_path):
         ({"rank": 4}, "state rank 4, but their LoRA has rank 2"),
         ({"rank": None}, r"state no rank and alpha of a pose model"),
         ({"channels": [1, 2, 3, 4]}, "of another shape, first conv1.weight"),
+        ({"channels": [1, 2, 3]}, r"state no rank and alpha of a pose model"),
+        ({"channels": [4, 4, 4, 10**9]}, "give 1 to 4096"),
     ):
         text = json.dumps(json.loads(metadata["pose"]) | stated)
         save_file(content, tmp_path / "changed.safetensors", {"pose": text})
