@@ -82,7 +82,7 @@ def _faces_flags(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         type=Path,
         help="draw by your own landmark pictures (file or folder), .npy of pictures or of points (L, 5, 2), or text "
-        "file of landmarks, in equal shares, in place of --yaw",
+        "file of landmarks, in equal shares, in place of --yaw (default: the landmarks of a head turned by --yaw)",
     )
     parser.add_argument(
         "--quality",

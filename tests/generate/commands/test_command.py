@@ -16,8 +16,8 @@ FLAGS = {
     "fetch": {"--revision", "--scale", "--config", "--weights"},
     "centers": {"--out", "--scale", "--config", "--weights", "--device"},
     "faces": {
-        "--centers", "--from-images", "--range", "--images", "--yaw", "--quality", "--lmdb", "--out",
-        "--scale", "--config", "--weights", "--device", "--seed",
+        "--centers", "--from-images", "--range", "--images", "--yaw", "--by", "--landmarks", "--quality", "--lmdb",
+        "--out", "--scale", "--config", "--weights", "--device", "--seed",
     },
     "protocols": {"--scale", "--config", "--runs"},
     "turn": {"--faces", "--mask", "--leave-out", "--yaw-model", "--views", "--degrees", "--out", "--device", "--seed"},
