@@ -2,7 +2,11 @@
 SHELL := /bin/bash
 
 SCALE     ?= smoke
-SEED      ?= 0
+SEED      ?=
+SEEDS     ?=
+SET       ?=
+SWEEP     ?=
+JOBS      ?= 1
 NPROC     ?= 1
 LAUNCH    ?=
 DEVICE    ?= auto
@@ -10,6 +14,7 @@ RUNS      ?= runs
 TEST_SETS ?= test_sets
 WEIGHTS   ?= weights
 TRAIN_FLAGS ?=
+PORT      ?=
 PYTHON    ?= python3
 
 VENV  := .venv
@@ -17,17 +22,19 @@ RUN   := $(VENV)/bin/python
 # One word for the shell, whatever a variable holds; a list of such words
 quote      = '$(subst ','\'',$(1))'
 quote_each = $(foreach item,$(1),$(call quote,$(item)))
-FLAGS  = --scale=$(call quote,$(SCALE)) --seed=$(call quote,$(SEED)) --device=$(call quote,$(DEVICE)) --runs=$(call quote,$(RUNS)) \
-         --test-sets=$(call quote,$(TEST_SETS)) --weights=$(call quote,$(WEIGHTS))
+PLACES = --device=$(call quote,$(DEVICE)) --runs=$(call quote,$(RUNS)) --test-sets=$(call quote,$(TEST_SETS)) \
+         --weights=$(call quote,$(WEIGHTS))
+SINGLE = --scale=$(call quote,$(SCALE)) $(PLACES) $(if $(SEED),--seed=$(call quote,$(SEED))) $(if $(SET),--set=$(call quote,$(SET)))
+FLAGS  = $(SINGLE) $(if $(SEEDS),--seeds=$(call quote,$(SEEDS)))
 STAGE  = $(RUN) -m bench.runs.launch
 export NPROC LAUNCH PRICE_PER_HOUR TRAIN_FLAGS
 export MLFLOW_DISABLE_TELEMETRY = true
 
-.PHONY: help setup benchmark generate train evaluate assets audit report publish compare plan ui test test-all lint
+.PHONY: help setup benchmark sweep generate train evaluate assets audit report publish compare plan fetch ui demo test test-all lint
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@printf '  variables    %s\n' $(call quote,SCALE=$(SCALE) SEED=$(SEED) NPROC=$(NPROC) DEVICE=$(DEVICE) RUNS=$(RUNS) TEST_SETS=$(TEST_SETS) WEIGHTS=$(WEIGHTS) LAUNCH= TRAIN_FLAGS=)
+	@printf '  variables    %s\n' $(call quote,SCALE=$(SCALE) SEED=$(SEED) SEEDS=$(SEEDS) SET= SWEEP=$(SWEEP) JOBS=$(JOBS) NPROC=$(NPROC) DEVICE=$(DEVICE) RUNS=$(RUNS) TEST_SETS=$(TEST_SETS) WEIGHTS=$(WEIGHTS) LAUNCH= TRAIN_FLAGS=)
 
 setup: $(VENV)/.done ## Create .venv and install the project
 
@@ -39,6 +46,9 @@ $(VENV)/.done: pyproject.toml constraints.txt
 
 benchmark: setup ## Generate, train, evaluate, render the leaderboard; finished stages are skipped
 	@$(RUN) -m bench run $(FLAGS)
+
+sweep: setup ## Run all points of SWEEP=name of sweeps.yaml, JOBS at once; table, figures and page
+	@$(RUN) -m bench sweep $(if $(SWEEP),$(call quote,$(SWEEP))) $(PLACES) --jobs=$(call quote,$(JOBS)) $(if $(SEEDS),--seeds=$(call quote,$(SEEDS)))
 
 generate: setup ## Make the face dataset only
 	@$(STAGE) generate $(FLAGS)
@@ -53,7 +63,7 @@ assets: setup ## Train the networks of generate/assets again, on rendered people
 	@$(RUN) -m generate assets --runs=$(call quote,$(RUNS))
 
 audit: setup ## Measure a face dataset, DATA=path; NETWORK=file adds separation, AGAINST="sets" leakage
-	@$(RUN) -m evaluate audit $(FLAGS) $(if $(DATA),$(call quote,$(DATA))) $(if $(NETWORK),--network=$(call quote,$(NETWORK))) $(if $(AGAINST),--against $(call quote_each,$(AGAINST)))
+	@$(RUN) -m evaluate audit $(SINGLE) $(if $(DATA),$(call quote,$(DATA))) $(if $(NETWORK),--network=$(call quote,$(NETWORK))) $(if $(AGAINST),--against $(call quote_each,$(AGAINST)))
 
 report: setup ## Render runs/leaderboard.{md,html,csv}
 	@$(RUN) -m evaluate leaderboard --runs=$(call quote,$(RUNS))
@@ -67,14 +77,22 @@ compare: setup ## Compare results A=folder and B=folder: settings, accuracies, s
 plan: setup ## Print what would run, what is missing, the disk and the hours; start nothing
 	@$(RUN) -m bench plan $(FLAGS)
 
-ui: setup ## Serve the MLflow pages on localhost
-	@MLFLOW_BACKEND_STORE_URI="$$($(RUN) -m bench.runs.tracking $(call quote,$(RUNS)))" $(VENV)/bin/mlflow ui --host 127.0.0.1
+fetch: setup ## Download all weights and test sets that the benchmark lacks
+	@$(RUN) -m bench fetch --scale=$(call quote,$(SCALE)) --test-sets=$(call quote,$(TEST_SETS)) --weights=$(call quote,$(WEIGHTS))
+
+ui: setup ## Serve the MLflow pages on localhost; PORT=number
+	@$(RUN) -m bench.runs.tracking $(call quote,$(RUNS)) --port $(call quote,$(or $(PORT),5000))
+	@MLFLOW_BACKEND_STORE_URI="$$($(RUN) -m bench.runs.tracking $(call quote,$(RUNS)))" $(VENV)/bin/mlflow ui --host 127.0.0.1 --port $(call quote,$(or $(PORT),5000))
+
+demo: setup ## Make the page that draws faces in a browser, and serve it on localhost; PORT=number
+	@$(RUN) -m generate demo --scale=$(call quote,$(SCALE)) --runs=$(call quote,$(RUNS)) --weights=$(call quote,$(WEIGHTS))
+	@$(RUN) -m http.server --bind 127.0.0.1 --directory $(call quote,$(RUNS)/demo/$(SCALE)) $(call quote,$(or $(PORT),8000))
 
 test: setup ## Run the fast tests, under two minutes on two cores
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n logical --maxprocesses 4 --dist worksteal -m "not slow and not gpu"
 
 test-all: setup ## Run every test that this machine can run
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n logical --maxprocesses 4 --dist worksteal
 
 lint: setup ## Check style and types
 	$(VENV)/bin/ruff check

@@ -1,4 +1,4 @@
-"""Run or plan a whole benchmark, send results to MLflow, convert face datasets: ``python -m bench --help``."""
+"""Run or plan a whole benchmark, send results to MLflow, convert and mix face datasets: ``python -m bench --help``."""
 
 from bench.cli import add_commands, make_parser, parse_flags, run, run_command
 from bench.commands import COMMANDS
@@ -7,7 +7,9 @@ from bench.errors import python_command
 
 def main() -> int:
     """Run the sub-command that the command line names."""
-    parser = make_parser("bench", "Run or plan a whole benchmark, send results to MLflow, and convert face datasets.")
+    parser = make_parser(
+        "bench", "Run or plan a whole benchmark, send results to MLflow, convert, cut and mix face datasets."
+    )
     add_commands(parser, COMMANDS)
     args = parse_flags(parser)
     if args.command is None:

@@ -68,10 +68,41 @@ def add_stage_flags(parser: argparse.ArgumentParser, *names: str, scale: str = "
         "--test-sets": (Path, Path("test_sets"), "folder of verification sets (default: test_sets)"),
         "--weights": (Path, Path("weights"), "folder of downloaded weights (default: weights)"),
         "--config": (Path, BENCHMARKS_PATH, "file of benchmarks (default: benchmarks.yaml)"),
+        "--set": (str, "", "fields of the entry to change, as in 'recipe.margin.margin=0.4' (default: none)"),
     }
     for name in names or known:
         kind, default, text = known[name]
         parser.add_argument(name, type=kind, default=default, help=text)
+
+
+def add_seeds_flag(parser: argparse.ArgumentParser) -> None:
+    """Add ``--seeds`` beside ``--seed``, which then has no default; ``chosen_seeds`` reads both."""
+    parser.add_argument(
+        "--seeds",
+        type=flags.seeds,
+        default=(),
+        metavar="SEEDS",
+        help="several seeds in one word, as in '0 1 2' (default: the seeds of the entry)",
+    )
+    for action in parser._actions:
+        if action.dest == "seed":
+            action.default, action.help = None, "one seed, in place of --seeds"
+
+
+def chosen_seeds(args: argparse.Namespace, default: Sequence[int]) -> tuple[int, ...]:
+    """The seeds that a command line chooses.
+
+    Args:
+        args: Values of ``--seed`` and ``--seeds``.
+        default: The seeds if neither is given.
+
+    Raises:
+        InputError: If both are given.
+    """
+    if args.seeds and args.seed is not None:
+        seeds = " ".join(map(str, args.seeds))
+        raise InputError(f"SEED={args.seed} and SEEDS={seeds} are both given; keep one of them")
+    return tuple(args.seeds) or (tuple(default) if args.seed is None else (args.seed,))
 
 
 def add_commands(parser: argparse.ArgumentParser, groups: Mapping[str, Sequence[Command]]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from bench.cli import add_commands, parse_flags, run, run_command, stage_parser
 from bench.config.benchmarks import load_benchmark, protocol_names
 from bench.machine.device import process_rank
-from evaluate.commands import COMMANDS
+from evaluate.commands import challenge, results
 from evaluate.stage import Evaluation, evaluate_model, evaluate_scale
 
 _DESCRIPTION = """Evaluate a recognition network: accuracies on verification sets, scores of all pairs, a result card.
@@ -16,7 +16,11 @@ _DESCRIPTION = """Evaluate a recognition network: accuracies on verification set
 Without a sub-command, this evaluates the trained network of --scale on the benchmark's protocols, together with its
 floors (raw pixels, and the untrained backbone). It reads RUNS/SCALE/models and --test-sets, and writes
 RUNS/SCALE/results. With --model FILE it evaluates another network on --protocols, and writes RUNS/models/results. A
-network whose result exists already is skipped."""
+network whose result exists already is skipped.
+
+With --released it evaluates all released networks that lie in --weights, known by the names of their files, on all
+test sets that lie in --test-sets, and compares them with what their authors print."""
+COMMANDS = {**results.COMMANDS, "challenges": challenge.COMMANDS}
 _EXAMPLE = "evaluate --model weights/mobilefacenet_y1.onnx --protocols lfw cfp_fp"
 
 
@@ -31,10 +35,14 @@ def main() -> int:
     if world_size > 1 and os.environ.get("OMP_NUM_THREADS") == "1":
         del os.environ["OMP_NUM_THREADS"]  # torchrun set it, for processes that share the cores; torch reads it later
     evaluation = Evaluation(args.runs, args.test_sets, args.device, args.seed)
-    if args.model:
+    if args.released:
+        from evaluate.challenge.released import evaluate_released
+
+        lines = evaluate_released(args.weights, evaluation)
+    elif args.model:
         lines = evaluate_model(args.model, protocol_names(args.protocols, args.config), evaluation)
     else:
-        lines = evaluate_scale(load_benchmark(args.scale, args.config), evaluation)
+        lines = evaluate_scale(load_benchmark(args.scale, args.config, args.set), evaluation)
     for line in lines:
         print(line, flush=True)
     return 0
@@ -52,6 +60,12 @@ def make_parser() -> argparse.ArgumentParser:
         default=["five"],
         metavar="NAME",
         help="protocols for --model: names of test sets, or the lists five, rfw, ijb and rendered (default: five)",
+    )
+    parser.add_argument(
+        "--released",
+        action="store_true",
+        help="evaluate every released network in --weights on every set in --test-sets, and state the difference to "
+        "the accuracies that its authors print (default: the network of --scale)",
     )
     add_commands(parser, COMMANDS)
     parser.set_defaults(load_estimator=_load_estimator)

@@ -125,10 +125,10 @@ def _load_encoded(
     distinct, positions = _distinct(image_files)
     files = [image_files[i] for i in distinct]
     names = [f"image {i}" for i in distinct]
-    check_faces(iter(files), names, resize=True, source=str(path))
+    check_faces(iter(files), names, str(path))
 
     def read(k: int) -> NDArray[np.uint8]:
-        return decode_face(files[k], f"{path} {names[k]}", resize=True)
+        return decode_face(files[k], f"{path} {names[k]}")
 
     faces = LazyImages(read, np.arange(len(files)))
     origin = fetched_from(path, digest)
@@ -181,10 +181,10 @@ def _load_pairs(path: Path) -> Protocol:
     pairs = read_pairs(path)
     names = sorted({name for pair in pairs for name in pair.names})
     files = find_images(names, path.parent, source=path)
-    faces_digest = check_faces((file.read_bytes() for file in files), names, resize=False, source=str(path))
+    faces_digest = check_faces((file.read_bytes() for file in files), names, str(path))
 
     def read(k: int) -> NDArray[np.uint8]:
-        return decode_face(files[k].read_bytes(), str(files[k]), resize=False)
+        return decode_face(files[k].read_bytes(), str(files[k]))
 
     index_of_name = {name: k for k, name in enumerate(names)}
     positions = np.array([(index_of_name[pair.names[0]], index_of_name[pair.names[1]]) for pair in pairs])

@@ -5,6 +5,7 @@ scores.npz per network. A network whose result exists is skipped. torch is impor
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +17,7 @@ from bench.runs.fingerprints import floor_stages, model_stage, plan_stages
 from bench.runs.inputs import protocol_path
 from bench.runs.parents import checked_weights
 from bench.runs.stage import Stage, claim
+from bench.runs.tracking.live import followed, live_result
 
 if TYPE_CHECKING:
     from evaluate.measure.result import ResultRow
@@ -87,12 +89,28 @@ def evaluate_model(model: Path, protocols: Sequence[str], evaluation: Evaluation
     """
     if not model.exists():
         raise InputError(f"--model {model} does not exist; give a .safetensors, .pth or .onnx file")
-    from evaluate.measure.embed import load_network
     from evaluate.measure.result import model_row
 
     stage = model_stage(model, protocols, runs=evaluation.runs, test_sets=evaluation.test_sets)
-    row = model_row(model, stage.inputs["model"])
-    yield _evaluate(stage, lambda device: load_network(model, device), protocols, row, evaluation, "float32")
+    yield evaluate_row(stage, model, protocols, model_row(model, stage.inputs["model"]), evaluation)
+
+
+def evaluate_row(stage: Stage, model: Path, protocols: Sequence[str], row: "ResultRow", evaluation: Evaluation) -> str:
+    """Evaluate a given file of weights unless its result exists; the line for the terminal.
+
+    Args:
+        stage: Folder and inputs of the result (``model_stage``).
+        model: The file.
+        protocols: Names of test sets.
+        row: What the result is about.
+        evaluation: Settings of the call.
+
+    Raises:
+        InputError: If the file holds no network, or a test set is missing.
+    """
+    from evaluate.measure.embed import load_network
+
+    return _evaluate(stage, lambda device: load_network(model, device), protocols, row, evaluation, "float32")
 
 
 def _evaluate(
@@ -124,7 +142,11 @@ def _evaluate(
         folders = {"test_sets": evaluation.test_sets, "runs": evaluation.runs}
         paths = {protocol_path(name, **folders): name for name in protocols}
         device = choose_device(evaluation.device)
-        card = evaluate_network(
-            stage, lambda: load(device), paths, device=device, seed=evaluation.seed, row=row, precision=precision
-        )
+        seed = evaluation.seed if row.kind == "dataset" else None
+        is_floor = row.kind == "floor"  # done in seconds
+        live = live_result(stage, row.name, seed=seed, runs=evaluation.runs)
+        with nullcontext() if is_floor else followed(live):
+            card = evaluate_network(
+                stage, lambda: load(device), paths, device=device, seed=evaluation.seed, row=row, precision=precision
+            )
         return f"evaluate: {card.name}: {describe_result(card)} ({stage.directory})"

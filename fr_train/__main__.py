@@ -11,6 +11,7 @@ from bench.machine.device import choose_device, process_rank
 from bench.runs.fingerprints import plan_stages
 from bench.runs.inputs import find_protocol, is_rendered, protocol_path
 from bench.runs.stage import Stages, claim
+from bench.runs.tracking.live import followed, live_run
 from fr_train.commands import COMMANDS
 from fr_train.trainer.options import add_run_flags, run_options
 
@@ -36,7 +37,7 @@ def main() -> int:
     args = parse_flags(parser)
     if args.command:
         return run_command(args)
-    benchmark = load_benchmark(args.scale, args.config)
+    benchmark = load_benchmark(args.scale, args.config, args.set)
     stages = plan_stages(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets)
     if not stages.train.is_finished:
         if not stages.generate.is_finished:
@@ -55,7 +56,8 @@ def _train(benchmark: Benchmark, stages: Stages, args: argparse.Namespace) -> No
     from fr_train.stage import train_stage
 
     validate = _validation(benchmark, args, options.device)
-    card_path = train_stage(benchmark, stages, seed=args.seed, options=options, validate=validate)
+    with followed(live_run(stages.train, scale=benchmark.name, seed=args.seed, runs=args.runs)):
+        card_path = train_stage(benchmark, stages, seed=args.seed, options=options, validate=validate)
     if card_path is not None:
         print(f"train: {card_path}", flush=True)
 

@@ -239,7 +239,8 @@ def _infer_settings(weights: Mapping[str, Tensor], path: Path) -> Backbone:
     if depth is None or "conv1.weight" not in weights or "fc.weight" not in weights:
         first = ", ".join(list(weights)[:3])
         raise InputError(
-            f"{path} is no IResNet: stages of {blocks} blocks, first entries {first}; give an IResNet .pth"
+            f"{path} is no IResNet: looked for conv1.weight, {_FIRST_BLOCK}, layer1 to layer4 and fc.weight, found "
+            f"stages of {blocks} blocks, first entries {first}; give an IResNet .pth"
         )
     se = "none"
     if any(".attn." in name for name in weights):

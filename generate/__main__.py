@@ -11,6 +11,7 @@ from bench.machine.stopwatch import Stopwatch
 from bench.runs.cards import DatasetCard, write_card
 from bench.runs.fingerprints import plan_stages
 from bench.runs.stage import Stage, check_weights, claim
+from bench.runs.tracking.live import followed, live_run
 from generate.commands import faces, publish, training
 from generate.hub.card import README_NAME, render_readme
 from generate.stage import is_shared_work, make_faces
@@ -32,7 +33,7 @@ def main() -> int:
     args = parse_flags(make_parser())
     if args.command:
         return run_command(args)
-    benchmark = load_benchmark(args.scale, args.config)
+    benchmark = load_benchmark(args.scale, args.config, args.set)
     stage = plan_stages(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets).generate
     is_rank0 = process_rank()[0] == 0
     if not is_rank0 and not is_shared_work(benchmark):
@@ -57,7 +58,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _generate(benchmark: Benchmark, stage: Stage, args: argparse.Namespace) -> None:
     stopwatch = Stopwatch()
-    with stopwatch.phase("faces"):
+    with followed(live_run(stage, scale=benchmark.name, seed=args.seed, runs=args.runs)), stopwatch.phase("faces"):
         faces = make_faces(stage.directory, benchmark, seed=args.seed, weights=args.weights, device=args.device)
     if faces is None:
         return  # the first process writes the card

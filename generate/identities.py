@@ -57,13 +57,23 @@ def sample_identities(
         return given[:num]
     if len(given) < 2:
         raise InputError(f"{centers} holds {len(given)} vectors, but PCA needs 2; give more identity centres")
+    mean, spread = fitted_gaussian(given)
+    return _gaussian(num, seed, feature_dim) @ spread + mean
+
+
+def fitted_gaussian(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean (D,) and spread (D, D) of the Gaussian with the mean and covariance of ``vectors``, shape (N, D).
+
+    ``z @ spread + mean`` is a sample, for standard normal ``z``. The rows of ``spread`` are the principal components,
+    each as long as its standard deviation, the largest last.
+    """
     # scikit-learn's PCA describes the same Gaussian with other signs of the components: other vectors than released
     # benchmarks have
-    mean = given.mean(axis=0, dtype=np.float64)
-    covariance = np.cov(given, rowvar=False, dtype=np.float64)
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    covariance = np.cov(vectors, rowvar=False, dtype=np.float64)
     variances, directions = np.linalg.eigh(covariance)
     spread = (directions * np.sqrt(np.maximum(variances, 0))).T.astype(np.float32)
-    return _gaussian(num, seed, feature_dim) @ spread + mean.astype(np.float32)
+    return mean.astype(np.float32), spread
 
 
 def read_vectors(path: str | Path, feature_dim: int = FEATURE_DIM) -> NDArray[np.float32]:

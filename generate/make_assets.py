@@ -10,7 +10,7 @@ rounded identity network, so that their features are those of the shipped file.
 
 | stage | files | code |
 |---|---|---|
-| identity | faces, identity.safetensors | stages of the benchmark ``rendered_people``, generate/networks/appearance.py |
+| identity | faces, identity.safetensors | benchmark ``rendered_people``, generate/networks/appearance.py |
 | yaw | yaw.safetensors | generate/networks/yaw.py |
 | features | the training set, centers.npy, deviations.npy | generate/training/prepare.py |
 | generator | generator.safetensors | generate/training/train.py, recipe ``rendered`` of generators.yaml |

@@ -8,9 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.config.benchmarks import Benchmark
+from bench.config.divisions import DIVISIONS
 from bench.config.generator import FilesGenerator, RenderGenerator, Vec2FaceGenerator
+from bench.config.mixture import MixtureGenerator
+from bench.errors import InputError
+from bench.faces.face import Faces
 from bench.machine.device import choose_device, num_cores, process_rank
-from bench.runs.card_parts.statistics import DatasetStatistics
+from bench.runs.card_parts.statistics import DatasetStatistics, PartOfMixture
 from bench.runs.cards import MadeFaces
 
 
@@ -34,7 +38,9 @@ def make_faces(directory: Path, benchmark: Benchmark, *, seed: int, weights: Pat
     if isinstance(generator, RenderGenerator):
         return _render(generator, directory, seed)
     if isinstance(generator, FilesGenerator):
-        return _describe_files(generator, directory, skip_corrupt=benchmark.recipe.skip_corrupt)
+        return _describe_files(benchmark, generator, directory, seed)
+    if isinstance(generator, MixtureGenerator):
+        return _mix(benchmark, generator, directory, seed)
     from generate.draw.dataset import make_dataset
 
     rank, world_size, device = process_rank(choose_device(device))
@@ -69,16 +75,70 @@ def use_every_core(num_processes: int) -> None:
         torch.set_num_threads(num_cores())
 
 
-def _describe_files(generator: FilesGenerator, directory: Path, *, skip_corrupt: bool) -> MadeFaces:
+def _describe_files(benchmark: Benchmark, generator: FilesGenerator, directory: Path, seed: int) -> MadeFaces:
+    """A dataset that exists, or the subset of it that its division allows.
+
+    Raises:
+        InputError: If it exceeds the caps of its division and is not to be cut down.
+    """
+    from bench.faces.caps import Caps
     from bench.faces.face import check_sizes
     from bench.faces.grid import sample_grid, write_grid
     from bench.runs.dataset import open_files
 
-    faces = open_files(generator.path, generator.mask, generator.leave_out)
+    caps = Caps(**benchmark.subset_caps) if benchmark.subset_caps else None
+    faces = open_files(generator.path, generator.mask, generator.leave_out, caps=caps, seed=seed)
+    if problem := _excess(benchmark, faces):
+        raise InputError(
+            f"{generator.path} has {problem}; set over_caps: subset to use a seeded subset, or give a smaller dataset"
+        )
     check_sizes(faces)
-    write_grid(directory / "grid.png", sample_grid(faces, skip_corrupt=skip_corrupt))
+    write_grid(directory / "grid.png", sample_grid(faces, skip_corrupt=benchmark.recipe.skip_corrupt))
     path = str(Path(generator.path).resolve())
     return MadeFaces(path, len(faces), faces.num_identities, name=Path(path).stem)
+
+
+def _excess(benchmark: Benchmark, faces: Faces) -> str | None:
+    """By how much a dataset exceeds the caps of its division, if it has one; None if it does not."""
+    if benchmark.division is None:
+        return None
+    problem = DIVISIONS[benchmark.division].size_problem(faces.num_identities, len(faces))
+    return f"{problem} in division {benchmark.division}" if problem else None
+
+
+def _mix(benchmark: Benchmark, generator: MixtureGenerator, directory: Path, seed: int) -> MadeFaces:
+    from bench.faces.face import check_sizes
+    from bench.faces.grid import sample_grid, write_grid
+    from bench.faces.mixture.budget import Budget
+    from bench.faces.mixture.files import SELECTION_NAME
+    from bench.faces.mixture.mix import Caps, Rules, make_mixture
+    from bench.faces.open import open_view
+    from bench.files import sha256
+    from bench.runs.dataset import open_parts
+
+    rules = Rules(
+        Budget(generator.total_images, generator.keep_real, generator.filled_by),
+        Caps(**generator.caps.model_dump()) if generator.caps else Caps(),
+        generator.shared_identities,
+        Path(generator.same_people) if generator.same_people else None,
+    )
+    runs = directory.parents[2]  # the folder is runs/<scale>/faces/<fingerprint>
+    parts = open_parts(generator, seed=seed, runs=runs)
+    card = make_mixture(directory, parts, rules, seed=seed if generator.seed is None else generator.seed)
+    faces = open_view(directory)
+    if problem := _excess(benchmark, faces):
+        raise InputError(f"the mixture of {benchmark.name} has {problem}; lower generator.caps or total_images")
+    check_sizes(faces)
+    write_grid(directory / "grid.png", sample_grid(faces, skip_corrupt=benchmark.recipe.skip_corrupt))
+    described = [PartOfMixture.model_validate(part.model_dump(exclude={"path"})) for part in card.parts]
+    return MadeFaces(
+        SELECTION_NAME,
+        card.num_images,
+        card.num_identities,
+        content_sha256=sha256(directory / SELECTION_NAME),
+        statistics=DatasetStatistics(parts=described),
+        name=benchmark.name,
+    )
 
 
 def _render(generator: RenderGenerator, directory: Path, seed: int) -> MadeFaces:

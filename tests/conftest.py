@@ -1,6 +1,7 @@
 """Fixtures that several tests share, among them a finished training of one second."""
 
 import os
+import shutil
 import signal
 import subprocess
 
@@ -10,6 +11,7 @@ from local_hub import hub  # noqa: F401 (a fixture)
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job that a shell started in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the processes that tests start must feel Ctrl-C
+os.environ.setdefault("BENCH_LIVE", "0")  # stages that tests run are not followed in MLflow
 
 
 def pytest_collection_modifyitems(items):
@@ -59,6 +61,22 @@ def trained(one_line_per_epoch, training_faces, tmp_path_factory):
 
     directory = tmp_path_factory.mktemp("trained")
     return directory, train(training_faces, tiny_recipe(), directory, seed=0, options=RunOptions(num_workers=0))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium, wide as a desk."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install '.[dev]'")
+    programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
+    if not all(programs):
+        pytest.skip("chromium is not installed: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = programs[0]
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1400,900"):
+        options.add_argument(argument)
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(programs[1]))
+    yield driver
+    driver.quit()
 
 
 @pytest.fixture

@@ -6,14 +6,16 @@ unit; unknown keys are refused. Only the stages read these settings: the functio
 """
 
 import re
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
+from bench.config.divisions import DIVISIONS, CapSettings, OverCaps
 from bench.config.generator import FilesGenerator, Generator
+from bench.config.mixture import MixtureGenerator
+from bench.config.overrides import apply_changes, check_fields, describe_change, parse_changes, value_of
 from bench.config.recipe import Recipe
 from bench.config.settings import Count, Settings, Share
 from bench.config.yaml_file import check_entries, describe_mistakes, read_yaml
@@ -21,7 +23,7 @@ from bench.errors import InputError
 from bench.names import nearest
 
 BENCHMARKS_PATH = Path(__file__).parent.parent.parent / "benchmarks.yaml"
-_FOLDERS_OF_RUNS = {
+FOLDERS_OF_RUNS = {
     "models",
     "datasets",
     "generators",
@@ -72,24 +74,68 @@ class Benchmark(Settings):
         description="whether results with the same recipe state their gap to this one: it trains on photographs, or on "
         "rendered faces where the protocols are rendered",
     )
+    changes: tuple[str, ...] = Field(
+        (), description="fields that differ from the file, as FIELD=VALUE: those of SET or of a point of a sweep"
+    )
+    division: str | None = Field(
+        None, description="division of an open challenge (bench/config/divisions.py) whose rules the entry keeps"
+    )
+    over_caps: OverCaps = Field(
+        "refuse",
+        description="what happens to a dataset of files that exceeds the division's caps: it is refused, or a seeded "
+        "subset is used",
+    )
 
-    @cached_property
-    def num_images_seen(self) -> int | None:
-        """Images times epochs of the training; None for a ``files`` dataset, whose images are not counted yet."""
-        if isinstance(self.generator, FilesGenerator):
+    @model_validator(mode="after")
+    def _keeps_its_division(self) -> "Benchmark":
+        if self.division is None:
+            if self.over_caps != "refuse":
+                raise ValueError(f"over_caps={self.over_caps} needs a division; name one, or leave over_caps out")
+            return self
+        if self.division not in DIVISIONS:
+            raise ValueError(f"division={self.division} is unknown; {nearest(self.division, DIVISIONS)}")
+        rules = DIVISIONS[self.division]
+        problem = rules.recipe_problem(self.recipe)
+        if problem is None and not isinstance(self.generator, FilesGenerator | MixtureGenerator):
+            num_identities = self.generator.num_identities
+            problem = rules.size_problem(num_identities, num_identities * self.generator.images_per_identity)
+            problem = f"the generator makes {problem}; make fewer" if problem else None
+        if problem is not None:
+            raise ValueError(f"division={self.division}: {problem}, or leave the division out")
+        return self
+
+    @property
+    def subset_caps(self) -> CapSettings | None:
+        """Caps of the division, if a larger dataset is cut down to them; else None."""
+        if self.division is None or self.over_caps != "subset":
             return None
-        return self.generator.num_identities * self.generator.images_per_identity * self.recipe.schedule.epochs
+        rules = DIVISIONS[self.division]
+        return {"max_images": rules.max_images, "max_identities": rules.max_identities}
 
 
-def load_benchmark(name: str, path: str | Path = BENCHMARKS_PATH) -> Benchmark:
+def load_benchmark(
+    name: str, path: str | Path = BENCHMARKS_PATH, changes: str | Mapping[str, Any] = "", *, source: str = "SET"
+) -> Benchmark:
     """Load one benchmark by its name (``SCALE``).
+
+    Args:
+        name: Entry of the file.
+        path: The file; by default benchmarks.yaml of the project.
+        changes: Fields to change, dotted, with their values; or the text of SET, see ``bench.config.overrides``.
+        source: Where the changes come from, for messages.
+
+    Returns:
+        The entry. Its ``changes`` state the fields whose values differ from those of the file.
 
     Raises:
         InputError: If the file cannot be read, the name is unknown (the message suggests the nearest), or a value is
             invalid.
     """
     document = _read(path)
-    return _resolve(name, document, path)
+    entry = _resolve(name, document, path)
+    fields = parse_changes(changes) if isinstance(changes, str) else dict(changes)
+    check_fields(fields, source)
+    return _change(entry, document, fields, path, source) if fields else entry
 
 
 def load_benchmarks(path: str | Path = BENCHMARKS_PATH) -> dict[str, Benchmark]:
@@ -151,25 +197,85 @@ def _read(path: str | Path) -> dict[str, Any]:
     return document
 
 
+def check_folder_name(name: str, what: str) -> None:
+    """Refuse the name of an entry that cannot be a folder of its own.
+
+    Args:
+        name: Name of a benchmark or of a sweep.
+        what: File and kind of the entry, for the message.
+
+    Raises:
+        InputError: If it is empty, too long, or holds other characters than a folder may have everywhere.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        rule = "take letters, digits, '-', '_' and '.', a letter or digit first, at most 100"
+        raise InputError(f"{what} is called {name!r:.100}; {rule}")
+
+
 def _check_name(name: str, path: str | Path) -> None:
     """Refuse the name of a benchmark that cannot be a folder of its own below ``runs``."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-        raise InputError(
-            f"{path}: a benchmark is called {name!r:.100}; take letters, digits, '-', '_' and '.', a letter or digit "
-            "first, at most 100"
-        )
-    if name.lower() in _FOLDERS_OF_RUNS:
+    check_folder_name(name, f"{path}: a benchmark")
+    if name.lower() in FOLDERS_OF_RUNS:
         raise InputError(f"{path}: a benchmark is called {name}, as a folder of the suite in RUNS; rename it")
 
 
-def _resolve(name: str, document: dict[str, Any], path: str | Path) -> Benchmark:
-    """Put the recipe and the protocols in the place of their names, and check all values."""
-    benchmarks, recipes, groups = document["benchmarks"], document["recipes"], document["protocols"]
+def _resolve(name: str, document: dict[str, Any], path: str | Path, above: tuple[str, ...] = ()) -> Benchmark:
+    """Put the recipe, the protocols and the parts of a mixture in the place of their names, and check all values.
+
+    Args:
+        name: Name of the entry.
+        document: Content of the file.
+        path: The file, for messages.
+        above: Mixtures that this entry is a part of.
+    """
+    benchmarks = document["benchmarks"]
     if name not in benchmarks:
         raise InputError(f"SCALE={name} is not in {path}; {nearest(name, benchmarks)}")
     location = f"{path}: benchmarks.{name}"
     check_entries(benchmarks[name], location)
-    entry = dict(benchmarks[name])
+    try:
+        entry = _without_names(dict(benchmarks[name]), document, location, path, (*above, name))
+        return Benchmark.model_validate(entry)
+    except ValidationError as error:
+        raise InputError(f"{location}: {describe_mistakes(error, Benchmark)}; correct the YAML") from None
+
+
+def _change(
+    base: Benchmark, document: dict[str, Any], changes: dict[str, Any], path: str | Path, source: str
+) -> Benchmark:
+    """A benchmark with changed fields. Changes below ``recipe`` apply to the recipe that the entry then names."""
+    of_recipe = {field.removeprefix("recipe."): value for field, value in changes.items() if field[:7] == "recipe."}
+    of_entry = {field: value for field, value in changes.items() if field[:7] != "recipe."}
+    entry = apply_changes(document["benchmarks"][base.name], of_entry, source)
+    entry = _without_names(entry, document, f"{source} for {path}: {base.name}", path, (base.name,))
+    entry["recipe"] = apply_changes(entry["recipe"], of_recipe, f"{source}: recipe")
+    try:
+        changed = Benchmark.model_validate(entry)
+    except ValidationError as error:
+        raise InputError(f"{source}: {describe_mistakes(error, Benchmark)}; correct {source}") from None
+    values = {field: (value_of(base, field), value_of(changed, field)) for field in changes if field != "recipe"}
+    if changed.recipe_name != base.recipe_name:
+        values = {"recipe": (base.recipe_name, changed.recipe_name)} | values
+    texts = {field: describe_change(field, now) for field, (before, now) in values.items() if before != now}
+    recipe_name = changed.recipe_name
+    if texts_of_recipe := [text[7:] for field, text in texts.items() if field[:7] == "recipe."]:
+        recipe_name = f"{recipe_name} with {', '.join(texts_of_recipe)}"
+    return changed.model_copy(update={"changes": tuple(texts.values()), "recipe_name": recipe_name})
+
+
+def _without_names(
+    entry: dict[str, Any], document: dict[str, Any], location: str, path: str | Path, names: tuple[str, ...]
+) -> dict[str, Any]:
+    """An entry with the recipe, the protocols and the parts of a mixture in the place of their names.
+
+    Args:
+        entry: The entry.
+        document: Content of the file.
+        location: The entry, for messages.
+        path: The file, for messages.
+        names: The mixtures that this entry is a part of, then its own name.
+    """
+    recipes, groups = document["recipes"], document["protocols"]
     recipe_name = entry.get("recipe")
     if not isinstance(recipe_name, str) or recipe_name not in recipes:
         raise InputError(f"{location}.recipe={recipe_name!s:.100} is unknown; {nearest(str(recipe_name), recipes)}")
@@ -180,8 +286,26 @@ def _resolve(name: str, document: dict[str, Any], path: str | Path) -> Benchmark
         entry["protocols"] = groups[group]
     elif isinstance(group, list) and all(isinstance(member, str) for member in group):
         entry["protocols"] = _without_groups(group, groups)
-    entry |= {"name": name, "recipe_name": recipe_name, "recipe": recipes[recipe_name]}
-    try:
-        return Benchmark.model_validate(entry)
-    except ValidationError as error:
-        raise InputError(f"{location}: {describe_mistakes(error, Benchmark)}; correct the YAML") from None
+    resolved = {"name": names[-1], "recipe_name": recipe_name, "recipe": recipes[recipe_name], "changes": ()}
+    return entry | resolved | {"generator": _with_parts(entry.get("generator"), document, path, names)}
+
+
+def _with_parts(generator: Any, document: dict[str, Any], path: str | Path, above: tuple[str, ...]) -> Any:
+    """The section ``generator``; every part of a mixture that names a benchmark gets that benchmark's generator."""
+    if not isinstance(generator, dict) or not isinstance(generator.get("parts"), list):
+        return generator
+    parts = []
+    for number, part in enumerate(generator["parts"]):
+        location = f"{path}: benchmarks.{above[-1]}.generator.parts.{number}"
+        name = part.get("benchmark") if isinstance(part, dict) else None
+        if isinstance(part, dict) and "generator" in part:
+            raise InputError(f"{location}.generator is unknown; name an entry with benchmark, or a dataset with path")
+        if isinstance(name, str):
+            if name not in document["benchmarks"]:
+                raise InputError(f"{location}.benchmark={name} is unknown; {nearest(name, document['benchmarks'])}")
+            if name in above:
+                circle = " -> ".join([*above, name])
+                raise InputError(f"{location}.benchmark={name} makes a circle ({circle}); take it out of the parts")
+            part = part | {"generator": _resolve(name, document, path, above).generator}
+        parts.append(part)
+    return generator | {"parts": parts}

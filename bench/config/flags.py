@@ -17,6 +17,14 @@ def seed(text: str) -> int:
     return _whole_number(text, 0, MAX_SEED)
 
 
+def seeds(text: str) -> tuple[int, ...]:
+    """Several seeds, each once, with spaces or commas between them; none of them is the empty tuple."""
+    given = tuple(seed(word) for word in text.replace(",", " ").split())
+    if twice := sorted({number for number in given if given.count(number) > 1}):
+        raise argparse.ArgumentTypeError(f"{text!r:.40} holds {twice[0]} twice; give each seed once")
+    return given
+
+
 def count(text: str) -> int:
     """A whole number of at least 1."""
     return _whole_number(text, 1, _MAX_COUNT)

@@ -1,8 +1,9 @@
 """The section ``generator`` of benchmarks.yaml: where the faces of a benchmark come from.
 
-Three kinds: ``vec2face`` draws them with the Vec2Face generator (or downloads the published dataset), ``render``
-renders a procedural head, ``files`` names a dataset that exists. The generator (``generate.draw``) reads these models
-themselves, so defaults are stated here only. They are those of HSFace, as far as it was published.
+Four kinds: ``vec2face`` draws them with the Vec2Face generator (or downloads the published dataset), ``render`` renders
+a procedural head, ``files`` names a dataset that exists, ``mixture`` (``mixture.py``) puts others together. The
+generator (``generate.draw``) reads these models themselves, so defaults are stated here only. They are those of HSFace,
+as far as it was published.
 """
 
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from bench.config.mixture import MixtureGenerator
 from bench.config.poses import LandmarkPoses
-from bench.config.settings import Count, Settings, Share
+from bench.config.settings import Count, GeneratorSettings, Settings, Share
 from bench.errors import InputError
 
 ASSETS_PATH = Path(__file__).parent.parent.parent / "generate" / "assets"
@@ -157,13 +159,31 @@ class ImageFilters(Settings):
         return self
 
 
-class GeneratorSettings(Settings):
-    """Base of the settings of every kind of generator."""
+class Quota(Settings):
+    """Exactly ``images_per_identity`` images of every identity, see generate/draw/qualify/quota.py.
 
-    @property
-    def weight_files(self) -> list[str]:
-        """Names of the files that must be in place before generation can start."""
-        return []
+    The filters judge the images. Identities that cannot fill their quota are replaced by further ones.
+    """
+
+    max_drawn: Count = Field(description="most images drawn of an identity")
+    keep: Literal["first", "identity", "quality"] = Field(
+        "first", description="keep the first images that pass, or those of the highest identity cosine or quality"
+    )
+    judge_weights: str | None = Field(
+        None, description="second identity network, which must find the images of an identity alike too"
+    )
+    min_judge_cosine: float | None = Field(
+        None, ge=-1, le=1, description="refuse an image with a lower cosine to the mean of its identity, by the judge"
+    )
+    max_tried: Count | None = Field(
+        None, description="most identities whose images are drawn; null: a quarter more than num_identities"
+    )
+
+    @model_validator(mode="after")
+    def _judges_together(self) -> "Quota":
+        if (self.judge_weights is None) != (self.min_judge_cosine is None):
+            raise ValueError("judge_weights and min_judge_cosine go together; give both or neither")
+        return self
 
 
 class Vec2FaceGenerator(GeneratorSettings):
@@ -199,11 +219,17 @@ class Vec2FaceGenerator(GeneratorSettings):
         exclude_if=lambda share: share == 0.05,
         description="candidates beyond num_identities, as a share of it, that replace dropped identities",
     )
+    max_candidates: Count | None = Field(
+        None,
+        exclude_if=lambda count: count is None,
+        description="most candidates drawn where too few stay apart; null: four times num_identities",
+    )
     perturbation: Perturbation = Perturbation()
     attributes: AttributeTargets = AttributeTargets()
     pose: LandmarkPoses | None = Field(None, exclude_if=lambda pose: pose is None)
     turned: TurnedViews | None = Field(None, exclude_if=lambda turned: turned is None)
     filters: ImageFilters = ImageFilters()
+    quota: Quota | None = Field(None, exclude_if=lambda quota: quota is None)
     precision: Literal["float32", "bf16"] = Field("float32", description="type of the generator's weights")
     generator_weights: str = RELEASED_GENERATOR
     identity_weights: str = "arcface-r100-glint360k.pth"
@@ -216,9 +242,16 @@ class Vec2FaceGenerator(GeneratorSettings):
     jpeg_quality: int = Field(95, ge=1, le=100)
 
     @model_validator(mode="after")
-    def _is_published(self) -> "Vec2FaceGenerator":
+    def _fits(self) -> "Vec2FaceGenerator":
         if self.source == "hub":
             check_is_published(self.num_identities, self.dataset_family)
+        quota, num_images = self.quota, self.images_per_identity
+        if quota and quota.max_drawn < num_images:
+            raise ValueError(f"quota.max_drawn={quota.max_drawn} is below images_per_identity={num_images}; raise it")
+        if quota and quota.max_tried and quota.max_tried < self.num_identities:
+            raise ValueError(
+                f"quota.max_tried={quota.max_tried} is below num_identities={self.num_identities}; raise it"
+            )
         return self
 
     @model_validator(mode="after")
@@ -240,6 +273,8 @@ class Vec2FaceGenerator(GeneratorSettings):
             files.append(self.pose_weights)
         if self.pose:
             files.append(self.pose.weights)
+        if self.quota and self.quota.judge_weights:
+            files.append(self.quota.judge_weights)
         files = list(dict.fromkeys(files))  # identity and quality can be measured by the same network
         noise = self.perturbation
         landmarks = self.pose.landmarks if self.pose else None
@@ -280,5 +315,12 @@ class FilesGenerator(GeneratorSettings):
     )
 
 
-GENERATORS = {"vec2face": Vec2FaceGenerator, "render": RenderGenerator, "files": FilesGenerator}
-Generator = Annotated[Vec2FaceGenerator | RenderGenerator | FilesGenerator, Field(discriminator="kind")]
+GENERATORS = {
+    "vec2face": Vec2FaceGenerator,
+    "render": RenderGenerator,
+    "files": FilesGenerator,
+    "mixture": MixtureGenerator,
+}
+Generator = Annotated[
+    Vec2FaceGenerator | RenderGenerator | FilesGenerator | MixtureGenerator, Field(discriminator="kind")
+]

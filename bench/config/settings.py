@@ -1,5 +1,7 @@
 """Base class and types for the sections of benchmarks.yaml and generators.yaml."""
 
+import hashlib
+import json
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,3 +16,18 @@ class Settings(BaseModel):
     """Base of every section: refuses unknown keys, and values cannot change after loading, numbers are finite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class GeneratorSettings(Settings):
+    """Base of every kind of generator."""
+
+    @property
+    def weight_files(self) -> list[str]:
+        """Names of the files that must be in place before generation can start."""
+        return []
+
+
+def settings_sha256(settings: Settings) -> str:
+    """SHA-256 of the settings of a section, without those that are left out of dumps at their default."""
+    dump = json.dumps(settings.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(dump.encode()).hexdigest()

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -14,13 +14,22 @@ from bench.names import nearest
 
 _MAX_CHARACTERS = 100_000
 _MAX_VALUES = 100_000
-"""Limits of a file of settings: seven times the size of benchmarks.yaml."""
+_MAX_BRACKETS = 100
+"""Limits of a file of settings: the first two are seven times the size of benchmarks.yaml."""
 _MAX_MISTAKES, _MAX_MESSAGE, _MAX_SHOWN = 5, 300, 100
 """Mistakes that one message names, and characters of each mistake and of each value that it shows."""
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice. PyYAML itself would silently take the last one."""
+    """SafeLoader that refuses a key given twice, and brackets within brackets without end.
+
+    PyYAML itself would silently take the last of two keys, and its time grows with the square of the open brackets.
+    """
+
+    def fetch_flow_collection_start(self, TokenClass: Any) -> None:  # noqa: N803 (PyYAML's name)
+        if self.flow_level >= _MAX_BRACKETS:
+            raise yaml.YAMLError(f"more than {_MAX_BRACKETS} brackets are open")
+        super().fetch_flow_collection_start(TokenClass)
 
 
 def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict:
@@ -142,5 +151,10 @@ def _known_fields(schema: type[BaseModel], location: tuple[int | str, ...]) -> l
         if part in GENERATORS:
             section = GENERATORS[str(part)]
         elif isinstance(section, type) and issubclass(section, BaseModel) and part in section.model_fields:
-            section = section.model_fields[str(part)].annotation
-    return sorted(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
+            annotation = section.model_fields[str(part)].annotation
+            section = next((kind for kind in get_args(annotation) if _is_schema(kind)), annotation)
+    return sorted(section.model_fields) if _is_schema(section) else []
+
+
+def _is_schema(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

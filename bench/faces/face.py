@@ -176,10 +176,18 @@ class SelectedFaces(ABC):
     ``_positions`` holds, for each face of the selection, its position in the file.
     """
 
+    has_names = False
+    """Whether ``identity_names`` name people; in most layouts they are numbers, which say nothing across files."""
+
     path: Path
     identity_ids: NDArray[np.int64]
     identity_names: list[str]
     _positions: NDArray[np.int64]
+
+    @property
+    def positions(self) -> NDArray[np.int64]:
+        """Position of each face in the file or folder, before any selection, shape (N,)."""
+        return self._positions
 
     def _set_labels(self, labels: NDArray[np.int64]) -> None:
         """Select all faces; ``labels``, shape (N,), are their identities in the source, which may have gaps."""

@@ -90,6 +90,8 @@ class FolderFaces(SelectedFaces):
     Images in deeper folders (``ann/profile/1.jpg``) belong to the identity of the first level.
     """
 
+    has_names = True
+
     def __init__(self, path: Path) -> None:
         """List the images. Identities without images, and files that are not read, are counted on stderr.
 

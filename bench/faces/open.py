@@ -1,26 +1,28 @@
-"""Open a face dataset in any layout: LMDB, RecordIO, WebDataset shards, or a folder."""
+"""Open a face dataset in any layout: LMDB, RecordIO, WebDataset shards, a folder, or a view of several of them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.faces.face import Faces, SelectedFaces
+from bench.faces.face import SelectedFaces
 from bench.faces.folders import FolderFaces
 from bench.faces.lmdb_file import LmdbFaces
+from bench.faces.mixture.view import ViewFaces, is_view
 from bench.faces.recordio import RecordFaces
 from bench.faces.webdataset import ShardFaces, find_shards
 from bench.files import exists, read_array, read_text
 
 
-def open_faces(path: str | Path, mask: str | Path | None = None, leave_out: set[str] | None = None) -> Faces:
+def open_faces(path: str | Path, mask: str | Path | None = None, leave_out: set[str] | None = None) -> SelectedFaces:
     """Open a face dataset in any layout. The layout is recognised from the path.
 
     Args:
         path: One of: an LMDB file, or a folder with ``data.mdb``; insightface's ``.rec`` (with its ``.idx``), or the
             folder of ``train.rec``; a WebDataset ``.tar``, or a folder of them; a folder with one sub-folder of images
-            per identity.
+            per identity; a folder that ``bench subset`` or ``bench mix`` wrote.
         mask: ``.npy`` file of integer positions, shape (M,). Only the faces at these positions are used, in this order.
         leave_out: Names of identities to leave out, as in ``Faces.identity_names``; see ``read_names``.
 
@@ -73,6 +75,19 @@ def open_faces(path: str | Path, mask: str | Path | None = None, leave_out: set[
     return faces
 
 
+def open_view(path: str | Path, places: Mapping[str, Path] | None = None) -> SelectedFaces:
+    """Open a folder that ``bench.faces.mixture.view.write_view`` wrote.
+
+    Args:
+        path: The folder.
+        places: Where parts lie now, by their names; the others are searched where they lay.
+
+    Raises:
+        InputError: If the view is damaged, or a part is missing or was changed.
+    """
+    return ViewFaces(Path(path), _open, places or {})
+
+
 def read_names(path: str | Path) -> set[str]:
     """Names of identities from a text file, one a line. Spaces belong to a name; empty lines count nothing.
 
@@ -97,6 +112,8 @@ def _refuse_unknown_names(names: set[str], faces: SelectedFaces) -> None:
 
 def _open(path: Path) -> SelectedFaces:
     """Open the path with the reader of its layout."""
+    if is_view(path):
+        return ViewFaces(path, _open)
     if path.is_dir():
         if (path / "data.mdb").is_file():
             return LmdbFaces(path)

@@ -154,7 +154,7 @@ class ShardWriter:
         self._faces_per_shard = faces_per_shard
         self._num_faces = 0
         self._index: list[dict[str, Any]] = []
-        self._tar: tarfile.TarFile | None = None
+        self._tars: list[tarfile.TarFile] = []
 
     def __enter__(self) -> "ShardWriter":
         self._atomic = atomic_path(self.path)
@@ -182,15 +182,15 @@ class ShardWriter:
         self._close_shard()
         name = f"faces-{len(self._index):06d}.tar"
         self._index.append({"url": name, "nsamples": 0})
-        self._tar = tarfile.open(self._folder / name, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115 (_close_shard)
+        self._tars = [tarfile.open(self._folder / name, "w", format=tarfile.USTAR_FORMAT)]  # noqa: SIM115 (_close_shard)
 
     def _close_shard(self) -> None:
-        if self._tar is not None:
-            self._tar.close()
+        for tar in self._tars:
+            tar.close()
 
     def _add(self, name: str, data: bytes) -> None:
-        assert self._tar is not None
         member = tarfile.TarInfo(name)
         member.size = len(data)
-        self._tar.addfile(member, io.BytesIO(data))
-        self._tar.members = []  # type: ignore[attr-defined]  # tarfile would keep every member in memory
+        (tar,) = self._tars
+        tar.addfile(member, io.BytesIO(data))
+        tar.members = []  # type: ignore[attr-defined]  # tarfile would keep every member in memory

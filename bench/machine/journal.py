@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.files import read_json_lines, write_text
+from bench.machine.figures import report
 
 JOURNAL_NAME = "train.jsonl"
 JournalLine = dict[str, int | float | None]
@@ -37,10 +38,11 @@ class JournalFile:
             write_text(path, "".join(json.dumps(line) + "\n" for line in self.earlier_lines))
 
     def append(self, line: JournalLine) -> None:
-        """Append a line that ``journal_line`` built."""
+        """Append a line that ``journal_line`` built, and report it (``bench.machine.figures``)."""
         if self._is_writing:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line, allow_nan=False) + "\n")
+            report(line)
 
 
 def journal_line(step: int, values: Mapping[str, float]) -> JournalLine:

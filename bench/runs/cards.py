@@ -47,6 +47,7 @@ class CardHeader(TypedDict):
     seed: int
     fingerprint: str
     inputs: dict[str, Any]
+    changes: tuple[str, ...]
     command: str
     environment: Environment
     git: Git
@@ -60,6 +61,11 @@ class Card(Section):
     seed: int
     fingerprint: str = Field(description="hash of the declared inputs; the name of the folder")
     inputs: dict[str, Any] = Field(description="the declared inputs of the stage")
+    changes: tuple[str, ...] = Field(
+        (),
+        exclude_if=lambda changes: not changes,
+        description="settings that differ from the entry of benchmarks.yaml, as FIELD=VALUE",
+    )
     command: str
     cost: Cost
     environment: Environment

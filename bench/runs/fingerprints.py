@@ -6,6 +6,7 @@ stage when a change of its code changes numbers.
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -13,8 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.config.benchmarks import Benchmark
-from bench.config.generator import FilesGenerator, GeneratorSettings, is_shipped, weight_path
-from bench.config.settings import Settings
+from bench.config.divisions import CapSettings
+from bench.config.generator import FilesGenerator, is_shipped, weight_path
+from bench.config.mixture import MixtureGenerator, MixturePart
+from bench.config.settings import GeneratorSettings, Settings, settings_sha256
+from bench.errors import InputError
+from bench.faces.mixture.content import content_sha256 as content_sha256
 from bench.machine.digests import has_ignored_images, last_change, remembered_sha256
 from bench.runs.cards import (
     AuditCard,
@@ -45,7 +50,7 @@ def plan_stages(benchmark: Benchmark, *, seed: int, runs: Path, test_sets: Path)
         test_sets: Folder of verification sets. The fingerprint of the evaluation holds the SHA-256 of each that exists.
     """
     root = runs / benchmark.name
-    generate = _dataset_stage(benchmark.generator, seed, root / "faces")
+    generate = _dataset_stage(benchmark.generator, seed, root / "faces", benchmark.subset_caps)
     model_inputs = {
         "version": STAGE_VERSIONS["train"],
         "seed": seed,
@@ -54,7 +59,16 @@ def plan_stages(benchmark: Benchmark, *, seed: int, runs: Path, test_sets: Path)
     }
     train = _stage("train", root / "models", ModelCard, model_inputs)
     evaluate = _result_stage(root / "results", {"model": train.fingerprint}, benchmark.protocols, test_sets)
-    return Stages(generate, train, evaluate)
+    return Stages(
+        replace(generate, changes=changes_of(benchmark, "generator")),
+        replace(train, changes=changes_of(benchmark, "generator", "recipe")),
+        replace(evaluate, changes=changes_of(benchmark, "generator", "recipe", "protocols")),
+    )
+
+
+def changes_of(benchmark: Benchmark, *sections: str) -> tuple[str, ...]:
+    """The changes of a benchmark that lie in some of its sections, as FIELD=VALUE."""
+    return tuple(text for text in benchmark.changes if re.split("[.=]", text, maxsplit=1)[0] in sections)
 
 
 def floor_stages(benchmark: Benchmark, *, runs: Path, test_sets: Path) -> dict[str, Stage]:
@@ -102,7 +116,7 @@ def audit_stage(
 
 def recipe_sha256(recipe: Settings) -> str:
     """SHA-256 of a recipe's settings. Two networks whose hashes are equal were trained in the same way."""
-    return _digest(recipe.model_dump(mode="json"))
+    return settings_sha256(recipe)
 
 
 def generator_sha256(settings: dict[str, Any]) -> str:
@@ -111,23 +125,61 @@ def generator_sha256(settings: dict[str, Any]) -> str:
     Args:
         settings: ``inputs["generator"]`` of a dataset's card.
     """
-    return _digest(_without_places(settings))
+    settings = _without_places(settings)
+    if settings.get("kind") == "mixture":  # the fingerprint of a part follows its seed, the hash of its settings not
+        parts = [part | {"contents": _without(part["contents"], "fingerprint")} for part in settings["parts"]]
+        settings = settings | {"parts": parts}
+    return _digest(settings)
 
 
-def content_sha256(path: Path) -> str:
-    """SHA-256 of a dataset's or a test set's content, wherever it lies; ``missing`` if it does not exist.
+def part_stage(part: MixturePart, *, seed: int, runs: Path) -> Stage:
+    """The stage that makes the faces of a mixture's part, which names a benchmark.
 
-    The digest of a ``.rec`` includes its ``.idx``, which says where its records start. Digests are remembered, see
-    ``bench.machine.digests``.
+    Args:
+        part: The part.
+        seed: Seed of the run; a seed of the part goes before it.
+        runs: Folder of all runs.
     """
-    if not path.exists():
-        return "missing"
-    if path.suffix == ".rec":
-        return _digest([content_sha256(path.with_suffix(".idx")), remembered_sha256(path)])
-    return remembered_sha256(path)
+    if part.generator is None or part.benchmark is None:
+        raise ValueError(f"part {part.label} names no benchmark")
+    own_seed = seed if part.seed is None else part.seed
+    return _dataset_stage(part.generator, own_seed, runs / part.benchmark / "faces")
 
 
-def _dataset_stage(settings: GeneratorSettings, seed: int, parent: Path) -> Stage:
+def _mixture_stage(settings: MixtureGenerator, seed: int, parent: Path) -> Stage:
+    """The mixing of datasets; its fingerprint holds the contents of path parts and the fingerprints of benchmarks."""
+    from bench.faces.mixture.budget import Budget, PartSize, check_shares  # imports NumPy, which --help can do without
+
+    sizes = [PartSize(part.label, 0, part.share, part.real) for part in settings.parts]
+    try:
+        check_shares(sizes, Budget(settings.total_images, settings.keep_real))
+    except InputError as error:
+        raise InputError(f"mixture {parent.parent.name}: {error}") from None
+    generator = settings.model_dump(mode="json")
+    for part, entry in zip(settings.parts, generator["parts"], strict=True):
+        entry["contents"] = _contents(part, seed, parent.parent.parent)
+    if settings.same_people:
+        generator["sha256"] = {"same_people": content_sha256(Path(settings.same_people))}
+    inputs = {"version": STAGE_VERSIONS["generate"], "seed": seed, "generator": generator}
+    contents = inputs | {"generator": _without_places(generator)}
+    return Stage("generate", parent / _digest(contents)[:16], DatasetCard, inputs)
+
+
+def _contents(part: MixturePart, seed: int, runs: Path) -> dict[str, Any]:
+    """What a part holds, for the fingerprint of its mixture."""
+    if part.benchmark is not None:
+        stage = part_stage(part, seed=seed, runs=runs)
+        return {
+            "fingerprint": stage.fingerprint,
+            "generator_sha256": generator_sha256(stage.inputs["generator"]),
+        }
+    return {name: content_sha256(Path(value)) for name in _PLACES if (value := getattr(part, name))}
+
+
+def _dataset_stage(settings: GeneratorSettings, seed: int, parent: Path, caps: CapSettings | None = None) -> Stage:
+    """The stage of a dataset; ``caps``, those of its division where a larger dataset is cut down to them."""
+    if isinstance(settings, MixtureGenerator):
+        return _mixture_stage(settings, seed, parent)
     generator = settings.model_dump(mode="json")
     version = STAGE_VERSIONS["generate"]
     if not isinstance(settings, FilesGenerator):
@@ -138,6 +190,7 @@ def _dataset_stage(settings: GeneratorSettings, seed: int, parent: Path) -> Stag
     files = {name: Path(value) for name in _PLACES if (value := getattr(settings, name))}
     digests = {name: content_sha256(path) for name, path in files.items()}
     inputs = {"version": version, "seed": seed, "generator": generator | {"sha256": digests}}
+    inputs |= {"caps": caps} if caps else {}
     contents = inputs | {"generator": _without_places(generator | {"sha256": digests})}
     stage = Stage("generate", parent / _digest(contents)[:16], DatasetCard, inputs)
     old_inputs = inputs | {"generator": generator | {"state": _file_state(files["path"])}}
@@ -206,9 +259,15 @@ def _was_read_alike(settings: FilesGenerator) -> bool:
 
 def _without_places(generator: dict[str, Any]) -> dict[str, Any]:
     """Settings of a generator without the paths of files whose digests they hold; contents count, not places."""
+    if generator.get("kind") == "mixture":
+        return _without(generator, "same_people") | {"parts": [_without(part, *_PLACES) for part in generator["parts"]]}
     if generator.get("kind") != "files" or "sha256" not in generator:
         return generator
-    return {name: value for name, value in generator.items() if name not in _PLACES}
+    return _without(generator, *_PLACES)
+
+
+def _without(fields: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name not in names}
 
 
 def _stage(name: str, parent: Path, card: type[Card], inputs: dict[str, Any]) -> Stage:

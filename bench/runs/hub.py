@@ -7,15 +7,18 @@ the same bytes, from the file on disk and from the Hub. A download that breaks o
 
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypedDict
 
 from filelock import FileLock
 
+from bench.config.catalogue import Address, load_catalogue
 from bench.errors import InputError
 from bench.files import read_json_object, sha256, write_json
 from bench.machine.digests import remembered_sha256
+from bench.markdown import markdown_table
 
 RECORDS = "fetched.json"
 
@@ -37,8 +40,6 @@ class HubFile:
     filename: str
     repo_id: str
     repo_type: Literal["model", "dataset"] = "model"
-    sha256: str | None = None
-    """SHA-256 that the Hub shows for the file, where it is known; a first fetch demands it."""
 
     @property
     def local_name(self) -> str:
@@ -50,6 +51,28 @@ class HubFile:
         """Address of the repository and name of the file, for messages."""
         kind = "datasets/" if self.repo_type == "dataset" else ""
         return f"https://huggingface.co/{kind}{self.repo_id}, file {self.filename}"
+
+    @property
+    def address(self) -> Address:
+        """Key of the file in catalogue.yaml."""
+        return self.repo_type, self.repo_id, self.filename
+
+
+def list_files(files: Mapping[str, HubFile]) -> str:
+    """A Markdown table of files with what catalogue.yaml states: repository, size, licence, SHA-256 and purpose.
+
+    Args:
+        files: Name that the command takes -> file. A dash stands for what no source states.
+    """
+    rows = []
+    for name, file in files.items():
+        found = load_catalogue().find(file.address)
+        licence, size, digest, purpose = None, None, None, None
+        if found:
+            repository, facts = found
+            licence, size, digest, purpose = repository.licence, facts.size, facts.sha256, facts.purpose
+        rows.append((name, f"{file.repo_type} {file.repo_id}", file.filename, size, licence, digest, purpose))
+    return markdown_table(("name", "repository", "file", "size", "licence", "SHA-256", "what it is for"), rows)
 
 
 def fetch(file: HubFile, folder: str | Path, *, revision: str = "main") -> Path:
@@ -68,7 +91,7 @@ def fetch(file: HubFile, folder: str | Path, *, revision: str = "main") -> Path:
 
     Raises:
         InputError: If it cannot be downloaded (the message says how to place it by hand), or if its SHA-256 is not the
-            recorded or, at the first fetch, the published one.
+            recorded one, or not the one that catalogue.yaml states.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,14 +105,13 @@ def _fetch(file: HubFile, folder: Path, revision: str) -> Path:
     known = records.get(file.local_name)
     if path.exists():
         digest, commit = remembered_sha256(path), None
-        _check_published(file, known, digest, str(path))
         _check(known, digest, f"{path} was changed")
     else:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as temporary:
             downloaded, commit = _download(file, Path(temporary), revision, path)
             digest = sha256(downloaded)
-            _check_published(file, known, digest, f"{file.page} (revision {revision})")
             _check(known, digest, f"{file.page} (revision {revision}) was changed")
+            _check_stated(file, digest)
             downloaded.replace(path)
     if known is None:
         source = file.page if commit else "placed by hand"
@@ -141,12 +163,14 @@ def _check(known: FetchRecord | None, digest: str, what: str) -> None:
         )
 
 
-def _check_published(file: HubFile, known: FetchRecord | None, digest: str, what: str) -> None:
-    """Refuse other bytes than the published ones at the first fetch. A recorded file has its own digest."""
-    if known is None and file.sha256 is not None and file.sha256 != digest:
+def _check_stated(file: HubFile, digest: str) -> None:
+    """Refuse a download whose SHA-256 is not the one that catalogue.yaml states, where it states one."""
+    found = load_catalogue().find(file.address)
+    stated = found[1].sha256 if found else None
+    if stated not in (None, digest):
         raise InputError(
-            f"{what}: its SHA-256 is {digest[:16]}..., but {file.sha256[:16]}... is published; fetch it again, or give "
-            f"--revision, or save a file of your own under another name than {file.local_name}"
+            f"{file.page} has the SHA-256 {digest[:16]}..., but catalogue.yaml states {stated[:16]}...; give the "
+            "--revision of the file that is stated, or correct the catalogue to take the new one"
         )
 
 

@@ -1,16 +1,26 @@
 """Files that a benchmark needs and the repository does not hold: test sets, weights, faces; and where to get each."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.config.benchmarks import Benchmark
-from bench.config.generator import PLUS_GENERATOR, RENDER_VERSION, FilesGenerator, is_shipped, weight_path
+from bench.config.catalogue import load_catalogue
+from bench.config.generator import (
+    PLUS_GENERATOR,
+    RENDER_VERSION,
+    FilesGenerator,
+    Vec2FaceGenerator,
+    is_shipped,
+    weight_path,
+)
+from bench.config.mixture import MixtureGenerator, MixturePart
 from bench.config.poses import PLUS_POSE
+from bench.config.settings import GeneratorSettings
 from bench.errors import InputError, python_command
 from bench.files import exists
-from bench.runs.hub import HubFile
+from bench.runs.hub import HubFile, fetch
 from bench.runs.launch import run_command
 
 RENDERED_PREFIX = "render_"
@@ -25,8 +35,12 @@ _PREPARED = ("centers.npy", "deviations.npy")
 _VARIATION = ("seen_often.npy", "differences.npy")
 """Files that ``python -m generate variation`` writes there."""
 
-_PLUS, _OF_VEC2FACE_PLUS = "BooBooWu/Vec2Face_plus", {PLUS_GENERATOR: "plus-generator", PLUS_POSE: "plus-pose"}
-"""Repository of Vec2Face+, and its files by their names for ``python -m generate fetch``."""
+_FETCH_NAMES = {
+    PLUS_GENERATOR: "plus-generator",
+    PLUS_POSE: "plus-pose",
+    "center_feature_examples.npy": "center-features",
+}
+"""Files that ``python -m generate fetch`` downloads by name only, and these names."""
 
 
 @dataclass(frozen=True)
@@ -104,18 +118,8 @@ def protocol_path(name: str, *, test_sets: Path, runs: Path) -> Path:
 
 def missing_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> list[MissingInput]:
     """Every file that the benchmark needs and that does not exist, with where to get it."""
-    missing = []
     generator = benchmark.generator
-    if isinstance(generator, FilesGenerator):
-        given = {"face dataset": generator.path, "mask": generator.mask, "leave_out": generator.leave_out}
-        advice = {
-            "face dataset": "get it from its publisher and save it as {path}",
-            "mask": "save the .npy of positions as {path}, or leave out generator.mask",
-            "leave_out": "save the text file of identity names as {path}, or leave out generator.leave_out",
-        }
-        for name, file in given.items():
-            if file is not None and not Path(file).exists():
-                missing.append(MissingInput(name, Path(file), advice[name]))
+    missing = list(dict.fromkeys(_missing_faces(generator)))
     for weight_file in generator.weight_files:
         path = weight_path(weight_file, weights)
         if not path.exists():
@@ -128,6 +132,78 @@ def missing_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> l
                 source = f"run {python_command(f'evaluate fetch {name}')}, or save {on_hub.page} as {{path}}"
             missing.append(MissingInput(name, test_sets / f"{name}.bin", source))
     return missing
+
+
+def _missing_faces(generator: GeneratorSettings) -> Iterator[MissingInput]:
+    """The datasets, masks and lists that do not exist, of the generator itself or of the parts of a mixture."""
+    if isinstance(generator, FilesGenerator):
+        yield from _missing_files(generator)
+    if not isinstance(generator, MixtureGenerator):
+        return
+    for part in generator.parts:
+        yield from _missing_faces(part.generator) if part.generator else _missing_files(part)
+    if generator.same_people and not Path(generator.same_people).exists():
+        advice = "save the text file of identities as {path}, or leave out generator.same_people"
+        yield MissingInput("same_people", Path(generator.same_people), advice)
+
+
+def _missing_files(given: FilesGenerator | MixturePart) -> Iterator[MissingInput]:
+    files = {"face dataset": given.path, "mask": given.mask, "leave_out": given.leave_out}
+    advice = {
+        "face dataset": "get it from its publisher and save it as {path}",
+        "mask": "save the .npy of positions as {path}, or leave out generator.mask",
+        "leave_out": "save the text file of identity names as {path}, or leave out generator.leave_out",
+    }
+    for name, file in files.items():
+        if file is not None and not Path(file).exists():
+            yield MissingInput(name, Path(file), advice[name])
+
+
+def fetch_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> Iterator[str]:
+    """Download every weight file, published dataset and test set of a benchmark that is missing and that the Hub has.
+
+    Afterwards the benchmark runs on machines without a network.
+
+    Yields:
+        A line per file that was downloaded, and one at the end.
+
+    Raises:
+        InputError: If a download fails, or inputs remain that the Hub does not have; the message lists them.
+        SystemExit: With the status of ``python -m evaluate fetch`` if that failed; it has said why.
+    """
+    generator = benchmark.generator
+    revision = generator.revision if isinstance(generator, Vec2FaceGenerator) else "main"
+    for name in _files_of(benchmark):
+        path, file = weight_path(name, weights), _find_on_the_hub(name)
+        if file is not None and not path.exists():
+            yield f"fetch: {fetch(file, path.parent, revision=revision)}"
+    on_hub = [name for name in benchmark.protocols if name in TEST_SETS_ON_THE_HUB]
+    lacking = [name for name in on_hub if find_protocol(name, test_sets) is None]
+    if lacking:
+        command = [sys.executable, "-m", "evaluate", "fetch", *lacking, "--test-sets", str(test_sets)]
+        if status := run_command(command):
+            sys.exit(status)
+    missing = missing_inputs(benchmark, test_sets=test_sets, weights=weights)
+    if missing:
+        raise InputError(
+            f"SCALE={benchmark.name} still lacks {len(missing)} inputs that the Hub does not have:\n"
+            + "\n".join(f"  {item}" for item in missing)
+        )
+    yield f"fetch: {benchmark.name} has all its inputs"
+
+
+def _files_of(benchmark: Benchmark) -> list[str]:
+    """Names of the files in WEIGHTS that a benchmark reads, the published dataset among them."""
+    generator = benchmark.generator
+    if isinstance(generator, Vec2FaceGenerator) and generator.source == "hub":
+        return [f"{generator.dataset_family.lower()}{generator.num_identities // 1000}k.lmdb"]
+    return generator.weight_files
+
+
+def _find_on_the_hub(name: str) -> HubFile | None:
+    """The file of catalogue.yaml that is saved under this name in WEIGHTS; None if it has none."""
+    files = (HubFile(path, repository, kind) for kind, repository, path in load_catalogue().addresses)
+    return next((file for file in files if file.local_name == name), None)
 
 
 def _source_of_weights(file: str) -> str:
@@ -144,9 +220,9 @@ def _source_of_weights(file: str) -> str:
         command, what = f"generate ship --out {folder}", " on a trained generator"
     elif file == "mobilefacenet_y1.onnx":
         return "get MobileFaceNet (MS1M, ArcFace) from insightface's model zoo and save it as {path}, in ONNX"
-    elif file in _OF_VEC2FACE_PLUS:
-        name, folder = _OF_VEC2FACE_PLUS[file], "vec2face_plus"
-        command, what = f"generate fetch {name}", f", or save {folder}/{file} of the Hub model {_PLUS} as {{path}}"
+    elif (on_hub := _find_on_the_hub(file)) is not None:
+        command = " ".join(["generate fetch", *([_FETCH_NAMES[file]] if file in _FETCH_NAMES else [])])
+        what = f", or save {on_hub.filename} of the Hub model {on_hub.repo_id} as {{path}}"
     else:
-        command, what = "generate fetch", f", or save weights/{file} of the Hub model BooBooWu/Vec2Face as {{path}}"
+        return "no command makes this file; save your own as {path}, or correct its name in the section generator"
     return f"run {python_command(command)}{what}"

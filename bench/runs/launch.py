@@ -11,19 +11,36 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
-from bench.cli import run, stage_parser
+from bench.cli import add_seeds_flag, chosen_seeds, run, stage_parser
+from bench.config.benchmarks import load_benchmark
 from bench.errors import InputError
 from bench.runs.stage import Stage
 
 _PACKAGES = {"generate": "generate", "train": "fr_train", "evaluate": "evaluate"}
 _SECONDS_TO_END = 10.0
-_FLAGS = ("scale", "seed", "device", "runs", "test_sets", "weights", "config")
+_FLAGS = ("scale", "seed", "device", "runs", "test_sets", "weights", "config", "set")
 
 
 def main() -> int:
-    """Start the stage that the first word of the command line names, with the flags behind it."""
-    name, *flags = sys.argv[1:]
-    return run_command([*_launcher(), _PACKAGES[name], *flags, *_train_flags(name)])
+    """Start the stage that the first word of the command line names, once for each seed.
+
+    All flags are those of the stage, but for ``--seeds``. The first seed that fails ends the command.
+    """
+    name, *words = sys.argv[1:]
+    flags, seeds = _take_seeds(words)
+    for seed in seeds:
+        if status := run_command([*_launcher(), _PACKAGES[name], *flags, f"--seed={seed}", *_train_flags(name)]):
+            return status
+    return 0
+
+
+def _take_seeds(words: Sequence[str]) -> tuple[list[str], tuple[int, ...]]:
+    """The flags without those of seeds, and the seeds that they choose: by default those of the entry."""
+    parser = stage_parser("bench.runs.launch", "")
+    add_seeds_flag(parser)
+    args, _ = parser.parse_known_args(words)
+    flags = [word for word in words if not word.startswith(("--seed=", "--seeds="))]
+    return flags, chosen_seeds(args, load_benchmark(args.scale, args.config, args.set).seeds)
 
 
 def run_command(command: Sequence[str], *, is_quiet: bool = False) -> int:

@@ -1,10 +1,13 @@
 """The plan of a benchmark as text: which stages run and why, missing inputs, images, disk, memory, hours."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench.config.benchmarks import Benchmark
 from bench.config.generator import FilesGenerator, RenderGenerator, Vec2FaceGenerator
+from bench.config.mixture import MixtureGenerator
+from bench.runs.fingerprints import changes_of
 from bench.runs.inputs import MissingInput
 from bench.runs.stage import Stages, read_latest
 
@@ -28,28 +31,36 @@ _IDENTITY_BYTES = 14_000
 """Bytes per identity while ``separated`` decides which vectors stay apart. Measured from 5,000 to 40,000 identities."""
 
 
-def describe_plan(benchmark: Benchmark, stages: Stages, missing: list[MissingInput], runs: Path) -> str:
+def describe_plan(
+    benchmark: Benchmark, stages_by_seed: Mapping[int, Stages], missing: list[MissingInput], runs: Path
+) -> str:
     """The plan of a benchmark as text for the user. Starts nothing."""
     latest = read_latest(runs, benchmark.name)
-    lines = [f"{benchmark.name} (version {benchmark.version}): {benchmark.about}", "", "stages"]
-    for stage in stages:
-        verb = "skip" if stage.is_finished else "run"
-        lines.append(f"  {stage.name:9s} {verb}: {stage.reason(latest.get(stage.name))}  -> {stage.directory}")
+    lines = [f"{benchmark.name} (version {benchmark.version}): {benchmark.about}"]
+    lines += [f"  changed: {change}" for change in benchmark.changes]
+    for seed, stages in stages_by_seed.items():
+        lines += ["", "stages" if len(stages_by_seed) == 1 else f"stages of seed {seed}"]
+        for stage in stages:
+            verb = "skip" if stage.is_finished else "run"
+            lines.append(f"  {stage.name:9s} {verb}: {stage.reason(latest.get(stage.name))}  -> {stage.directory}")
     lines += ["", "missing inputs", *(f"  {item}" for item in missing)] if missing else ["", "missing inputs: none"]
-    return "\n".join([*lines, "", *_figures(benchmark, runs)])
+    each = [f"for each of {len(stages_by_seed)} seeds"] if len(stages_by_seed) > 1 else []
+    return "\n".join([*lines, "", *each, *_figures(benchmark, runs)])
 
 
 def describe_missing(benchmark: Benchmark, missing: list[MissingInput]) -> str:
     """One message that lists all missing inputs."""
-    return f"SCALE={benchmark.name} cannot start, {len(missing)} inputs are missing:\n" + "\n".join(
-        f"  {item}" for item in missing
-    )
+    lines = [f"  {item}" for item in missing]
+    advice = f"  make fetch SCALE={benchmark.name} downloads those that the Hub has"
+    return "\n".join([f"SCALE={benchmark.name} cannot start, {len(missing)} inputs are missing:", *lines, advice])
 
 
 def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
     expected, generator = benchmark.expected, benchmark.generator
     if isinstance(generator, FilesGenerator):
         return [f"memory {expected.memory_gb:g} GB; images, disk and hours depend on {generator.path}"]
+    if isinstance(generator, MixtureGenerator):
+        return _figures_of_parts(benchmark, generator)
     num_images = generator.num_identities * generator.images_per_identity
     num_seen = num_images * benchmark.recipe.schedule.epochs
     existing = next(folder for folder in (runs, *runs.resolve().parents) if folder.exists())
@@ -76,10 +87,30 @@ def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
         f"generate {generate_hours:.2f}, train {train_hours:.2f}",
         f"           ({expected.source})",
     ]
-    if expected.mean_accuracy:
+    if expected.mean_accuracy and not changes_of(benchmark, "generator", "recipe", "protocols"):
         low, high = expected.mean_accuracy
         lines.append(f"accuracy   {low:.1%} to {high:.1%} mean over {', '.join(benchmark.protocols)}")
     return lines
+
+
+def _figures_of_parts(benchmark: Benchmark, mixture: MixtureGenerator) -> list[str]:
+    """The parts of a mixture, and its size where a budget states it."""
+    lines = ["parts"]
+    for part in mixture.parts:
+        source = f"faces of SCALE={part.benchmark}" if part.benchmark else part.path
+        chosen = part.model_dump(exclude={"name", "benchmark", "path"})
+        lines.append(f"  {part.label}: {source}" + "".join(f", {name} {value}" for name, value in chosen.items()))
+    memory = f"memory     {benchmark.expected.memory_gb:g} GB"
+    if mixture.total_images is None:
+        return [*lines, f"{memory}; images and hours depend on the parts"]
+    num_seen = mixture.total_images * benchmark.recipe.schedule.epochs
+    hours = num_seen / benchmark.expected.train_images_per_second / 3600
+    return [
+        *lines,
+        f"images     {mixture.total_images:,}; {num_seen:,} seen in training",
+        memory,
+        f"hours      {hours:.2f} of training on {benchmark.expected.device}, without those of making the parts",
+    ]
 
 
 def _has_released_sizes(generator: Vec2FaceGenerator) -> bool:

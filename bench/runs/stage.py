@@ -40,6 +40,8 @@ class Stage:
     directory: Path
     card: type[Card]
     inputs: dict[str, Any]
+    changes: tuple[str, ...] = ()
+    """Settings of this stage and those before it that differ from the entry of benchmarks.yaml, as FIELD=VALUE."""
 
     @property
     def fingerprint(self) -> str:
@@ -58,6 +60,7 @@ class Stage:
             "seed": seed,
             "fingerprint": self.fingerprint,
             "inputs": self.inputs,
+            "changes": self.changes,
             "command": shlex.join(["python", "-m", Path(sys.argv[0]).parent.name, *sys.argv[1:]]),
             "environment": environment(),
             "git": git_state(),

@@ -1,7 +1,7 @@
 """Write measured speeds and sizes to reports/speed/NAME.md and NAME.json, with machine and versions.
 
-Each package measures itself (``generate/speed``, ``fr_train/speed``, ``evaluate/speed.py``) when it is called by
-``python -m bench.speed NAME``. A figure holds for one machine; the ratio of two rows of a table carries over to others.
+Each package measures itself (``generate/speed``, ``fr_train/speed``, ``evaluate/measure/speed.py``) when it is called
+by ``python -m bench.speed NAME``. A figure holds for one machine; the ratio of two rows of a table carries over.
 """
 
 import shlex

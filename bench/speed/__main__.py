@@ -43,7 +43,7 @@ def _attrop(args: argparse.Namespace) -> Path:
 
 
 def _evaluate(args: argparse.Namespace) -> Path:
-    from evaluate.speed import NOTES, scoring_rows
+    from evaluate.measure.speed import NOTES, scoring_rows
 
     tables = {"Five sets of 6,000 pairs, embeddings of 512 dimensions": scoring_rows()}
     title = "Ten-fold accuracy: the field's grid loop against ours"
@@ -54,7 +54,7 @@ def _train(args: argparse.Namespace) -> Path:
     import numpy as np
 
     from bench.config.benchmarks import load_benchmark
-    from evaluate.speed import memory_rows
+    from evaluate.measure.speed import memory_rows
     from fr_train.speed.faces import face_rows
     from fr_train.speed.step import NOTES, head_rows, step_rows, wait_rows
     from generate.render.face import render_face
@@ -79,10 +79,41 @@ def _train(args: argparse.Namespace) -> Path:
     return write_speed("train", title, tables, notes=NOTES, directory=args.out)
 
 
+def _tracking(args: argparse.Namespace) -> Path:
+    import numpy as np
+
+    from bench.config.benchmarks import load_benchmark
+    from fr_train.speed.tracking import NOTES, NUM_FACES, NUM_REPEATS, tracking_rows
+    from generate.render.face import render_face
+    from generate.render.people import draw_factors
+
+    images = np.stack([render_face(i, j, draw_factors(i, j)) for i in range(16) for j in range(4)])
+    recipe = load_benchmark("smoke").recipe
+    title = "Following a training in MLflow: what it costs"
+    caption = f"The recipe of smoke over {NUM_FACES:,} faces, medians of {NUM_REPEATS} alternating runs"
+    return write_speed("tracking", title, {caption: tracking_rows(images, recipe)}, notes=NOTES, directory=args.out)
+
+
+def _mixture(args: argparse.Namespace) -> Path:
+    import numpy as np
+
+    from bench.config.benchmarks import load_benchmark
+    from fr_train.speed.mixture import NOTES, mixture_rows
+    from generate.render.face import render_face
+    from generate.render.people import draw_factors
+
+    images = np.stack([render_face(i, j, draw_factors(i, j)) for i in range(96) for j in range(4)])
+    tables = {"384 rendered faces": mixture_rows(images, load_benchmark("smoke").recipe)}
+    title = "Mixture of three datasets against one LMDB of the same faces"
+    return write_speed("mixture", title, tables, notes=NOTES, directory=args.out)
+
+
 COMMANDS = {
     "generate": (_generate, "the Vec2Face generator: images per second and memory, as published and ours"),
     "attrop": (_attrop, "AttrOP: generator calls per accepted image, by the published rule and by ours"),
     "train": (_train, "training: decoding, one step, waiting for faces, memory of test sets and of the head"),
+    "tracking": (_tracking, "MLflow: images per second of a training that is followed, and of one that is not"),
+    "mixture": (_mixture, "reading a mixture of three datasets, against one LMDB of the same faces"),
     "evaluate": (_evaluate, "ten-fold accuracy of five test sets: the field's loop over thresholds, and ours"),
 }
 """Name -> function that measures and returns the path of the page, and its help text."""

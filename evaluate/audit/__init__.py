@@ -2,5 +2,5 @@
 
 Imports go one way: source < images < embeddings; duplicates, identities, separation and leakage stand alone; above them
 colour < sections < page < run < stage. Beside these, the package may import evaluate.measure.embed, evaluate.protocol,
-evaluate.layouts, evaluate.svg and evaluate.pages, but never evaluate.leaderboard.
+evaluate.layouts and evaluate.pages, but never evaluate.leaderboard.
 """

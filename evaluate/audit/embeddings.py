@@ -104,7 +104,7 @@ def read_faces(source: Source, positions: NDArray[np.int64]) -> LazyImages:
     def read(position: int) -> NDArray[np.uint8]:
         loaded = source.load(position)
         label = source.label(position)
-        return decode_face(loaded, label, resize=True) if isinstance(loaded, bytes) else loaded
+        return decode_face(loaded, label) if isinstance(loaded, bytes) else loaded
 
     return LazyImages(read, positions)
 

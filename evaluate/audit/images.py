@@ -69,8 +69,8 @@ def scan_images(source: Source) -> Scan:
 def perceptual_hash(gray: NDArray[np.uint8]) -> int:
     """A 64-bit hash that changes little if an image is resized, re-encoded or made brighter (pHash).
 
-    Filters of generated images use another hash (``generate.draw.filters.difference_hash``), which compares only images
-    of one identity and must keep its bits for released benchmarks.
+    Filters of generated images use another hash (``generate.draw.qualify.filters.difference_hash``), which compares
+    only images of one identity and must keep its bits for released benchmarks.
 
     Args:
         gray: Brightness of the image resized to 32 x 32, shape (32, 32).

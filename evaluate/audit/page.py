@@ -13,7 +13,7 @@ from bench.errors import python_command
 from bench.runs.card_parts.audit import Distribution, Histogram, LeakageSection, MirrorAxisPart, PairsSection
 from bench.runs.cards import AuditCard
 from evaluate.pages.render import render_page
-from evaluate.svg import COLORS, GENUINE, GREY, IMPOSTOR, Axis, Plot, format_count_tick, format_percent_tick
+from evaluate.pages.svg import COLORS, GENUINE, GREY, IMPOSTOR, Axis, Plot, format_count_tick, format_percent_tick
 
 _WIDTH, _HEIGHT = 330, 230
 _DASHED = 'stroke-dasharray="3 3"'

@@ -12,7 +12,8 @@ from bench.machine.device import choose_device
 from bench.machine.digests import remembered_sha256
 from bench.runs.cards import AuditCard
 from bench.runs.fingerprints import audit_stage
-from bench.runs.tracking import sync, sync_command
+from bench.runs.tracking.addresses import sync_command
+from bench.runs.tracking.sending import sync
 from evaluate.audit.embeddings import Embedder
 from evaluate.audit.page import at_a_glance
 from evaluate.audit.run import audit

@@ -81,7 +81,7 @@ def load_templates(folder: str | Path, name: str | None = None) -> TemplateSet:
         raise InputError(
             f"{folder / 'loose_crop'} lacks {len(missing)} of {len(names)} faces: {listed(missing)}; unpack it again"
         )
-    faces_sha256 = check_faces((file.read_bytes() for file in files), names, resize=None, source=str(folder))
+    faces_sha256 = check_faces((file.read_bytes() for file in files), names, str(folder), aligned=False)
     digests = "".join(f"{sha256(path)}  {path.name}\n" for path in lists.values())
     digest = hashlib.sha256(f"{digests}{faces_sha256}\n".encode()).hexdigest()
 

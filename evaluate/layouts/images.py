@@ -64,30 +64,27 @@ class LazyImages:
         return self[:] if dtype is None else self[:].astype(dtype)
 
 
-def decode_face(encoded: bytes, name: str, *, resize: bool) -> NDArray[np.uint8]:
-    """Decode an image file to a face, uint8, shape (112, 112, 3), RGB.
+def decode_face(encoded: bytes, name: str) -> NDArray[np.uint8]:
+    """Decode an image file to a face, uint8, shape (112, 112, 3), RGB; see ``bench.faces.face.to_face_size``.
 
     Args:
         encoded: The image file.
         name: Name of the image, for messages.
-        resize: Whether to scale a square image of another size, as ``bench.faces.face.to_face_size`` does.
 
     Raises:
-        InputError: If it does not decode, or is to be scaled and not square.
+        InputError: If it does not decode, or cannot be an aligned face.
     """
-    image = decode_image(encoded, name)
-    return to_face_size(image, name) if resize else image
+    return to_face_size(decode_image(encoded, name), name)
 
 
-def check_faces(encoded: Iterator[bytes], names: Sequence[str], *, resize: bool | None, source: str) -> str:
+def check_faces(encoded: Iterator[bytes], names: Sequence[str], source: str, *, aligned: bool = True) -> str:
     """Check type and size of every image file by its header, before hours of embedding.
 
     Args:
         encoded: Image files, read one at a time.
         names: Names of the images, for messages and the digest.
-        resize: True accepts square images of another size. False accepts 112 x 112 only. None accepts any size, for
-            faces that are not aligned yet.
         source: The verification set, for messages.
+        aligned: Whether the images are aligned faces. Those that are not may have any size.
 
     Returns:
         SHA-256 over the digests and names of all files, in hexadecimal.
@@ -104,14 +101,12 @@ def check_faces(encoded: Iterator[bytes], names: Sequence[str], *, resize: bool 
         except InputError:
             wrong.append(f"{name} does not decode")
             continue
-        can_be_scaled = bool(resize) and size_problem(width, height) is None
-        has_right_size = resize is None or (width, height) == (FACE_SIZE, FACE_SIZE) or can_be_scaled
-        if not has_right_size:
+        if aligned and size_problem(width, height):
             wrong.append(f"{name} is {width} x {height}")
     if wrong:
         kind = f"aligned {FACE_SIZE} x {FACE_SIZE} faces"
         advice = f"replace or align them ({python_command('evaluate pack')})"
-        if resize is None:
+        if not aligned:
             kind, advice = "images", "replace them"
         raise InputError(f"{source}: {len(wrong)} of {len(names)} files are not {kind}: {listed(wrong)}; {advice}")
     return digest.hexdigest()

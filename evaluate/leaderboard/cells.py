@@ -15,7 +15,7 @@ from evaluate.leaderboard.estimates import (
 from evaluate.leaderboard.protocol_names import FIVE, protocol_title
 from evaluate.leaderboard.published import PublishedRow
 from evaluate.leaderboard.rows import Row, number_notes
-from evaluate.leaderboard.tables import Table
+from evaluate.leaderboard.tables import FoldedSweep, Table
 from evaluate.leaderboard.template_tables import RANKING_FAR, Rate, TemplateTable
 from evaluate.metrics import FARS
 from evaluate.test_sets.registry import RFW
@@ -80,6 +80,8 @@ def table_columns(table: Table) -> list[Column]:
     has_datasets = any(row.card.dataset for row in rows)
     if has_datasets:
         columns += [Column("images", "images"), Column("identities", "identities")]
+    if any(row.composition for row in rows):
+        columns.append(Column("composition", "composition"))
     columns.append(Column("hours", "hours"))
     if any(mean_price(row.cards) is not None for row in rows):
         columns.append(Column("price", "price"))
@@ -118,11 +120,21 @@ def row_cells(table: Table, position: int) -> dict[str, str]:
         **accuracies,
         "images": format_count(row.num_images),
         "identities": format_count(row.num_identities),
+        "composition": row.composition or ABSENT,
         "hours": ABSENT if hours is None or row.is_floor else f"{hours:.3g} {device_kind(row.card)}",
         "price": ABSENT if price is None or row.is_floor else f"{price:.2f}",
         "rate": ABSENT if rate is None else f"{rate:,.0f}",
         "recipe": row.recipe_name or ABSENT,
         "commit": row.commit,
+    }
+
+
+def sweep_cells(sweep: FoldedSweep) -> dict[str, str]:
+    """Text of the one line of a sweep, by key of the column: how many settings, and the range of their means."""
+    low, high = sweep.means
+    return {
+        "label": f"sweep {sweep.name}: {len(sweep.table.rows)} settings",
+        "mean": f"{format_percent(low)} to {format_percent(high)}",
     }
 
 

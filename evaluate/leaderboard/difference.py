@@ -3,6 +3,7 @@
 ``python -m evaluate compare RESULT RESULT`` prints it. The numbers come from ``evaluate.measure.compare``.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from bench.files import flatten
 from bench.runs.cards import ResultCard, read_card
 from bench.runs.parents import parents_of_result
 from evaluate.measure.compare import SIGNIFICANCE_LEVEL, Difference, compare_results
+from evaluate.measure.compare_seeds import SeedDifference, compare_seeds
 
 
 def describe_difference(a: Path, b: Path) -> str:
@@ -38,6 +40,43 @@ def describe_difference(a: Path, b: Path) -> str:
             "accuracy of A minus B, points:",
             *differences,
         ]
+    )
+
+
+def describe_seeds(a: Sequence[Path], b: Sequence[Path]) -> str:
+    """The settings that differ between two sides of several seeds, then the difference of their mean accuracies.
+
+    Args:
+        a: Results of one setting, one per seed.
+        b: Results of another setting.
+
+    Raises:
+        InputError: As ``compare_seeds``.
+    """
+    differences = compare_seeds(a, b)
+    settings_a, settings_b = read_settings(a[0]), read_settings(b[0])
+    ignored = {"seed", "commit", "dirty", "dataset.sha256", "model"}
+    changes = [
+        f"  {key}: {settings_a.get(key, 'absent')} -> {settings_b.get(key, 'absent')}"
+        for key in sorted((settings_a.keys() | settings_b.keys()) - ignored)
+        if settings_a.get(key) != settings_b.get(key)
+    ]
+    is_paired = bool(differences["mean"].per_seed)
+    how = "equal seeds are compared" if is_paired else "the sides have other seeds, so seeds are not paired"
+    lines = [*(f"A {path}" for path in a), *(f"B {path}" for path in b), "settings:", *(changes or ["  none differ"])]
+    lines.append(f"mean accuracy of A minus B over {len(a)} and {len(b)} seeds, points; {how}:")
+    return "\n".join(lines + [_describe_seed_difference(name, difference) for name, difference in differences.items()])
+
+
+def _describe_seed_difference(name: str, difference: SeedDifference) -> str:
+    value, low, high = (100 * fraction for fraction in (difference.value, difference.low, difference.high))
+    seeds = ", ".join(f"{100 * each:+.2f}" for each in difference.per_seed)
+    verdict = "significant (p < {})" if difference.is_significant else "not significant (p >= {})"
+    return (
+        f"  {name:<16} {value:+6.2f}  95 % interval {low:+.2f} to {high:+.2f}, standard error over seeds "
+        f"{100 * difference.seed_error:.2f}, over pairs {100 * difference.pair_error:.2f}"
+        + (f", each seed {seeds}" if seeds else "")
+        + f", p = {difference.p_value:.2g}: {verdict.format(SIGNIFICANCE_LEVEL)}"
     )
 
 

@@ -1,6 +1,7 @@
 """Figures of the leaderboard as inline SVG: ROC, DET, score histograms, intervals, accuracy against number of images.
 
-In: scores of networks on a protocol, or accuracies of rows. Out: one ``<svg>`` element each (``evaluate/svg.py``).
+In: scores of networks on a protocol, or accuracies of rows. Out: one ``<svg>`` element each, by
+``evaluate/pages/svg.py``.
 """
 
 import math
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluate.metrics import roc
-from evaluate.svg import COLORS, GENUINE, IMPOSTOR, Axis, Plot, format_count_tick, format_percent_tick
+from evaluate.pages.svg import COLORS, GENUINE, IMPOSTOR, Axis, Plot, format_count_tick, format_percent_tick
 
 MAX_CURVES = len(COLORS)
 """Rows of a table that are drawn: one per colour."""

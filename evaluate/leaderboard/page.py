@@ -23,6 +23,8 @@ from evaluate.leaderboard.cells import (
     published_cells,
     published_note,
     row_cells,
+    sweep_cells,
+    table_cells,
     table_columns,
     template_cells,
 )
@@ -39,13 +41,13 @@ from evaluate.leaderboard.figures import (
 from evaluate.leaderboard.protocol_names import FIVE, protocol_title
 from evaluate.leaderboard.published import PublishedRow, group_by_size
 from evaluate.leaderboard.rows import Row, number_notes
-from evaluate.leaderboard.tables import Table
+from evaluate.leaderboard.tables import FoldedSweep, Table
 from evaluate.leaderboard.template_tables import TemplateTable
 from evaluate.measure.compare import compare_scores
 from evaluate.measure.scores import Scores, read_scores
 from evaluate.metrics import FARS
 from evaluate.pages.render import render_page
-from evaluate.svg import COLORS, GREY, Axis
+from evaluate.pages.svg import COLORS, GREY, Axis
 
 GRID_WIDTH = 640
 """Largest width of a sample grid in pixels."""
@@ -67,7 +69,8 @@ def render_leaderboard(
         published: Rows of papers.
         not_shown: Path -> problem of each result that cannot be shown.
     """
-    rows = [row for table in tables for row in table.rows] + [row for table in templates for row in table.rows]
+    with_sweeps = [each for table in tables for each in (table, *(sweep.table for sweep in table.sweeps))]
+    rows = [row for table in with_sweeps for row in table.rows] + [row for table in templates for row in table.rows]
     cards = [card for row in rows for card in row.cards]
     return render_page(
         "leaderboard.html",
@@ -117,11 +120,17 @@ def _table_values(table: Table) -> dict[str, Any]:
         "title": table.title,
         "columns": [column for column in table_columns(table) if column.shown_in != "markdown"],
         "groups": [{"title": group.title, "rows": [rows[i] for i in group.positions]} for group in table.groups],
+        "sweeps": [_sweep_values(sweep) for sweep in table.sweeps],
         "footnotes": number_notes(table.rows),
         "plots": _curves(table, scores, colors),
         "legend": [(table.rows[position].label, colors[position]) for position in drawn],
         "differences": _differences(table, scores, drawn),
     }
+
+
+def _sweep_values(sweep: FoldedSweep) -> dict[str, Any]:
+    """The line of a sweep, and the table of its settings that opens below it."""
+    return {"cells": sweep_cells(sweep), "page": sweep.page, "table": table_cells(sweep.table)}
 
 
 def _template_table_values(table: TemplateTable) -> dict[str, Any]:

@@ -18,6 +18,9 @@ from evaluate.leaderboard.read import read_checked
 from evaluate.leaderboard.write import write_committed_leaderboard
 from evaluate.measure.scores import scores_path_of
 
+_MAX_NAME = 150
+"""Characters of a name that states changed settings; file systems allow 255."""
+
 
 def publish(results: Sequence[Path], reports: Path) -> list[Path]:
     """Copy results into ``reports/results`` and render ``reports/leaderboard.*``.
@@ -64,10 +67,14 @@ def _read_complete(folder: Path) -> ResultCard:
 def published_name(card: ResultCard) -> str:
     """Name of the files of a published result.
 
-    It is the benchmark for a dataset's row, benchmark and floor for a floor, and the model's name for given weights.
-    The seed follows unless it is 0.
+    It is the benchmark for a dataset's row, with the settings that were changed; benchmark and floor for a floor, and
+    the model's name for given weights. The seed follows unless it is 0.
     """
-    name = {"dataset": card.scale, "floor": f"{card.scale}_{card.name}", "model": card.name}[card.row]
+    name = {
+        "dataset": card.name[:_MAX_NAME] if card.changes else card.scale,
+        "floor": f"{card.scale}_{card.name}",
+        "model": card.name,
+    }[card.row]
     return re.sub(r"[^\w.-]+", "_", name).lstrip(".") + (f"_seed{card.seed}" if card.seed else "")
 
 

@@ -4,7 +4,7 @@ Every card is checked against itself and against its scores, so that no table sh
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.errors import InputError
@@ -12,6 +12,7 @@ from bench.files import is_hidden
 from bench.runs.cards import ResultCard, read_card
 from bench.runs.fingerprints import generator_sha256
 from bench.runs.parents import parents_of_result
+from bench.runs.sweeps.plan_file import PLAN_NAME, read_plan
 from evaluate.measure.checks import contradictions
 from evaluate.measure.scores import read_scores, scores_path_of
 
@@ -28,6 +29,8 @@ class Result:
     """Hash of the generator's settings without the seed; empty where the dataset's card is missing."""
     notes: tuple[str, ...] = ()
     """Remarks for the footnotes of a table."""
+    sweep: str = ""
+    """Name of the sweep that it is a point of, if its settings are not those of benchmarks.yaml."""
 
 
 def read_local(runs: Path, broken: dict[Path, str] | None = None) -> list[Result]:
@@ -40,7 +43,8 @@ def read_local(runs: Path, broken: dict[Path, str] | None = None) -> list[Result
     Raises:
         InputError: If a card does not fit the schema, or contradicts itself or its scores.
     """
-    return _read_all(sorted(runs.glob("*/results/*/result.json")), _read_local_result, broken)
+    results = _read_all(sorted(runs.glob("*/results/*/result.json")), _read_local_result, broken)
+    return _name_sweeps(results, runs, broken)
 
 
 def read_committed(reports: Path, broken: dict[Path, str] | None = None) -> list[Result]:
@@ -48,7 +52,29 @@ def read_committed(reports: Path, broken: dict[Path, str] | None = None) -> list
 
     Arguments and errors are those of ``read_local``.
     """
-    return _read_all(sorted((reports / "results").glob("*.json")), _read_committed_result, broken)
+    results = _read_all(sorted((reports / "results").glob("*.json")), _read_committed_result, broken)
+    return _name_sweeps(results, reports, broken)
+
+
+def _name_sweeps(results: Sequence[Result], root: Path, broken: dict[Path, str] | None) -> list[Result]:
+    """The results, those with changed settings with the name of the first sweep of ``root``/sweeps that holds them."""
+    names: dict[tuple[str, str], str] = {}
+    for path in sorted((root / "sweeps").glob(f"*/{PLAN_NAME}")):
+        try:
+            plan = read_plan(path.parent)
+        except InputError as error:
+            if broken is None:
+                raise
+            broken[path] = str(error).removeprefix(str(path)).lstrip(": ")
+            continue
+        for point in plan.points:
+            names.setdefault((point.base, Path(point.result).name), plan.name)
+    return [
+        replace(result, sweep=names.get((result.card.scale, result.card.fingerprint), ""))
+        if result.card.changes
+        else result
+        for result in results
+    ]
 
 
 def _read_all(paths: Sequence[Path], read: Callable[[Path], Result], broken: dict[Path, str] | None) -> list[Result]:

@@ -51,6 +51,11 @@ class Row:
         return self.results[0].card
 
     @property
+    def sweep(self) -> str:
+        """Name of the sweep that the row is a setting of; empty for all others."""
+        return self.results[0].sweep
+
+    @property
     def is_floor(self) -> bool:
         """Whether the row shows what a network without training reaches."""
         return self.division == "floor"
@@ -79,6 +84,11 @@ class Row:
     def num_identities(self) -> int | None:
         """Number of training identities; None if unknown."""
         return self.card.dataset.num_identities if self.card.dataset else None
+
+    @property
+    def composition(self) -> str | None:
+        """Parts of a training set that is a mixture, with their shares of its images; None for any other."""
+        return self.card.dataset.composition if self.card.dataset else None
 
     @property
     def label(self) -> str:
@@ -127,7 +137,7 @@ def make_row(
         extras=_extra_protocols(core, seeds),
         notes=tuple(_notes(core, seeds, num_older=len(results) - len(seeds))),
         division=_division(card, closed),
-        is_reference=card.row == "dataset" and card.scale in references,
+        is_reference=_is_reference(card, references),
     )
 
 
@@ -165,6 +175,13 @@ def _extra_protocols(core: tuple[str, ...], results: Sequence[Result]) -> tuple[
         return ()
     extras = [name for name in shared - set(core) if protocol_family(name) == protocol_family(core[0])]
     return tuple(sorted(extras, key=column_order))
+
+
+def _is_reference(card: ResultCard, references: set[str]) -> bool:
+    """Whether a row is the real reference of its recipe: trained here, or a released network of the same recipe."""
+    if card.row == "model":
+        return card.recipe is not None and card.dataset is not None and card.dataset.is_real is True
+    return card.row == "dataset" and card.scale in references and not card.changes
 
 
 def _division(card: ResultCard, closed: set[tuple[str, str]]) -> Division:

@@ -52,6 +52,8 @@ class Table:
     extras: tuple[str, ...]
     """Further protocols that some row has."""
     rows: tuple[Row, ...]
+    sweeps: "tuple[FoldedSweep, ...]" = ()
+    """Settings of sweeps, which are shown under one line each, and neither ranked nor compared with the rows."""
 
     @property
     def is_rendered(self) -> bool:
@@ -140,6 +142,26 @@ class Table:
         return {i: 1 + int((points > own).sum()) for i, own in zip(positions, points, strict=True)}
 
 
+@dataclass(frozen=True)
+class FoldedSweep:
+    """The settings of one sweep in one table."""
+
+    name: str
+    table: Table
+    """Its rows, with the protocols of the table that it belongs to."""
+
+    @property
+    def page(self) -> str:
+        """The sweep's own page, relative to the leaderboard."""
+        return f"sweeps/{self.name}/index.html"
+
+    @property
+    def means(self) -> tuple[float, float]:
+        """Lowest and highest mean accuracy over its settings, fractions."""
+        means = [row.mean.value for row in self.table.rows]
+        return min(means), max(means)
+
+
 def make_tables(results: Iterable[Result], benchmarks: Mapping[str, Benchmark] | None = None) -> list[Table]:
     """Tables of results: the five real sets first, then other real sets, then rendered heads.
 
@@ -189,6 +211,18 @@ def _cores(result: Result) -> list[tuple[str, ...]]:
 
 
 def _make_table(core: tuple[str, ...], rows: list[Row]) -> Table:
+    """The table of rows; settings of sweeps are folded, unless the table holds nothing else."""
+    by_sweep: dict[str, list[Row]] = {}
+    for row in rows:
+        by_sweep.setdefault(row.sweep, []).append(row)
+    usual = by_sweep.pop("", [])
+    if not usual:
+        return _table_of_rows(core, rows)
+    sweeps = [FoldedSweep(name, _table_of_rows(core, members)) for name, members in sorted(by_sweep.items())]
+    return replace(_table_of_rows(core, usual), sweeps=tuple(sweeps))
+
+
+def _table_of_rows(core: tuple[str, ...], rows: list[Row]) -> Table:
     rows = _order_rows(rows)
     extras = sorted({name for row in rows for name in row.extras}, key=column_order)
     return Table(core, tuple(extras), tuple(_note_other_copies(core, rows)))

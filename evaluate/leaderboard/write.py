@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from bench.files import write_text
@@ -20,6 +21,7 @@ from evaluate.leaderboard.cells import (
     format_percent,
     published_cells,
     published_note,
+    sweep_cells,
     table_cells,
     template_cells,
 )
@@ -49,7 +51,7 @@ _CSV_COLUMNS = (
     *("exact_accuracy", "auc", "eer", "d_prime"),
     *(f"tar_at_far_{far}" for far in FARS),
     *("num_pairs", "test_set_sha256"),
-    *("num_images", "num_identities", "device_hours", "device", "price", "train_images_per_second"),
+    *("num_images", "num_identities", "composition", "device_hours", "device", "price", "train_images_per_second"),
     *("recipe", "recipe_sha256", "commit", "command"),
 )
 
@@ -78,15 +80,24 @@ def write_committed_leaderboard(reports: Path) -> Path:
     return _write(reports, read_committed(reports, broken), reports / "published.csv", broken)
 
 
-def describe_result(result_dir: Path, page: Path) -> str:
-    """A finished result for the terminal: its row, and the paths of its card and of the leaderboard's page.
+def describe_results(result_dirs: Sequence[Path], page: Path) -> str:
+    """Finished results for the terminal: their rows, and the paths of their cards and of the leaderboard's page.
 
     Args:
-        result_dir: Folder of a result.json.
+        result_dirs: Folders of a result.json each, with the same protocols.
         page: The leaderboard as HTML.
     """
-    row = format_row(read_card(result_dir, ResultCard))
-    return f"\n{row}\n\nresult       {result_dir / 'result.json'}\nreport       {page}"
+    cards = [read_card(directory, ResultCard) for directory in result_dirs]
+    rows = format_row(cards[0]).splitlines()
+    for card in cards[1:]:
+        rows.append(format_row(card).splitlines()[1])
+    lines = ["", *rows, ""]
+    means = [card.mean_accuracy for card in cards if card.mean_accuracy is not None]
+    if len(means) > 1:
+        lines += [f"mean of {len(means)} seeds {format_percent(fmean(means))}, std {format_percent(stdev(means))}", ""]
+    return "\n".join(
+        [*lines, *(f"result       {path / 'result.json'}" for path in result_dirs), f"report       {page}"]
+    )
 
 
 def format_row(card: ResultCard) -> str:
@@ -139,6 +150,7 @@ def _markdown(
             _markdown_table(table_cells(table)),
             "",
             *_below_table(table.rows),
+            *_sweep_lines(table),
             "",
         ]
     for template in templates:
@@ -169,6 +181,13 @@ def _below_table(rows: Sequence[Row]) -> Iterator[str]:
             yield f"- {_escape(row.label)}, seed {card.seed}: `{command}`"
 
 
+def _sweep_lines(table: Table) -> Iterator[str]:
+    """A line for each sweep: its settings are on its own page."""
+    for sweep in table.sweeps:
+        cells = sweep_cells(sweep)
+        yield f"- [{_escape(cells['label'])}]({sweep.page}), mean {cells['mean']}"
+
+
 def _markdown_table(cells: Sequence[Sequence[str]]) -> str:
     """Markdown of a table whose first two columns hold text and whose other columns hold numbers.
 
@@ -190,7 +209,8 @@ def _escape(text: str) -> str:
 
 def _csv(tables: Sequence[Table], templates: Sequence[TemplateTable]) -> str:
     """One line per row and protocol, and one for the row's mean; accuracies, rates and gaps are fractions."""
-    lines = [line for table in tables for row in table.rows for line in _csv_lines(table, row)]
+    with_sweeps = [each for table in tables for each in (table, *(sweep.table for sweep in table.sweeps))]
+    lines = [line for table in with_sweeps for row in table.rows for line in _csv_lines(table, row)]
     lines += [_csv_template_line(table, row) for table in templates for row in table.rows]
     text = io.StringIO()
     writer = csv.DictWriter(text, _CSV_COLUMNS, lineterminator="\n", restval="")
@@ -234,6 +254,7 @@ def _csv_shared(row: Row) -> dict[str, Any]:
         "seeds": " ".join(str(seed.seed) for seed in row.cards),
         "num_images": row.num_images,
         "num_identities": row.num_identities,
+        "composition": row.composition,
         "device_hours": mean_device_hours(row.cards),
         "device": device_kind(card),
         "price": mean_price(row.cards),

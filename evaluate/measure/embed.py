@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from bench.errors import InputError
 from bench.faces.face import FACE_SIZE
 from bench.faces.pixels import to_network_input
+from bench.machine.figures import count_images
 from bench.machine.progress import progress
 from evaluate.layouts.images import ImageArray
 from evaluate.measure.onnx_network import OnnxNetwork
@@ -131,6 +132,7 @@ def feature_batches(
                 features = features + network(faces.flip(3)).float()
             yield batch, features
             bar.update(len(pixels))
+            count_images("embed", len(pixels))
 
 
 def _prefetched(images: ImageArray, batches: Sequence[slice]) -> Iterator[NDArray[np.uint8]]:

@@ -6,6 +6,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from bench.files import exists
 from bench.machine.device import choose_device
 from bench.machine.digests import remembered_sha256
 from bench.machine.facts import Cost
+from bench.machine.figures import report
 from bench.machine.stopwatch import Stopwatch
 from bench.runs.card_parts.references import DatasetReference, ModelReference, RecipeReference
 from bench.runs.cards import (
@@ -34,7 +36,7 @@ from bench.runs.cards import (
     read_card,
     write_card,
 )
-from bench.runs.fingerprints import generator_sha256
+from bench.runs.fingerprints import changes_of, generator_sha256
 from bench.runs.inputs import find_protocol, is_rendered
 from bench.runs.stage import Stage, Stages
 from evaluate.layouts.ijb import TemplateSet, is_template_set, load_templates
@@ -216,6 +218,8 @@ def _measure(
                 measured.verifications[test_set.name] = verify(
                     lambda images: embed(network, images, device=device, precision=precision), test_set
                 )
+                accuracy = measured.verifications[test_set.name].result.accuracy
+                report({"step": 0, "time": time.time(), f"accuracy/{test_set.name}": accuracy})
         measured.num_images += len(test_set.faces)
     return measured
 
@@ -275,7 +279,7 @@ def dataset_row(benchmark: Benchmark, stages: Stages) -> ResultRow:
     model = read_card(stages.train.directory, ModelCard)
     return ResultRow(
         "dataset",
-        benchmark.name,
+        ", ".join([benchmark.name, *changes_of(benchmark, "generator", "recipe")]),
         ModelReference(
             sha256=card_sha256(stages.train.directory, ModelCard),
             weights_sha256=model.weights_sha256,
@@ -286,6 +290,7 @@ def dataset_row(benchmark: Benchmark, stages: Stages) -> ResultRow:
             num_images=dataset.num_images,
             num_identities=dataset.num_identities,
             generator_sha256=generator_sha256(dataset.inputs["generator"]),
+            composition=dataset.statistics.composition,
             sha256=card_sha256(stages.generate.directory, DatasetCard),
         ),
         recipe=RecipeReference(name=benchmark.recipe_name, sha256=model.recipe_sha256),

@@ -1,4 +1,4 @@
-"""Templates of the HTML pages (Jinja), and the function that fills them.
+"""Templates of the HTML pages (Jinja), the function that fills them, and plots as inline SVG.
 
-In: values. Out: a page as text. May import ``bench``; the leaderboard and the audit import it.
+In: values. Out: a page as text. May import ``bench``; leaderboard, audit and scaling import it.
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.config.benchmarks import protocol_names
 from bench.errors import InputError
-from bench.runs.hub import fetch
+from bench.runs.hub import fetch, list_files
 from bench.runs.inputs import TEST_SETS_ON_THE_HUB, find_protocol
 from evaluate.protocol import load_protocol
 from evaluate.test_sets.registry import REGISTRY, YARDSTICK, find_test_set, known_version
@@ -41,6 +41,25 @@ def fetch_test_sets(names: Sequence[str], test_sets: Path, *, revision: str = "m
             save_as = entry.save_as.replace("NAME", name)
             lines.append(f"{name} is missing: get it from {entry.source}, and save it as {save_as} in {test_sets}")
     return "\n".join(lines)
+
+
+def list_test_sets(names: Sequence[str] = ()) -> str:
+    """Every known set: a table of those that the Hub has, then a line for each other one.
+
+    Args:
+        names: Entries of the registry, or lists of benchmarks.yaml; empty for all.
+
+    Raises:
+        InputError: If a name is unknown.
+    """
+    entries = {name: find_test_set(name) for name in protocol_names(names) or REGISTRY}
+    table = list_files({name: entry.hub for name, entry in entries.items() if entry.hub})
+    others = [
+        f"{name}: not on the Hub, get it from {entry.source}; save it as {entry.save_as.replace('NAME', name)}"
+        for name, entry in entries.items()
+        if entry.hub is None
+    ]
+    return "\n".join([*([table, ""] if len(others) < len(entries) else []), *others]).rstrip()
 
 
 def _describe(name: str, path: Path) -> str:

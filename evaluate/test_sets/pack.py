@@ -67,16 +67,16 @@ class _AlignedFaces:
         self.landmarks = landmarks
 
     def check(self, source: Path) -> None:
-        """Without landmarks, refuse images that are not aligned faces of 112 x 112."""
+        """Without landmarks, refuse images that cannot be aligned faces."""
         if self.landmarks is None:
             encoded = (file.read_bytes() for file in self.files.values())
-            check_faces(encoded, list(self.files), resize=False, source=str(source))
+            check_faces(encoded, list(self.files), str(source))
 
     def pixels(self, name: str) -> NDArray[np.uint8]:
         """One face, uint8, shape (112, 112, 3), RGB."""
         data = self.files[name].read_bytes()
         if self.landmarks is None:
-            return decode_face(data, str(self.files[name]), resize=False)
+            return decode_face(data, str(self.files[name]))
         return align(decode_image(data, str(self.files[name])), self.landmarks[name].points)
 
     def encoded(self, name: str) -> bytes:

@@ -7,6 +7,7 @@ from bench.errors import InputError
 from bench.files import atomic_path, write_text
 from bench.runs.cards import CARD_NAMES, ModelCard
 from bench.runs.parents import checked_weights
+from fr_train.export.eval_results import render_eval_results
 from fr_train.export.files import export
 from fr_train.export.model_card import README_NAME, find_origin, render_model_card
 
@@ -34,6 +35,12 @@ def export_folder(model: Path, target: Path, formats: Sequence[str], runs: Path)
         weights = checked_weights(model) if is_trained_here else model / "model.safetensors"
     with atomic_path(target) as folder:
         distances = export(weights, folder, formats)
-        write_text(folder / README_NAME, render_model_card(find_origin(weights, runs), distances))
+        origin = find_origin(weights, runs)
+        write_text(folder / README_NAME, render_model_card(origin, distances))
+        eval_results = render_eval_results(origin.protocols)
+        for path, text in eval_results.items():
+            (folder / path).parent.mkdir(exist_ok=True)
+            write_text(folder / path, text)
     lines = [f"{target / name}: 1 - cosine at most {distance:.1e}" for name, distance in distances.items()]
+    lines += [f"{target / path}: accuracies for the Hub" for path in eval_results]
     return "\n".join([*lines, f"{target / README_NAME}: model card for the Hub"])

@@ -208,6 +208,12 @@ def _training_data(dataset: DatasetCard | None, model: ModelCard | None) -> str:
         return f"{counts} Rendered from a procedural head: no photo of a person was used."
     if kind == "files":
         return f"{counts} These faces were given as files: state by hand where they come from, and their terms."
+    if kind == "mixture":
+        parts = [
+            (part.name, part.num_images, part.num_identities, part.sha256) for part in dataset.statistics.parts or []
+        ]
+        table = markdown_table(("part", "faces", "people", "SHA-256"), parts)
+        return f"{counts} A mixture: state by hand where the faces of each part come from, and their terms.\n\n{table}"
     rows = [
         (name, weights.role, weights.trained_on, weights.licence, f"`{weights.sha256[:16]}`")
         for name, weights in dataset.weights.items()

@@ -68,7 +68,7 @@ def step_rows(recipe: Recipe) -> list[Row]:
     rows: list[Row] = []
     for name, settings in variants.items():
         changed = recipe.model_copy(update=settings | {"batch_size": STEP_BATCH})
-        rate, memory = _in_own_process(_time_steps, changed.model_dump_json(), bool(rows))
+        rate, memory = in_own_process(_time_steps, changed.model_dump_json(), bool(rows))
         plain = float(rows[0]["images/s"] or 0) if rows else rate
         rows.append({"implementation": name, "images/s": rate, "times plain": rate / plain, "peak memory MiB": memory})
     return rows
@@ -103,7 +103,7 @@ def wait_rows(images: NDArray[np.uint8], recipes: dict[str, Recipe]) -> list[Row
     for name, recipe in recipes.items():
         schedule = recipe.schedule.model_copy(update={"epochs": WAIT_EPOCHS, "drop_epochs": ()})
         short = recipe.model_copy(update={"schedule": schedule})
-        rate, whole, steady = _in_own_process(_train_briefly, images, short.model_dump_json())
+        rate, whole, steady = in_own_process(_train_briefly, images, short.model_dump_json())
         backbone = f"IResNet-{recipe.backbone.depth} width {recipe.backbone.width}"
         row: Row = {"recipe": name, "network": backbone, "images/s": rate}
         rows.append(row | {"waiting for faces, share": steady, "with the start of the run": whole})
@@ -122,8 +122,7 @@ def _train_briefly(images: NDArray[np.uint8], recipe_json: str) -> tuple[float, 
         summary = train(open_faces(path), recipe, folder, seed=0)
         rate = summary.num_images_seen / (time.perf_counter() - start)
         later = [line["data_wait_share"] for line in read_json_lines(Path(folder) / "train.jsonl")[1:]]
-    whole = summary.last_line["data_wait_share"]
-    assert whole is not None  # a finished run has at least one line
+    whole = float(summary.last_line["data_wait_share"] or 0)
     return rate, whole, float(np.mean(later))
 
 
@@ -181,7 +180,7 @@ def _measure_rank(rank: int, num_identities: int, num_ranks: int, sample_rate: f
         dist.destroy_process_group()
 
 
-def _in_own_process(measure: Any, *arguments: Any) -> Any:
+def in_own_process(measure: Any, *arguments: Any) -> Any:
     """Call a function in a new process, and return its result."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:  # unlike a Pool's, may start processes
         return pool.submit(measure, *arguments).result()

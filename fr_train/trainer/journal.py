@@ -15,10 +15,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import psutil
 import torch
 
 from bench.machine.journal import JournalFile, JournalLine, journal_line
+from bench.machine.load import machine_load
 from bench.machine.stopwatch import peak_memory_mb
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -78,7 +78,7 @@ class Journal:
         self._total_seconds += seconds
         figures = {name: float(value) for name, value in values.items()}
         figures |= {"images_per_second": self._images / seconds, "data_wait_share": self._waited / seconds}
-        figures |= {"memory_mb": self._memory_mb()} | _machine_load(self._device)
+        figures |= {"memory_mb": self._memory_mb()} | machine_load(self._device)
         return journal_line(step, figures)
 
     def write(self, line: JournalLine) -> None:
@@ -91,18 +91,3 @@ class Journal:
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device) / 2**20
         return peak_memory_mb()
-
-
-def _machine_load(device: torch.device) -> dict[str, float]:
-    """Load of the whole machine, under the names of MLflow's system metrics."""
-    memory = psutil.virtual_memory()
-    load = {
-        "system/cpu_utilization_percentage": psutil.cpu_percent(),
-        "system/system_memory_usage_megabytes": (memory.total - memory.available) / 1e6,
-        "system/system_memory_usage_percentage": memory.percent,
-    }
-    if device.type == "cuda":
-        free, total = torch.cuda.mem_get_info(device)
-        load["system/gpu_0_memory_usage_megabytes"] = (total - free) / 1e6
-        load["system/gpu_0_memory_usage_percentage"] = 100 * (1 - free / total)
-    return load

@@ -17,13 +17,18 @@ _DEFAULT_SCALE, _LANDMARK_SCALE = "10k", "v10k"
 def _fetch_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", help="names of files (default: the files that --scale needs)")
     parser.add_argument("--revision", help="commit, tag or branch of the Hub (default: the revision of --scale)")
+    parser.add_argument(
+        "--list", action="store_true", help="print every name with what is known of its file (default: download)"
+    )
     add_stage_flags(parser, "--scale", "--config", "--weights", scale=_DEFAULT_SCALE)
 
 
 def _fetch(args: argparse.Namespace) -> str:
-    from bench.runs.hub import fetch
-    from generate.hub.catalogue import files_of_generator, find_file
+    from bench.runs.hub import fetch, list_files
+    from generate.hub.catalogue import CATALOGUE, files_of_generator, find_file
 
+    if args.list:
+        return list_files({name: find_file(name) for name in args.names or CATALOGUE})
     settings = _vec2face_settings(args)
     files = [find_file(name) for name in args.names] or files_of_generator(settings)
     if not files:
@@ -57,9 +62,21 @@ def _faces_flags(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="aligned photographs of existing people, folder or LMDB (default: invented people)",
     )
+    source.add_argument(
+        "--vector",
+        metavar="TEXT",
+        help="identity vector of one person as the demo page copies it, drawn as it is (default: as --centers)",
+    )
     parser.add_argument("--range", metavar="FIRST:END", help="identities to make, END excluded (default: all)")
     parser.add_argument(
         "--images", metavar="N", type=flags.count, default=50, help="images per identity (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--noise",
+        metavar="SIGMA",
+        type=flags.positive_or_zero,
+        help="noise per dimension of the vectors of images without a target yaw (default: the sigmas of --scale; 0.2 "
+        "with --from-images)",
     )
     parser.add_argument(
         "--yaw",
@@ -98,7 +115,7 @@ def _faces_flags(parser: argparse.ArgumentParser) -> None:
 def _faces(args: argparse.Namespace) -> str:
     from bench.machine.device import choose_device
     from generate.draw.centers import CONSENT
-    from generate.draw.faces import Request, make_faces, parse_range
+    from generate.draw.faces import Request, make_faces, parse_range, parse_vector
 
     if args.from_images:
         sys.stderr.write(f"note: {CONSENT}.\n")
@@ -110,6 +127,8 @@ def _faces(args: argparse.Namespace) -> str:
         identities=parse_range(args.range) if args.range else None,
         centers=args.centers,
         people=args.from_images,
+        vector=parse_vector(args.vector) if args.vector is not None else None,
+        noise=args.noise,
         yaw_degrees=tuple(args.yaw),
         by_landmarks=by_landmarks,
         landmarks=args.landmarks,
@@ -161,7 +180,8 @@ COMMANDS = (
         "Download released weights and datasets by name",
         "Reads the Vec2Face authors' repositories on the Hugging Face Hub and writes files into --weights. Needed once "
         "before a benchmark with Vec2Face's released weights. The SHA-256 of every file is recorded at the first fetch "
-        "and checked at every later use. A file that exists is not downloaded again.",
+        "and checked at every later use. A file that exists is not downloaded again. With --list, prints repository, "
+        "size, licence, SHA-256 and purpose of every file, and downloads nothing.",
         "generate fetch generator arcface-r100 --weights weights",
         _fetch_flags,
         _fetch,

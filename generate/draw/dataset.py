@@ -111,6 +111,7 @@ def load_networks(settings: Vec2FaceGenerator, weights: Path, *, device: str = "
         return weight_path(name, weights)
 
     yaw_input = settings.attributes.yaw_input
+    judge = settings.quota.judge_weights if settings.quota else None
     return Networks(
         generator=load_generator(
             path_of(settings.generator_weights),
@@ -121,6 +122,7 @@ def load_networks(settings: Vec2FaceGenerator, weights: Path, *, device: str = "
         identity=identity_estimator(path_of(settings.identity_weights), device),
         quality=quality_estimator(path_of(settings.quality_weights), device),
         yaw=yaw_estimator(path_of(settings.pose_weights), device, yaw_input) if settings.measures_yaw else None,
+        judge=identity_estimator(path_of(judge), device) if judge else None,
         device=device,
     )
 

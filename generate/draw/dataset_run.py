@@ -4,24 +4,28 @@ Rank r makes the shards r, r + world_size, ... Processes share files only, and e
 was killed continues from the shards that exist.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from bench.errors import InputError
 from bench.files import read_json_object, write_json
 from bench.machine.device import keep_freed_memory
+from bench.machine.figures import count_images
 from bench.machine.progress import progress
 from generate.draw import shards
 from generate.draw.attrop import PRESETS, Goal, Jobs, Outcomes, Preset, optimise
 from generate.draw.plan import Plan
+from generate.draw.qualify.adopt import PLAN_NAME, adopt, parts_alike
 from generate.networks.estimators import Estimator
 from generate.networks.plus.condition import PosedGenerator
 from generate.vec2face import Vec2Face
-
-_PLAN_NAME = "plan.json"
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Networks:
     quality: Estimator
     yaw: Estimator | None = None
     """Needed where the plan has target yaws, landmark pictures or turned views."""
+    judge: Estimator | None = None
+    """Second identity network, where a quota names one."""
     device: str | torch.device = "cpu"
 
 
@@ -80,7 +86,7 @@ class DatasetRun:
         Raises:
             InputError: If they belong to another plan.
         """
-        path, plan = self.parts / _PLAN_NAME, self.plan.description()
+        path, plan = self.parts / PLAN_NAME, self.plan.description()
         if self.rank == 0 and not path.exists():
             write_json(path, plan)
         self.wait_for([path])
@@ -100,42 +106,63 @@ class DatasetRun:
         """
         shards.wait_for(paths, is_over=lambda: self.finished_by_rank0)
 
-    def shard_paths(self, prefix: str, suffix: str, num_identities: int) -> list[Path]:
-        """Paths of the shards that ``num_identities`` identities are divided into."""
+    def wait_for_any(self, paths: list[Path]) -> None:
+        """Return when one of the files exists; raises as ``wait_for``."""
+        shards.wait_for_any(paths, is_over=lambda: self.finished_by_rank0)
+
+    def shard_ranges(self, prefix: str, suffix: str, ends: Sequence[int]) -> dict[Path, range]:
+        """The shards of a round and the numbers of their identities, in order.
+
+        Shards begin at multiples of their size. Where a round was made longer, the identities that its last shard
+        lacks have a shard of their own, so that no shard changes.
+
+        Args:
+            prefix: Start of the names.
+            suffix: End of the names.
+            ends: Number of identities at first, and every time that it grew.
+        """
         size = self.plan.settings.identities_per_shard
-        return [self.parts / f"{prefix}-{index:06d}{suffix}" for index in range(-(-num_identities // size))]
+        ranges = {}
+        for start, end in zip((0, *ends), ends, strict=False):
+            cuts = sorted({start, *range(start - start % size + size, end, size), end})
+            for first, stop in pairwise(cuts):
+                index, offset = divmod(first, size)
+                name = f"{prefix}-{index:06d}" + (f"-{offset:06d}" if offset else "") + suffix
+                ranges[self.parts / name] = range(first, stop)
+        return ranges
 
     def make_shards(
         self,
-        paths: list[Path],
-        num_identities: int,
+        identities: Mapping[Path, range],
         make: Callable[[Path, range], None],
         *,
         is_whole: Callable[[Path], bool],
+        is_same: Callable[[Path, Path, range], bool],
         images_per_identity: int,
     ) -> None:
         """Make this rank's shards that do not exist yet, with a progress bar over its images.
 
         Args:
-            paths: All shards of the round.
-            num_identities: Identities of all shards together.
+            identities: All shards of the round, and the numbers of their identities.
             make: (path, numbers of its identities) -> writes that shard.
             is_whole: Whether a shard exists and is not cut short.
+            is_same: (folder of other shards, shard to make, its identities) -> whether it is there already.
             images_per_identity: Images of one identity, for the progress bar.
         """
-        size = self.plan.settings.identities_per_shard
-        identities = {
-            path: range(index * size, min((index + 1) * size, num_identities)) for index, path in enumerate(paths)
-        }
+        paths = list(identities)
         own_paths = paths[self.rank :: self.world_size]
         missing = [path for path in own_paths if not is_whole(path)]
         num_images = {path: len(identities[path]) * images_per_identity for path in own_paths}
         total, to_do = sum(num_images.values()), sum(num_images[path] for path in missing)
         description = paths[0].stem.split("-")[0]
         with progress(desc=description, total=total, initial=total - to_do) as bar:
-            self._on_done = bar.update
+            self._on_done = partial(_count_done, bar, description)
+            others = parts_alike(self.parts, self.plan.description()) if missing else []
             for path in missing:
-                make(path, identities[path])
+                if adopt(path, others, partial(_is_whole_and_same, is_whole, is_same, path, identities[path])):
+                    bar.update(num_images[path])
+                else:
+                    make(path, identities[path])
 
     def goals(self, jobs: Jobs) -> dict[str, Goal]:
         """The attributes that the jobs have targets for."""
@@ -155,3 +182,19 @@ class DatasetRun:
             device=networks.device,
             on_done=self._on_done,
         )
+
+
+def _count_done(bar: "tqdm[Any]", work: str, num_images: int) -> None:
+    bar.update(num_images)
+    count_images(work, num_images)
+
+
+def _is_whole_and_same(
+    is_whole: Callable[[Path], bool],
+    is_same: Callable[[Path, Path, range], bool],
+    path: Path,
+    identities: range,
+    folder: Path,
+) -> bool:
+    """Whether a folder of other shards has this one, not cut short."""
+    return is_whole(folder / path.name) and is_same(folder, path, identities)

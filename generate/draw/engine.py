@@ -15,9 +15,11 @@ from bench.faces.lmdb_file import LmdbFaces
 from bench.runs.stage import stage_lock
 from generate.draw import shards
 from generate.draw.dataset_run import DatasetRun, Networks
-from generate.draw.identities_round import make_identities
+from generate.draw.identities_round import describe_identities, make_identities
 from generate.draw.images_round import image_shards, make_images
 from generate.draw.plan import Plan
+from generate.draw.qualify.join import join_shards
+from generate.draw.qualify.quota import next_tries
 
 _PARTS_NAME = "parts"
 
@@ -40,8 +42,8 @@ def generate_dataset(
         Counts and statistics for the dataset's card on rank 0, None on the others.
 
     Raises:
-        InputError: If the folder holds another plan or is in use, too few identities are separated, or given identity
-            vectors are invalid.
+        InputError: If the folder holds another plan or is in use, too few identities are separated or fill their quota,
+            or given identity vectors are invalid.
     """
     directory = Path(directory)
     parts = directory / _PARTS_NAME
@@ -49,21 +51,42 @@ def generate_dataset(
         run = DatasetRun(plan, networks, parts, rank=rank, world_size=world_size)
         try:
             run.write_or_check_plan()
-            identities = make_identities(run)
-            make_images(run)
+            tries = _make_rounds(run)
         except FileNotFoundError:
             if run.finished_by_rank0:  # nothing was left to do for this process, and its files are removed by now
                 return None
             raise
         if rank != 0:
             return None
-        paths = image_shards(run)
+        paths = list(image_shards(run, tries))
         shards.wait_for(paths)
-        num_images = plan.settings.num_identities * plan.settings.images_per_identity
-        drawn = shards.join_shards(paths, directory, num_images)
+        num_identities = plan.settings.num_identities if plan.settings.quota else None
+        drawn = join_shards(paths, directory, tries[-1] * sum(plan.drawn_counts), num_identities=num_identities)
+        identities = describe_identities(run, tries[-1])
         labels = shards.read_labels(directory / "faces.parquet")
         write_grid(directory / "grid.png", sample_grid(LmdbFaces(directory / "faces.lmdb", labels)))
         return replace(drawn, statistics=drawn.statistics.merged(identities))
+
+
+def _make_rounds(run: DatasetRun) -> list[int]:
+    """Make identities and their images until enough identities have their quota.
+
+    Returns:
+        Number of identities whose images were made at first, and every time that more were needed.
+    """
+    settings, quota = run.plan.settings, run.plan.settings.quota
+    tries = [settings.num_identities]
+    while True:
+        make_identities(run, tries[-1])
+        make_images(run, tries)
+        if quota is None:
+            return tries
+        paths = list(image_shards(run, tries))
+        run.wait_for(paths)
+        num_filled = sum(len(shards.filled_identities(path)) for path in paths)
+        if num_filled >= settings.num_identities:
+            return tries
+        tries.append(next_tries(settings, quota, num_tried=tries[-1], num_filled=num_filled))
 
 
 def remove_parts(directory: str | Path) -> None:

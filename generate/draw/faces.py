@@ -1,22 +1,26 @@
 """A range of identities -> a folder of images or an LMDB, and a grid: ``python -m generate faces``.
 
-There are four uses:
+There are five uses:
 
 - As the official ``image_generation.py``: identity vectors are optimised for quality, then perturbed and drawn.
 - As ``pose_image_generation.py``: every image is optimised for a target yaw; identity vectors stay as they are.
 - As Vec2Face+'s ``pose_control.py``: every image is drawn at the pose of a landmark picture.
 - From photographs: images of the people in them.
+- From one identity vector, as the demo page copies it: images of that person; the vector stays as it is.
 
 An identity's random numbers come from its row in the file of centres. Two parts of a range, generated separately,
 therefore hold the same images as the whole range, under the same names.
 """
 
+import base64
+import binascii
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bench.config.generator import Vec2FaceGenerator
 from bench.config.poses import LandmarkPoses
@@ -31,7 +35,7 @@ from generate.draw.dataset_run import Networks
 from generate.draw.engine import generate_dataset, remove_parts
 from generate.draw.plan import Plan
 from generate.draw.shards import DrawnFaces, read_labels
-from generate.identities import read_vectors
+from generate.identities import check_vectors, read_vectors
 
 _REFERENCE_SIGMA = 0.2
 """Noise of the official script that starts from reference photographs (docs/field.md, section 1.6)."""
@@ -50,6 +54,10 @@ class Request:
     """``.npy`` of identity vectors; None samples them (Gaussian)."""
     people: Path | None = None
     """Photographs of the real people to draw: LMDB or folder."""
+    vector: NDArray[np.float32] | None = None
+    """Identity vector of one person, shape (D,), to draw without optimising it."""
+    noise: float | None = None
+    """Noise per dimension of every image; None for that of the settings."""
     yaw_degrees: tuple[float, ...] = ()
     """Target yaws, used in turn; empty for none."""
     by_landmarks: bool = False
@@ -71,6 +79,27 @@ def parse_range(text: str) -> tuple[int, int]:
     if not (first.isdigit() and last.isdigit()) or int(first) >= int(last):
         raise InputError(f"range {text!r} is not FIRST:END with FIRST < END; give one such as 0:100 (100 identities)")
     return int(first), int(last)
+
+
+def parse_vector(text: str) -> NDArray[np.float32]:
+    """The identity vector in a text of ``vector_text``, shape (D,).
+
+    Raises:
+        InputError: If the text is not base64 of whole float32 numbers.
+    """
+    try:
+        content = base64.b64decode(text, validate=True)
+        return np.frombuffer(content, "<f4").astype(np.float32)
+    except (binascii.Error, ValueError):
+        raise InputError(
+            f"vector {text[:24]!r} ({len(text)} characters) is not base64 of float32 numbers; copy it whole from the "
+            "demo page"
+        ) from None
+
+
+def vector_text(vector: NDArray[np.floating]) -> str:
+    """Base64 of a vector's numbers as float32, little-endian; the demo page writes the same text."""
+    return base64.b64encode(np.asarray(vector, "<f4").tobytes()).decode("ascii")
 
 
 def make_faces(
@@ -99,16 +128,22 @@ def make_faces(
     digests = weight_digests(settings, weights)
     networks = load_networks(settings, weights, device=device)
     names, centers = None, request.centers
+    feature_dim = networks.generator.architecture.feature_dim
     if request.people is not None:
         names, centers = _people_centers(request.people, networks, directory / "parts" / "people.npy")
+    if request.vector is not None:
+        centers = directory / "parts" / "person.npy"
+        check_vectors(request.vector[None], "the vector", feature_dim)
+        write_array(centers, request.vector[None])
     if centers is not None and centers.is_file():
         digests |= {centers.name: sha256(centers)}
-    first, end = _identity_range(request, centers, networks.generator.architecture.feature_dim)
+    first, end = _identity_range(request, centers, feature_dim)
     if request.landmarks is not None:
         if not request.landmarks.exists():
             raise InputError(f"{request.landmarks} does not exist; give landmark pictures, a .npy or a text file")
         digests |= {request.landmarks.name: content_sha256(request.landmarks)}
-    vectors_stay = bool(request.yaw_degrees) or request.by_landmarks or request.people is not None
+    is_given = request.people is not None or request.vector is not None
+    vectors_stay = bool(request.yaw_degrees) or request.by_landmarks or is_given
     plan = Plan(
         settings.model_copy(update={"num_identities": end - first}),
         seed=seed,
@@ -140,11 +175,14 @@ def _adapt_settings(settings: Vec2FaceGenerator, request: Request) -> Vec2FaceGe
         "centers": None,
         "max_cosine": _ANY_COSINE,
         "spare_share": 0.0,
+        "quota": None,
         "attributes": settings.attributes.model_copy(update=attributes),
         "pose": _adapt_poses(settings, request) if request.by_landmarks else None,
     }
-    if request.people is not None:
+    sigma = request.noise
+    if sigma is None and request.people is not None:
         sigma = 0.0 if request.by_landmarks else _REFERENCE_SIGMA  # pose_control.py draws the people as they are
+    if sigma is not None:
         noise = {"sigmas": (sigma,), "shares": (1.0,)}
         changes["perturbation"] = settings.perturbation.model_copy(update=noise)
     return settings.model_copy(update=changes)  # without validation, which would refuse _ANY_COSINE

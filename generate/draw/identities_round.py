@@ -6,12 +6,12 @@ extracted. Identities whose image features are too similar to those of an earlie
 | file in ``parts`` | holds |
 |---|---|
 | ``candidates.npy`` | identity vectors that are separated from each other |
+| ``candidates-*.npy`` | the same and further ones, where too few were kept |
 | ``centers-*.npz`` | shards: optimised vectors, image features, AttrOP's record |
 | ``vectors.npy`` | optimised vectors of the identities of the dataset |
 | ``kept.npy`` | their numbers among the candidates; written last |
 """
 
-import math
 from functools import partial
 from pathlib import Path
 
@@ -23,55 +23,108 @@ from bench.runs.card_parts.statistics import DatasetStatistics, NearestIdentity
 from bench.vectors.nearest import nearest_centers
 from generate.draw import shards
 from generate.draw.dataset_run import DatasetRun
-from generate.draw.plan import center_jobs
-from generate.identities import first_separated, read_vectors, sample_identities, separated
+from generate.draw.plan import Plan, center_jobs
+from generate.draw.qualify.candidates import first_candidates, more_candidates
+from generate.identities import separated
 
-VECTORS_NAME, KEPT_NAME = "vectors.npy", "kept.npy"
 _SEPARATION_SAMPLE = 10_000
 """Identities whose nearest other identity the card states. Separation itself compares all of them."""
 
 
-def make_identities(run: DatasetRun) -> DatasetStatistics:
-    """Make the identities, or the shards that are missing; all ranks return when ``kept.npy`` exists.
+def make_identities(run: DatasetRun, num_identities: int) -> None:
+    """Make the first identities of the dataset, or the shards that are missing; returns when their files exist.
 
-    Returns:
-        Statistics of the candidates and of the separation on rank 0, none on the others.
+    Where too few candidates are kept, further ones are drawn, in order, up to ``max_candidates``.
+
+    Args:
+        run: The run.
+        num_identities: Identities that are needed.
 
     Raises:
-        InputError: If too few identities are separated, or given identity vectors are invalid.
+        InputError: If too few identities are separated (all shards stay), or given identity vectors are invalid.
     """
-    candidates_path, kept_path = run.parts / "candidates.npy", run.parts / KEPT_NAME
-    if run.rank == 0 and not candidates_path.exists():
-        write_array(candidates_path, _draw_candidates(run))
-    run.wait_for([candidates_path])
-    candidates = np.load(candidates_path, mmap_mode="r")
-    paths = run.shard_paths("centers", ".npz", len(candidates))
-    if not kept_path.exists():
-        make = partial(_make_centers, run, candidates)
-        run.make_shards(paths, len(candidates), make, is_whole=shards.has_arrays, images_per_identity=1)
-    if run.rank == 0 and not kept_path.exists():
+    kept_path = run.parts / kept_name(run.plan, num_identities)
+    number = max(0, len(_rounds(run)) - 1)
+    while not kept_path.exists():
+        if run.rank == 0 and number == 0 and not _rounds(run):
+            write_array(
+                _round_path(run, 0), first_candidates(run.plan, _feature_dim(run), num_identities, _device(run))
+            )
+        run.wait_for_any([_round_path(run, number), kept_path])
+        if kept_path.exists():
+            break
+        candidates = np.load(_round_path(run, number), mmap_mode="r")
+        ranges = _center_ranges(run, number)
+        run.make_shards(
+            ranges,
+            partial(_make_centers, run, candidates),
+            is_whole=shards.has_arrays,
+            is_same=partial(_has_same_centers, candidates),
+            images_per_identity=1,
+        )
+        number += 1
+        if run.rank != 0:
+            run.wait_for_any([_round_path(run, number), kept_path])
+            continue
+        paths = list(ranges)
         run.wait_for(paths)
-        numbers = _separate(run, shards.gather(paths, "features"), "features of the images")
-        write_array(run.parts / VECTORS_NAME, shards.gather(paths, "vectors")[numbers])
-        write_array(kept_path, numbers)
-    run.wait_for([kept_path])
-    return _describe_identities(run, paths) if run.rank == 0 else DatasetStatistics()
+        numbers = _separate(run, shards.gather(paths, "features"))
+        if len(numbers) >= num_identities:
+            numbers = numbers[:num_identities]
+            write_array(run.parts / vectors_name(run.plan, num_identities), shards.gather(paths, "vectors")[numbers])
+            write_array(kept_path, numbers)
+        elif not _round_path(run, number).exists():
+            counts = {"num_kept": len(numbers), "num_needed": num_identities}
+            more = more_candidates(run.plan, _feature_dim(run), candidates, **counts, device=_device(run))
+            write_array(_round_path(run, number), more)
 
 
-def _draw_candidates(run: DatasetRun) -> NDArray[np.float32]:
-    """The separated vectors among the first of the plan; ``spare_share`` more are drawn than are needed."""
-    plan, settings = run.plan, run.plan.settings
-    feature_dim = run.networks.generator.architecture.feature_dim
-    first, num = plan.first_candidate, math.ceil(settings.num_identities * (1 + settings.spare_share))
-    kind, centers = plan.vector_source
-    if kind == "file" and centers:
-        num = max(settings.num_identities, min(num, len(read_vectors(centers, feature_dim)) - first))
-    vectors = sample_identities(first + num, plan.seed, kind=kind, centers=centers, feature_dim=feature_dim)[first:]
-    is_separated = separated(vectors, settings.max_cosine, device=run.networks.device)
-    first_separated(
-        vectors, is_separated, settings.num_identities, max_cosine=settings.max_cosine, what="identity vectors"
-    )  # raises if too few are separated, before any image is drawn
-    return vectors[is_separated]
+def kept_name(plan: Plan, num_identities: int) -> str:
+    """Name of the file of the numbers of the first identities among the candidates."""
+    return _name_for("kept", plan, num_identities)
+
+
+def vectors_name(plan: Plan, num_identities: int) -> str:
+    """Name of the file of the vectors of the first identities."""
+    return _name_for("vectors", plan, num_identities)
+
+
+def _name_for(stem: str, plan: Plan, num_identities: int) -> str:
+    """``kept.npy``; with the number of identities where a quota tries more than the dataset will have."""
+    is_first = num_identities == plan.settings.num_identities
+    return f"{stem}.npy" if is_first else f"{stem}-{num_identities}.npy"
+
+
+def _round_path(run: DatasetRun, number: int) -> Path:
+    return run.parts / ("candidates.npy" if number == 0 else f"candidates-{number:06d}.npy")
+
+
+def _rounds(run: DatasetRun) -> list[Path]:
+    """The candidates of all rounds so far."""
+    return sorted(run.parts.glob("candidates*.npy"), key=lambda path: (len(path.name), path.name))
+
+
+def _center_ranges(run: DatasetRun, number: int) -> dict[Path, range]:
+    """The shards of centres of a round and of those before it."""
+    ends = [len(np.load(_round_path(run, earlier), mmap_mode="r")) for earlier in range(number + 1)]
+    return run.shard_ranges("centers", ".npz", ends)
+
+
+def _has_same_centers(candidates: NDArray[np.float32], folder: Path, path: Path, numbers: range) -> bool:
+    """Whether the shard of this name in another folder holds the same candidates."""
+    with np.load(folder / path.name) as shard:
+        num_rows = len(shard["steps"])
+    newest = max(folder.glob("candidates*.npy"), key=lambda found: (len(found.name), found.name))
+    others = np.load(newest, mmap_mode="r")[numbers.start : numbers.stop]
+    return num_rows == len(numbers) and np.array_equal(others, candidates[numbers.start : numbers.stop])
+
+
+def _feature_dim(run: DatasetRun) -> int:
+    return run.networks.generator.architecture.feature_dim
+
+
+def _device(run: DatasetRun) -> str:
+    return str(run.networks.device)
 
 
 def _make_centers(run: DatasetRun, candidates: NDArray[np.float32], path: Path, numbers: range) -> None:
@@ -86,33 +139,38 @@ def _make_centers(run: DatasetRun, candidates: NDArray[np.float32], path: Path, 
     shards.write_arrays(path, **{name: getattr(outcomes, name) for name in names}, **outcomes.attributes)
 
 
-def _separate(run: DatasetRun, features: NDArray[np.float32], what: str) -> NDArray[np.int64]:
-    """Numbers of the first candidates whose features are separated."""
-    settings = run.plan.settings
-    is_separated = separated(features, settings.max_cosine, device=run.networks.device)
-    return first_separated(features, is_separated, settings.num_identities, max_cosine=settings.max_cosine, what=what)
+def _separate(run: DatasetRun, features: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Numbers of the candidates whose features are separated."""
+    return np.flatnonzero(separated(features, run.plan.settings.max_cosine, device=run.networks.device))
 
 
-def _describe_identities(run: DatasetRun, paths: list[Path]) -> DatasetStatistics:
-    """Statistics over all candidates."""
+def describe_identities(run: DatasetRun, num_identities: int) -> DatasetStatistics:
+    """Statistics over all candidates, and of the separation of the first identities.
+
+    Args:
+        run: The run; its candidates and its identities are made.
+        num_identities: Identities that were made.
+    """
+    ranges = _center_ranges(run, len(_rounds(run)) - 1)
+    paths = list(ranges)
     steps, accepted, cosine = (shards.gather(paths, name) for name in ("steps", "accepted", "identity_cosine"))
-    numbers = np.load(run.parts / KEPT_NAME)
+    numbers = np.load(run.parts / kept_name(run.plan, num_identities))
     return DatasetStatistics(
         candidates=len(steps),
         candidates_too_near=int(numbers[-1]) + 1 - len(numbers),
         centers_accepted=int(accepted.sum()),
         center_steps_mean=float(steps.mean()),
         center_identity_cosine_mean=float(cosine.mean()),
-        nearest_identity=_describe_separation(run, paths, numbers),
+        nearest_identity=_describe_separation(run, ranges, numbers),
     )
 
 
-def _describe_separation(run: DatasetRun, paths: list[Path], numbers: NDArray[np.int64]) -> NearestIdentity:
+def _describe_separation(run: DatasetRun, ranges: dict[Path, range], numbers: NDArray[np.int64]) -> NearestIdentity:
     """Cosine of an identity to its nearest other, by the features of their images, over the first identities."""
     num = min(len(numbers), _SEPARATION_SAMPLE)
     if num < 2:
         return NearestIdentity(num_identities=num, cosine_mean=None, cosine_max=None)
-    num_shards = int(numbers[num - 1]) // run.plan.settings.identities_per_shard + 1
-    features = shards.gather(paths[:num_shards], "features")[numbers[:num]]
+    needed = [path for path, candidates in ranges.items() if candidates.start <= int(numbers[num - 1])]
+    features = shards.gather(needed, "features")[numbers[:num]]
     cosines, _ = nearest_centers(features, features, own=np.arange(num), device=run.networks.device)
     return NearestIdentity(num_identities=num, cosine_mean=float(cosines.mean()), cosine_max=float(cosines.max()))

@@ -64,10 +64,22 @@ class Plan:
     @property
     def image_counts(self) -> list[int]:
         """Images per identity without a pose, with a landmark picture, and with a target yaw of AttrOP."""
+        return self._by_pose(self.settings.images_per_identity)
+
+    @property
+    def drawn_counts(self) -> list[int]:
+        """Images per identity that may be drawn, as ``image_counts``; more than are kept, for a quota."""
+        quota, kept = self.settings.quota, self.image_counts
+        if quota is None:
+            return kept
+        # Rounding can give a pose one image fewer of a larger number (the Alabama paradox).
+        return [max(counts) for counts in zip(self._by_pose(quota.max_drawn), kept, strict=True)]
+
+    def _by_pose(self, num_images: int) -> list[int]:
         by_attrop = self.settings.attributes.pose_share
         by_landmarks = self.settings.pose.share if self.settings.pose else 0.0
         plain = max(0.0, 1 - by_attrop - by_landmarks)
-        return apportion(self.settings.images_per_identity, (plain, by_landmarks, by_attrop))
+        return apportion(num_images, (plain, by_landmarks, by_attrop))
 
     @cached_property
     def landmark_bank(self) -> LandmarkBank | None:
@@ -109,7 +121,7 @@ def identity_rows(plan: Plan, identity_id: int, candidate: int, vector: NDArray[
         vector: Identity vector, shape (D,).
     """
     settings, attributes, noise = plan.settings, plan.settings.attributes, plan.settings.perturbation
-    num_plain, num_landmarks, num_attrop = plan.image_counts
+    num_plain, num_landmarks, num_attrop = plan.drawn_counts
     num_free = num_plain + num_landmarks
     num = num_free + num_attrop
     free_sigma = strengths(plan.seed, candidate, num_free, noise.sigmas, noise.shares)

@@ -21,6 +21,8 @@ _LABELS = {
     "nearest_identity.cosine_mean": "cosine of an identity to its nearest other (features of the images), mean",
     "nearest_identity.cosine_max": "cosine of an identity to its nearest other (features of the images), highest",
     "nearest_identity.num_identities": "identities that the cosines to the nearest other were measured on",
+    "identities_tried": "identities whose images were drawn",
+    "identities_short": "identities replaced since too few of their images passed",
     "images_per_identity.min": "images per identity, fewest",
     "images_per_identity.mean": "images per identity, mean",
     "images_per_identity.max": "images per identity, most",

@@ -53,6 +53,7 @@ def weight_provenance(
         "identity estimator": settings.identity_weights,
         "quality estimator": settings.quality_weights,
         "yaw estimator": settings.pose_weights,
+        "second judge": settings.quota.judge_weights if settings.quota else None,
         "identity centres": settings.centers,
         "directions of noise": settings.perturbation.directions,
         "differences within a person": settings.perturbation.differences,

@@ -130,7 +130,7 @@ def add_appearance(
             f"{network} -> {target}: these are not networks of one kind; give two .onnx, or two .safetensors"
         )
     identity = load_features(network)
-    if isinstance(identity, WithAppearance) or (network.suffix == ".onnx" and _has_onnx_branch(network)):
+    if count_components(network):
         raise InputError(f"{network} has components of appearance already; give the network without them")
     appearance = measure_appearance(faces, num_components)
     chosen = np.linspace(0, len(faces) - 1, min(_NUM_NORM_FACES, len(faces))).astype(int)
@@ -150,10 +150,19 @@ def _write_safetensors(network: Path, matrix: NDArray[np.float32], offset: NDArr
     save_backbone(target, joined, settings)
 
 
-def _has_onnx_branch(path: Path) -> bool:
-    import onnx
+def count_components(network: str | Path) -> int:
+    """Number of components of appearance behind the features of an identity network; 0 if there are none.
 
-    return any(tensor.name == _ONNX_MATRIX for tensor in onnx.load(path).graph.initializer)
+    Args:
+        network: ONNX or weight file that ``load_features`` reads.
+    """
+    if Path(network).suffix == ".onnx":
+        import onnx
+
+        matrices = [tensor for tensor in onnx.load(network).graph.initializer if tensor.name == _ONNX_MATRIX]
+        return matrices[0].dims[0] if matrices else 0
+    identity = load_features(network)
+    return identity.appearance.out_features if isinstance(identity, WithAppearance) else 0
 
 
 def _write_onnx(network: Path, matrix: NDArray[np.float32], offset: NDArray[np.float32], target: Path) -> None:

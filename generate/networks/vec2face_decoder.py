@@ -56,9 +56,19 @@ class Upsample(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The doubled features."""
+        return F.conv_transpose2d(x, self._summed_weight().to(x.dtype), self.conv.bias, stride=2, padding=1)
+
+    def as_transposed_convolution(self) -> nn.ConvTranspose2d:
+        """The same layer with its summed weights as parameters, for an export."""
+        weight = self._summed_weight().detach()
+        layer = nn.ConvTranspose2d(weight.shape[0], weight.shape[1], 4, stride=2, padding=1)
+        layer.load_state_dict({"weight": weight, "bias": self.conv.state_dict()["bias"]})
+        return layer
+
+    def _summed_weight(self) -> torch.Tensor:
+        """Weights of the transposed convolution, sums over equal neighbours: (C_in, C_out, 4, 4)."""
         weight = F.pad(self.conv.weight.flip(2, 3).float(), (1, 1, 1, 1))
-        weight = F.avg_pool2d(weight, 2, stride=1, divisor_override=1)  # (out, in, 4, 4): sums of neighbours
-        return F.conv_transpose2d(x, weight.transpose(0, 1).to(x.dtype), self.conv.bias, stride=2, padding=1)
+        return F.avg_pool2d(weight, 2, stride=1, divisor_override=1).transpose(0, 1)
 
 
 class _Middle(nn.Module):

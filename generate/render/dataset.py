@@ -23,6 +23,7 @@ from bench.faces.grid import write_grid
 from bench.faces.lmdb_file import FaceWriter
 from bench.files import atomic_path
 from bench.machine.device import num_cores
+from bench.machine.figures import count_images
 from bench.machine.progress import progress
 from generate.render.face import IDENTITIES_PER_SEED, PROTOCOL_IDENTITIES, factor_table, render_face
 from generate.render.people import Factors
@@ -69,6 +70,7 @@ def render_dataset(
         faces = zip(identity_ids.tolist(), render_jpegs(jobs, jpeg_quality), strict=True)
         for identity, encoded in progress(faces, desc="render", total=len(jobs)):
             writer.write(encoded, identity)
+            count_images("render", 1)
             row, remainder = divmod(identity, identities_per_row)
             if remainder == 0 and row < _GRID_ROWS and len(grid[row]) < _GRID_COLUMNS:
                 grid[row].append(decode_image(encoded))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bench.errors import InputError
 from bench.machine.journal import JournalFile, JournalLine, journal_line
+from bench.machine.load import machine_load
 
 LOG_STEPS = 50
 
@@ -71,12 +72,14 @@ class Journal:
         if dist.is_initialized():
             dist.all_reduce(values)
             values /= dist.get_world_size()
+        values_device = values.device
         values = values.cpu()
         self._refuse_not_finite(values, step)
         seconds = time.perf_counter() - self._start
         means = dict(zip(self._names, values.mean(dim=0).tolist(), strict=True)) | more
         means["images_per_second"] = len(values) * num_images / seconds
         means["data_wait_share"] = self._waited_seconds / seconds
+        means |= machine_load(values_device)
         self._names, self._values = [], []
         self.write(step, means)
         self.restart_clock()

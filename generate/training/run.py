@@ -2,7 +2,7 @@
 
 The folder of a training is named after the fingerprint of its inputs: seed, recipe, and digests of the faces and of the
 networks. A training with the same inputs is therefore skipped if it is finished, and resumed if it was interrupted.
-MLflow gets the metrics after every epoch, and the card at the end.
+MLflow gets the metrics while it runs, and the card at the end.
 """
 
 from dataclasses import dataclass, replace
@@ -17,7 +17,9 @@ from bench.machine.stopwatch import Stopwatch
 from bench.runs.cards import CARD_NAMES, GeneratorCard, read_card, write_card
 from bench.runs.fingerprints import content_sha256, generator_stage, recipe_sha256
 from bench.runs.stage import Stage, stage_lock
-from bench.runs.tracking import sync_generator
+from bench.runs.tracking.generators import GRIDS
+from bench.runs.tracking.live import followed, live_run
+from bench.runs.tracking.sending import sync_generator
 from generate.networks.identity import load_identity_network
 from generate.training.data import open_training_set
 from generate.training.recipes import GeneratorRecipe
@@ -85,12 +87,13 @@ def run_training(
         _refuse_other_inputs(stage)
         return FinishedTraining(stage.directory / CARD_NAMES[GeneratorCard], is_skipped=True)
     with stage_lock(stage.directory):
-        card = _train(files, recipe, stage, seed=seed, device=device, runs=runs)
+        with followed(live_run(stage, scale=recipe.name, seed=seed, runs=runs, pictures=GRIDS)):
+            card = _train(files, recipe, stage, seed=seed, device=device)
         card = card.model_copy(update={"fingerprint": fingerprint})  # the folder's name may be the user's
         if process_rank()[0] != 0:
             return None
         path = write_card(stage.directory, card)
-        return FinishedTraining(path, warning=sync_generator(stage.directory, runs, recipe.name))
+        return FinishedTraining(path, warning=sync_generator(stage.directory, runs))
 
 
 def _declared_inputs(files: TrainingFiles, recipe: GeneratorRecipe, seed: int) -> dict[str, Any]:
@@ -123,16 +126,13 @@ def _describe_network(role: str, path: Path) -> dict[str, str]:
     return {"name": path.name, "sha256": remembered_sha256(path)}
 
 
-def _train(
-    files: TrainingFiles, recipe: GeneratorRecipe, stage: Stage, *, seed: int, device: str, runs: Path
-) -> GeneratorCard:
+def _train(files: TrainingFiles, recipe: GeneratorRecipe, stage: Stage, *, seed: int, device: str) -> GeneratorCard:
     faces = open_training_set(files.faces, files.mask)
     judge = load_identity_network(files.judge) if files.judge else None
     networks = FrozenNetworks(load_identity_network(files.identity_network), judge, files.weights)
     options = TrainOptions(
         device=device,
         must_match={"dataset": stage.inputs["dataset"], "networks": stage.inputs["networks"]},
-        after_epoch=lambda: sync_generator(stage.directory, runs, recipe.name),
     )
     stopwatch = Stopwatch()
     with stopwatch.phase("training"):

@@ -5,7 +5,6 @@ process, or in several under torchrun: the batch is global and each rank takes i
 every epoch. An interrupted run resumes from it and, on a CPU, ends with the same bits as an uninterrupted one.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,8 +64,6 @@ class TrainOptions:
     """Processes that decode faces; by default one per spare core, at most 8. The result does not depend on it."""
     must_match: dict[str, Any] = field(default_factory=dict)
     """Values that a resumed run must share, besides recipe and seed: digests of the dataset and of the networks."""
-    after_epoch: Callable[[], object] | None = None
-    """Called in the first process when the metrics of an epoch are written."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +124,14 @@ def train_generator(
         num_images_seen=state.step * recipe.batch_size,
         num_trained_identities=faces.num_identities - recipe.held_out_identities,
         perceptual_network=terms.perceptual_network,
-        figures={key: value for key, value in last_values.items() if key not in ("step", "time") and value is not None},
+        figures=_final_figures(last_values),
     )
+
+
+def _final_figures(values: JournalLine) -> dict[str, float]:
+    """The values of a journal that describe the result, without the load of the machine."""
+    of_machine = {key for key in values if key.startswith("system/")} | {"step", "time"}
+    return {key: value for key, value in values.items() if key not in of_machine and value is not None}
 
 
 def _load_loss_terms(networks: FrozenNetworks, recipe: GeneratorRecipe, device: torch.device) -> LossTerms:
@@ -232,6 +235,4 @@ class _TrainingLoop:
         journal.write(self._state.step, metrics)
         write_epoch_grid(self._directory, epoch, rows)
         self._state.save(self._checkpoint, self._must_match)
-        if self._options.after_epoch:
-            self._options.after_epoch()
         journal.restart_clock()

@@ -9,16 +9,17 @@ from leaderboard_rows import add_result
 from PIL import Image
 
 from bench.errors import InputError
-from evaluate.__main__ import main, make_parser
-from evaluate.commands import COMMANDS
+from evaluate.__main__ import COMMANDS, main, make_parser
 
-STAGE_FLAGS = {"--config", "--device", "--help", "--runs", "--scale", "--seed", "--test-sets", "--weights"}
+STAGE_FLAGS = {"--config", "--device", "--help", "--runs", "--scale", "--seed", "--set", "--test-sets", "--weights"}
 FLAGS = {
     "compare": {"--help"},
-    "fetch": {"--help", "--revision", "--test-sets"},
+    "fetch": {"--help", "--list", "--revision", "--test-sets"},
+    "datasets": {"--help"},
     "pack": {"--help", "--landmarks", "--out", "--pairs"},
     "leaderboard": {"--committed", "--help", "--result", "--runs"},
     "publish": {"--help", "--reports"},
+    "submit": STAGE_FLAGS - {"--weights"} | {"--format", "--model", "--out"},
     "audit": STAGE_FLAGS | {"--against", "--mask", "--network", "--quality", "--yaw"},
 }
 
@@ -81,7 +82,7 @@ def test_commands_are_listed_in_groups(capsys):
         parser.parse_args(["--help"])
     text = capsys.readouterr().out
     groups = re.findall(r"^(\w[\w ]*):$", text, re.MULTILINE)
-    assert groups[-4:] == list(COMMANDS) == ["measure", "test sets", "leaderboard", "face datasets"]
+    assert groups[-5:] == list(COMMANDS) == ["measure", "test sets", "leaderboard", "face datasets", "challenges"]
     assert all(f"\n  {name} " in text for name in FLAGS)
 
 

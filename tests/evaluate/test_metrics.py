@@ -10,7 +10,7 @@ from sklearn.model_selection import KFold
 
 from bench.errors import InputError
 from evaluate import metrics
-from evaluate.speed import grid_loop
+from evaluate.measure.speed import grid_loop
 
 
 def made_up(num_pairs, dim=16, seed=0, noise=0.7):

@@ -10,7 +10,7 @@ from PIL import Image
 from verification_images import faces, write_folder, write_lfw
 
 from bench.errors import InputError
-from bench.faces.face import encode_jpeg
+from bench.faces.face import encode_jpeg, to_face_size
 from bench.runs.inputs import find_protocol
 from evaluate.layouts.packed import write_bin
 from evaluate.protocol import load_protocol
@@ -74,6 +74,19 @@ def test_other_square_sizes_of_a_bin_are_scaled_but_not_oblong_ones(tmp_path):
         InputError, match=r"oblong.bin: 1 of 2 files are not aligned 112 x 112 faces: image 1 is 90 x 112"
     ):
         load_protocol(tmp_path / "oblong.bin")
+
+
+def test_one_rule_of_sizes_holds_for_image_files_too(tmp_path):
+    write_folder(tmp_path / "large", ["a/1.png", "a/2.png"])
+    for number in (1, 2):
+        file = tmp_path / "large" / "a" / f"{number}.png"
+        Image.open(file).resize((160, 160)).save(file)
+    (tmp_path / "large" / "pairs.txt").write_text("a/1.png\ta/2.png\t1\n")
+    expected = to_face_size(np.asarray(Image.open(tmp_path / "large" / "a" / "1.png")), "a/1.png")
+    np.testing.assert_array_equal(load_protocol(tmp_path / "large").images[0], expected)
+    Image.open(file).resize((250, 250)).save(file)
+    with pytest.raises(InputError, match=r"1 of 2 files are not aligned 112 x 112 faces: a/2.png is 250 x 250"):
+        load_protocol(tmp_path / "large")
 
 
 def test_lfw_layout(lfw):

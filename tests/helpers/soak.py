@@ -100,7 +100,8 @@ def write_makefile(inputs):
 def start(line, log, *, nproc=1):
     """Start a benchmark in a session of its own; its output goes to ``log``."""
     environment = os.environ | {"BENCH_PROGRESS": "0", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    environment.pop("MAKEFLAGS", None)
+    for name in ("MAKEFLAGS", "OMP_NUM_THREADS"):  # torchrun sets the second itself, for several processes
+        environment.pop(name, None)
     with log.open("a") as file:
         pipes = {"stdout": file, "stderr": file}
         return subprocess.Popen([*line, f"NPROC={nproc}"], env=environment, start_new_session=True, **pipes)

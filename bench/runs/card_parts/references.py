@@ -22,11 +22,15 @@ class DatasetReference(Part):
     num_images: int | None = None
     num_identities: int | None = None
     generator_sha256: str | None = Field(None, description="of the generator's settings without the seed")
+    composition: str | None = Field(None, description="parts of a mixture and their shares of its images")
     sha256: str | None = Field(None, description="of its dataset.json, or of the file itself where it has no card")
     mask_sha256: str | None = None
     leave_out_sha256: str | None = None
     num_single_image_identities: int | None = None
     num_corrupt_skipped: int | None = None
+    is_real: bool | None = Field(
+        None, description="photographs alone, as the authors of a released network state; null: not stated"
+    )
     resized_from: str | None = Field(None, description="size of faces that training resized, such as 96 x 112")
 
 

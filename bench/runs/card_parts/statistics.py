@@ -38,6 +38,16 @@ class PrecisionDeviation(GivenPart):
     identity_cosine_min: float = Field(description="lowest cosine between the features of the two images of a vector")
 
 
+class PartOfMixture(GivenPart):
+    """One dataset that a mixture takes faces from."""
+
+    name: str
+    num_images: int = Field(description="faces that the mixture takes")
+    num_identities: int
+    sha256: str = Field(description="of the content of the part's files")
+    is_real: bool = False
+
+
 class DatasetStatistics(GivenPart):
     """Statistics of a dataset. Fields of earlier versions, which are not listed here, are kept.
 
@@ -65,6 +75,8 @@ class DatasetStatistics(GivenPart):
     known_cosine_mean: float | None = Field(None, description="cosine to the nearest identity trained on")
 
     # drawn by Vec2Face: identities
+    identities_tried: int | None = Field(None, description="identities whose images were drawn, to fill quotas")
+    identities_short: int | None = Field(None, description="of these, replaced as too few of their images passed")
     candidates: int | None = Field(None, description="identity vectors that were optimised and drawn")
     candidates_too_near: int | None = Field(None, description="of these, dropped as too near an earlier identity")
     centers_accepted: int | None = Field(None, description="candidates that met the targets of quality and identity")
@@ -82,8 +94,19 @@ class DatasetStatistics(GivenPart):
     mean_age_years: float | None = None
     share_glasses: float | None = None
 
+    # mixed of other datasets
+    parts: list[PartOfMixture] | None = None
+
     # published by others
     source: str | None = Field(None, description="repository and commit, or: placed by hand")
+
+    @property
+    def composition(self) -> str | None:
+        """The parts of a mixture and their shares of its images, as text; None for other datasets."""
+        if not self.parts:
+            return None
+        total = sum(part.num_images for part in self.parts)
+        return " + ".join(f"{part.num_images / total:.0%} {part.name}" for part in self.parts if part.num_images)
 
     def merged(self, other: "DatasetStatistics") -> "DatasetStatistics":
         """The fields that were given to either; those of ``other`` count where both have one."""

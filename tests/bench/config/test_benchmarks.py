@@ -122,7 +122,7 @@ MERGE_BOMB = "a: &a {k: v}\n" + "".join(
         (BOMB.encode(), "aliases expand to more than 100000 values"),
         (MERGE_BOMB.encode(), "aliases expand to more than 100000 values"),
         (b"a: &a [*a]", "an alias holds itself"),
-        (b"a: " + b"[" * 5000, "is nested too deeply"),
+        (b"a: " + b"[" * 5000, "more than 100 brackets are open"),
         (b"".join(b"k%d: 1\n" % i for i in range(100_000)), "characters, more than 100000"),
         (b"".join(b"k%d: 1\n" % i for i in range(10_000)), "at its top level"),
         (b"!!python/object/apply:os.system [ls]", "could not determine a constructor"),

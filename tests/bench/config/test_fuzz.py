@@ -1,16 +1,16 @@
 """Readers of settings, cards and weights meet random and damaged files: they read them or say in one line why not.
 
-Every case must end with a value or an ``InputError`` within seconds. Damaged files are good ones with bytes changed,
+Every case must end with a value or an ``InputError`` within a second. Damaged files are good ones with bytes changed,
 removed, repeated or put in between, at random places.
 """
 
 import json
 import time
-from dataclasses import dataclass
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from fuzzing import MAX_SECONDS, fuzzed, mutate, mutations
+from hypothesis import given
 from hypothesis import strategies as st
 from results import make_result
 from safetensors.torch import save_file
@@ -23,41 +23,13 @@ from fr_train.backbone import iresnet
 from fr_train.checkpoint import load_backbone, save_backbone
 
 pytestmark = pytest.mark.slow
-MAX_SECONDS = 5
-"""Of this process, so that a busy machine does not count."""
 
-
-@dataclass
-class Edit:
-    """One change of a file: at a share of its length, some bytes go and others come."""
-
-    place: float
-    length: int
-    insert: bytes
-
-    def apply(self, content):
-        start = int(self.place * len(content))
-        return content[:start] + self.insert + content[start + self.length :]
-
-
-EDITS = st.lists(
-    st.builds(
-        Edit,
-        st.floats(0, 1),
-        st.sampled_from([0, 0, 1, 1, 1, 4, 100, 100_000]),
-        st.one_of(
-            st.binary(max_size=8), st.sampled_from([b"\0" * 64, b"\xff" * 8, b"[" * 2000, b"9" * 5000, b"*a", b"{"])
-        ),
-    ),
-    min_size=1,
-    max_size=4,
-)
+EDITS = mutations([b"\0" * 64, b"\xff" * 8, b"[" * 2000, b"9" * 5000, b"*a", b"{"])
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
     max_leaves=20,
 )
-FEW = settings(deadline=None, max_examples=150, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 def check(read, *arguments):
@@ -70,24 +42,18 @@ def check(read, *arguments):
     assert time.process_time() - start < MAX_SECONDS
 
 
-def edited(content, edits):
-    for edit in edits:
-        content = edit.apply(content)
-    return content
-
-
-@FEW
+@fuzzed(150)
 @given(edits=EDITS)
 def test_damaged_yaml(tmp_path_factory, edits):
     path = tmp_path_factory.getbasetemp() / "benchmarks.yaml"
     content = BENCHMARKS_PATH.read_bytes()
     start = content.index(b"  smoke_arcface:")
     small = b"recipes:\n" + content[start : content.index(b"  mini:")] + b"\nprotocols: {rendered: [render_lfw]}\n"
-    path.write_bytes(edited(small, edits))
+    path.write_bytes(mutate(small, edits))
     check(load_benchmarks, path)
 
 
-@FEW
+@fuzzed(150)
 @given(st.lists(st.tuples(st.sampled_from(["recipes", "protocols", "benchmarks", "x"]), VALUES), max_size=4))
 def test_settings_of_other_types(tmp_path_factory, sections):
     path = tmp_path_factory.getbasetemp() / "values.yaml"
@@ -95,12 +61,12 @@ def test_settings_of_other_types(tmp_path_factory, sections):
     check(load_benchmarks, path)
 
 
-@FEW
+@fuzzed(150)
 @given(edits=EDITS, kind=st.sampled_from([AuditCard, DatasetCard, GeneratorCard, ModelCard, ResultCard]))
 def test_damaged_cards(tmp_path_factory, edits, kind):
     folder = tmp_path_factory.getbasetemp()
     path = write_card(folder, make_result())
-    path.write_bytes(edited(path.read_bytes(), edits))
+    path.write_bytes(mutate(path.read_bytes(), edits))
     check(read_card, path, kind)
     for read in (read_json, read_json_object):
         check(read, path)
@@ -108,7 +74,7 @@ def test_damaged_cards(tmp_path_factory, edits, kind):
     check(read_json_lines, path)
 
 
-@FEW
+@fuzzed(150)
 @given(name=st.sampled_from(sorted(ResultCard.model_fields)), value=VALUES)
 def test_fields_of_other_types(tmp_path_factory, name, value):
     path = tmp_path_factory.getbasetemp() / "result.json"
@@ -131,13 +97,13 @@ def weights(tmp_path_factory):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@FEW
+@fuzzed(150)
 @given(name=st.sampled_from(["zip.pth", "old.pth", "a.safetensors", "other.safetensors"]), edits=EDITS)
 def test_damaged_weights(tmp_path_factory, weights, name, edits):
     from generate.networks.weights import read_weights
 
     path = tmp_path_factory.getbasetemp() / name
-    path.write_bytes(edited(weights[name], edits))
+    path.write_bytes(mutate(weights[name], edits))
     for read in (load_backbone, read_weights):
         check(read, path)
 
@@ -159,13 +125,13 @@ def onnx_content(tmp_path_factory):
     return path.read_bytes()
 
 
-@FEW
+@fuzzed(150)
 @given(edits=EDITS)
 def test_damaged_onnx(tmp_path_factory, onnx_content, edits):
     from evaluate.measure.embed import load_network
     from generate.networks.identity import load_identity_network
 
     path = tmp_path_factory.getbasetemp() / "damaged.onnx"
-    path.write_bytes(edited(onnx_content, edits))
+    path.write_bytes(mutate(onnx_content, edits))
     for read in (load_identity_network, lambda file: load_network(file, "cpu")):
         check(read, path)

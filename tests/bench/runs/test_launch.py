@@ -114,6 +114,12 @@ def test_make_gives_every_value_as_one_word(tmp_path, value):
         words = json.loads(make(target, f"RUNS={value}", f"SCALE={value}", f"TRAIN_FLAGS={value}"))
         assert {f"--runs={value}", f"--scale={value}"} <= set(words)
         assert words[-1] == value
+    words = json.loads(make("sweep", f"SWEEP={value}", f"RUNS={value}", "JOBS=3", "SEEDS=0 1"))
+    assert words[:4] == ["-m", "bench", "sweep", value]
+    assert {f"--runs={value}", "--jobs=3", "--seeds=0 1"} <= set(words)
+    words = json.loads(make("benchmark", f"SET={value}", "SEEDS=0 1"))
+    assert {f"--set={value}", "--seeds=0 1"} <= set(words)
+    assert not [word for word in words if word.startswith("--seed=")]
     words = json.loads(make("audit", f"DATA={value}", f"NETWORK={value}", "AGAINST=lfw cfp_fp"))
     assert words[-6:-2] == [f"--network={value}", "--against", "lfw", "cfp_fp"]
     assert value in words

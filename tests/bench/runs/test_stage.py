@@ -183,7 +183,7 @@ def test_a_test_set_is_found_in_any_layout(tmp_path, layout):
 def test_a_plan_tells_images_disk_memory_hours(tmp_path):
     benchmark = load_benchmark("20k")
     stages = plan_stages(benchmark, seed=0, runs=tmp_path, test_sets=tmp_path)
-    text = describe_plan(benchmark, stages, [], tmp_path)
+    text = describe_plan(benchmark, {0: stages}, [], tmp_path)
     assert "1,000,000 (20,000 identities x 50); 26,000,000 seen in training (26 epochs)" in text
     assert f"disk       15.3 GB in {tmp_path}" in text
     assert "faces 8.5, shards 6.1, network 0.6" in text

@@ -77,3 +77,9 @@ def test_every_figure_is_counted_again_from_the_scores(result, tmp_path):
     with pytest.raises(InputError, match=r"scores.npz is missing, so no figure can be checked; run the evaluation"):
         publish([result], tmp_path / "reports")
     assert not (tmp_path / "reports").exists()
+
+
+def test_a_result_with_changed_settings_does_not_replace_that_of_its_benchmark():
+    changed = make_result("smoke", name="smoke, generator.num_identities=100", changes=["generator.num_identities=100"])
+    assert published_name(changed) == "smoke_generator.num_identities_100"
+    assert published_name(make_result("smoke", seed=1)) == "smoke_seed1"

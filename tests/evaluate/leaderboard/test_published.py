@@ -26,6 +26,16 @@ def test_published_rows_and_their_misprints():
     assert [row.dataset for row in group_by_size(list(rows.values()))["Vec2Face"]][:2] == ["HSFace10K", "HSFace20K"]
 
 
+def test_rows_that_a_third_party_passed_on_are_marked():
+    rows = read_published(REPORTS / "published.csv")
+    noted = [row for row in rows if "paper note (third party)" in row.source]
+    assert {row.dataset.split(" lb")[0] for row in noted} >= {"IDperturb", "CASIA-WebFace + VIGFace both"}
+    assert len(noted) == 13
+    assert sum("model_zoo/README.md (2026-02-28)" in row.source for row in rows) == 14
+    released = [row for row in rows if "mk-minchul/CVLface cvlface/pretrained_models" in row.source]
+    assert [row.mean for row in released] == pytest.approx([97.582, 97.55, 97.536, 97.444])
+
+
 def test_published_files_that_do_not_fit(tmp_path):
     path = tmp_path / "published.csv"
     path.write_text("dataset,lfw\nx,99\n")

@@ -247,3 +247,18 @@ def test_heavy_libraries_stay_out():
     code = "import sys, evaluate.leaderboard.write; print({'torch', 'mlflow', 'pandas', 'matplotlib'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_mixture_states_its_parts(runs):
+    assert "composition" not in write_leaderboard(runs).read_text(), "the column is there for mixtures alone"
+    path = next(path for path in runs.glob("*/results/*/result.json") if read_card(path, ResultCard).dataset)
+    card = read_card(path, ResultCard)
+    parts = "67% photos + 33% drawn"
+    write_card(path.parent, card.model_copy(update={"dataset": card.dataset.model_copy(update={"composition": parts})}))
+    page = write_leaderboard(runs)
+    assert any(parts in cell for table in Page(page).tables for row in table for cell in row)
+    markdown = (runs / "leaderboard.md").read_text()
+    assert re.search(r"\| *identities *\| *composition *\|", markdown)
+    assert parts in markdown
+    with (runs / "leaderboard.csv").open() as file:
+        assert {row["composition"] for row in csv.DictReader(file) if row["scale"] == card.scale} == {parts}

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench.config.catalogue import load_catalogue
 from bench.errors import InputError
 from bench.faces.face import encode_jpeg
 from evaluate.layouts.packed import write_bin
 from evaluate.measure.verify import score
 from evaluate.protocol import load_protocol
 from evaluate.test_sets import registry
-from evaluate.test_sets.fetch import fetch_test_sets
+from evaluate.test_sets.fetch import fetch_test_sets, list_test_sets
 
 
 @pytest.fixture
@@ -66,3 +67,19 @@ def test_a_set_that_is_there_in_another_layout_is_left_alone(hub, tmp_path):
     (tmp_path / "lfw").mkdir()
     assert fetch_test_sets(["lfw"], tmp_path) == f"lfw: {tmp_path / 'lfw'} exists, left unchanged"
     assert hub.log == []
+
+
+def test_the_table_of_facts_knows_every_set_of_the_hub():
+    on_hub = {name: entry.hub for name, entry in registry.REGISTRY.items() if entry.hub}
+    assert [name for name, file in on_hub.items() if load_catalogue().find(file.address) is None] == []
+
+
+def test_the_list_names_every_set_and_where_to_ask():
+    lines = list_test_sets().splitlines()
+    in_table = [line.split(" | ")[0].removeprefix("| ") for line in lines[2:8]]
+    others = [line.split(":")[0] for line in lines[9:]]
+    assert [*in_table, *others] == list(registry.REGISTRY)
+    assert lines[2].split(" | ")[1:4] == ["dataset gaunernst/face-recognition-eval", "lfw.bin", "60 to 76 MB"]
+    assert list_test_sets(["hadrian"]).startswith("hadrian: not on the Hub, get it from its authors (Wu et al.)")
+    with pytest.raises(InputError, match="did you mean lfw"):
+        list_test_sets(["lwf"])

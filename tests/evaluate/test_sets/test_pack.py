@@ -9,7 +9,7 @@ from PIL import Image
 
 from bench.errors import InputError
 from bench.faces.align import align
-from bench.faces.face import ARCFACE_TEMPLATE
+from bench.faces.face import ARCFACE_TEMPLATE, to_face_size
 from evaluate.test_sets.pack import pack
 
 NAMES = ["Ann/Ann_0001", "Ann/Ann_0002", "Bob/Bob_0001", "m.0x1/m.0x1_0001"]
@@ -73,6 +73,14 @@ def test_the_bytes_are_those_of_the_field(aligned):
     assert b"'|u1'" in header
     assert b"(6, 3, 112, 112)" in header
     assert (aligned / "other" / "issame.txt").read_text() == "1\n0\n0\n"
+
+
+@pytest.mark.parametrize("out", ["set.bin", "set.npy", "set"])
+def test_square_faces_of_another_size_are_scaled(aligned, out):
+    file = aligned / "faces" / f"{NAMES[0]}.png"
+    Image.open(file).resize((128, 128)).save(file)
+    expected = to_face_size(np.asarray(Image.open(file)), NAMES[0])
+    np.testing.assert_array_equal(pack_as(aligned, out).images[0], expected)
 
 
 @pytest.mark.parametrize("out", ["set.bin", "set.npy", "set"])

@@ -13,11 +13,11 @@ from bench.cli import parse_flags
 from generate.__main__ import COMMANDS, make_parser
 
 FLAGS = {
-    "fetch": {"--revision", "--scale", "--config", "--weights"},
+    "fetch": {"--list", "--revision", "--scale", "--config", "--weights"},
     "centers": {"--out", "--scale", "--config", "--weights", "--device"},
     "faces": {
-        "--centers", "--from-images", "--range", "--images", "--yaw", "--by", "--landmarks", "--quality", "--lmdb",
-        "--out", "--scale", "--config", "--weights", "--device", "--seed",
+        "--centers", "--from-images", "--vector", "--range", "--images", "--noise", "--yaw", "--by", "--landmarks",
+        "--quality", "--lmdb", "--out", "--scale", "--config", "--weights", "--device", "--seed",
     },
     "protocols": {"--scale", "--config", "--runs"},
     "turn": {"--faces", "--mask", "--leave-out", "--yaw-model", "--views", "--degrees", "--out", "--device", "--seed"},
@@ -36,6 +36,8 @@ FLAGS = {
     "leakage": {"--faces", "--prepared", "--identity-model", "--max-cosine", "--out", "--device"},
     "assets": {"--out", "--runs"},
     "ship": {"--trained-on", "--licence", "--out"},
+    "export": {"--out"},
+    "demo": {"--out", "--scale", "--config", "--weights", "--runs"},
     "push": {"--repo", "--upload", "--public"},
 }  # fmt: skip
 EVERY_COMMAND = [command for commands in COMMANDS.values() for command in commands]

@@ -218,7 +218,7 @@ class SeesOnePerson(Read):
 def test_identities_that_are_not_apart_after_generation_are_refused(tmp_path):
     networks = replace(make_networks(), identity=SeesOnePerson(DIM, 1))
     with pytest.raises(
-        InputError, match=r"features of the images: 1 of 9 candidates are separated, but num_identities=6"
+        InputError, match=r"features of the images: 1 of 24 candidates are separated, but num_identities=6; set num_id"
     ):
         generate_dataset(tmp_path, PLAN, networks)
 

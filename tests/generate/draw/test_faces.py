@@ -13,11 +13,14 @@ from bench.config.recipe import Backbone
 from bench.errors import InputError
 from bench.faces.face import ARCFACE_TEMPLATE
 from bench.faces.lmdb_file import LmdbFaces
+from bench.faces.pixels import to_pixels
 from fr_train.backbone import build_backbone
 from fr_train.checkpoint import save_backbone
 from generate.__main__ import main
-from generate.draw.faces import Request, _adapt_settings, parse_range
-from generate.vec2face import Architecture, Vec2Face, save_generator
+from generate.draw.faces import Request, _adapt_settings, parse_range, parse_vector, vector_text
+from generate.draw.plan import MASK_RATIO
+from generate.networks.masks import draw_masks
+from generate.vec2face import Architecture, Vec2Face, load_generator, save_generator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -93,6 +96,39 @@ def test_every_image_gets_a_target_yaw_and_the_vectors_stay(command, monkeypatch
     assert sorted(table["target_yaw"].tolist()) == [-60, -60, 60, 60]
     assert table["sigma"].tolist() == pytest.approx([0.7] * 4)
     assert "met their targets" in capsys.readouterr().out
+
+
+def test_a_vector_is_one_person_who_stays_as_they_are(command, small, tmp_path):
+    vector = np.load(small / "centers.npy")[2]
+    text = vector_text(vector)
+    assert np.array_equal(parse_vector(text), vector)
+    command("faces", "--vector", text, "--noise", 0, "--images", 3, "--lmdb", "--out", tmp_path / "out")
+    table = pd.read_parquet(tmp_path / "out" / "faces.parquet")
+    assert table["sigma"].tolist() == [0] * 3
+    assert (table["steps"] == 0).all()
+    drawn = load_generator(small / "generator.safetensors")
+    noise, ratios = draw_masks(0, 0, range(3), 49, MASK_RATIO)
+    with torch.no_grad():
+        vectors = torch.from_numpy(np.repeat(vector[None], 3, 0))
+        expected = to_pixels(drawn(vectors, torch.from_numpy(noise), torch.from_numpy(ratios)))
+    images = LmdbFaces(tmp_path / "out" / "faces.lmdb")
+    for row in range(3):
+        assert np.abs(images.image(row).astype(int) - expected[row].astype(int)).mean() < 3  # JPEG
+
+
+@pytest.mark.parametrize("text", ["", "abc", "?!", "AAAA", "AAA="])
+def test_a_text_that_is_no_vector_is_refused(command, tmp_path, text):
+    with pytest.raises(
+        InputError, match=r"vector .* copy it whole|the vector has shape .* the generator takes \(N, 16\)"
+    ):
+        command("faces", "--vector", text, "--out", tmp_path / "out")
+
+
+def test_a_vector_with_nan_is_refused(command, tmp_path):
+    vector = np.ones(16, np.float32)
+    vector[3] = np.nan
+    with pytest.raises(InputError, match="the vector: 1 of 1 vectors hold NaN"):
+        command("faces", "--vector", vector_text(vector), "--out", tmp_path / "out")
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
 """Names of the catalogue, and the command that downloads them from a server on this machine."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench.config.benchmarks import load_benchmark
+from bench.config.catalogue import load_catalogue
 from bench.config.generator import PUBLISHED_IDENTITIES
 from bench.errors import InputError
 from generate.__main__ import main
@@ -71,18 +71,6 @@ def test_vfaces_lie_in_the_dataset_repository_and_those_of_300k_nowhere():
             find_file(name)
 
 
-def test_published_digests_are_demanded_at_the_first_fetch(hub, tmp_path, monkeypatch):
-    assert find_file("plus-generator").sha256 == "fdd7e6d3969189d020f4827b4d1f7bc307b5c3bfee6c499a4bf15f214ec3b885"
-    hub.files["/BooBooWu/Vec2Face_plus/resolve/main/vec2face_plus/main_model.pth"] = b"other weights"
-    monkeypatch.setattr("sys.argv", ["generate", "fetch", "plus-generator", "--weights", str(tmp_path)])
-    with pytest.raises(InputError, match=r"main_model.pth.*its SHA-256 is .*, but fdd7e6d3969189d0... is published"):
-        main()
-    assert not (tmp_path / "main_model.pth").exists()
-    (tmp_path / "main_model.pth").write_bytes(b"placed by hand")
-    with pytest.raises(InputError, match="is published"):
-        main()
-
-
 def test_names_of_generation_and_of_unknown_files():
     assert [file.local_name for file in files_of_generator(load_benchmark("10k").generator)] == [
         "vec2face_generator.pth",
@@ -99,9 +87,6 @@ def test_without_names_the_files_of_the_scale_are_fetched(hub, tmp_path, monkeyp
     names = ["arcface-r100-glint360k.pth", "magface-r100-glint360k.pth", "6DRepNet_300W_LP_AFLW2000.pth"]
     for name in ("main_model.pth", "pose_model.pth", *names):
         (tmp_path / name).write_bytes(b"there")
-    digest = find_file("plus-pose").sha256
-    monkeypatch.setattr("bench.runs.hub.remembered_sha256", lambda path: digest)
-    monkeypatch.setitem(CATALOGUE, "plus-generator", replace(find_file("plus-generator"), sha256=None))
     monkeypatch.setattr("sys.argv", ["generate", "fetch", "--scale", "v10k", "--weights", str(tmp_path)])
     assert main() == 0
     fetched = [Path(line).name for line in capsys.readouterr().out.split()]
@@ -142,3 +127,39 @@ def test_the_command_takes_the_revision_of_the_benchmark_or_the_given_one(hub, t
     with pytest.raises(InputError, match="the Hub refuses it"):
         run_fetch(monkeypatch, tmp_path, "--revision", "v7")
     assert {path.split("/")[4] for _, path, _ in hub.log} == {"v7"}
+
+
+def test_the_table_of_facts_knows_every_file():
+    unknown = [name for name, file in CATALOGUE.items() if load_catalogue().find(file.address) is None]
+    assert unknown == []
+
+
+def test_the_list_states_every_name_and_downloads_nothing(hub, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["generate", "fetch", "--list", "--weights", str(tmp_path)])
+    assert main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" | ")[0].removeprefix("| ") for line in lines[2:]] == list(CATALOGUE)
+    (row,) = (line for line in lines if line.startswith("| fr-hsface300k |"))
+    digest = "3c66ec70848cdc9a5d75a9fc4476cecc5789ce295c875f36a28300b742ddead7"
+    assert f"| model BooBooWu/Vec2Face | fr_weights/hsface300k.pth | 174.85 MB | MIT | {digest} |" in row
+    assert hub.log == []
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "repository", "path", "digest"),
+    [
+        ("fr-hsface300k", "Vec2Face", "fr_weights/hsface300k.pth", "3c66ec70848cdc9a"),
+        ("plus-generator", "Vec2Face_plus", "vec2face_plus/main_model.pth", "fdd7e6d3969189d0"),
+        ("plus-pose", "Vec2Face_plus", "vec2face_plus/pose_model.pth", "ede5ceab24da0e01"),
+        ("fr-vface10k", "Vec2Face_plus", "fr_weights/vface10k.pth", "b4083a8611b970a2"),
+    ],
+)
+def test_a_download_with_another_digest_than_stated_is_refused(
+    hub, tmp_path, monkeypatch, name, repository, path, digest
+):
+    hub.files[f"/BooBooWu/{repository}/resolve/main/{path}"] = b"other bytes"
+    monkeypatch.setattr("sys.argv", ["generate", "fetch", name, "--weights", str(tmp_path)])
+    with pytest.raises(InputError, match=rf"but catalogue\.yaml states {digest}\.\.\.; give the --revision of"):
+        main()
+    assert not (tmp_path / Path(path).name).exists()

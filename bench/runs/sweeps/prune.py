@@ -1,0 +1,156 @@
+"""Find the runs that nothing names any more, with their size, and delete them if told so.
+
+A folder of faces, of a network or of results below RUNS/SCALE is named if an entry of benchmarks.yaml with some seed, a
+sweep, or a latest.json leads to it, or if it is a parent of a folder that is. A result is named by its network, on
+whatever test sets it was measured. Runs by SET that no sweep holds are not named, once another run was the last.
+"""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.config.benchmarks import FOLDERS_OF_RUNS, Benchmark, load_benchmarks
+from bench.config.sweeps import load_sweeps
+from bench.errors import InputError
+from bench.files import read_json_object
+from bench.runs.cards import CARD_NAMES, DatasetCard, ModelCard, ResultCard, read_card
+from bench.runs.fingerprints import plan_stages
+from bench.runs.parents import parent_of_model
+from bench.runs.stage import Stages, read_latest, stage_lock
+from bench.runs.sweeps.plan_file import read_plans
+from bench.runs.sweeps.points import make_points
+
+_SEEDS = range(10)
+"""Seeds for which interrupted runs of an entry count as named; finished runs count with any seed."""
+_KINDS = ("faces", "models", "results")
+
+
+@dataclass(frozen=True)
+class UnnamedRun:
+    """A folder that nothing names."""
+
+    directory: Path
+    num_bytes: int
+    """Disk space of its files."""
+
+
+def find_unnamed(*, runs: Path, config: Path, sweeps: Path, test_sets: Path) -> list[UnnamedRun]:
+    """Folders of faces, networks and results that no benchmark, sweep or latest.json names, the largest first.
+
+    Args:
+        runs: Folder of all runs.
+        config: File of benchmarks.
+        sweeps: File of sweeps; it may be missing.
+        test_sets: Folder of verification sets.
+
+    Raises:
+        InputError: If one of the files, a plan or a card is broken, so that it is unknown what it names.
+    """
+    scales = [path for path in sorted(runs.glob("*")) if path.is_dir() and path.name not in FOLDERS_OF_RUNS]
+    named: set[Path] = set()
+    backbones: dict[str, list[object]] = {}
+    benchmarks = load_benchmarks(config)
+    for scale in scales:
+        named |= set(read_latest(runs, scale.name).values())
+        if scale.name in benchmarks:
+            benchmark = benchmarks[scale.name]
+            backbones.setdefault(scale.name, []).append(_backbone(benchmark))
+            for seed in sorted({*benchmark.seeds, *_SEEDS, *_seeds_of_cards(scale)}):
+                named |= _folders(plan_stages(benchmark, seed=seed, runs=runs, test_sets=test_sets))
+    for sweep in load_sweeps(sweeps).values():
+        if any((runs / base).is_dir() for base in sweep.base):
+            for point in make_points(sweep, config=config, runs=runs, test_sets=test_sets):
+                named |= _folders(point.stages)
+                backbones.setdefault(point.benchmark.name, []).append(_backbone(point.benchmark))
+    for plan in read_plans(runs):
+        named |= {runs / folder for point in plan.points for folder in (point.dataset, point.model, point.result)}
+    named = {path.resolve() for path in named}
+    unnamed = [folder for scale in scales for folder in _unnamed_of(scale, named, backbones.get(scale.name, []))]
+    found = [UnnamedRun(folder, _disk_bytes(folder)) for folder in unnamed]
+    return sorted(found, key=lambda run: (-run.num_bytes, run.directory))
+
+
+def prune(unnamed: Sequence[UnnamedRun], *, deletes: bool) -> Iterator[str]:
+    """List unnamed runs, and delete them if told so. A folder that a process works in is left alone.
+
+    Args:
+        unnamed: What ``find_unnamed`` found.
+        deletes: Whether to delete.
+
+    Yields:
+        Lines for the terminal.
+    """
+    freed = 0
+    for run in unnamed:
+        if not deletes:
+            yield f"{format_bytes(run.num_bytes):>9}  {run.directory}"
+            continue
+        try:
+            with stage_lock(run.directory):
+                shutil.rmtree(run.directory)
+        except InputError:
+            yield f"{'in use':>9}  {run.directory}"
+            continue
+        freed += run.num_bytes
+        yield f"{'deleted':>9}  {run.directory}"
+    total = sum(run.num_bytes for run in unnamed)
+    if deletes:
+        yield f"{format_bytes(freed)} freed"
+    else:
+        advice = "; --yes deletes them" if unnamed else ""
+        yield f"{len(unnamed)} runs that nothing names, {format_bytes(total)}{advice}"
+
+
+def _folders(stages: Stages) -> set[Path]:
+    return {stage.directory for stage in stages}
+
+
+def _backbone(benchmark: Benchmark) -> object:
+    return benchmark.recipe.backbone.model_dump(mode="json")
+
+
+def _seeds_of_cards(scale: Path) -> set[int]:
+    """Seeds of the finished datasets and networks of a scale."""
+    datasets = {read_card(path, DatasetCard).seed for path in scale.glob("faces/*/dataset.json")}
+    return datasets | {read_card(path, ModelCard).seed for path in scale.glob("models/*/model.json")}
+
+
+def _unnamed_of(scale: Path, named: set[Path], backbones: Sequence[object]) -> Iterator[Path]:
+    """Folders of a scale that neither are named nor belong to one that is."""
+    models = {folder for folder in _stage_folders(scale, "models") if folder.resolve() in named}
+    results = list(_stage_folders(scale, "results"))
+    kept = {folder for folder in results if folder.resolve() in named}
+    for folder in results:
+        path = folder / CARD_NAMES[ResultCard]
+        inputs = read_json_object(path).get("inputs", {}) if path.exists() else {}
+        model = scale / "models" / str(inputs.get("model"))
+        if folder in kept and model.is_dir():
+            models.add(model)
+        is_floor = inputs.get("floor") == "raw pixels" or inputs.get("floor") in backbones
+        if model in models or is_floor:
+            kept.add(folder)
+    datasets = {folder for folder in _stage_folders(scale, "faces") if folder.resolve() in named}
+    for model in models:
+        if (model / CARD_NAMES[ModelCard]).exists():
+            _, dataset = parent_of_model(scale, read_card(model, ModelCard))
+            datasets |= {dataset} if dataset else set()
+    for name in _KINDS:
+        yield from (folder for folder in _stage_folders(scale, name) if folder not in kept | models | datasets)
+
+
+def _stage_folders(scale: Path, name: str) -> Iterator[Path]:
+    """Folders with the name of a fingerprint; others are not the suite's."""
+    for folder in sorted((scale / name).glob("*")):
+        if folder.is_dir() and len(folder.name) == 16 and not set(folder.name) - set("0123456789abcdef"):
+            yield folder
+
+
+def format_bytes(number: int) -> str:
+    """A number of bytes in kB, MB or GB (powers of 1000)."""
+    unit, size = next(((unit, size) for unit, size in (("GB", 1e9), ("MB", 1e6)) if number >= size), ("kB", 1e3))
+    return f"{number / size:.1f} {unit}"
+
+
+def _disk_bytes(folder: Path) -> int:
+    return sum(512 * path.lstat().st_blocks for path in folder.rglob("*") if path.is_file())

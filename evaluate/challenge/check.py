@@ -1,0 +1,109 @@
+"""A result and everything behind it, read again and compared: ``python -m evaluate check``.
+
+In: the folder of a result. Out: a line per file. Compared are the figures of the card with its scores, the cards of
+model and dataset with the SHA-256 that later cards record of them, and the network, the faces and the test sets with
+the SHA-256 in the cards. Files are hashed anew, even where a remembered digest exists. A card NAME.json must also keep
+the rules of the committed leaderboard (``rules``).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.config.benchmarks import load_benchmarks
+from bench.errors import InputError
+from bench.files import sha256
+from bench.runs.cards import CARD_NAMES, DatasetCard, ModelCard, ResultCard, card_sha256
+from bench.runs.inputs import find_protocol, is_rendered, rendered_protocol_path
+from bench.runs.parents import Parents, parents_of_result
+from evaluate.challenge.rules import check_rules
+from evaluate.layouts.ijb import is_template_set, load_templates
+from evaluate.leaderboard.read import read_checked
+from evaluate.protocol import load_protocol
+
+Finding = tuple[str, str, str | None]
+"""What was hashed, its SHA-256 now, and the SHA-256 that a card records; None if no card does."""
+
+
+def check_result(path: Path, test_sets: Path) -> str:
+    """Check a result and everything behind it that is still there.
+
+    Args:
+        path: Folder of a result.json, or a published NAME.json.
+        test_sets: Folder of verification sets.
+
+    Returns:
+        A line per file that was checked, or that is gone.
+
+    Raises:
+        InputError: If the card contradicts itself or its scores, a file is not the one that a card records, or a card
+            NAME.json breaks a rule of the leaderboard.
+    """
+    is_submitted = path.is_file() and path.name != CARD_NAMES[ResultCard]
+    card = read_checked(path, resample=is_submitted)
+    lines = [f"ok       {path}: the card agrees with itself and with its scores"]
+    changed = []
+    findings = [*_network_findings(path, card), *_test_set_findings(path, card, test_sets)]
+    for name, now, recorded in findings:
+        if recorded is None:
+            lines.append(f"unknown  {name}: no card records its SHA-256")
+        elif now == "missing":
+            lines.append(f"missing  {name}: cannot be checked")
+        elif now == recorded:
+            lines.append(f"ok       {name}: SHA-256 {now[:16]}...")
+        else:
+            changed.append(f"{name} was changed: its SHA-256 is {now[:16]}..., the card says {recorded[:16]}...")
+    if changed:
+        raise InputError(f"{path}: {'; '.join(changed)}; restore these files, or run their stages again")
+    rules = list(check_rules(path, card, load_benchmarks())) if is_submitted else []
+    if broken := [problem for _, problem in rules if problem]:
+        raise InputError(f"{path}: {' | '.join(broken)}")
+    return "\n".join([*lines, *(f"ok       {looked_at}" for looked_at, _ in rules)])
+
+
+def _test_set_findings(path: Path, card: ResultCard, test_sets: Path) -> Iterator[Finding]:
+    """The verification sets, those of templates too."""
+    recorded = {name: result.sha256 for name, result in card.protocols.items()}
+    recorded |= {name: result.sha256 for name, result in card.templates.items()}
+    for name, digest in recorded.items():
+        place = find_protocol(name, test_sets)
+        if is_rendered(name) and path.is_dir():
+            place = rendered_protocol_path(name, path.resolve().parents[2])
+        yield f"test set {name}", _test_set_sha256(place), digest
+
+
+def _test_set_sha256(path: Path | None) -> str:
+    if path is None or not path.exists():
+        return "missing"
+    return load_templates(path).sha256 if is_template_set(path) else load_protocol(path).sha256
+
+
+def _network_findings(path: Path, card: ResultCard) -> Iterator[Finding]:
+    """The network that was evaluated, and the faces that it was trained on."""
+    if card.row != "dataset" or not path.is_dir():
+        return
+    parents = parents_of_result(path, card)
+    if parents.model is None or parents.model_dir is None:
+        yield str(path.parent.parent / "models" / str(card.inputs.get("model"))), "missing", card.model.sha256
+        return
+    yield str(parents.model_dir / "model.json"), card_sha256(parents.model_dir, ModelCard), card.model.sha256
+    weights = parents.model_dir / "model.safetensors"
+    digest = _sha256_if_there(weights)
+    yield str(weights), digest, parents.model.weights_sha256
+    if card.model.weights_sha256 != parents.model.weights_sha256:
+        yield f"{weights} of the result", digest, card.model.weights_sha256
+    yield from _dataset_findings(parents.model, parents)
+
+
+def _dataset_findings(model: ModelCard, parents: Parents) -> Iterator[Finding]:
+    dataset, directory = parents.dataset, parents.dataset_dir
+    if dataset is None or directory is None:
+        yield f"dataset {model.inputs.get('dataset')}", "missing", model.dataset.sha256
+        return
+    yield str(directory / "dataset.json"), card_sha256(directory, DatasetCard), model.dataset.sha256
+    if dataset.content_sha256 is not None:
+        faces = directory / dataset.path
+        yield str(faces), _sha256_if_there(faces), dataset.content_sha256
+
+
+def _sha256_if_there(path: Path) -> str:
+    return sha256(path) if path.is_file() else "missing"

@@ -1,0 +1,48 @@
+"""Plots: ticks are round and within the axis, points lie where their values say, text is escaped."""
+
+import re
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+
+from evaluate.pages.svg import Axis, Plot, format_count_tick, format_percent_tick
+
+
+@pytest.mark.parametrize(
+    ("axis", "ticks"),
+    [
+        (Axis("x", 0, 1), [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (Axis("x", -0.31, 0.92), [0, 0.5]),
+        (Axis("x", 88, 96), [88, 90, 92, 94, 96]),
+        (Axis("x", 1 / 3000, 1, is_log=True), [0.001, 0.01, 0.1, 1]),
+    ],
+)
+def test_ticks(axis, ticks):
+    assert axis.ticks() == pytest.approx(ticks)
+
+
+def test_positions():
+    assert Axis("x", 10, 30).position(15) == 0.25
+    assert Axis("x", 1, 10_000, is_log=True).position(100) == pytest.approx(0.5)
+
+
+def test_a_plot_is_xml_with_its_points_in_place():
+    plot = Plot(Axis("a < b", 0, 10), Axis("y", 0, 1), width=164, height=150, title="A & B")
+    plot.line([0, 10], [0, 1], "#000")
+    plot.dot(5, 0.5, "#111", tip="<script>")
+    plot.bars(np.array([0.0, 5.0, 10.0]), np.array([1.0, 0.0]), "#222")
+    plot.text(0, 1, "<b>", "#333")
+    svg = plot.svg()
+    root = ET.fromstring(svg)
+    assert root.find("title").text == "A & B"
+    assert re.search(r'polyline points="52.0,114.0 152.0,14.0"', svg)  # margins of 52, 12, 14 and 36 pixels
+    assert 'cx="102.0" cy="64.0"' in svg
+    assert "52.0,114.0 52.0,14.0 102.0,14.0 102.0,114.0 152.0,114.0 152.0,114.0" in svg
+    assert "<script>" not in svg
+    assert "<b>" not in svg
+
+
+def test_formats():
+    assert [format_count_tick(value) for value in (10, 1000, 20_000, 5e6)] == ["10", "1 k", "20 k", "5 M"]
+    assert format_percent_tick(0.25) == "25%"
