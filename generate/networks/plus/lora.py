@@ -121,5 +121,6 @@ def merge_lora(state: Mapping[str, torch.Tensor], scaling: float) -> dict[str, t
         if f"{layer}.weight" not in merged:
             raise InputError(f"the LoRA of {layer} has no weight to adapt; give the generator that it was trained on")
         update = scaling * (state[f"{layer}.B"].double() @ state[f"{layer}.A"].double())
-        merged[f"{layer}.weight"] = (merged[f"{layer}.weight"].double() + update).float()
+        weight = merged[f"{layer}.weight"]
+        merged[f"{layer}.weight"] = (weight.double() + update).to(torch.promote_types(weight.dtype, torch.float32))
     return merged
