@@ -129,8 +129,8 @@ class IResNet(nn.Module):
             blocks = self.get_submodule(name).children()
             x = run_blocks(blocks, x, recompute=self.checkpointing and self.training)
         x = self.dropout(self.bn2(x).flatten(1))
-        with torch.autocast(faces.device.type, enabled=False):  # features are always float32
-            return self.features(self.fc(x.float()))
+        with torch.autocast(faces.device.type, enabled=False):  # features have the precision of the weights
+            return self.features(self.fc(x.to(self.fc.weight.dtype)))
 
 
 def iresnet(

@@ -14,7 +14,7 @@ import math
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import torch
 from safetensors.torch import save_file
@@ -24,6 +24,8 @@ from torch import nn
 from bench.errors import InputError, python_command
 from bench.files import atomic_path
 from generate.networks.identity import COARSE_SIDE
+from generate.networks.plus.condition import PosedGenerator
+from generate.networks.plus.pose_weights import main_state, read_pose_model, share_equal_parameters
 from generate.networks.vec2face_decoder import ImageDecoder
 from generate.networks.weights import load_checked, read_weights
 
@@ -173,15 +175,19 @@ class Vec2Face(nn.Module):
         latent = embedded.gather(1, positions[..., None].expand(-1, -1, embedded.shape[2]))
         return self.norm(self.blocks(latent)), positions
 
-    def decode(self, latent: torch.Tensor, positions: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
+    def decode(
+        self, latent: torch.Tensor, positions: torch.Tensor, masked: torch.Tensor, fill: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Latents (B, K, D) and their positions (B, K) -> restored tokens (B, 50, D).
 
-        Dropped and masked tokens start as the identity token.
+        Dropped and masked tokens start as the token ``fill`` (B, 1, D), by default as the embedded identity token. With
+        a given ``fill`` the latents are not embedded (``decoder_embed``), as in Vec2Face+.
         """
-        latent = self.decoder_embed(latent)
-        identity = latent[:, :1]  # (B, 1, D)
-        tokens = identity.expand(-1, 1 + NUM_GRID_TOKENS, -1).scatter(1, positions[..., None].expand_as(latent), latent)
-        tokens = torch.where(_with_identity(masked)[..., None], identity, tokens)
+        if fill is None:
+            latent = self.decoder_embed(latent)
+            fill = latent[:, :1]
+        tokens = fill.expand(-1, 1 + NUM_GRID_TOKENS, -1).scatter(1, positions[..., None].expand_as(latent), latent)
+        tokens = torch.where(_with_identity(masked)[..., None], fill, tokens)
         return self.decoder_norm(self.decoder_blocks(tokens + self.decoder_pos_embed_learned))
 
     def paint(self, tokens: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
@@ -193,21 +199,32 @@ class Vec2Face(nn.Module):
         coarse = self.coarse(features.to(self.coarse.weight.dtype)).unflatten(1, (3, COARSE_SIDE, COARSE_SIDE))
         return images + torch.nn.functional.interpolate(coarse, size=images.shape[2:], mode="bilinear")
 
-    def forward(self, features: torch.Tensor, noise: torch.Tensor, mask_ratio: float | torch.Tensor) -> torch.Tensor:
+    def forward(
+        self,
+        features: torch.Tensor,
+        noise: torch.Tensor,
+        mask_ratio: float | torch.Tensor,
+        *,
+        fill: torch.Tensor | None = None,
+        drop_ratio: float = DROP_RATIO,
+    ) -> torch.Tensor:
         """Images for identity features; a pure function of its arguments in eval mode or without dropout.
 
         Args:
             features: Un-normalised identity features, shape (B, feature_dim), norm about 22.
             noise: Noise per grid token, shape (B, 49); the tokens of lowest noise are masked.
             mask_ratio: Share of masked tokens, a fraction in [0, 1]; one number or shape (B,).
+            fill: Token that dropped and masked tokens start as, shape (B, 1, D); Vec2Face+ gives the pose in it. None
+                for the embedded identity token, as in Vec2Face.
+            drop_ratio: Share of the grid tokens that are hidden from the encoder, a fraction in [0, 1].
 
         Returns:
             Images, shape (B, 3, 112, 112), RGB, in about [-1, 1], not clipped. Their type is that of ``features``,
             also where the weights are bfloat16.
         """
-        dropped, masked = token_masks(noise, mask_ratio)
+        dropped, masked = token_masks(noise, mask_ratio, drop_ratio)
         latent, positions = self.encode(self.expand(features), dropped, masked)
-        return self.paint(self.decode(latent, positions, masked), features).to(features.dtype)
+        return self.paint(self.decode(latent, positions, masked, fill), features).to(features.dtype)
 
 
 def vec2face(variant: str = "base") -> Vec2Face:
@@ -224,29 +241,61 @@ def vec2face(variant: str = "base") -> Vec2Face:
     return Vec2Face(VARIANTS[variant])
 
 
+@overload
 def load_generator(
-    path: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
-) -> Vec2Face:
+    path: str | Path, *, pose: None = None, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+) -> Vec2Face: ...
+@overload
+def load_generator(
+    path: str | Path,
+    *,
+    pose: str | Path | None,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Vec2Face | PosedGenerator: ...
+def load_generator(
+    path: str | Path,
+    *,
+    pose: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Vec2Face | PosedGenerator:
     """Load a generator in eval mode; its decoder lies channels-last in memory, which is fastest.
 
     Args:
         path: The released ``.pth`` (entry ``model_vec2face``) or a file of ``save_generator``.
+        pose: Pose model of Vec2Face+: the released ``pose_model.pth`` or a file of ``save_pose_model``. Its LoRA is
+            merged. The generator then takes landmark pictures as a fourth argument, and without them draws as ``path``.
         device: Where the generator runs.
         dtype: Type of the weights. ``torch.bfloat16`` is about twice as fast and changes pixels by about 1e-2, see
             ``generate/speed``.
 
     Raises:
-        InputError: If the file is missing, cut short, or holds other weights (names the entries that differ).
+        InputError: If a file is missing, cut short, or holds other weights (names the entries that differ).
     """
     content, metadata = read_weights(path)
-    state = content.get("model_vec2face", content)
+    state = main_state(content, path)
     architecture = _read_architecture(metadata, path) if metadata else _guess_architecture(state)
+    model = _build(architecture, state, path)
+    if pose is None:
+        return model.to(device=device, dtype=dtype).eval().requires_grad_(False)
+    pose_model = read_pose_model(pose, model.state_dict())
+    posed = _build(architecture, pose_model.generator, pose)
+    if (width := pose_model.network.linear.out_features) != architecture.width:
+        raise InputError(f"weights {pose} give pose tokens of width {width}, not {architecture.width}; give others")
+    share_equal_parameters(model, posed)
+    with_pose = PosedGenerator(model, posed, pose_model.network)
+    return with_pose.to(device=device, dtype=dtype).eval().requires_grad_(False)
+
+
+def _build(architecture: Architecture, state: dict[str, torch.Tensor], path: str | Path) -> Vec2Face:
+    """A generator with these weights, which must fit exactly."""
     with torch.device("meta"):
         model = Vec2Face(architecture)
     model.to_empty(device="cpu")
     load_checked(model, state, path)
     model.im_decoder.to(memory_format=torch.channels_last)
-    return model.to(device=device, dtype=dtype).eval().requires_grad_(False)
+    return model
 
 
 def save_generator(model: Vec2Face, path: str | Path) -> None:

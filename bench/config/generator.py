@@ -12,15 +12,18 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from bench.config.mixture import MixtureGenerator
+from bench.config.poses import LandmarkPoses
 from bench.config.settings import Count, GeneratorSettings, Settings, Share
 from bench.errors import InputError
 
 ASSETS_PATH = Path(__file__).parent.parent.parent / "generate" / "assets"
 """Folder of the networks that come with the suite, see generate/make_assets.py."""
-RELEASED_GENERATOR = "vec2face_generator.pth"
-"""File name of the weights that the authors of Vec2Face released; HSFace was made with them."""
-PUBLISHED_IDENTITIES = (10_000, 20_000)
-"""Sizes of the HSFace datasets whose faces are on the Hub."""
+RELEASED_GENERATOR, PLUS_GENERATOR = "vec2face_generator.pth", "main_model.pth"
+"""File names of the weights that the authors of Vec2Face and Vec2Face+ released."""
+_FAMILIES = {RELEASED_GENERATOR: "HSFace", PLUS_GENERATOR: "VFace"}
+"""Released weights -> name of the datasets that were made with them."""
+PUBLISHED_IDENTITIES = {"HSFace": (10_000, 20_000), "VFace": (10_000, 20_000, 100_000)}
+"""Name of published datasets -> sizes of those whose faces are on the Hub."""
 _SHIPPED = "assets/"
 RENDER_VERSION = 1
 """Version of the renderer, in the folder names of rendered protocols; raised when a change moves pixels."""
@@ -36,14 +39,18 @@ def weight_path(name: str, weights: Path) -> Path:
     return ASSETS_PATH / name.removeprefix(_SHIPPED) if is_shipped(name) else weights / name
 
 
-def check_is_published(num_identities: int) -> None:
-    """Refuse ``source: hub`` for numbers of identities that the authors of HSFace do not publish on the Hub.
+def check_is_published(num_identities: int, family: str = "HSFace") -> None:
+    """Refuse ``source: hub`` for numbers of identities that are not published on the Hub.
+
+    Args:
+        num_identities: Number of identities.
+        family: Name of the datasets, HSFace or VFace.
 
     Raises:
         InputError: If there is no such dataset.
     """
-    if num_identities not in PUBLISHED_IDENTITIES:
-        sizes = " or ".join(map(str, PUBLISHED_IDENTITIES))
+    if num_identities not in PUBLISHED_IDENTITIES[family]:
+        sizes = " or ".join(map(str, PUBLISHED_IDENTITIES[family]))
         raise InputError(f"num_identities={num_identities} is not on the Hub; give {sizes}, or source: generate")
 
 
@@ -93,6 +100,12 @@ class AttributeTargets(Settings):
         30,
         ge=0,
         description="most optimiser steps per image; then the image of lowest loss is taken. 0: no optimisation",
+    )
+    yaw_input: Literal["6drepnet", "vec2face"] = Field(
+        "6drepnet",
+        exclude_if=lambda name: name == "6drepnet",
+        description="what 6DRepNet sees: 224 x 224 RGB normalised as it was trained (6drepnet), or 112 x 112 BGR in "
+        "[0, 1] as the authors' AttrOP feeds it (vec2face)",
     )
 
 
@@ -213,6 +226,7 @@ class Vec2FaceGenerator(GeneratorSettings):
     )
     perturbation: Perturbation = Perturbation()
     attributes: AttributeTargets = AttributeTargets()
+    pose: LandmarkPoses | None = Field(None, exclude_if=lambda pose: pose is None)
     turned: TurnedViews | None = Field(None, exclude_if=lambda turned: turned is None)
     filters: ImageFilters = ImageFilters()
     quota: Quota | None = Field(None, exclude_if=lambda quota: quota is None)
@@ -230,7 +244,7 @@ class Vec2FaceGenerator(GeneratorSettings):
     @model_validator(mode="after")
     def _fits(self) -> "Vec2FaceGenerator":
         if self.source == "hub":
-            check_is_published(self.num_identities)
+            check_is_published(self.num_identities, self.dataset_family)
         quota, num_images = self.quota, self.images_per_identity
         if quota and quota.max_drawn < num_images:
             raise ValueError(f"quota.max_drawn={quota.max_drawn} is below images_per_identity={num_images}; raise it")
@@ -240,26 +254,45 @@ class Vec2FaceGenerator(GeneratorSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _poses_fit(self) -> "Vec2FaceGenerator":
+        if self.pose is not None and self.pose.share + self.attributes.pose_share > 1 + 1e-9:
+            raise ValueError(
+                f"pose.share={self.pose.share:g} and attributes.pose_share={self.attributes.pose_share:g} add up to "
+                "more than 1; lower one of them"
+            )
+        return self
+
     @property
     def weight_files(self) -> list[str]:
         """Names of the weights and arrays that must be in place; a published dataset needs none."""
         if self.source == "hub":
             return []
         files = [self.generator_weights, self.identity_weights, self.quality_weights]
-        if self.attributes.pose_share > 0 or self.turned:
+        if self.measures_yaw:
             files.append(self.pose_weights)
+        if self.pose:
+            files.append(self.pose.weights)
         if self.quota and self.quota.judge_weights:
             files.append(self.quota.judge_weights)
         files = list(dict.fromkeys(files))  # identity and quality can be measured by the same network
         noise = self.perturbation
-        arrays = (self.centers, noise.directions, noise.differences, self.filters.known_centers)
+        landmarks = self.pose.landmarks if self.pose else None
+        arrays = (self.centers, noise.directions, noise.differences, self.filters.known_centers, landmarks)
         return files + list(dict.fromkeys(name for name in arrays if name))
 
     @property
+    def measures_yaw(self) -> bool:
+        """Whether the yaw of the images is measured, by the network ``pose_weights``."""
+        return self.attributes.pose_share > 0 or self.turned is not None or self.pose is not None
+
+    @property
     def dataset_family(self) -> str:
-        """First word of the dataset's name: HSFace if published or drawn with the released weights, else Vec2Face."""
-        is_released = self.source == "hub" or self.generator_weights == RELEASED_GENERATOR
-        return "HSFace" if is_released else "Vec2Face"
+        """First word of the dataset's name.
+
+        HSFace or VFace if it is published or drawn with their authors' weights, else Vec2Face.
+        """
+        return _FAMILIES.get(self.generator_weights, "HSFace" if self.source == "hub" else "Vec2Face")
 
 
 class RenderGenerator(GeneratorSettings):

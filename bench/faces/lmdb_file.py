@@ -6,6 +6,7 @@ In: a path. Out: ``Faces``. This is the only module that imports lmdb.
 |---|---|
 | ``b"0"``, ``b"1"``, ... | ``[image file, identity]`` |
 | the same, to train a generator | ``[image file, .npy of the identity feature, identity]`` |
+| the same, to train a pose model | ``[image file, .npy of the identity feature, identity, landmark image file]`` |
 | ``b"__len__"`` | number of faces |
 | ``b"__keys__"`` | all keys of faces |
 | ``b"__classnum__"`` | largest identity + 1 |
@@ -28,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError, python_command
-from bench.faces.face import SelectedFaces
+from bench.faces.face import FACE_SIZE, SelectedFaces, decode_image
 from bench.files import atomic_path
 from bench.machine.progress import progress
 
@@ -39,6 +40,8 @@ _HEADER_BYTES = 152
 _PAGE_SIZES = {1 << bits for bits in range(9, 17)}
 _WIDTHS = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
 """First byte of a msgpack bin or str -> bytes of its length. msgpack before 1.0 wrote image files as str."""
+_ARRAY, _LENGTHS, _MAX_INT_BYTES = 0x90, (2, 3, 4), 9
+"""First byte of an empty msgpack array, to which its length is added; elements of a record; most bytes of an int."""
 _INITIAL_MAP_BYTES = 1 << 26
 """Size of a new LMDB's memory map, which limits the size of the file. It is doubled whenever it is full."""
 
@@ -133,7 +136,7 @@ class LmdbFaces(SelectedFaces):
         """
         position = self._positions[index]
         record = self._record(position)
-        if len(record) != 3:
+        if len(record) < 3:
             raise InputError(f"{self.path} holds no features; add them with {python_command('generate prepare')}")
         try:
             feature = np.load(io.BytesIO(record[1]), allow_pickle=False)
@@ -142,6 +145,28 @@ class LmdbFaces(SelectedFaces):
         if not isinstance(feature, np.ndarray) or feature.dtype.kind != "f" or not feature.size:
             raise InputError(f"{self.path} key {position} has a feature that is no array of floats; fetch it again")
         return feature
+
+    def landmark_picture(self, index: int) -> NDArray[np.uint8]:
+        """Picture of the five landmarks of one face, uint8 RGB, shape (112, 112, 3).
+
+        Only records for training a pose model have one.
+
+        Raises:
+            InputError: If the record holds no landmark picture, or it does not decode or has another size.
+        """
+        position = self._positions[index]
+        record = self._record(position)
+        if len(record) != 4:
+            raise InputError(
+                f"{self.path} holds no landmark pictures (key {position} has {len(record)} elements, not 4); give an "
+                "LMDB with landmarks, such as WebFace4M_with_landmarks.lmdb"
+            )
+        name = f"landmark picture of {self.path} key {position}"
+        picture = decode_image(record[3], name)
+        if picture.shape != (FACE_SIZE, FACE_SIZE, 3):
+            height, width = picture.shape[:2]
+            raise InputError(f"{name} is {width} x {height} pixels; give pictures of {FACE_SIZE} x {FACE_SIZE}")
+        return picture
 
     def name(self, index: int) -> str:
         """File and key of the image."""
@@ -176,21 +201,23 @@ class LmdbFaces(SelectedFaces):
         return num_faces
 
     def _record(self, position: int) -> list:
-        """``[image file, identity]`` or ``[image file, feature, identity]`` of one face, checked."""
+        """The elements of one face's record (see the top of this module), checked."""
         with self._reading() as transaction:
             value = transaction.get(str(position).encode())
             if value is None:
                 raise InputError(f"{self.path} has no key {position}; write or fetch it again, or mask it out")
             record = self._unpack(value, str(position))
-        if not isinstance(record, list) or len(record) not in (2, 3):
-            raise InputError(
-                f"{self.path} key {position} holds {_shorten(record)}, not [image file, identity]; {_REWRITE}"
-            )
-        *parts, label = record
-        if not all(isinstance(part, bytes) for part in parts):
+        is_whole = isinstance(record, list) and len(record) in _LENGTHS
+        parts = [part for place, part in enumerate(record) if place != _label_place(len(record))] if is_whole else []
+        if is_whole and not isinstance(parts[0], bytes):
             raise InputError(
                 f"{self.path} key {position} starts with {_shorten(parts[0])}, not with an image file; {_REWRITE}"
             )
+        if not is_whole or not all(isinstance(part, bytes) for part in parts):
+            raise InputError(
+                f"{self.path} key {position} holds {_shorten(record)}, not [image file, identity]; {_REWRITE}"
+            )
+        label = record[_label_place(len(record))]
         if _as_label(label) is None:
             raise InputError(f"{self.path} key {position} has identity {_shorten(label)}, not a number; {_REWRITE}")
         return record
@@ -205,25 +232,36 @@ class LmdbFaces(SelectedFaces):
             ) from None
 
     def _read_labels(self, num_faces: int) -> NDArray[np.int64]:
-        """Identity of every record, shape (N,). It is the last element, so only the end of each value is read."""
+        """Identity of every record, shape (N,). Image and feature are skipped by their lengths, not unpacked."""
         labels = np.empty(num_faces, dtype=np.int64)
         with self._reading() as transaction:
             for position in progress(range(num_faces), desc="read labels", total=num_faces):
                 value = transaction.get(str(position).encode())
-                label = None if value is None else _last_int(value)
-                labels[position] = int(self._record(position)[-1]) if label is None else label
+                label = None if value is None else _quick_label(value)
+                if label is None:
+                    record = self._record(position)
+                    label = int(record[_label_place(len(record))])
+                labels[position] = label
         return labels
 
 
-def _last_int(value: memoryview) -> int | None:
-    """Last element of a msgpack record without unpacking the image; None if the record has to be unpacked."""
+def _label_place(num_elements: int) -> int:
+    """Place of the identity in a record: the last, before a landmark picture the third."""
+    return min(num_elements - 1, 2)
+
+
+def _quick_label(value: memoryview) -> int | None:
+    """Identity of a msgpack record without unpacking the image; None if the record has to be unpacked."""
     try:
-        start = 1 + _bin_size(value, 1)
-        if value[0] == 0x93:  # an array of three: image file, feature, identity
-            start += _bin_size(value, start)
-        elif value[0] != 0x92:
+        num_elements = value[0] - _ARRAY
+        if num_elements not in _LENGTHS:
             return None
-        return _as_label(msgpack.unpackb(value[start:], raw=True))
+        start = 1
+        for _ in range(_label_place(num_elements)):
+            start += _bin_size(value, start)
+        unpacker = msgpack.Unpacker(raw=True)
+        unpacker.feed(value[start : start + _MAX_INT_BYTES])
+        return _as_label(unpacker.unpack())
     except Exception:  # msgpack raises errors of many types; unpacking the record will name the key
         return None
 
@@ -275,19 +313,29 @@ class FaceWriter:
             raise
         return self
 
-    def write(self, encoded: bytes, identity_id: int, feature: NDArray[np.float32] | None = None) -> None:
+    def write(
+        self,
+        encoded: bytes,
+        identity_id: int,
+        feature: NDArray[np.float32] | None = None,
+        landmark_picture: bytes | None = None,
+    ) -> None:
         """Append one face.
 
         Args:
             encoded: Image file (JPEG, PNG, ...).
             identity_id: Identity, 0 or more; gaps are allowed.
             feature: Identity feature, not normalised, shape (D,), for training a generator.
+            landmark_picture: Image file of the landmarks, for training a pose model; only beside a feature.
         """
         record: list[Any] = [encoded, int(identity_id)]
         if feature is not None:
             buffer = io.BytesIO()
             np.save(buffer, feature)
             record.insert(1, buffer.getvalue())
+        if landmark_picture is not None:
+            assert feature is not None, "a record with a landmark picture has a feature"
+            record.append(landmark_picture)
         self._pending.append((str(self._num_faces).encode(), msgpack.packb(record)))
         self._num_faces += 1
         self._identities.add(int(identity_id))

@@ -7,8 +7,16 @@ from pathlib import Path
 
 from bench.config.benchmarks import Benchmark
 from bench.config.catalogue import load_catalogue
-from bench.config.generator import RENDER_VERSION, FilesGenerator, Vec2FaceGenerator, is_shipped, weight_path
+from bench.config.generator import (
+    PLUS_GENERATOR,
+    RENDER_VERSION,
+    FilesGenerator,
+    Vec2FaceGenerator,
+    is_shipped,
+    weight_path,
+)
 from bench.config.mixture import MixtureGenerator, MixturePart
+from bench.config.poses import PLUS_POSE
 from bench.config.settings import GeneratorSettings
 from bench.errors import InputError, python_command
 from bench.files import exists
@@ -26,6 +34,13 @@ _PREPARED = ("centers.npy", "deviations.npy")
 """Files that ``python -m generate prepare`` writes beside a training set."""
 _VARIATION = ("seen_often.npy", "differences.npy")
 """Files that ``python -m generate variation`` writes there."""
+
+_FETCH_NAMES = {
+    PLUS_GENERATOR: "plus-generator",
+    PLUS_POSE: "plus-pose",
+    "center_feature_examples.npy": "center-features",
+}
+"""Files that ``python -m generate fetch`` downloads by name only, and these names."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +196,7 @@ def _files_of(benchmark: Benchmark) -> list[str]:
     """Names of the files in WEIGHTS that a benchmark reads, the published dataset among them."""
     generator = benchmark.generator
     if isinstance(generator, Vec2FaceGenerator) and generator.source == "hub":
-        return [f"hsface{generator.num_identities // 1000}k.lmdb"]
+        return [f"{generator.dataset_family.lower()}{generator.num_identities // 1000}k.lmdb"]
     return generator.weight_files
 
 
@@ -205,6 +220,9 @@ def _source_of_weights(file: str) -> str:
         command, what = f"generate ship --out {folder}", " on a trained generator"
     elif file == "mobilefacenet_y1.onnx":
         return "get MobileFaceNet (MS1M, ArcFace) from insightface's model zoo and save it as {path}, in ONNX"
+    elif (on_hub := _find_on_the_hub(file)) is not None:
+        command = " ".join(["generate fetch", *([_FETCH_NAMES[file]] if file in _FETCH_NAMES else [])])
+        what = f", or save {on_hub.filename} of the Hub model {on_hub.repo_id} as {{path}}"
     else:
-        command, what = "generate fetch", f", or save weights/{file} of the Hub model BooBooWu/Vec2Face as {{path}}"
+        return "no command makes this file; save your own as {path}, or correct its name in the section generator"
     return f"run {python_command(command)}{what}"

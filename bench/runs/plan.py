@@ -25,6 +25,8 @@ _NETWORKS_BYTES = 2_170_000_000
 _SLOT_BYTES = 875_000_000
 """Memory in bytes of generating in float32 on a CPU: the base generator and two IResNet-100 with their libraries, and
 what each image of AttrOP's batch adds. Measured as the largest resident size: 16.2 GB with the default 16 images."""
+_POSE_BYTES = 230_000_000
+"""What a pose model of Vec2Face+ adds to the networks: the attention of 20 blocks once more, and the pose network."""
 _IDENTITY_BYTES = 14_000
 """Bytes per identity while ``separated`` decides which vectors stay apart. Measured from 5,000 to 40,000 identities."""
 
@@ -148,4 +150,5 @@ def generation_memory_bytes(generator: Vec2FaceGenerator) -> float:
         generator: Section ``generator`` of a benchmark, with the released sizes of networks.
     """
     slots = max(1, generator.batch_size // 4)  # AttrOP's: Plan.attribute_batch
-    return _NETWORKS_BYTES + slots * _SLOT_BYTES + generator.num_identities * _IDENTITY_BYTES
+    networks = _NETWORKS_BYTES + (_POSE_BYTES if generator.pose else 0)
+    return networks + slots * _SLOT_BYTES + generator.num_identities * _IDENTITY_BYTES

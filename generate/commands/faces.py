@@ -11,11 +11,11 @@ from bench.config.generator import Vec2FaceGenerator, weight_path
 from bench.errors import InputError
 from bench.runs.inputs import is_rendered, rendered_protocol_path
 
-_DEFAULT_SCALE = "10k"
+_DEFAULT_SCALE, _LANDMARK_SCALE = "10k", "v10k"
 
 
 def _fetch_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("names", nargs="*", help="names of files (default: the four networks that generation needs)")
+    parser.add_argument("names", nargs="*", help="names of files (default: the files that --scale needs)")
     parser.add_argument("--revision", help="commit, tag or branch of the Hub (default: the revision of --scale)")
     parser.add_argument(
         "--list", action="store_true", help="print every name with what is known of its file (default: download)"
@@ -25,12 +25,15 @@ def _fetch_flags(parser: argparse.ArgumentParser) -> None:
 
 def _fetch(args: argparse.Namespace) -> str:
     from bench.runs.hub import fetch, list_files
-    from generate.hub.catalogue import CATALOGUE, GENERATION, find_file
+    from generate.hub.catalogue import CATALOGUE, files_of_generator, find_file
 
     if args.list:
         return list_files({name: find_file(name) for name in args.names or CATALOGUE})
-    revision = args.revision or _vec2face_settings(args).revision
-    files = [find_file(name) for name in args.names or GENERATION]
+    settings = _vec2face_settings(args)
+    files = [find_file(name) for name in args.names] or files_of_generator(settings)
+    if not files:
+        raise InputError(f"benchmark {args.scale} needs no file of the Hub; give names, or another --scale")
+    revision = args.revision or settings.revision
     return "\n".join(str(fetch(file, args.weights, revision=revision)) for file in files)
 
 
@@ -84,6 +87,21 @@ def _faces_flags(parser: argparse.ArgumentParser) -> None:
         help="target yaws in degrees, used in turn (default: no targets)",
     )
     parser.add_argument(
+        "--by",
+        choices=("attrop", "landmarks"),
+        default="attrop",
+        help="how --yaw is reached: by optimising vectors step by step (attrop), or in one pass by a picture of the "
+        "five landmarks of a turned head (landmarks; needs Vec2Face+'s weights, by default those of --scale v10k) "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--landmarks",
+        metavar="FILE",
+        type=Path,
+        help="draw by your own landmark pictures (file or folder), .npy of pictures or of points (L, 5, 2), or text "
+        "file of landmarks, in equal shares, in place of --yaw (default: the landmarks of a head turned by --yaw)",
+    )
+    parser.add_argument(
         "--quality",
         metavar="NORM",
         type=flags.positive,
@@ -101,6 +119,9 @@ def _faces(args: argparse.Namespace) -> str:
 
     if args.from_images:
         sys.stderr.write(f"note: {CONSENT}.\n")
+    by_landmarks = args.by == "landmarks" or args.landmarks is not None
+    if by_landmarks and args.scale == _DEFAULT_SCALE:
+        args.scale = _LANDMARK_SCALE
     request = Request(
         images_per_identity=args.images,
         identities=parse_range(args.range) if args.range else None,
@@ -109,12 +130,16 @@ def _faces(args: argparse.Namespace) -> str:
         vector=parse_vector(args.vector) if args.vector is not None else None,
         noise=args.noise,
         yaw_degrees=tuple(args.yaw),
+        by_landmarks=by_landmarks,
+        landmarks=args.landmarks,
         quality=args.quality,
         as_lmdb=args.lmdb,
     )
     settings, device = _vec2face_settings(args), choose_device(args.device)
     drawn = make_faces(args.out, settings, request, seed=args.seed, weights=args.weights, device=device)
-    accepted = f", {drawn.statistics.attribute_images_accepted} met their targets" if args.yaw else ""
+    statistics = drawn.statistics
+    num_accepted = statistics.landmark_images_accepted if by_landmarks else statistics.attribute_images_accepted
+    accepted = f", {num_accepted} met their targets" if args.yaw or by_landmarks else ""
     return f"faces: {drawn.num_images} images of {drawn.num_identities} identities{accepted} -> {args.out}"
 
 
@@ -176,7 +201,8 @@ COMMANDS = (
         "Generate images of a range of identities, without a benchmark",
         "Reads weights and, if given, identity vectors or photographs. Writes images by identity (or faces.lmdb), "
         "faces.parquet and grid.png into --out. Does what Vec2Face's image_generation.py does and, with --yaw, its "
-        "pose_image_generation.py. Two halves of a range, generated separately, hold the same images as the whole.",
+        "pose_image_generation.py; with --by landmarks, what Vec2Face+'s pose_control.py does. Two halves of a range, "
+        "generated separately, hold the same images as the whole.",
         "generate faces --centers weights/center_feature_examples.npy --range 0:100 --images 50 --out faces",
         _faces_flags,
         _faces,

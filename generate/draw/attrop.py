@@ -9,6 +9,7 @@ Follows ``gen_image`` of Vec2Face and Vec2Face+ (docs/field.md, sections 1.7 and
 - The number of steps is capped. At the cap the image of lowest loss is taken and marked as not accepted.
 - A sample that is accepted or at the cap leaves the batch, and the next one takes its slot.
 - Each sample keeps one mask.
+- A sample with a landmark picture keeps it to the end. Vec2Face+ draws the last image without it.
 
 The batch keeps its shape to the end, because matrix products may round differently for other shapes. A sample therefore
 never changes the result of another one, not even in the last bit.
@@ -24,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from bench.faces.pixels import to_pixels
+from bench.faces.pixels import to_network_input, to_pixels
 from generate.networks.estimators import Estimator
 
 LEARNING_RATE = 0.1
@@ -107,6 +108,8 @@ class Jobs:
     """Share of masked tokens, shape (N,)."""
     targets: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     """Targets by attribute, shape (N,) each; NaN where an image has no target."""
+    landmarks: NDArray[np.uint8] | None = None
+    """Landmark pictures, RGB, shape (N, 112, 112, 3), for a generator that takes them; None to draw without."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ class Outcomes:
 
 
 def optimise(
-    generator: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor],
+    generator: Callable[..., torch.Tensor],
     identity: Estimator,
     goals: Mapping[str, Goal],
     jobs: Jobs,
@@ -146,7 +149,8 @@ def optimise(
     """Optimise every job until its image is accepted or ``max_steps`` steps are spent.
 
     Args:
-        generator: (vectors, noise, mask_ratio) -> images, as ``Vec2Face.forward``.
+        generator: (vectors, noise, mask_ratio) -> images, as ``Vec2Face.forward``; where the jobs have landmark
+            pictures, (vectors, noise, mask_ratio, landmarks) -> images, as ``PosedGenerator.forward``.
         identity: Estimator of identity features.
         goals: Attributes by name; ``jobs`` holds targets for each of them.
         jobs: Start vectors and targets.
@@ -164,7 +168,8 @@ def optimise(
     with torch.set_grad_enabled(max_steps > 0):
         while batch.is_busy:
             vectors = batch.vectors.clone().requires_grad_()
-            images = generator(vectors, batch.noise, batch.mask_ratio).clamp(-1, 1)
+            condition = () if batch.landmarks is None else (to_network_input(batch.landmarks),)
+            images = generator(vectors, batch.noise, batch.mask_ratio, *condition).clamp(-1, 1)
             loss, accepted, measured = _judge(images, identity, goals, batch, preset)
             best.update(batch, loss.detach(), accepted, {"vectors": vectors.detach(), **measured})
             has_job = batch.job >= 0
@@ -208,6 +213,7 @@ class _Batch:
         self.identity = self._load(jobs.identity, first_jobs)
         self.noise = self._load(jobs.noise, first_jobs)
         self.mask_ratio = self._load(jobs.mask_ratio, first_jobs)
+        self.landmarks = None if jobs.landmarks is None else self._load(jobs.landmarks, first_jobs)
         self.targets = {name: self._load(values, first_jobs) for name, values in jobs.targets.items()}
         self._mean, self._square = torch.zeros_like(self.vectors), torch.zeros_like(self.vectors)
 
@@ -237,6 +243,8 @@ class _Batch:
             for name in ("vectors", "identity", "noise", "mask_ratio"):
                 source = self._jobs.start if name == "vectors" else getattr(self._jobs, name)
                 getattr(self, name)[slot] = self._load(source, self._next)
+            if self.landmarks is not None and self._jobs.landmarks is not None:
+                self.landmarks[slot] = self._load(self._jobs.landmarks, self._next)
             for name, values in self.targets.items():
                 values[slot] = float(self._jobs.targets[name][self._next])
             self._next += 1

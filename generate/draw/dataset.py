@@ -110,13 +110,18 @@ def load_networks(settings: Vec2FaceGenerator, weights: Path, *, device: str = "
     def path_of(name: str) -> Path:
         return weight_path(name, weights)
 
+    yaw_input = settings.attributes.yaw_input
     judge = settings.quota.judge_weights if settings.quota else None
-    with_yaw = settings.attributes.pose_share > 0 or settings.turned is not None
     return Networks(
-        generator=load_generator(path_of(settings.generator_weights), device=device, dtype=_TYPES[settings.precision]),
+        generator=load_generator(
+            path_of(settings.generator_weights),
+            pose=path_of(settings.pose.weights) if settings.pose else None,
+            device=device,
+            dtype=_TYPES[settings.precision],
+        ),
         identity=identity_estimator(path_of(settings.identity_weights), device),
         quality=quality_estimator(path_of(settings.quality_weights), device),
-        yaw=yaw_estimator(path_of(settings.pose_weights), device) if with_yaw else None,
+        yaw=yaw_estimator(path_of(settings.pose_weights), device, yaw_input) if settings.measures_yaw else None,
         judge=identity_estimator(path_of(judge), device) if judge else None,
         device=device,
     )

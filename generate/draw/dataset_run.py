@@ -24,6 +24,7 @@ from generate.draw.attrop import PRESETS, Goal, Jobs, Outcomes, Preset, optimise
 from generate.draw.plan import Plan
 from generate.draw.qualify.adopt import PLAN_NAME, adopt, parts_alike
 from generate.networks.estimators import Estimator
+from generate.networks.plus.condition import PosedGenerator
 from generate.vec2face import Vec2Face
 
 
@@ -31,11 +32,11 @@ from generate.vec2face import Vec2Face
 class Networks:
     """The generator and the estimators, on their device, in eval mode."""
 
-    generator: Vec2Face
+    generator: Vec2Face | PosedGenerator
     identity: Estimator
     quality: Estimator
     yaw: Estimator | None = None
-    """Needed where the plan has target yaws or turned views."""
+    """Needed where the plan has target yaws, landmark pictures or turned views."""
     judge: Estimator | None = None
     """Second identity network, where a quota names one."""
     device: str | torch.device = "cpu"
@@ -52,7 +53,7 @@ class DatasetRun:
         world_size: Number of processes.
 
     Raises:
-        InputError: If the plan needs a yaw estimator that is missing, or has no target yaws to use.
+        InputError: If the plan needs a yaw estimator or a pose model that is missing, or has no target yaws to use.
     """
 
     def __init__(self, plan: Plan, networks: Networks, parts: Path, *, rank: int, world_size: int) -> None:
@@ -63,6 +64,9 @@ class DatasetRun:
             )
         if plan.settings.turned is not None and not has_yaw:
             raise InputError(f"turned.share={plan.settings.turned.share:g} needs a yaw estimator; leave out turned")
+        poses = plan.settings.pose
+        if poses is not None and not isinstance(networks.generator, PosedGenerator):
+            raise InputError(f"pose.share={poses.share:g} needs a pose model; give pose.weights")
         torch.backends.cudnn.benchmark = False  # it would choose kernels by timing, and results would differ in bits
         torch.backends.cudnn.deterministic = True
         keep_freed_memory()

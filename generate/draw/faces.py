@@ -1,9 +1,10 @@
 """A range of identities -> a folder of images or an LMDB, and a grid: ``python -m generate faces``.
 
-There are four uses:
+There are five uses:
 
 - As the official ``image_generation.py``: identity vectors are optimised for quality, then perturbed and drawn.
 - As ``pose_image_generation.py``: every image is optimised for a target yaw; identity vectors stay as they are.
+- As Vec2Face+'s ``pose_control.py``: every image is drawn at the pose of a landmark picture.
 - From photographs: images of the people in them.
 - From one identity vector, as the demo page copies it: images of that person; the vector stays as it is.
 
@@ -22,10 +23,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.config.generator import Vec2FaceGenerator
+from bench.config.poses import LandmarkPoses
 from bench.errors import InputError
 from bench.faces.folders import FolderWriter
 from bench.faces.lmdb_file import LmdbFaces
 from bench.files import sha256, write_array
+from bench.runs.fingerprints import content_sha256
 from generate.draw.centers import face_centers, open_people
 from generate.draw.dataset import load_networks, weight_digests
 from generate.draw.dataset_run import Networks
@@ -57,6 +60,10 @@ class Request:
     """Noise per dimension of every image; None for that of the settings."""
     yaw_degrees: tuple[float, ...] = ()
     """Target yaws, used in turn; empty for none."""
+    by_landmarks: bool = False
+    """Draw every image by a landmark picture (Vec2Face+), of the target yaws or of ``landmarks``."""
+    landmarks: Path | None = None
+    """The user's landmark pictures or points, in equal shares."""
     quality: float | None = None
     """Target MagFace norm; None for that of the settings."""
     as_lmdb: bool = False
@@ -131,7 +138,12 @@ def make_faces(
     if centers is not None and centers.is_file():
         digests |= {centers.name: sha256(centers)}
     first, end = _identity_range(request, centers, feature_dim)
-    vectors_stay = bool(request.yaw_degrees) or request.people is not None or request.vector is not None
+    if request.landmarks is not None:
+        if not request.landmarks.exists():
+            raise InputError(f"{request.landmarks} does not exist; give landmark pictures, a .npy or a text file")
+        digests |= {request.landmarks.name: content_sha256(request.landmarks)}
+    is_given = request.people is not None or request.vector is not None
+    vectors_stay = bool(request.yaw_degrees) or request.by_landmarks or is_given
     plan = Plan(
         settings.model_copy(update={"num_identities": end - first}),
         seed=seed,
@@ -140,6 +152,7 @@ def make_faces(
         vectors=centers,
         first_candidate=first,
         center_steps=0 if vectors_stay else None,
+        landmarks=request.landmarks,
     )
     drawn = generate_dataset(directory, plan, networks)
     assert drawn is not None  # this process has rank 0
@@ -151,7 +164,9 @@ def make_faces(
 
 def _adapt_settings(settings: Vec2FaceGenerator, request: Request) -> Vec2FaceGenerator:
     """The benchmark's settings with the changes of a request, except the number of identities."""
-    attributes = {"pose_share": 1.0 if request.yaw_degrees else 0.0, "yaw_degrees": request.yaw_degrees}
+    by_attrop = bool(request.yaw_degrees) and not request.by_landmarks
+    attributes: dict[str, Any] = {"pose_share": 1.0 if by_attrop else 0.0}
+    attributes["yaw_degrees"] = request.yaw_degrees if by_attrop else ()
     if request.quality:
         attributes["quality"] = request.quality
     changes: dict[str, Any] = {
@@ -162,12 +177,33 @@ def _adapt_settings(settings: Vec2FaceGenerator, request: Request) -> Vec2FaceGe
         "spare_share": 0.0,
         "quota": None,
         "attributes": settings.attributes.model_copy(update=attributes),
+        "pose": _adapt_poses(settings, request) if request.by_landmarks else None,
     }
-    sigma = _REFERENCE_SIGMA if request.noise is None and request.people is not None else request.noise
+    sigma = request.noise
+    if sigma is None and request.people is not None:
+        sigma = 0.0 if request.by_landmarks else _REFERENCE_SIGMA  # pose_control.py draws the people as they are
     if sigma is not None:
         noise = {"sigmas": (sigma,), "shares": (1.0,)}
         changes["perturbation"] = settings.perturbation.model_copy(update=noise)
     return settings.model_copy(update=changes)  # without validation, which would refuse _ANY_COSINE
+
+
+def _adapt_poses(settings: Vec2FaceGenerator, request: Request) -> LandmarkPoses:
+    """The benchmark's settings of poses, for every image and the target yaws of a request.
+
+    Raises:
+        InputError: If the settings name no pose model, or the request neither yaws nor landmarks, or both.
+    """
+    if settings.pose is None:
+        raise InputError(
+            f"{settings.generator_weights} has no pose model, which drawing by landmarks needs; give the --scale of a "
+            "benchmark with a section pose, such as v10k"
+        )
+    if bool(request.yaw_degrees) == (request.landmarks is not None):
+        given = f"yaws {request.yaw_degrees} and landmarks {request.landmarks}"
+        raise InputError(f"drawing by landmarks got {given}; give either yaws or a file of landmarks")
+    angles = {"yaw_degrees": request.yaw_degrees, "yaw_shares": None} if request.yaw_degrees else {}
+    return settings.pose.model_copy(update={"share": 1.0, "landmarks": None, **angles})
 
 
 def _people_centers(source: Path, networks: Networks, path: Path) -> tuple[list[str], Path]:

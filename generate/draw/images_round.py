@@ -1,7 +1,8 @@
 """Second round: the identities of the dataset -> shards of their images.
 
-Images without a target yaw are drawn from perturbed vectors as they are, and some of them are rotated on a mean 3D head
-(``views.py``). The other images are optimised for their yaw (AttrOP). Then the filters are applied to each identity.
+Images without a pose are drawn from perturbed vectors as they are, and some of them are rotated on a mean 3D head
+(``pose/views.py``). Images with a landmark picture are drawn at its pose (``pose/bank.py``). The other images are
+optimised for their yaw (AttrOP). Then the filters are applied to each identity.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,9 +21,9 @@ from generate.draw.attrop import Outcomes
 from generate.draw.dataset_run import DatasetRun
 from generate.draw.identities_round import kept_name, vectors_name
 from generate.draw.plan import Plan, identity_rows, image_jobs
+from generate.draw.pose.views import turn_outcomes
 from generate.draw.qualify.filters import KEPT, drop_reasons
 from generate.draw.qualify.quota import apply_quota, judge_reasons, next_rows
-from generate.draw.views import turn_outcomes
 from generate.identities import read_vectors
 from generate.networks.over_faces import outputs_over_faces
 
@@ -109,16 +110,11 @@ def _draw_rows(
     wanted: NDArray[np.int64],
 ) -> None:
     """Draw the rows ``wanted`` of a shard into its result."""
-    settings = run.plan.settings
-    is_posed = np.isfinite(rows["target_yaw"])
-    for chosen, batch_size, max_steps in (
-        (wanted[~is_posed[wanted]], settings.batch_size, 0),
-        (wanted[is_posed[wanted]], run.plan.attribute_batch, settings.attributes.max_steps),
-    ):
+    for chosen, batch_size, max_steps in _groups(run.plan, rows, wanted):
         if not len(chosen):
             continue
         outcomes = _draw(run, rows, chosen, batch_size=batch_size, max_steps=max_steps)
-        encoded = [pool.submit(encode_jpeg, image, settings.jpeg_quality) for image in outcomes.images]
+        encoded = [pool.submit(encode_jpeg, image, run.plan.settings.jpeg_quality) for image in outcomes.images]
         result.add(chosen, outcomes, encoded)
         if known_centers is not None:
             cosines, _ = nearest_centers(outcomes.features, known_centers, device=run.networks.device)
@@ -135,9 +131,9 @@ def _fill_quota(
     """Draw images until every identity of a shard has its quota or all its rows are drawn; the reasons of all rows."""
     settings, quota = run.plan.settings, run.plan.settings.quota
     assert quota is not None  # the caller asked
-    is_posed = np.isfinite(rows["target_yaw"])
-    groups = 2 * rows["identity_id"] + is_posed
-    wanted = np.asarray(run.plan.image_counts)[is_posed.astype(int)]
+    by_pose = _by_pose(rows)
+    groups = 3 * rows["identity_id"] + by_pose
+    wanted = np.asarray(run.plan.image_counts)[by_pose]
     reasons = [""] * len(groups)
     passes = np.zeros(len(groups), bool)
     chosen = next_rows(groups, wanted, result.is_drawn, passes) if quota.keep == "first" else np.arange(len(groups))
@@ -176,6 +172,26 @@ def _shard_rows(
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
+def _by_pose(rows: dict[str, NDArray]) -> NDArray[np.int64]:
+    """Per row: 0 without a pose, 1 with a landmark picture, 2 with a target yaw, as ``Plan.image_counts``; (R,)."""
+    by_attrop = np.isfinite(rows["target_yaw"])
+    by_landmarks = rows["picture"] >= 0 if "picture" in rows else np.zeros_like(by_attrop)
+    return np.where(by_attrop, 2, by_landmarks.astype(int))
+
+
+def _groups(
+    plan: Plan, rows: dict[str, NDArray], wanted: NDArray[np.int64]
+) -> list[tuple[NDArray[np.int64], int, int]]:
+    """Which of the rows ``wanted`` are drawn together, with their batch size and most AttrOP steps."""
+    settings, by_pose = plan.settings, _by_pose(rows)[wanted]
+    pose_steps = settings.pose.max_steps if settings.pose else 0
+    return [
+        (wanted[by_pose == 0], settings.batch_size, 0),
+        (wanted[by_pose == 1], plan.attribute_batch if pose_steps else settings.batch_size, pose_steps),
+        (wanted[by_pose == 2], plan.attribute_batch, settings.attributes.max_steps),
+    ]
+
+
 def _draw(
     run: DatasetRun, rows: dict[str, NDArray], chosen: NDArray[np.int64], *, batch_size: int, max_steps: int
 ) -> Outcomes:
@@ -200,7 +216,8 @@ class ShardResult:
 
     def __init__(self, rows: dict[str, NDArray]) -> None:
         num = len(rows["identity_id"])
-        planned = ("identity_id", "candidate", "image", "sigma", "target_yaw", "turned_yaw")
+        planned = ["identity_id", "candidate", "image", "sigma", "target_yaw", "turned_yaw"]
+        planned += [name for name in shards.POSE_RECORD.names if name in rows]
         measured = ("identity_cosine", "quality", "yaw", "known_cosine")
         self.records: dict[str, NDArray] = {name: rows[name] for name in planned}
         self.records |= {name: np.full(num, np.nan, np.float32) for name in measured}

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from bench.errors import InputError
 
 _STRENGTH_STREAM, _NOISE_STREAM, _VIEW_STREAM = 1, 2, 4
-"""Streams of random numbers below a dataset's seed. ``generate.identities`` uses 0, ``generate.networks.masks`` 3."""
+"""Streams of random numbers below a dataset's seed. ``generate.identities`` uses 0, ``generate.networks.masks`` 3,
+``generate.draw.pose.bank`` 5."""
 
 
 def apportion(total: int, shares: Sequence[float]) -> list[int]:

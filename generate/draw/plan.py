@@ -6,7 +6,7 @@ candidate, image), so a row does not depend on how the work is split.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,12 +17,15 @@ from bench.config.generator import Vec2FaceGenerator, weight_path
 from bench.errors import InputError
 from generate.draw.attrop import Jobs
 from generate.draw.perturbation import apportion, draw_views, perturb, strengths
+from generate.draw.pose.bank import LandmarkBank, make_bank
 from generate.networks.masks import MaskRatio, draw_masks
 from generate.vec2face import NUM_GRID_TOKENS
 
 POSE_SIGMA = 0.7
 """Noise of the images with a target yaw before AttrOP (Vec2Face, pose_image_generation.py)."""
 MASK_RATIO = MaskRatio()
+POSED_MASK_RATIO = MaskRatio(low=0.8, high=0.9, mean=0.85, std=0.05)
+"""Masked share of the images with a landmark picture (Vec2Face+, pose_control.py)."""
 _CENTER_IMAGE = 2**31
 """Image number under which an identity's centre draws its random numbers. No image of a dataset has so high a one."""
 
@@ -43,6 +46,8 @@ class Plan:
     """Number of the first identity vector to use. All keep their numbers, and so their random numbers."""
     center_steps: int | None = None
     """AttrOP steps on the identity vectors themselves: 0 leaves them unchanged, None allows ``max_steps``."""
+    landmarks: Path | None = None
+    """Landmark pictures or points to use instead of those that the settings describe."""
 
     def description(self) -> dict[str, Any]:
         """The plan as JSON, by which an unfinished dataset is recognised.
@@ -58,15 +63,30 @@ class Plan:
 
     @property
     def image_counts(self) -> list[int]:
-        """Images per identity without a target yaw, and with one."""
-        pose_share = self.settings.attributes.pose_share
-        return apportion(self.settings.images_per_identity, (1 - pose_share, pose_share))
+        """Images per identity without a pose, with a landmark picture, and with a target yaw of AttrOP."""
+        return self._by_pose(self.settings.images_per_identity)
 
     @property
     def drawn_counts(self) -> list[int]:
-        """Images per identity that may be drawn without a target yaw, and with one; more than kept for a quota."""
-        quota, pose_share = self.settings.quota, self.settings.attributes.pose_share
-        return apportion(quota.max_drawn, (1 - pose_share, pose_share)) if quota else self.image_counts
+        """Images per identity that may be drawn, as ``image_counts``; more than are kept, for a quota."""
+        quota, kept = self.settings.quota, self.image_counts
+        if quota is None:
+            return kept
+        # Rounding can give a pose one image fewer of a larger number (the Alabama paradox).
+        return [max(counts) for counts in zip(self._by_pose(quota.max_drawn), kept, strict=True)]
+
+    def _by_pose(self, num_images: int) -> list[int]:
+        by_attrop = self.settings.attributes.pose_share
+        by_landmarks = self.settings.pose.share if self.settings.pose else 0.0
+        plain = max(0.0, 1 - by_attrop - by_landmarks)
+        return apportion(num_images, (plain, by_landmarks, by_attrop))
+
+    @cached_property
+    def landmark_bank(self) -> LandmarkBank | None:
+        """The landmark pictures of the dataset; None where no image is drawn by one."""
+        if self.settings.pose is None:
+            return None
+        return make_bank(self.settings.pose, self.landmarks or self.array_path(self.settings.pose.landmarks))
 
     @property
     def attribute_batch(self) -> int:
@@ -92,7 +112,7 @@ class Plan:
 def identity_rows(plan: Plan, identity_id: int, candidate: int, vector: NDArray[np.float32]) -> dict[str, NDArray]:
     """The rows of one identity's images, by column: start vectors, masks, targets and what made them.
 
-    Images without a target yaw come first.
+    Images without a pose come first, then those with a landmark picture, then those with a target yaw of AttrOP.
 
     Args:
         plan: The plan.
@@ -101,13 +121,14 @@ def identity_rows(plan: Plan, identity_id: int, candidate: int, vector: NDArray[
         vector: Identity vector, shape (D,).
     """
     settings, attributes, noise = plan.settings, plan.settings.attributes, plan.settings.perturbation
-    num_plain, num_posed = plan.drawn_counts
-    num = num_plain + num_posed
-    plain_sigma = strengths(plan.seed, candidate, num_plain, noise.sigmas, noise.shares)
-    sigma = np.concatenate([plain_sigma, np.full(num_posed, POSE_SIGMA)]).astype(np.float32)
+    num_plain, num_landmarks, num_attrop = plan.drawn_counts
+    num_free = num_plain + num_landmarks
+    num = num_free + num_attrop
+    free_sigma = strengths(plan.seed, candidate, num_free, noise.sigmas, noise.shares)
+    sigma = np.concatenate([free_sigma, np.full(num_attrop, POSE_SIGMA)]).astype(np.float32)
     yaw = np.full(num, np.nan, np.float32)
-    for index in range(num_posed):
-        yaw[num_plain + index] = attributes.yaw_degrees[(candidate + index) % len(attributes.yaw_degrees)]
+    for index in range(num_attrop):
+        yaw[num_free + index] = attributes.yaw_degrees[(candidate + index) % len(attributes.yaw_degrees)]
     turned_yaw = np.full(num, np.nan, np.float32)
     if settings.turned is not None:
         turned = settings.turned
@@ -122,7 +143,7 @@ def identity_rows(plan: Plan, identity_id: int, candidate: int, vector: NDArray[
         directions=_read_directions(directions, len(vector)) if directions else None,
         differences=_read_differences(differences, len(vector)) if differences else None,
     )
-    return {
+    rows = {
         "identity_id": np.full(num, identity_id),
         "candidate": np.full(num, candidate),
         "image": np.arange(num, dtype=np.int32),
@@ -134,12 +155,39 @@ def identity_rows(plan: Plan, identity_id: int, candidate: int, vector: NDArray[
         "noise": mask_noise,
         "mask_ratio": mask_ratio,
     }
+    return rows | _landmark_rows(plan, candidate, rows, range(num_plain, num_free))
+
+
+def _landmark_rows(plan: Plan, candidate: int, rows: dict[str, NDArray], images: range) -> dict[str, NDArray]:
+    """Columns that the images with a landmark picture change or add; empty where the settings have no ``pose``.
+
+    ``picture`` is the number of the picture, -1 for none; ``landmark_yaw`` and ``landmark_pitch`` are its angles.
+    """
+    bank = plan.landmark_bank
+    if bank is None:
+        return {}
+    num, chosen = len(rows["image"]), slice(images.start, images.stop)
+    noise, ratio = rows["noise"].copy(), rows["mask_ratio"].copy()
+    picture = np.full(num, -1, np.int32)
+    yaw, pitch = np.full(num, np.nan, np.float32), np.full(num, np.nan, np.float32)
+    if len(images):
+        noise[chosen], ratio[chosen] = draw_masks(plan.seed, candidate, images, NUM_GRID_TOKENS, POSED_MASK_RATIO)
+        picture[chosen] = bank.choose(plan.seed, candidate, len(images))
+        yaw[chosen], pitch[chosen] = bank.yaw[picture[chosen]], bank.pitch[picture[chosen]]
+    return {
+        "noise": noise,
+        "mask_ratio": ratio,
+        "picture": picture,
+        "landmark_yaw": yaw,
+        "landmark_pitch": pitch,
+    }
 
 
 def image_jobs(plan: Plan, rows: dict[str, NDArray], chosen: NDArray[np.int64], *, with_yaw: bool) -> Jobs:
-    """AttrOP jobs of some rows.
+    """AttrOP jobs of some rows, which either all have a landmark picture or all have none.
 
-    Rows without a target yaw have no target quality either. They are accepted by identity alone.
+    Only images that AttrOP optimises have a target quality: those with a target yaw, and those with a landmark picture
+    if ``pose.max_steps`` allows steps. Rows without targets are accepted by identity alone.
 
     Args:
         plan: The plan.
@@ -147,11 +195,20 @@ def image_jobs(plan: Plan, rows: dict[str, NDArray], chosen: NDArray[np.int64], 
         chosen: Positions of the rows.
         with_yaw: Whether a yaw estimator measures the images.
     """
-    target_yaw = rows["target_yaw"][chosen]
-    quality = np.where(np.isfinite(target_yaw), plan.settings.attributes.quality, np.nan).astype(np.float32)
-    targets = {"quality": quality} | ({"yaw": target_yaw} if with_yaw else {})
+    target_yaw, bank = rows["target_yaw"][chosen], plan.landmark_bank
+    is_optimised, landmarks = np.isfinite(target_yaw), None
+    if bank is not None and (rows["picture"][chosen] >= 0).all():
+        assert plan.settings.pose is not None
+        landmarks, target_yaw = bank.pictures[rows["picture"][chosen]], rows["landmark_yaw"][chosen]
+        is_optimised = np.full(len(chosen), plan.settings.pose.max_steps > 0)
+    quality = np.where(is_optimised, plan.settings.attributes.quality, np.nan).astype(np.float32)
     return Jobs(
-        rows["vector"][chosen], rows["identity"][chosen], rows["noise"][chosen], rows["mask_ratio"][chosen], targets
+        rows["vector"][chosen],
+        rows["identity"][chosen],
+        rows["noise"][chosen],
+        rows["mask_ratio"][chosen],
+        {"quality": quality} | ({"yaw": target_yaw} if with_yaw else {}),
+        landmarks,
     )
 
 

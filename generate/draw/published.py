@@ -1,4 +1,4 @@
-"""The HSFace datasets as their authors publish them on the Hugging Face Hub (``source: hub`` in the settings)."""
+"""The HSFace and VFace datasets as their authors publish them on the Hub (``source: hub`` in the settings)."""
 
 from pathlib import Path
 
@@ -24,8 +24,9 @@ def fetch_published(directory: Path, settings: Vec2FaceGenerator, weights: Path)
     Raises:
         InputError: If no dataset of that size is published on the Hub, or the download fails.
     """
-    check_is_published(settings.num_identities)
-    file = find_file(f"faces-hsface{settings.num_identities // 1000}k")
+    family = settings.dataset_family
+    check_is_published(settings.num_identities, family)
+    file = find_file(f"faces-{family.lower()}{settings.num_identities // 1000}k")
     path = fetch(file, weights, revision=settings.revision).resolve()
     digest = remembered_sha256(path)
     faces = open_faces(path)

@@ -6,7 +6,7 @@ the encoded image. A shard of centres is an ``.npz``. A shard that was cut short
 
 import time
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,20 @@ RECORD = pa.schema(
     ]
 )
 """Columns of faces.parquet; row i belongs to record i of the LMDB. NaN: no target, or not measured."""
-_SHARD = RECORD.append(pa.field("dropped", pa.string())).append(pa.field("encoded", pa.binary()))
+POSE_RECORD = pa.schema(
+    [("picture", pa.int32()), ("landmark_yaw", pa.float32()), ("landmark_pitch", pa.float32())],
+)
+"""Further columns where some images have a landmark picture: its number (-1: none) and its angles in degrees."""
+
+
+def record_schema(names: Iterable[str]) -> pa.Schema:
+    """Columns of faces.parquet, with those of ``POSE_RECORD`` if the names have them."""
+    return pa.unify_schemas([RECORD, POSE_RECORD]) if set(POSE_RECORD.names) <= set(names) else RECORD
+
+
+def _shard_schema(names: Iterable[str]) -> pa.Schema:
+    """Columns of a shard of images: those of faces.parquet, why an image is dropped, and the image file."""
+    return record_schema(names).append(pa.field("dropped", pa.string())).append(pa.field("encoded", pa.binary()))
 
 
 @dataclass(frozen=True)
@@ -56,12 +69,12 @@ def write_images(path: Path, records: Mapping[str, Any], dropped: Sequence[str],
 
     Args:
         path: File to write.
-        records: Columns of ``RECORD``.
+        records: Columns of ``RECORD``, or also those of ``POSE_RECORD``.
         dropped: Reason per image, see ``filters.drop_reasons``.
         encoded: Image file per image.
     """
     files = [content if reason == KEPT else b"" for content, reason in zip(encoded, dropped, strict=True)]
-    table = pa.table({**records, "dropped": list(dropped), "encoded": files}, schema=_SHARD)
+    table = pa.table({**records, "dropped": list(dropped), "encoded": files}, schema=_shard_schema(records))
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="none", use_dictionary=False, write_page_checksum=True)
 
@@ -69,7 +82,8 @@ def write_images(path: Path, records: Mapping[str, Any], dropped: Sequence[str],
 def has_images(path: Path) -> bool:
     """Whether a shard of images exists and is not cut short."""
     try:
-        return pq.read_schema(path).equals(_SHARD)
+        schema = pq.read_schema(path)
+        return schema.equals(_shard_schema(schema.names))
     except (OSError, pa.ArrowException):
         return False
 

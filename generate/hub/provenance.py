@@ -17,11 +17,14 @@ _PREPARED_NAME = "prepared.json"  # as generate.training.prepare writes it, whic
 _UNKNOWN = ("not stated: not a released file", "not stated")
 _GLINT = "Glint360K: real photos of some 360,000 people"
 _RESEARCH = "the field's terms: non-commercial research"
+_MIT = "MIT (model card on the Hub); its training photos: non-commercial research"
 _RELEASED = {
     "vec2face_generator.pth": (
         "50,000 identities of WebFace4M: 1,022,444 real photos",
-        "MIT (model card on the Hub); its training photos: non-commercial research",
+        _MIT,
     ),
+    "main_model.pth": ("WebFace4M: real photos; which of its identities is not stated", _MIT),
+    "pose_model.pth": ("WebFace4M with landmarks: 4 million real photos, as the trainer's default says", _MIT),
     "arcface-r100-glint360k.pth": (_GLINT, _RESEARCH),
     "magface-r100-glint360k.pth": (_GLINT, _RESEARCH),
     "6DRepNet_300W_LP_AFLW2000.pth": ("300W-LP and AFLW2000: real photos, rotated synthetically", _RESEARCH),
@@ -55,6 +58,8 @@ def weight_provenance(
         "directions of noise": settings.perturbation.directions,
         "differences within a person": settings.perturbation.differences,
         "people trained on": settings.filters.known_centers,
+        "pose model": settings.pose.weights if settings.pose else None,
+        "landmarks": settings.pose.landmarks if settings.pose else None,
     }
     described = {}
     for name, digest in digests.items():

@@ -18,7 +18,7 @@ from torch import nn
 
 from bench.errors import InputError
 from generate.networks.identity import WithAppearance, load_features, load_onnx
-from generate.networks.six_d_rep_net import SixDRepNet
+from generate.networks.six_d_rep_net import SixDRepNet, YawInput
 from generate.networks.weights import load_checked, read_weights
 from generate.networks.yaw import load_yaw_network
 
@@ -71,22 +71,27 @@ def quality_estimator(path: str | Path, device: str | torch.device = "cpu") -> n
     return _frozen(FeatureNorm(features.network if isinstance(features, WithAppearance) else features), device)
 
 
-def yaw_estimator(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:
+def yaw_estimator(path: str | Path, device: str | torch.device = "cpu", yaw_input: YawInput = "6drepnet") -> nn.Module:
     """Images -> yaw of the head in degrees (B,).
 
     Args:
         path: The released 6DRepNet weights, or our own yaw network (``.safetensors``).
         device: Where the network runs.
+        yaw_input: What 6DRepNet sees, see ``SixDRepNet``.
 
     Raises:
-        InputError: If the file is missing or holds another network.
+        InputError: If the file is missing or holds another network, or our own network is to see the input of another.
     """
     if Path(path).suffix == ".safetensors":
+        if yaw_input != "6drepnet":
+            raise InputError(
+                f"yaw_input={yaw_input} is of 6DRepNet, but {path} is another network; leave yaw_input out"
+            )
         return _frozen(load_yaw_network(path), device)
     content, _ = read_weights(path)
     state = content.get("model_state_dict", content)  # training checkpoints wrap the state dict
     state = {name.removeprefix("module."): value for name, value in state.items()}
-    model = SixDRepNet()
+    model = SixDRepNet(yaw_input=yaw_input)
     load_checked(model, state, path)
     return _frozen(model, device)
 

@@ -4,10 +4,13 @@ Reparameterised, RepVGG is a plain stack of convolutions. It is built here, so t
 needed. Shapes: ``B`` batch, ``H W`` pixels.
 """
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+YawInput = Literal["6drepnet", "vec2face"]
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _LAST_GROUPED_LAYER = 26
 
@@ -18,6 +21,9 @@ class SixDRepNet(nn.Module):
     Args:
         widths: Channels of the stem and of the four stages.
         depths: Blocks of the four stages.
+        yaw_input: What the network sees. ``6drepnet``: RGB, 224 x 224, normalised by ImageNet's mean and deviation, as
+            it was trained. ``vec2face``: BGR in [0, 1] at the size of the face, as the AttrOP of Vec2Face's authors
+            feeds it; with random weights this alone moves the yaw by up to 5.6 degrees.
     """
 
     mean: torch.Tensor
@@ -28,9 +34,13 @@ class SixDRepNet(nn.Module):
     layer4: nn.Module
 
     def __init__(
-        self, widths: tuple[int, ...] = (64, 128, 256, 512, 2048), depths: tuple[int, ...] = (4, 6, 16, 1)
+        self,
+        widths: tuple[int, ...] = (64, 128, 256, 512, 2048),
+        depths: tuple[int, ...] = (4, 6, 16, 1),
+        yaw_input: YawInput = "6drepnet",
     ) -> None:
         super().__init__()
+        self.yaw_input = yaw_input
         self.layer0 = _RepVggBlock(3, widths[0], 2, 1)
         index = 1
         for stage, depth in enumerate(depths, start=1):
@@ -48,8 +58,13 @@ class SixDRepNet(nn.Module):
 
     def rotation(self, images: torch.Tensor) -> torch.Tensor:
         """Images (B, 3, H, W) in [-1, 1] -> two columns of the rotation matrix, not yet orthogonal, (B, 6)."""
-        x = F.interpolate(images / 2 + 0.5, size=(224, 224), mode="bilinear", align_corners=False)
-        x = self.layer0((x - self.mean) / self.std)
+        x = images / 2 + 0.5
+        if self.yaw_input == "vec2face":
+            x = x.flip(1)
+        else:
+            x = F.interpolate(x, size=(224, 224), mode="bilinear", align_corners=False)
+            x = (x - self.mean) / self.std
+        x = self.layer0(x)
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x)
         return self.linear_reg(x.mean((2, 3)))

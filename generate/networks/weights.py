@@ -16,6 +16,7 @@ from fr_train.checkpoint import load_weights, read_torch_file
 
 _KNOWN_PREFIXES = (
     ("token_emb.position_embeddings", "a Vec2Face generator"),
+    ("conv4.weight", "a Vec2Face+ pose network"),
     ("layer1.0.bn1", "an IResNet face recognition network (ArcFace, MagFace, HSFace)"),
     ("layer0.rbr_", "a 6DRepNet head pose network"),
     ("stage1.0.rbr_", "a RepVGG network"),

@@ -1,4 +1,4 @@
-"""Turn a photographed face to another yaw by laying its pixels on the mean head.
+"""Turn a photographed face to another yaw by laying its pixels on the mean head; the landmarks of that head at a pose.
 
 In: an aligned face, its yaw and the wanted yaw. Out: the face at the wanted yaw, aligned again. The mean head of the
 renderer is aligned like the photograph, so that each of its vertices takes the colour of the pixel it covers; then the
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from bench.faces.align import similarity_transform
 from generate.render import camera, head
 from generate.render.texture import Floats
 
@@ -60,6 +61,23 @@ def view_yaw(photo_degrees: NDArray[np.floating], drawn_degrees: NDArray[np.floa
     """
     is_frontal = np.abs(photo_degrees) < _FRONTAL_DEGREES
     return np.where(is_frontal, drawn_degrees, np.copysign(drawn_degrees, photo_degrees))
+
+
+def turned_landmarks(yaw_degrees: float, pitch_degrees: float = 0.0) -> NDArray[np.float64]:
+    """The five landmarks of the mean head at a pose, x and y in pixels of the aligned face, shape (5, 2).
+
+    They are aligned as a face pipeline aligns a detected face, by the least-squares similarity to the ArcFace template.
+    Whole numbers are pixel centres. In profile the eyes nearly fall together, and the nose shows the yaw.
+
+    Args:
+        yaw_degrees: Positive where the nose points to the right of the image.
+        pitch_degrees: Positive where the nose points down.
+    """
+    mesh = head.template()
+    projected = camera.project(mesh.points, camera.rotation(yaw_degrees, pitch_degrees), _DISTANCE)
+    points = projected[:2, mesh.landmarks].T.astype(np.float64)
+    matrix = similarity_transform(points)
+    return points @ matrix[:, :2].T + matrix[:, 2]
 
 
 @cache

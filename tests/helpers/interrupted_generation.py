@@ -1,7 +1,8 @@
 """Make one dataset in four ways (one or two processes, undisturbed or killed many times) and compare every byte.
 
 ``python tests/helpers/interrupted_generation.py FOLDER [--size tiny|base] [--kills 10]`` runs the commands of the
-Makefile with weights filled by the rule of tests/golden/fill.py and prints what happened. It is not a test itself:
+Makefile with weights filled by the rule of tests/golden/fill.py and prints what happened. With ``--scale v20k`` most
+images are drawn by landmark pictures, with a filled pose model. It is not a test itself:
 tests/generate/draw/test_interrupted.py calls it with few kills.
 """
 
@@ -17,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
+import torch
 import yaml
 from paths import GOLDEN, ROOT
 
@@ -25,10 +27,14 @@ from bench.config.recipe import Backbone
 from bench.files import sha256
 from fr_train.backbone import build_backbone
 from fr_train.checkpoint import save_backbone
+from generate.networks.plus.condition import PoseNetwork
+from generate.networks.plus.lora import add_lora
+from generate.networks.plus.pose_weights import save_pose_model
+from generate.networks.yaw import YawNetwork, save_yaw_network
 from generate.vec2face import Architecture, Vec2Face, save_generator
 
 sys.path.insert(0, str(GOLDEN))
-from fill import fill_
+from fill import fill_, value
 
 SIZES = {
     "tiny": Architecture(512, 32, 1, 2, 1, 2, 32, (1, 1, 1, 1, 1), 8),
@@ -38,15 +44,16 @@ SIZES = {
 DATASET_FILES = {".lock", "README.md", "dataset.json", "faces.lmdb", "faces.parquet", "grid.png"}
 
 
-def write_inputs(folder, *, size, num_identities, images_per_identity, identities_per_shard):
-    """Write filled weights and a file of benchmarks with the entry ``filled``."""
+def write_inputs(folder, *, size, num_identities, images_per_identity, identities_per_shard, scale="10k"):
+    """Write filled weights and a file of benchmarks with the entry ``filled``, which is made from that of ``scale``."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_generator(fill_(Vec2Face(SIZES[size])), folder / "generator.safetensors")
+    generator = fill_(Vec2Face(SIZES[size]))
+    save_generator(generator, folder / "generator.safetensors")
     settings = Backbone(depth=18, width=8)
     for name in ("identity", "quality"):
         save_backbone(folder / f"{name}.safetensors", fill_(build_backbone(settings)), settings)
     document = yaml.safe_load(BENCHMARKS_PATH.read_text())
-    document["benchmarks"] = {"filled": document["benchmarks"]["10k"]}
+    document["benchmarks"] = {"filled": document["benchmarks"][scale]}
     document["benchmarks"]["filled"]["generator"] |= {
         "generator_weights": "generator.safetensors",
         "identity_weights": "identity.safetensors",
@@ -58,7 +65,26 @@ def write_inputs(folder, *, size, num_identities, images_per_identity, identitie
         "attributes": {"pose_share": 0, "max_steps": 1},
         "batch_size": 8,
     }
+    if scale.startswith("v"):
+        add_lora(generator)
+        save_pose_model(folder / "pose.safetensors", fill_lora_(generator), fill_(PoseNetwork(SIZES[size].width)))
+        save_yaw_network(fill_(YawNetwork()), folder / "yaw.safetensors")
+        poses = document["benchmarks"]["filled"]["generator"]["pose"]
+        document["benchmarks"]["filled"]["generator"] |= {
+            "pose": poses | {"share": 0.67, "weights": "pose.safetensors"},
+            "pose_weights": "yaw.safetensors",
+        }
     (folder / "benchmarks.yaml").write_text(yaml.safe_dump(document))
+
+
+def fill_lora_(generator):
+    """LoRA filled as in tests/golden/fill_plus.py; the other weights are filled already."""
+    with torch.no_grad():
+        for name, weight in generator.named_parameters():
+            if name.endswith((".A", ".B")):
+                weight.copy_(torch.from_numpy(value(name, tuple(weight.shape))))
+                weight.mul_(0.25 if name.endswith(".B") else 1)
+    return generator
 
 
 def command(inputs, runs, num_processes):
@@ -119,11 +145,15 @@ def run_killed(line, runs, log, *, kills, rng):
     return hits
 
 
-def make_four(folder, *, kills, seed=0, **inputs):
-    """Make the dataset in four ways. Returns name -> (folder of the dataset, kills that hit a running process)."""
+def make_four(folder, *, kills, seed=0, processes=(1, 2), **inputs):
+    """Make the dataset in four ways, or in two for one number of processes.
+
+    Returns:
+        Name -> (folder of the dataset, kills that hit a running process).
+    """
     write_inputs(folder / "inputs", **inputs)
     datasets = {}
-    for num_processes in (1, 2):
+    for num_processes in processes:
         for killed in (False, True):
             name = f"{num_processes} processes, {f'killed {kills} times' if killed else 'undisturbed'}"
             runs, log = folder / f"{num_processes}-{killed}", folder / f"{num_processes}-{killed}.log"
@@ -158,8 +188,12 @@ def main():
     parser.add_argument("--identities", type=int, default=64)
     parser.add_argument("--images", type=int, default=3)
     parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--scale", choices=("10k", "v20k"), default="10k")
+    parser.add_argument("--processes", type=int, nargs="+", default=(1, 2))
+    parser.add_argument("--per-shard", type=int, default=4, help="identities per shard")
     args = parser.parse_args()
-    counts = {"num_identities": args.identities, "images_per_identity": args.images, "identities_per_shard": 4}
+    counts = {"num_identities": args.identities, "images_per_identity": args.images}
+    counts |= {"identities_per_shard": args.per_shard, "scale": args.scale, "processes": args.processes}
     datasets = make_four(args.folder, kills=args.kills, size=args.size, **counts)
     check_equal(datasets)
     say(f"equal bytes; kills that hit a running process: {[hits for _, hits in datasets.values()]}")

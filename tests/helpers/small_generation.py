@@ -9,9 +9,14 @@ from bench.config.generator import Vec2FaceGenerator
 from generate.draw.dataset_run import Networks
 from generate.draw.engine import generate_dataset
 from generate.draw.plan import Plan
-from generate.vec2face import Architecture, Vec2Face
+from generate.networks.plus.condition import PosedGenerator, PoseNetwork
+from generate.networks.plus.lora import add_lora
+from generate.networks.plus.pose_weights import save_pose_model
+from generate.vec2face import Architecture, Vec2Face, save_generator
 
 DIM = 16
+PIECES = (4, 4, 4, 4)
+"""Channels of the small pose network."""
 SIZE = Architecture(DIM, 32, 1, 2, 1, 2, 32, (1, 1, 1, 1, 1), 8)
 
 
@@ -58,6 +63,24 @@ def make_networks():
     torch.manual_seed(0)
     generator = Vec2Face(SIZE).eval().requires_grad_(False)
     return Networks(generator, Read(DIM, 1), Read(1, 2), Read(1, 3))
+
+
+def write_pose_model(folder, architecture=SIZE, rank=2):
+    """Write generator.safetensors and pose.safetensors, a small main model and its pose model, with random weights."""
+    torch.manual_seed(0)
+    model, network = Vec2Face(architecture), PoseNetwork(architecture.width, PIECES)
+    save_generator(model, folder / "generator.safetensors")
+    for weight in [*add_lora(model, rank), network.linear.weight]:
+        torch.nn.init.normal_(weight, std=0.1)
+    save_pose_model(folder / "pose.safetensors", model, network)
+
+
+def make_posed_generator():
+    """A small main and pose model with random weights, their differences large enough to see."""
+    torch.manual_seed(0)
+    main, posed, network = Vec2Face(SIZE), Vec2Face(SIZE), PoseNetwork(DIM * 2, PIECES)
+    torch.nn.init.normal_(network.linear.weight, std=1.0)
+    return PosedGenerator(main, posed, network).eval().requires_grad_(False)
 
 
 def make(directory, plan=PLAN, *, rank=0, world_size=1, num_threads=1):

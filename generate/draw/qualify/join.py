@@ -4,7 +4,7 @@ One shard is read at a time, so memory does not grow with the dataset.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from bench.errors import InputError
 from bench.faces.lmdb_file import FaceWriter
@@ -20,12 +21,11 @@ from bench.machine.progress import progress
 from bench.runs.card_parts.statistics import BytesPerImage, DatasetStatistics, ImagesPerIdentity
 from generate.draw.qualify.filters import KEPT, REASONS
 from generate.draw.qualify.quota import QUOTA_REASONS, SPARE
-from generate.draw.shards import RECORD, DrawnFaces, filled_identities, read_images
+from generate.draw.shards import DrawnFaces, filled_identities, read_images, record_schema
 
 _CONSISTENT_COSINE = 0.7
 """Cosine to the identity vector from which AttrOP accepts an image as that person (preset v1)."""
 REFUSED_NAME = "refused.parquet"
-_REFUSED = RECORD.append(pa.field("reason", pa.string()))
 
 
 def join_shards(
@@ -54,12 +54,13 @@ def join_shards(
     images_of: Counter[int] = Counter()
     tried: set[int] = set()
     totals = _Totals()
+    schema = record_schema(read_images(shards[0]).column_names)
     with (
         progress(desc="write dataset", total=num_images) as bar,
         atomic_path(directory / "faces.parquet") as records_path,
         FaceWriter(directory / "faces.lmdb") as faces,
-        pq.ParquetWriter(records_path, RECORD) as writer,
-        _refused_writer(directory) if is_quota else nullcontext() as refused_writer,
+        pq.ParquetWriter(records_path, schema) as writer,
+        _refused_writer(directory, schema) if is_quota else nullcontext() as refused_writer,
     ):
         labels: dict[int, int] = {}
         for shard in shards:
@@ -74,10 +75,10 @@ def join_shards(
             images_of.update(identities)
             for content, identity_id in zip(table_kept["encoded"], identities, strict=True):
                 faces.write(content.as_py(), identity_id)
-            records = table_kept.select(RECORD.names).set_column(0, RECORD.field(0), pa.array(identities, pa.int64()))
+            records = table_kept.select(schema.names).set_column(0, schema.field(0), pa.array(identities, pa.int64()))
             writer.write_table(records)
             if refused_writer is not None:
-                refused = table.select(RECORD.names).append_column("reason", pa.array(reasons, pa.string()))
+                refused = table.select(schema.names).append_column("reason", pa.array(reasons, pa.string()))
                 refused_writer.write_table(refused.filter(pc.invert(is_kept)))
             totals.add(records)
             bar.update(len(table))
@@ -100,9 +101,10 @@ def join_shards(
 
 
 @contextmanager
-def _refused_writer(directory: Path) -> Iterator[pq.ParquetWriter]:
-    """Writes refused.parquet, which appears whole."""
-    with atomic_path(directory / REFUSED_NAME) as path, pq.ParquetWriter(path, _REFUSED) as writer:
+def _refused_writer(directory: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    """Writes refused.parquet, the columns of faces.parquet and the reason; it appears whole."""
+    columns = schema.append(pa.field("reason", pa.string()))
+    with atomic_path(directory / REFUSED_NAME) as path, pq.ParquetWriter(path, columns) as writer:
         yield writer
 
 
@@ -143,20 +145,49 @@ class _Totals:
     def __init__(self) -> None:
         self._sums: defaultdict[str, float] = defaultdict(float)
         self._counts: Counter[str] = Counter()
+        self._has_landmarks = False
 
     def add(self, records: pa.Table) -> None:
         posed = np.isfinite(records["target_yaw"].to_numpy())
         self._counts["posed"] += int(posed.sum())
         self._counts["turned"] += int(np.isfinite(records["turned_yaw"].to_numpy()).sum())
+        if "picture" in records.column_names:
+            self._add_landmarks(records)
         self._sums["posed_accepted"] += int(records["accepted"].to_numpy()[posed].sum())
         self._sums["posed_steps"] += int(records["steps"].to_numpy()[posed].sum())
         measured = {name: records[name].to_numpy() for name in ("identity_cosine", "quality", "known_cosine")}
         measured["attribute_yaw_miss"] = np.abs(records["yaw"].to_numpy() - records["target_yaw"].to_numpy())
+        self._add_means(measured)
+        self._sums["consistent"] += int((records["identity_cosine"].to_numpy() >= _CONSISTENT_COSINE).sum())
+
+    def _add_landmarks(self, records: pa.Table) -> None:
+        by_landmarks = records["picture"].to_numpy() >= 0
+        self._has_landmarks = True
+        self._counts["landmarks"] += int(by_landmarks.sum())
+        self._sums["landmarks_accepted"] += int(records["accepted"].to_numpy()[by_landmarks].sum())
+        self._add_means(
+            {
+                "landmark_yaw_miss": np.abs(records["yaw"].to_numpy() - records["landmark_yaw"].to_numpy()),
+                "landmark_identity_cosine": records["identity_cosine"].to_numpy()[by_landmarks],
+            }
+        )
+
+    def _add_means(self, measured: Mapping[str, NDArray]) -> None:
         for name, values in measured.items():
             values = values[np.isfinite(values)]
             self._counts[name] += len(values)
             self._sums[name] += float(values.sum(dtype=np.float64))
-        self._sums["consistent"] += int((records["identity_cosine"].to_numpy() >= _CONSISTENT_COSINE).sum())
+
+    def _landmark_statistics(self) -> DatasetStatistics:
+        """Statistics of the images with a landmark picture; none where the settings have no ``pose``."""
+        if not self._has_landmarks:
+            return DatasetStatistics()
+        return DatasetStatistics(
+            landmark_images=self._counts["landmarks"],
+            landmark_images_accepted=int(self._sums["landmarks_accepted"]),
+            landmark_yaw_miss_mean=self._mean("landmark_yaw_miss"),
+            landmark_identity_cosine_mean=self._mean("landmark_identity_cosine"),
+        )
 
     def statistics(self) -> DatasetStatistics:
         posed = self._counts["posed"]
@@ -170,7 +201,7 @@ class _Totals:
             identity_cosine_mean=self._mean("identity_cosine"),
             quality_mean=self._mean("quality"),
             known_cosine_mean=self._mean("known_cosine"),
-        )
+        ).merged(self._landmark_statistics())
 
     def _mean(self, name: str, count: int | None = None) -> float | None:
         """A sum over ``count``, by default the number of values in it; None where nothing was counted."""

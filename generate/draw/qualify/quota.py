@@ -1,7 +1,7 @@
 """Exactly N images of each identity: the first or the best of those that pass, from up to ``max_drawn`` that are drawn.
 
-The quota holds for the images without a target yaw and for those with one by themselves, so that the share of poses
-stays. Legend: R rows, the images of one shard in the order of their numbers.
+The quota holds by itself for the images without a pose, for those with a landmark picture and for those with a target
+yaw, so that the shares of poses stay. Legend: R rows, the images of one shard in the order of their numbers.
 """
 
 import math
@@ -29,7 +29,7 @@ def next_rows(
     """The rows to draw next: of every group that lacks images, as many as it lacks, in their order.
 
     Args:
-        groups: Group of each row, an identity with or without target yaw, shape (R,).
+        groups: Group of each row, an identity and how its pose is made, shape (R,).
         wanted: Images that the group of each row must have, shape (R,).
         is_drawn: Whether each row was drawn, shape (R,).
         passes: Whether each row was drawn and passes, shape (R,).

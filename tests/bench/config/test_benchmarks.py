@@ -32,6 +32,34 @@ def test_hsface_scales_differ_only_in_identities():
         assert benchmark.generator.model_copy(update={"num_identities": 10_000}) == reference.generator
 
 
+def test_vface_scales_differ_only_in_numbers_and_have_the_published_means():
+    benchmarks = load_benchmarks()
+    published = {
+        "v10k": (10, 50, 0.9389),
+        "v20k": (20, 50, 0.946),
+        "v100k": (100, 40, 0.9488),
+        "v300k": (300, 40, 0.9493),
+    }
+    for name, (thousands, per_identity, mean) in published.items():
+        generator, expected = benchmarks[name].generator, benchmarks[name].expected
+        assert (generator.num_identities, generator.images_per_identity) == (thousands * 1000, per_identity)
+        same = generator.model_copy(update={"num_identities": 10_000, "images_per_identity": 50})
+        assert same == benchmarks["v10k"].generator
+        assert f"published mean {mean:.2%}".replace("%", " %") in benchmarks[name].about
+        assert expected.mean_accuracy == pytest.approx((mean - 0.005, mean + 0.005), abs=1e-3)
+        assert benchmarks[name].recipe == benchmarks["10k"].recipe
+    assert "v300k_published" not in benchmarks  # its faces were never uploaded
+    for name in ("v10k", "v20k", "v100k"):
+        drawn, downloaded = benchmarks[name].generator, benchmarks[f"{name}_published"].generator
+        assert downloaded == drawn.model_copy(update={"source": "hub"}) and downloaded.weight_files == []
+
+
+def test_v10k_differs_from_10k_in_the_generator_and_in_how_a_pose_is_made():
+    new, old = (load_benchmark(name).generator.model_dump() for name in ("v10k", "10k"))
+    assert {name for name in new | old if new.get(name) != old.get(name)} == {"attributes", "generator_weights", "pose"}
+    assert (new["pose"]["share"], new["pose"]["yaw_degrees"]) == (0.2, old["attributes"]["yaw_degrees"])
+
+
 def test_the_hsface_recipe_is_the_published_one():
     recipe = load_benchmark("20k").recipe
     assert (recipe.backbone.depth, recipe.backbone.se, recipe.backbone.dropout) == (50, "shortcut", 0.4)

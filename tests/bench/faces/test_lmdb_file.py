@@ -90,11 +90,42 @@ def test_features_round_trip(tmp_path):
     np.testing.assert_array_equal(faces.features(1), feature + 1)
 
 
-def test_the_label_at_the_end_equals_that_of_unpacking():
+def test_the_label_that_is_read_quickly_equals_that_of_unpacking():
     for label in (0, 127, 128, 255, 256, 65_535, 65_536, 2**31):
         for size in (1, 255, 256, 65_536):
-            for record in ([b"i" * size, label], [b"i" * size, b"f" * 2176, label]):
-                assert lmdb_file._last_int(memoryview(msgpack.packb(record))) == label
+            pair, triple = [b"i" * size, label], [b"i" * size, b"f" * 2176, label]
+            for record in (pair, triple, [*triple, b"l" * size]):
+                assert lmdb_file._quick_label(memoryview(msgpack.packb(record))) == label
+
+
+def test_records_with_landmark_pictures_round_trip_and_are_read_as_faces(tmp_path):
+    """The label of such a record is its third element, and the last element a picture."""
+    pictures, feature = make_images(3), np.arange(16, dtype=np.float32)
+    with FaceWriter(tmp_path / "l.lmdb") as writer:
+        for index, picture in enumerate(pictures):
+            writer.write(encode_jpeg(picture), 300 * index, feature + index, encode_jpeg(picture[:, ::-1]))
+    faces = open_faces(tmp_path / "l.lmdb")
+    assert faces.identity_names == ["0", "300", "600"]
+    assert faces.encoded(1) == encode_jpeg(pictures[1])
+    np.testing.assert_array_equal(faces.features(2), feature + 2)
+    np.testing.assert_array_equal(faces.landmark_picture(1), decode_image(encode_jpeg(pictures[1][:, ::-1])))
+    del faces
+    change(tmp_path / "l.lmdb", b"1", msgpack.packb([b"i", b"f", b"l", 7]))
+    with pytest.raises(InputError, match=r"key 1 holds list .*, not \[image file, identity\]; write it as"):
+        open_faces(tmp_path / "l.lmdb")
+
+
+def test_faces_without_landmark_pictures_say_so(tmp_path, dataset):
+    with pytest.raises(InputError, match=r"no landmark pictures \(key 0 has 3 elements, not 4\); give an LMDB with"):
+        open_faces(FORMATS / "vec2face_training_layout.lmdb").landmark_picture(0)
+    with pytest.raises(InputError, match=r"key 0 has 2 elements"):
+        open_faces(dataset).landmark_picture(0)
+    small = encode_jpeg(np.zeros((56, 56, 3), np.uint8))
+    with FaceWriter(tmp_path / "s.lmdb") as writer:
+        for identity_id in range(2):
+            writer.write(b"x", identity_id, np.ones(4, np.float32), small)
+    with pytest.raises(InputError, match=r"landmark picture of .* key 1 is 56 x 56 pixels; give pictures of 112 x 112"):
+        open_faces(tmp_path / "s.lmdb").landmark_picture(1)
 
 
 def test_the_map_grows_by_itself(tmp_path, monkeypatch):

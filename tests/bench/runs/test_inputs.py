@@ -47,13 +47,19 @@ def test_everything_that_20k_lacks_is_fetched_once(served, tmp_path, capfd):
     assert served.log == []
 
 
-def test_a_published_dataset_is_fetched_too(hub, tmp_path):
-    address = "/datasets/BooBooWu/Vec2Face/resolve/main/HSFaces/hsface10k.lmdb"
-    hub.files[address] = b"faces"
+@pytest.mark.parametrize(
+    ("scale", "address"),
+    [
+        ("10k_published", "BooBooWu/Vec2Face/resolve/main/HSFaces/hsface10k.lmdb"),
+        ("v10k_published", "BooBooWu/Vec2Face_plus/resolve/main/VFaces/vface10k.lmdb"),
+    ],
+)
+def test_a_published_dataset_is_fetched_too(hub, tmp_path, scale, address):
+    hub.files[f"/datasets/{address}"] = b"faces"
     for name in ("lfw", "cfp_fp", "agedb_30", "calfw", "cplfw"):
         (tmp_path / "sets" / name).mkdir(parents=True)
-    assert fetch(tmp_path, "10k_published")[0] == f"fetch: {tmp_path / 'weights' / 'hsface10k.lmdb'}"
-    assert [path for command, path, _ in hub.log if command == "GET"] == [address]
+    assert fetch(tmp_path, scale)[0] == f"fetch: {tmp_path / 'weights' / address.rsplit('/', 1)[1]}"
+    assert [path for command, path, _ in hub.log if command == "GET"] == [f"/datasets/{address}"]
 
 
 def test_what_the_hub_does_not_have_is_named(hub, tmp_path):

@@ -19,6 +19,7 @@ from bench.runs.plan import describe_plan, faces_bytes, generation_memory_bytes
 from generate.draw.dataset_run import Networks
 from generate.draw.engine import generate_dataset
 from generate.draw.plan import Plan
+from generate.hub.catalogue import find_file
 from generate.render.dataset import render_dataset
 
 SCALE = load_benchmark("300k").generator
@@ -32,6 +33,24 @@ def test_disk_by_hand():
     assert faces_bytes(published) == {"published faces, in WEIGHTS": pytest.approx(1.85e9)}
     for quality in (1, 75, 76, 95, 96, 100):  # the next higher quality that was measured counts
         assert sum(faces_bytes(SCALE.model_copy(update={"jpeg_quality": quality})).values()) >= images * 7_610
+
+
+def test_a_scale_of_vec2face_plus_says_where_its_weights_are_and_what_they_need(tmp_path):
+    benchmark = load_benchmark("v20k")
+    text = describe_plan(
+        benchmark,
+        {0: plan_stages(benchmark, seed=0, runs=tmp_path, test_sets=tmp_path)},
+        missing_inputs(benchmark, test_sets=tmp_path, weights=tmp_path),
+        tmp_path,
+    )
+    for file, name in (("main_model.pth", "plus-generator"), ("pose_model.pth", "plus-pose")):
+        assert find_file(name).local_name == file
+        assert f"{file} is missing: run .venv/bin/python -m generate fetch {name}, or save vec2face_plus/{file}" in text
+    assert "1,000,000 (20,000 identities x 50)" in text and "accuracy   94.1% to 95.1%" in text
+    without = benchmark.generator.model_copy(update={"pose": None})
+    attention, pose_network = 20 * 4 * 768 * (768 + 1), 10_022_976
+    extra = generation_memory_bytes(benchmark.generator) - generation_memory_bytes(without)
+    assert extra == pytest.approx(4 * (attention + pose_network), rel=0.01)
 
 
 def test_memory_grows_with_the_batch_and_little_with_the_identities():
@@ -73,7 +92,11 @@ def test_every_file_of_given_faces_is_named_if_missing(tmp_path):
     [
         ("mine/deviations.npy", "run .venv/bin/python -m generate prepare --out WEIGHTS/mine on the generator's "),
         ("mine/differences.npy", "run .venv/bin/python -m generate variation --prepared WEIGHTS/mine"),
-        ("{a}.npy", "run .venv/bin/python -m generate fetch, or save weights/{a}.npy of the Hub model"),
+        (
+            "center_feature_examples.npy",
+            "run .venv/bin/python -m generate fetch center-features, or save center_feature_examples.npy of the Hub",
+        ),
+        ("{a}.npy", "no command makes this file; save your own as "),
     ],
 )
 def test_a_missing_array_names_the_command_that_makes_it(tmp_path, file, advice):
@@ -82,6 +105,19 @@ def test_a_missing_array_names_the_command_that_makes_it(tmp_path, file, advice)
     missing = missing_inputs(benchmark, test_sets=tmp_path, weights=tmp_path)
     (item,) = [item for item in missing if item.path == tmp_path / file]
     assert str(item).startswith(f"{Path(file).name} is missing: {advice}")
+
+
+def test_landmarks_that_do_not_exist_are_the_users_own(tmp_path):
+    benchmark = load_benchmark("v10k")
+    pose = benchmark.generator.pose.model_copy(update={"landmarks": "points.npy"})
+    benchmark = benchmark.model_copy(update={"generator": benchmark.generator.model_copy(update={"pose": pose})})
+    (item,) = [
+        item for item in missing_inputs(benchmark, test_sets=tmp_path, weights=tmp_path) if "points" in item.name
+    ]
+    assert str(item) == (
+        f"points.npy is missing: no command makes this file; save your own as {tmp_path}/points.npy, or correct its "
+        "name in the section generator"
+    )
 
 
 class Painted(torch.nn.Module):

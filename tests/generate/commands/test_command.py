@@ -16,8 +16,8 @@ FLAGS = {
     "fetch": {"--list", "--revision", "--scale", "--config", "--weights"},
     "centers": {"--out", "--scale", "--config", "--weights", "--device"},
     "faces": {
-        "--centers", "--from-images", "--vector", "--range", "--images", "--noise", "--yaw", "--quality", "--lmdb",
-        "--out", "--scale", "--config", "--weights", "--device", "--seed",
+        "--centers", "--from-images", "--vector", "--range", "--images", "--noise", "--yaw", "--by", "--landmarks",
+        "--quality", "--lmdb", "--out", "--scale", "--config", "--weights", "--device", "--seed",
     },
     "protocols": {"--scale", "--config", "--runs"},
     "turn": {"--faces", "--mask", "--leave-out", "--yaw-model", "--views", "--degrees", "--out", "--device", "--seed"},

@@ -144,7 +144,15 @@ def test_every_benchmark_with_vec2face_makes_a_plan(tmp_path):
 
 @pytest.mark.parametrize(
     ("scale", "family"),
-    [("smoke", "Vec2Face"), ("mini", "Vec2Face"), ("10k", "HSFace"), ("300k", "HSFace"), ("10k_published", "HSFace")],
+    [
+        ("smoke", "Vec2Face"),
+        ("mini", "Vec2Face"),
+        ("10k", "HSFace"),
+        ("300k", "HSFace"),
+        ("10k_published", "HSFace"),
+        ("v300k", "VFace"),
+        ("v10k_published", "VFace"),
+    ],
 )
 def test_only_published_datasets_and_those_of_the_released_weights_are_called_hsface(scale, family):
     assert load_benchmark(scale).generator.dataset_family == family

@@ -6,16 +6,18 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from small_generation import write_pose_model
 
-from bench.config.benchmarks import BENCHMARKS_PATH
+from bench.config.benchmarks import BENCHMARKS_PATH, load_benchmark
 from bench.config.recipe import Backbone
 from bench.errors import InputError
+from bench.faces.face import ARCFACE_TEMPLATE
 from bench.faces.lmdb_file import LmdbFaces
 from bench.faces.pixels import to_pixels
 from fr_train.backbone import build_backbone
 from fr_train.checkpoint import save_backbone
 from generate.__main__ import main
-from generate.draw.faces import parse_range, parse_vector, vector_text
+from generate.draw.faces import Request, _adapt_settings, parse_range, parse_vector, vector_text
 from generate.draw.plan import MASK_RATIO
 from generate.networks.masks import draw_masks
 from generate.vec2face import Architecture, Vec2Face, load_generator, save_generator
@@ -84,7 +86,7 @@ def test_an_lmdb_of_drawn_identities(command, tmp_path, capsys):
 
 
 def test_every_image_gets_a_target_yaw_and_the_vectors_stay(command, monkeypatch, small, tmp_path, capsys):
-    read = lambda path, device="cpu": lambda images: 90 * images.mean((1, 2, 3))  # noqa: E731
+    read = lambda path, device="cpu", yaw_input=None: lambda images: 90 * images.mean((1, 2, 3))  # noqa: E731
     monkeypatch.setattr("generate.draw.dataset.yaw_estimator", read)
     (small / "6DRepNet_300W_LP_AFLW2000.pth").write_bytes(b"stands in")
     flags = ("--centers", small / "centers.npy", "--images", 2, "--yaw", 60, -60, "--quality", 5)
@@ -127,6 +129,60 @@ def test_a_vector_with_nan_is_refused(command, tmp_path):
     vector[3] = np.nan
     with pytest.raises(InputError, match="the vector: 1 of 1 vectors hold NaN"):
         command("faces", "--vector", vector_text(vector), "--out", tmp_path / "out")
+
+
+@pytest.fixture
+def landmarks_command(small, command, monkeypatch):
+    """As ``command``, with the entry v10k and the small pose model of the small generator."""
+    write_pose_model(small)
+    document = yaml.safe_load((small / "benchmarks.yaml").read_text())
+    generator = document["benchmarks"]["10k"]["generator"]
+    document["benchmarks"]["v10k"] = document["benchmarks"]["10k"] | {
+        "generator": generator | {"pose": {"share": 0.2, "weights": "pose.safetensors"}}
+    }
+    (small / "benchmarks.yaml").write_text(yaml.safe_dump(document))
+    read = lambda path, device="cpu", yaw_input=None: lambda images: 90 * images.mean((1, 2, 3))  # noqa: E731
+    monkeypatch.setattr("generate.draw.dataset.yaw_estimator", read)
+    (small / "6DRepNet_300W_LP_AFLW2000.pth").write_bytes(b"stands in")
+    yield command
+    (small / "6DRepNet_300W_LP_AFLW2000.pth").unlink()
+
+
+def test_a_yaw_by_landmarks_is_drawn_in_one_pass(landmarks_command, small, tmp_path, capsys):
+    flags = ("--centers", small / "centers.npy", "--range", "1:3", "--images", 4, "--yaw", 60, -60)
+    landmarks_command("faces", *flags, "--by", "landmarks", "--out", tmp_path / "out")
+    table = pd.read_parquet(tmp_path / "out" / "faces.parquet")
+    assert sorted(table["landmark_yaw"].tolist()) == [-60] * 4 + [60] * 4
+    assert table["target_yaw"].isna().all() and (table["steps"] == 0).all()
+    assert "8 images of 2 identities, " in capsys.readouterr().out
+
+
+def test_own_landmark_pictures_are_used_in_equal_shares(landmarks_command, small, tmp_path, photos):
+    np.save(tmp_path / "points.npy", np.stack([ARCFACE_TEMPLATE, ARCFACE_TEMPLATE + 3, ARCFACE_TEMPLATE - 3]))
+    flags = ("--images", 6, "--landmarks", tmp_path / "points.npy")
+    landmarks_command("faces", "--centers", small / "centers.npy", *flags, "--range", "0:2", "--out", tmp_path / "out")
+    table = pd.read_parquet(tmp_path / "out" / "faces.parquet")
+    assert sorted(table["picture"].tolist()) == [0] * 4 + [1] * 4 + [2] * 4
+    assert table["landmark_yaw"].isna().all()
+    with pytest.raises(InputError, match=r"the point \(.*\) lies outside the image"):
+        np.save(tmp_path / "points.npy", 3 * ARCFACE_TEMPLATE[None])
+        landmarks_command("faces", "--range", "0:2", *flags, "--out", tmp_path / "more")
+
+
+def test_landmarks_that_cannot_be_used_are_said(landmarks_command, tmp_path):
+    by = ("--by", "landmarks", "--range", "0:1", "--out", tmp_path / "out")
+    with pytest.raises(InputError, match=r"got yaws \(\) and landmarks None; give either yaws or a file"):
+        landmarks_command("faces", *by)
+    with pytest.raises(InputError, match="give either yaws or a file of landmarks"):
+        landmarks_command("faces", *by, "--yaw", 3, "--landmarks", tmp_path / "x.npy")
+    with pytest.raises(InputError, match=r"x.npy does not exist; give landmark pictures"):
+        landmarks_command("faces", *by, "--landmarks", tmp_path / "x.npy")
+    settings = load_benchmark("10k").generator
+    request = Request(people=tmp_path, by_landmarks=True, landmarks=tmp_path / "x.npy")
+    adapted = _adapt_settings(load_benchmark("v10k").generator, request)
+    assert (adapted.perturbation.sigmas, adapted.pose.share) == ((0.0,), 1.0)  # as pose_control.py draws people
+    with pytest.raises(InputError, match=r"vec2face_generator.pth has no pose model, .* such as v10k"):
+        _adapt_settings(settings, Request(yaw_degrees=(60.0,), by_landmarks=True))
 
 
 @pytest.fixture

@@ -22,6 +22,13 @@ def test_threads_do_not_depend_on_the_number_of_processes(monkeypatch, given, nu
 
 
 @pytest.mark.slow
+def test_images_by_landmarks_have_the_same_bytes_too(tmp_path):
+    counts = {"num_identities": 4, "images_per_identity": 3, "identities_per_shard": 2}
+    datasets = make_four(tmp_path, kills=2, size="tiny", scale="v20k", **counts)
+    check_equal(datasets)
+
+
+@pytest.mark.slow
 def test_killed_or_by_two_processes_the_command_makes_the_same_bytes(tmp_path):
     counts = {"num_identities": 12, "images_per_identity": 3, "identities_per_shard": 2}
     datasets = make_four(tmp_path, kills=2, size="tiny", **counts)

@@ -1,5 +1,7 @@
 """Names of the catalogue, and the command that downloads them from a server on this machine."""
 
+from pathlib import Path
+
 import pytest
 
 from bench.config.benchmarks import load_benchmark
@@ -7,7 +9,7 @@ from bench.config.catalogue import load_catalogue
 from bench.config.generator import PUBLISHED_IDENTITIES
 from bench.errors import InputError
 from generate.__main__ import main
-from generate.hub.catalogue import CATALOGUE, GENERATION, find_file
+from generate.hub.catalogue import CATALOGUE, files_of_generator, find_file
 
 ON_THE_HUB = {
     ("model", "weights/vec2face_generator.pth"),
@@ -31,16 +33,46 @@ ON_THE_HUB = {
 }
 """Type of repository and path of every file of BooBooWu/Vec2Face that was seen on the Hub: the model repository at
 commit 2f27572, the dataset repository at commit cfdcd54."""
+OF_VEC2FACE_PLUS = {
+    ("model", "vec2face_plus/main_model.pth"),
+    ("model", "vec2face_plus/pose_model.pth"),
+    ("model", "fr_weights/vface10k.pth"),
+    ("model", "fr_weights/vface20k.pth"),
+    ("model", "fr_weights/vface100k.pth"),
+    ("model", "fr_weights/vface300k.pth"),
+    ("model", "WebFace4M/WebFace4M_with_landmarks.lmdb"),
+    ("dataset", "VFaces/vface10k.lmdb"),
+    ("dataset", "VFaces/vface20k.lmdb"),
+    ("dataset", "VFaces/vface100k.lmdb"),
+}
+"""The same of BooBooWu/Vec2Face_plus, the model repository at commit ad84be3."""
 
 
 def test_every_address_is_one_that_the_hub_has():
-    assert {file.repo_id for file in CATALOGUE.values()} == {"BooBooWu/Vec2Face"}
-    assert {(file.repo_type, file.filename) for file in CATALOGUE.values()} <= ON_THE_HUB
-    assert {f"faces-hsface{size // 1000}k" for size in PUBLISHED_IDENTITIES} <= CATALOGUE.keys()
+    addresses = {(file.repo_id, file.repo_type, file.filename) for file in CATALOGUE.values()}
+    assert addresses == {("BooBooWu/Vec2Face", *file) for file in ON_THE_HUB} | {
+        ("BooBooWu/Vec2Face_plus", *file) for file in OF_VEC2FACE_PLUS
+    }
+    for family, sizes in PUBLISHED_IDENTITIES.items():
+        assert {f"faces-{family.lower()}{size // 1000}k" for size in sizes} <= CATALOGUE.keys()
+
+
+def test_vfaces_lie_in_the_dataset_repository_and_those_of_300k_nowhere():
+    """The authors' README gives VFaces without the type of the repository, and names weights of 200k for 300k."""
+    faces = find_file("faces-vface10k")
+    assert (faces.repo_id, faces.repo_type, faces.filename) == (
+        "BooBooWu/Vec2Face_plus",
+        "dataset",
+        "VFaces/vface10k.lmdb",
+    )
+    assert find_file("fr-vface300k").filename == "fr_weights/vface300k.pth"
+    for name in ("faces-vface300k", "fr-vface200k"):
+        with pytest.raises(InputError, match=f"file '{name}' is unknown"):
+            find_file(name)
 
 
 def test_names_of_generation_and_of_unknown_files():
-    assert [find_file(name).local_name for name in GENERATION] == [
+    assert [file.local_name for file in files_of_generator(load_benchmark("10k").generator)] == [
         "vec2face_generator.pth",
         "arcface-r100-glint360k.pth",
         "magface-r100-glint360k.pth",
@@ -49,6 +81,19 @@ def test_names_of_generation_and_of_unknown_files():
     assert len({file.local_name for file in CATALOGUE.values()}) == len(CATALOGUE)
     with pytest.raises(InputError, match="did you mean generator"):
         find_file("generater")
+
+
+def test_without_names_the_files_of_the_scale_are_fetched(hub, tmp_path, monkeypatch, capsys):
+    names = ["arcface-r100-glint360k.pth", "magface-r100-glint360k.pth", "6DRepNet_300W_LP_AFLW2000.pth"]
+    for name in ("main_model.pth", "pose_model.pth", *names):
+        (tmp_path / name).write_bytes(b"there")
+    monkeypatch.setattr("sys.argv", ["generate", "fetch", "--scale", "v10k", "--weights", str(tmp_path)])
+    assert main() == 0
+    fetched = [Path(line).name for line in capsys.readouterr().out.split()]
+    assert sorted(fetched) == sorted(["main_model.pth", "pose_model.pth", *names])
+    monkeypatch.setattr("sys.argv", ["generate", "fetch", "--scale", "smoke", "--weights", str(tmp_path)])
+    with pytest.raises(InputError, match="benchmark smoke needs no file of the Hub"):
+        main()
 
 
 def run_fetch(monkeypatch, weights, *more):
@@ -101,9 +146,20 @@ def test_the_list_states_every_name_and_downloads_nothing(hub, tmp_path, monkeyp
     assert not list(tmp_path.iterdir())
 
 
-def test_a_download_with_another_digest_than_stated_is_refused(hub, tmp_path, monkeypatch):
-    hub.files["/BooBooWu/Vec2Face/resolve/main/fr_weights/hsface300k.pth"] = b"other bytes"
-    monkeypatch.setattr("sys.argv", ["generate", "fetch", "fr-hsface300k", "--weights", str(tmp_path)])
-    with pytest.raises(InputError, match=r"but catalogue\.yaml states 3c66ec70848cdc9a\.\.\.; give the --revision of"):
+@pytest.mark.parametrize(
+    ("name", "repository", "path", "digest"),
+    [
+        ("fr-hsface300k", "Vec2Face", "fr_weights/hsface300k.pth", "3c66ec70848cdc9a"),
+        ("plus-generator", "Vec2Face_plus", "vec2face_plus/main_model.pth", "fdd7e6d3969189d0"),
+        ("plus-pose", "Vec2Face_plus", "vec2face_plus/pose_model.pth", "ede5ceab24da0e01"),
+        ("fr-vface10k", "Vec2Face_plus", "fr_weights/vface10k.pth", "b4083a8611b970a2"),
+    ],
+)
+def test_a_download_with_another_digest_than_stated_is_refused(
+    hub, tmp_path, monkeypatch, name, repository, path, digest
+):
+    hub.files[f"/BooBooWu/{repository}/resolve/main/{path}"] = b"other bytes"
+    monkeypatch.setattr("sys.argv", ["generate", "fetch", name, "--weights", str(tmp_path)])
+    with pytest.raises(InputError, match=rf"but catalogue\.yaml states {digest}\.\.\.; give the --revision of"):
         main()
-    assert not (tmp_path / "hsface300k.pth").exists()
+    assert not (tmp_path / Path(path).name).exists()

@@ -45,6 +45,11 @@ def test_wrong_pose_weights_are_named(tmp_path):
         yaw_estimator(tmp_path / "x.pth")
 
 
+def test_only_6drepnet_has_another_input(tmp_path):
+    with pytest.raises(InputError, match=r"yaw_input=vec2face is of 6DRepNet, but .*yaw.safetensors is another"):
+        yaw_estimator(tmp_path / "yaw.safetensors", yaw_input="vec2face")
+
+
 class Light(nn.Module):
     def forward(self, x):
         return x.mean((1, 2, 3))

@@ -1,9 +1,17 @@
 """6DRepNet: yaw of known rotations, gradients at 90 degrees, entry names of the released weights."""
 
+import sys
+
+import numpy as np
 import pytest
 import torch
+from paths import GOLDEN
 
+from bench.faces.pixels import to_network_input
 from generate.networks.six_d_rep_net import SixDRepNet
+
+sys.path.insert(0, str(GOLDEN))
+from fill import fill_
 
 IMAGE = torch.rand(1, 3, 112, 112, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
@@ -27,6 +35,31 @@ def test_yaw_is_finite_and_differentiable_at_ninety_degrees(monkeypatch):
     monkeypatch.setattr(model, "rotation", lambda _: columns)
     model(IMAGE).sum().backward()
     assert torch.isfinite(columns.grad).all()
+
+
+def test_the_input_of_vec2face_is_bgr_without_resize_mean_or_deviation():
+    seen = {}
+    for name in ("6drepnet", "vec2face"):
+        model = SixDRepNet((4, 4, 4, 4, 4), (1, 1, 1, 1), yaw_input=name)
+        model.layer0.register_forward_pre_hook(lambda _, args, name=name: seen.__setitem__(name, args[0]))
+        model(IMAGE)
+    assert torch.equal(seen["vec2face"], ((IMAGE + 1) / 2)[:, [2, 1, 0]])
+    assert seen["6drepnet"].shape == (1, 3, 224, 224)
+
+
+@pytest.mark.slow
+def test_yaw_equals_the_reference_by_either_input():
+    with np.load(GOLDEN / "yaw_6drepnet.npz") as arrays:
+        images, own, fed = (torch.from_numpy(arrays[name]) for name in ("images", "yaw", "yaw_as_vec2face_feeds_it"))
+    model = fill_(SixDRepNet()).eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            factor = 6 if name == "linear_reg.weight" else 2**0.5 if name.endswith("rbr_reparam.weight") else 1
+            weight.mul_(factor)
+        for yaw_input, expected in (("6drepnet", own), ("vec2face", fed)):
+            model.yaw_input = yaw_input
+            torch.testing.assert_close(model(to_network_input(images)), expected, rtol=0, atol=1e-3)
+    assert (own - fed).abs().max() > 5
 
 
 def test_released_architecture_of_6drepnet():

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pydantic import ValidationError
-from small_generation import DIM, PLAN, Read, change, make, make_networks
+from small_generation import DIM, PLAN, Read, change, make, make_networks, make_posed_generator
 
 from bench.errors import InputError
 from bench.faces.open import open_faces
@@ -105,6 +105,29 @@ def test_interrupted_and_by_two_ranks_it_has_the_same_bytes(filled, tmp_path):
     make(tmp_path / "faces", plan)
     for name in ("faces.lmdb", "faces.parquet", "refused.parquet"):
         assert (tmp_path / "faces" / name).read_bytes() == (directory / name).read_bytes()
+
+
+def test_the_shares_of_all_kinds_of_poses_stay(tmp_path):
+    pose = {"share": 0.4, "yaw_degrees": (40.0, -40.0)}
+    attributes = {"pose_share": 0.2, "yaw_degrees": (1.0,), "max_steps": 1}
+    asked = {"num_identities": 3, "quota": {"max_drawn": 10, "max_tried": 9}, "filters": {"min_identity_cosine": -0.3}}
+    plan = quota(pose=pose, attributes=attributes, **asked)
+    assert (plan.image_counts, plan.drawn_counts) == ([2, 2, 1], [4, 4, 2])
+    generate_dataset(tmp_path, plan, replace(make_networks(), generator=make_posed_generator()))
+    kept = pd.read_parquet(tmp_path / "faces.parquet")
+    refused = pd.read_parquet(tmp_path / "refused.parquet")
+    for _, images in kept.groupby("identity_id"):
+        assert ((images["picture"] >= 0).sum(), images["target_yaw"].notna().sum(), len(images)) == (2, 1, 5)
+    assert set(refused["reason"]) - {"exact duplicate"}
+    assert [*kept.columns, "reason"] == list(refused.columns)
+
+
+def test_no_pose_is_drawn_less_often_than_it_is_kept():
+    """Of 11 images rounding gives the third kind one, of 10 two."""
+    attributes = {"pose_share": 2 / 14, "yaw_degrees": (1.0,)}
+    settings = {"pose": {"share": 6 / 14}, "attributes": attributes, "quota": {"max_drawn": 11}}
+    plan = change(PLAN, images_per_identity=10, **settings)
+    assert (plan.image_counts, plan.drawn_counts) == ([4, 4, 2], [5, 5, 2])
 
 
 @pytest.mark.parametrize(("keep", "column"), [("identity", "identity_cosine"), ("quality", "quality")])

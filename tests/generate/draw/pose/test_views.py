@@ -16,7 +16,7 @@ from generate.draw.dataset_run import Networks
 from generate.draw.engine import generate_dataset
 from generate.draw.perturbation import draw_views
 from generate.draw.plan import Plan
-from generate.draw.views import turn_outcomes
+from generate.draw.pose.views import turn_outcomes
 from generate.render.turned import turn_face, view_yaw
 
 pytestmark = pytest.mark.usefixtures("one_thread")
