@@ -94,6 +94,7 @@ def weights(tmp_path_factory):
 
     save_backbone(folder / "a.safetensors", network, Backbone(depth=18, width=1, embedding_dim=2))
     save_file({"layer1.0.bn1.weight": torch.zeros(2)}, folder / "other.safetensors", metadata={"backbone": "{}"})
+    load_backbone(folder / "a.safetensors")  # the first call imports what the others have
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
