@@ -123,7 +123,7 @@ class IResNet(nn.Module):
         self.checkpointing = True
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Faces (B, 3, 112, 112) in [-1, 1] -> features (B, D), float32, before normalisation."""
+        """Faces (B, 3, 112, 112) in [-1, 1] -> features (B, D), at least float32, before normalisation."""
         x = self.prelu(self.bn1(self.conv1(faces)))
         for name in ("layer1", "layer2", "layer3", "layer4"):
             blocks = self.get_submodule(name).children()

@@ -67,7 +67,8 @@ class Upsample(nn.Module):
 
     def _summed_weight(self) -> torch.Tensor:
         """Weights of the transposed convolution, sums over equal neighbours: (C_in, C_out, 4, 4)."""
-        weight = F.pad(self.conv.weight.flip(2, 3).float(), (1, 1, 1, 1))
+        precise = torch.promote_types(self.conv.weight.dtype, torch.float32)
+        weight = F.pad(self.conv.weight.flip(2, 3).to(precise), (1, 1, 1, 1))
         return F.avg_pool2d(weight, 2, stride=1, divisor_override=1).transpose(0, 1)
 
 

@@ -1,4 +1,10 @@
-"""AttrOP with a pose equals the reference step by step, at the real size of all networks."""
+"""AttrOP with a pose equals the reference step by step, at the real size of all networks.
+
+The gradient is compared in float64, with what the authors' code computes in float64 (``vec2face_plus_float64.npz``,
+made by ``gen_image`` of HaiyuWu/Vec2Face_plus at 7aea100). In float32 the gradient of their code differs by up to 1 %
+from that in float64, although the images differ by 1e-5: rounding can move an activation over a kink of ReLU, PReLU or
+of the clipped image, where the gradient jumps.
+"""
 
 import sys
 from dataclasses import replace
@@ -25,6 +31,7 @@ pytestmark = pytest.mark.slow
 
 
 def filled(module, rule):
+    module.double()
     with torch.no_grad():
         for name, tensor in module.state_dict().items():
             if tensor.is_floating_point():
@@ -35,6 +42,12 @@ def filled(module, rule):
 @pytest.fixture(scope="module")
 def golden():
     with np.load(GOLDEN / "vec2face_plus_pose.npz") as arrays:
+        return {name: np.asarray(arrays[name]) for name in arrays}
+
+
+@pytest.fixture(scope="module")
+def float64():
+    with np.load(GOLDEN / "vec2face_plus_float64.npz") as arrays:
         return {name: np.asarray(arrays[name]) for name in arrays}
 
 
@@ -54,7 +67,7 @@ def networks():
     for name, weight in yaw.named_parameters():
         weight.mul_(2**0.5 if name.endswith("rbr_reparam.weight") else 1)
     quality = filled(iresnet(18), lambda name, shape: value(f"quality.{name}", shape))
-    return generator, filled(iresnet(18), value), FeatureNorm(quality), yaw
+    return generator, filled(iresnet(18), value), FeatureNorm(quality), yaw.double()
 
 
 def jobs_of(golden, form, start):
@@ -67,27 +80,36 @@ def jobs_of(golden, form, start):
         "yaw": np.full(num, golden["attrop_pose_target"].item(), np.float32),
     }
     ratio = np.full(num, golden["mask_rate"].item())
+    start, identity = start.astype(np.float64), identity.astype(np.float64)
     return Jobs(start, identity, golden["noise"], ratio, targets, np.ascontiguousarray(pictures))
 
 
 @pytest.mark.parametrize("form", ["open", "hinge"])
-def test_what_is_measured_and_its_gradient_at_the_start(golden, networks, monkeypatch, form):
-    """The gradient was met within 1.2 % of its largest value only; why it is not nearer is not known."""
+def test_what_is_measured_and_its_gradient_at_every_step(golden, float64, networks, monkeypatch, form):
+    """Each step starts from the vectors of the reference."""
     generator, identity, quality, yaw = networks
     preset = replace(PRESETS["v2"], identity_hinge=form == "hinge")
     never = {name: replace(goal, tolerance=-1) for name, goal in preset.goals(quality, yaw).items()}
     gradients = []
     monkeypatch.setattr("generate.draw.attrop._Batch.step", lambda batch, gradient: gradients.append(gradient))
-    jobs = jobs_of(golden, form, golden["rep"])
-    with monkeypatch.context() as patch, pytest.raises(StopIteration):  # one step is enough
-        patch.setattr("generate.draw.attrop._Batch.replace", stop)
-        optimise(generator, identity, never, jobs, preset=preset, batch_size=2, max_steps=2)
-    expected = golden[f"attrop_{form}_gradient"][0]
-    assert np.abs(gradients[0].numpy() / 2 - expected).max() < 0.02 * np.abs(expected).max()  # theirs is of the mean
-    judged = optimise(generator, identity, never, jobs, preset=preset, batch_size=2, max_steps=0)
-    np.testing.assert_allclose(1 - judged.identity_cosine, golden[f"attrop_{form}_distance"][0], atol=2e-3)
-    np.testing.assert_allclose(judged.attributes["quality"], golden[f"attrop_{form}_quality_norm"][0], rtol=1e-3)
-    np.testing.assert_allclose(judged.attributes["yaw"], golden[f"attrop_{form}_yaw"][0], atol=0.05)
+    for step, start in enumerate((golden["rep"], golden[f"attrop_{form}_vectors"][0])):
+        jobs = jobs_of(golden, form, start)
+        gradients.clear()
+        with monkeypatch.context() as patch, pytest.raises(StopIteration):  # one step is enough
+            patch.setattr("generate.draw.attrop._Batch.replace", stop)
+            optimise(generator, identity, never, jobs, preset=preset, batch_size=2, max_steps=2)
+        expected = float64[f"attrop_{form}_gradient"][step]
+        ours = gradients[0].numpy() / 2  # theirs is of the mean
+        assert np.abs(ours - expected).max() < 1e-4 * np.abs(expected).max()
+        in_float32 = golden[f"attrop_{form}_gradient"][step]
+        assert np.abs(ours - in_float32).max() < 0.02 * np.abs(in_float32).max()
+        judged = optimise(generator, identity, never, jobs, preset=preset, batch_size=2, max_steps=0)
+        for values in (float64, golden):
+            np.testing.assert_allclose(1 - judged.identity_cosine, values[f"attrop_{form}_distance"][step], atol=1e-4)
+            np.testing.assert_allclose(
+                judged.attributes["quality"], values[f"attrop_{form}_quality_norm"][step], rtol=1e-4
+            )
+            np.testing.assert_allclose(judged.attributes["yaw"], values[f"attrop_{form}_yaw"][step], rtol=1e-4)
 
 
 def stop(*_):
@@ -98,7 +120,7 @@ def stop(*_):
 def test_two_steps_of_adam_by_the_reference_gradients(golden, form):
     batch = _Batch(jobs_of(golden, form, golden["rep"]), 2, "cpu")
     for gradient, expected in zip(golden[f"attrop_{form}_gradient"], golden[f"attrop_{form}_vectors"], strict=True):
-        batch.step(torch.from_numpy(gradient))
+        batch.step(torch.from_numpy(gradient).double())
         np.testing.assert_allclose(batch.vectors.numpy(), expected, atol=1e-4)
 
 

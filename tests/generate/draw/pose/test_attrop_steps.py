@@ -1,8 +1,7 @@
 """Every step of AttrOP with a pose equals the reference in float64, with small networks.
 
-The golden file holds what the authors' ``gen_image`` computed in float64. In float32 the gradient of such a chain is
-exact to about 1 % only: rounding moves some activations over a kink of ReLU, PReLU or of the clipped image
-(``test_attrop_golden.py`` has the same comparison in float32 at the real size).
+The golden file holds what the authors' ``gen_image`` computed in float64; ``test_attrop_golden.py`` says why not in
+float32, and has the same comparison at the real size.
 
 The golden file ``vec2face_plus_small.npz`` was computed by the code of ``HaiyuWu/Vec2Face_plus`` at 7aea100, with
 weights by the rule of ``fill_plus.py``. Its group norm has 4 groups at these widths in place of 32.
