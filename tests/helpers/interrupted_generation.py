@@ -102,10 +102,13 @@ def say(text):
 
 def start(line, log):
     """Start a command whose output is appended to a log."""
+    environment = {
+        name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"
+    }  # torchrun sets its own
     with log.open("a") as file:
         file.write(f"$ {shlex.join(line)}\n")
         file.flush()
-        return subprocess.Popen(line, cwd=ROOT, stdout=file, stderr=file)
+        return subprocess.Popen(line, cwd=ROOT, env=environment, stdout=file, stderr=file)
 
 
 def kill(process, rng):
