@@ -327,6 +327,9 @@ class FaceWriter:
             identity_id: Identity, 0 or more; gaps are allowed.
             feature: Identity feature, not normalised, shape (D,), for training a generator.
             landmark_picture: Image file of the landmarks, for training a pose model; only beside a feature.
+
+        Raises:
+            ValueError: If a landmark picture comes without a feature.
         """
         record: list[Any] = [encoded, int(identity_id)]
         if feature is not None:
@@ -334,7 +337,8 @@ class FaceWriter:
             np.save(buffer, feature)
             record.insert(1, buffer.getvalue())
         if landmark_picture is not None:
-            assert feature is not None, "a record with a landmark picture has a feature"
+            if feature is None:
+                raise ValueError("a face with a landmark picture needs a feature too; give both, or neither")
             record.append(landmark_picture)
         self._pending.append((str(self._num_faces).encode(), msgpack.packb(record)))
         self._num_faces += 1

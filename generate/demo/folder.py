@@ -101,7 +101,8 @@ def _make_networks(
 ) -> dict[str, Any]:
     """Write both ONNX files and return demo.json without its inputs."""
     generator = load_generator(weight_path(settings.generator_weights, weights))
-    identity = IdentityFeatures(weight_path(settings.identity_weights, weights)).eval()
+    identity_path = weight_path(settings.identity_weights, weights)
+    identity = IdentityFeatures(identity_path).eval()
     exported = write_generator(generator, directory / GENERATOR_NAME)
     write_identity(identity, directory / IDENTITY_NAME)
     people = population(settings, weights, exported.feature_dim)
@@ -109,7 +110,7 @@ def _make_networks(
     yaw_path, turning = weight_path(settings.pose_weights, weights), None
     if yaw_path.is_file():
         turning = yaw_curve(generator, yaw_estimator(yaw_path), sample, people)
-    directions = _directions(benchmark, weights, sample, people, size)
+    directions = _directions(benchmark, identity_path, sample, people, size)
     return {
         "name": benchmark.name,
         "about": benchmark.about,
@@ -127,15 +128,12 @@ def _make_networks(
 
 
 def _directions(
-    benchmark: Benchmark, weights: Path, sample: DrawnSample, people: Population, size: DemoSize
+    benchmark: Benchmark, identity_path: Path, sample: DrawnSample, people: Population, size: DemoSize
 ) -> list[Direction]:
     """Named directions in the rendered world, whose attributes are known; principal ones for photographs."""
-    settings = benchmark.generator
-    assert isinstance(settings, Vec2FaceGenerator)
     if not all(is_rendered(name) for name in benchmark.protocols):
         return principal_directions(people, _NUM_DIRECTIONS)
-    identity = identity_estimator(weight_path(settings.identity_weights, weights))
-    return named_directions(identity, sample, people, size.rendered_faces)
+    return named_directions(identity_estimator(identity_path), sample, people, size.rendered_faces)
 
 
 def _cosines(identity: IdentityFeatures, sample: DrawnSample) -> dict[str, float]:

@@ -38,7 +38,8 @@ def copy_runtime(weights: Path, target: Path) -> None:
     with tarfile.open(archive) as content:
         for name in FILES:
             member = content.extractfile(f"package/dist/{name}")
-            assert member is not None  # the SHA-256 fixes the content
+            if member is None:
+                raise InputError(f"{archive} holds no file {name}; delete it")
             with atomic_path(target / name) as temporary, temporary.open("wb") as file:
                 shutil.copyfileobj(member, file)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.config.generator import ImageFilters
+from bench.config.generator import ImageFilters, Quota
 from bench.faces.face import encode_jpeg
 from bench.vectors.nearest import nearest_centers
 from generate.draw import shards
@@ -94,7 +94,7 @@ def _make_shard(
             draw(np.arange(len(rows["image"])))
             dropped = result.drop_reasons(identities, settings.filters)
         else:
-            dropped = _fill_quota(run, rows, result, identities, draw)
+            dropped = _fill_quota(run, settings.quota, rows, result, identities, draw)
         files = result.files()
     drawn = np.flatnonzero(result.is_drawn)
     records = {name: values[drawn] for name, values in result.records.items()}
@@ -123,14 +123,14 @@ def _draw_rows(
 
 def _fill_quota(
     run: DatasetRun,
+    quota: Quota,
     rows: dict[str, NDArray],
     result: "ShardResult",
     identities: range,
     draw: Callable[[NDArray[np.int64]], None],
 ) -> list[str]:
     """Draw images until every identity of a shard has its quota or all its rows are drawn; the reasons of all rows."""
-    settings, quota = run.plan.settings, run.plan.settings.quota
-    assert quota is not None  # the caller asked
+    settings = run.plan.settings
     by_pose = _by_pose(rows)
     groups = 3 * rows["identity_id"] + by_pose
     wanted = np.asarray(run.plan.image_counts)[by_pose]

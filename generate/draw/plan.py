@@ -195,12 +195,11 @@ def image_jobs(plan: Plan, rows: dict[str, NDArray], chosen: NDArray[np.int64], 
         chosen: Positions of the rows.
         with_yaw: Whether a yaw estimator measures the images.
     """
-    target_yaw, bank = rows["target_yaw"][chosen], plan.landmark_bank
+    target_yaw, bank, pose = rows["target_yaw"][chosen], plan.landmark_bank, plan.settings.pose
     is_optimised, landmarks = np.isfinite(target_yaw), None
-    if bank is not None and (rows["picture"][chosen] >= 0).all():
-        assert plan.settings.pose is not None
+    if bank is not None and pose is not None and (rows["picture"][chosen] >= 0).all():
         landmarks, target_yaw = bank.pictures[rows["picture"][chosen]], rows["landmark_yaw"][chosen]
-        is_optimised = np.full(len(chosen), plan.settings.pose.max_steps > 0)
+        is_optimised = np.full(len(chosen), pose.max_steps > 0)
     quality = np.where(is_optimised, plan.settings.attributes.quality, np.nan).astype(np.float32)
     return Jobs(
         rows["vector"][chosen],

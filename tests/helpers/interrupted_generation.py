@@ -18,7 +18,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
-import torch
 import yaml
 from paths import GOLDEN, ROOT
 
@@ -34,7 +33,8 @@ from generate.networks.yaw import YawNetwork, save_yaw_network
 from generate.vec2face import Architecture, Vec2Face, save_generator
 
 sys.path.insert(0, str(GOLDEN))
-from fill import fill_, value
+from fill import fill_
+from fill_plus import value as plus_value
 
 SIZES = {
     "tiny": Architecture(512, 32, 1, 2, 1, 2, 32, (1, 1, 1, 1, 1), 8),
@@ -67,7 +67,9 @@ def write_inputs(folder, *, size, num_identities, images_per_identity, identitie
     }
     if scale.startswith("v"):
         add_lora(generator)
-        save_pose_model(folder / "pose.safetensors", fill_lora_(generator), fill_(PoseNetwork(SIZES[size].width)))
+        save_pose_model(
+            folder / "pose.safetensors", fill_(generator, plus_value), fill_(PoseNetwork(SIZES[size].width))
+        )
         save_yaw_network(fill_(YawNetwork()), folder / "yaw.safetensors")
         poses = document["benchmarks"]["filled"]["generator"]["pose"]
         document["benchmarks"]["filled"]["generator"] |= {
@@ -75,16 +77,6 @@ def write_inputs(folder, *, size, num_identities, images_per_identity, identitie
             "pose_weights": "yaw.safetensors",
         }
     (folder / "benchmarks.yaml").write_text(yaml.safe_dump(document))
-
-
-def fill_lora_(generator):
-    """LoRA filled as in tests/golden/fill_plus.py; the other weights are filled already."""
-    with torch.no_grad():
-        for name, weight in generator.named_parameters():
-            if name.endswith((".A", ".B")):
-                weight.copy_(torch.from_numpy(value(name, tuple(weight.shape))))
-                weight.mul_(0.25 if name.endswith(".B") else 1)
-    return generator
 
 
 def command(inputs, runs, num_processes):

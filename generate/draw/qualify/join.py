@@ -50,10 +50,7 @@ def join_shards(
             the next run makes it again.
     """
     is_quota = num_identities is not None
-    dropped: Counter[str] = Counter()
-    images_of: Counter[int] = Counter()
-    tried: set[int] = set()
-    totals = _Totals()
+    joined = _Joined(num_identities)
     schema = record_schema(read_images(shards[0]).column_names)
     with (
         progress(desc="write dataset", total=num_images) as bar,
@@ -62,17 +59,11 @@ def join_shards(
         pq.ParquetWriter(records_path, schema) as writer,
         _refused_writer(directory, schema) if is_quota else nullcontext() as refused_writer,
     ):
-        labels: dict[int, int] = {}
         for shard in shards:
             table = read_images(shard)
-            numbers = table["identity_id"].to_pylist()
-            tried.update(numbers)
-            reasons = _label_identities(numbers, table["dropped"].to_pylist(), labels, num_identities)
-            dropped.update(reason for reason in reasons if reason != KEPT)
+            reasons, identities = joined.add(table)
             is_kept = pa.array([reason == KEPT for reason in reasons])
             table_kept = table.filter(is_kept)
-            identities = [labels[number] for number in table_kept["identity_id"].to_pylist()]
-            images_of.update(identities)
             for content, identity_id in zip(table_kept["encoded"], identities, strict=True):
                 faces.write(content.as_py(), identity_id)
             records = table_kept.select(schema.names).set_column(0, schema.field(0), pa.array(identities, pa.int64()))
@@ -80,24 +71,55 @@ def join_shards(
             if refused_writer is not None:
                 refused = table.select(schema.names).append_column("reason", pa.array(reasons, pa.string()))
                 refused_writer.write_table(refused.filter(pc.invert(is_kept)))
-            totals.add(records)
+            joined.totals.add(records)
             bar.update(len(table))
-        if not labels:
-            counted = ", ".join(f"{reason} {dropped[reason]}" for reason in REASONS if dropped[reason])
+        if not joined.labels:
+            counted = ", ".join(f"{reason} {joined.dropped[reason]}" for reason in REASONS if joined.dropped[reason])
             raise InputError(
                 f"all {num_images} images of {directory} were dropped by filters ({counted}); relax generator.filters"
             )
-    counts = np.array(list(images_of.values()))
-    statistics = DatasetStatistics(
-        images_per_identity=ImagesPerIdentity(min=int(counts.min()), mean=float(counts.mean()), max=int(counts.max())),
-        dropped={reason: dropped[reason] for reason in (*REASONS, *(QUOTA_REASONS if is_quota else ()))},
-        bytes_per_image=_bytes_per_image(shards, directory, int(counts.sum())),
-    )
-    if is_quota:
-        num_short = len(tried) - sum(len(filled_identities(shard)) for shard in shards)
-        of_quota = DatasetStatistics(identities_tried=len(tried), identities_short=num_short)
-        statistics = statistics.merged(of_quota)
-    return DrawnFaces(int(counts.sum()), len(counts), statistics.merged(totals.statistics()))
+    return joined.drawn_faces(shards, directory)
+
+
+class _Joined:
+    """What the joined shards hold so far: labels of the identities, and counts of kept and dropped images.
+
+    Args:
+        num_identities: With a quota, identities of the dataset; None without.
+    """
+
+    def __init__(self, num_identities: int | None) -> None:
+        self.num_identities = num_identities
+        self.labels: dict[int, int] = {}
+        self.dropped: Counter[str] = Counter()
+        self.totals = _Totals()
+        self._images_of: Counter[int] = Counter()
+        self._tried: set[int] = set()
+
+    def add(self, table: pa.Table) -> tuple[list[str], list[int]]:
+        """Count the images of a shard; returns the reason of each image, and the label of each kept one."""
+        numbers = table["identity_id"].to_pylist()
+        self._tried.update(numbers)
+        reasons = _label_identities(numbers, table["dropped"].to_pylist(), self.labels, self.num_identities)
+        self.dropped.update(reason for reason in reasons if reason != KEPT)
+        identities = [self.labels[number] for number, reason in zip(numbers, reasons, strict=True) if reason == KEPT]
+        self._images_of.update(identities)
+        return reasons, identities
+
+    def drawn_faces(self, shards: Sequence[Path], directory: Path) -> DrawnFaces:
+        """Counts and statistics of the finished dataset."""
+        is_quota, counts = self.num_identities is not None, np.array(list(self._images_of.values()))
+        few, many = int(counts.min()), int(counts.max())
+        statistics = DatasetStatistics(
+            images_per_identity=ImagesPerIdentity(min=few, mean=float(counts.mean()), max=many),
+            dropped={reason: self.dropped[reason] for reason in (*REASONS, *(QUOTA_REASONS if is_quota else ()))},
+            bytes_per_image=_bytes_per_image(shards, directory, int(counts.sum())),
+        )
+        if is_quota:
+            num_short = len(self._tried) - sum(len(filled_identities(shard)) for shard in shards)
+            of_quota = DatasetStatistics(identities_tried=len(self._tried), identities_short=num_short)
+            statistics = statistics.merged(of_quota)
+        return DrawnFaces(int(counts.sum()), len(counts), statistics.merged(self.totals.statistics()))
 
 
 @contextmanager

@@ -24,19 +24,15 @@ from generate.networks.six_d_rep_net import SixDRepNet
 from generate.vec2face import vec2face
 
 sys.path.insert(0, str(GOLDEN))
-from fill import value
+from fill import fill_, value
 from fill_plus import value as plus_value
 
 pytestmark = pytest.mark.slow
 
 
 def filled(module, rule):
-    module.double()
-    with torch.no_grad():
-        for name, tensor in module.state_dict().items():
-            if tensor.is_floating_point():
-                tensor.copy_(torch.from_numpy(np.asarray(rule(name, tuple(tensor.shape)))))
-    return module.eval().requires_grad_(False)
+    """A network in float64 with the weights of a golden file, to draw or to measure with."""
+    return fill_(module.double(), rule).eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from paths import GOLDEN
 
 from fr_train.backbone import iresnet
@@ -25,7 +24,7 @@ from generate.networks.six_d_rep_net import SixDRepNet
 from generate.vec2face import Architecture, Vec2Face
 
 sys.path.insert(0, str(GOLDEN))
-from fill import value
+from fill import fill_, value
 from fill_plus import value as plus_value
 
 SIZE = Architecture(32, 64, 2, 4, 2, 4, 16, (1, 1, 1, 1, 2), 16)
@@ -34,12 +33,8 @@ DIGITS = {"gradient": 1e-4, "vectors": 1e-4, "distance": 1e-4, "quality_norm": 1
 
 
 def filled(module, rule=value):
-    module.double()
-    with torch.no_grad():
-        for name, tensor in module.state_dict().items():
-            if tensor.is_floating_point():
-                tensor.copy_(torch.from_numpy(np.asarray(rule(name, tuple(tensor.shape)))))
-    return module.eval().requires_grad_(False)
+    """A network in float64 with the weights of a golden file, to draw or to measure with."""
+    return fill_(module.double(), rule).eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")

@@ -94,7 +94,7 @@ def test_every_identity_has_its_images_and_every_refused_image_its_reason(filled
     assert statistics.identities_tried - statistics.identities_short >= 3
 
 
-def test_interrupted_and_by_two_ranks_it_has_the_same_bytes(filled, tmp_path):
+def test_interrupted_it_has_the_same_bytes(filled, tmp_path):
     directory, plan, _ = filled
     shards = sorted((directory / "parts").glob("images-*"))
     parts = tmp_path / "faces" / "parts"

@@ -15,6 +15,7 @@ from generate.networks.plus.pictures import draw_landmarks
 from generate.vec2face import load_generator, token_masks, vec2face
 
 sys.path.insert(0, str(GOLDEN))
+from fill import fill_
 from fill_plus import value
 
 pytestmark = pytest.mark.slow
@@ -22,11 +23,7 @@ pytestmark = pytest.mark.slow
 
 def fill_plus_(module):
     """Weights by the rule of the golden file."""
-    with torch.no_grad():
-        for name, tensor in module.state_dict().items():
-            if tensor.is_floating_point():
-                tensor.copy_(torch.from_numpy(np.asarray(value(name, tuple(tensor.shape)))))
-    return module.eval()
+    return fill_(module, value).eval()
 
 
 @pytest.fixture(scope="module")
@@ -118,13 +115,11 @@ def test_merged_lora_equals_unmerged(golden, unmerged, posed):
     torch.testing.assert_close(merged[f"{name}.weight"], by_hand)
 
 
-def test_losses_and_gradients_of_a_batch_of_pose_training_equal_the_reference(golden, unmerged, network):
-    """Pixels, SSIM and identity, by the published expressions; LPIPS is random there (dropout) and not in the sum.
+def test_losses_and_gradients_of_a_batch_of_pose_training_equal_the_reference(golden, unmerged, network, train_batch):
+    """Gradients are compared in float64, with those of the authors' code in float64.
 
-    Gradients are compared in float64, with those of the authors' code in float64; in float32 their code differs from
-    itself in float64 by up to 6e-4 (``test_attrop_golden.py`` says why).
+    In float32 their code differs from itself in float64 by up to 6e-4 (``test_attrop_golden.py`` says why).
     """
-    ssim = pytest.importorskip("pytorch_msssim").ssim
     with np.load(GOLDEN / "vec2face_plus_float64.npz") as arrays:
         float64 = {name: torch.from_numpy(np.asarray(arrays[name])) for name in arrays}
     generator = vec2face()
@@ -133,22 +128,8 @@ def test_losses_and_gradients_of_a_batch_of_pose_training_equal_the_reference(go
     conditions = PoseNetwork().double()
     conditions.load_state_dict(network.state_dict())
     identity = fill_plus_(iresnet(18)).double().requires_grad_(False)
-    faces, features = golden["train_faces"].double() / 127.5 - 1, golden["train_features"].double()
-    images = generator(
-        features,
-        golden["train_noise"],
-        golden["train_mask_rate"].item(),
-        fill=conditions(pictures(golden, "train_picture_of_sample")),
-        drop_ratio=golden["train_drop_ratio"].item(),
-    )
-    losses = {
-        "pixel": (images - faces).square().mean(),
-        "ssim": 1 - ssim((images + 1) / 2, (faces + 1) / 2, data_range=1.0),
-        "identity": (1 - torch.cosine_similarity(features, identity(images))).mean(),
-    }
-    for name, loss in losses.items():
-        assert loss.item() == pytest.approx(golden[f"loss_{name}"].item(), rel=1e-4), name
-    sum(losses.values()).backward()
+    for name, loss in train_batch(generator, conditions, identity, golden).items():
+        assert loss == pytest.approx(golden[f"loss_{name}"].item(), rel=1e-4), name
     lora = dict(generator.named_parameters())
     for weight, name in (
         (lora["blocks.0.attn.qkv.A"], "blocks_0_attn_qkv_A"),

@@ -17,20 +17,11 @@ from generate.networks.plus.lora import add_lora
 from generate.vec2face import Architecture, Vec2Face
 
 sys.path.insert(0, str(GOLDEN))
-from fill import value
+from fill import fill_
 from fill_plus import value as plus_value
 
 SIZE = Architecture(32, 64, 2, 4, 2, 4, 16, (1, 1, 1, 1, 2), 16)
 SHARED = ("landmark_pictures", "train_picture_of_sample", "train_faces", "train_noise", "train_mask_rate")
-
-
-def fill_(module, rule):
-    module.double()
-    with torch.no_grad():
-        for name, tensor in module.state_dict().items():
-            if tensor.is_floating_point():
-                tensor.copy_(torch.from_numpy(np.asarray(rule(name, tuple(tensor.shape)))))
-    return module.eval()
 
 
 @pytest.fixture(scope="module")
@@ -46,30 +37,14 @@ def worst(ours, theirs):
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_losses_and_gradients_equal_the_reference(golden):
-    """Pixels, SSIM and identity, by the published expressions; LPIPS is random there (dropout) and not in the sum."""
-    ssim = pytest.importorskip("pytorch_msssim").ssim
+def test_losses_and_gradients_equal_the_reference(golden, train_batch):
     generator = Vec2Face(SIZE)
     trained = add_lora(generator)
-    fill_(generator, plus_value)
-    network, identity = fill_(PoseNetwork(SIZE.width), plus_value), fill_(iresnet(18, embedding_dim=32, width=8), value)
-    faces, features = golden["train_faces"].double() / 127.5 - 1, golden["train_features"].double()
-    pictures = 2 * golden["landmark_pictures"][golden["train_picture_of_sample"]].double() - 1
-    images = generator(
-        features,
-        golden["train_noise"],
-        golden["train_mask_rate"].item(),
-        fill=network(pictures),
-        drop_ratio=golden["train_drop_ratio"].item(),
-    )
-    losses = {
-        "pixel": (images - faces).square().mean(),
-        "ssim": 1 - ssim((images + 1) / 2, (faces + 1) / 2, data_range=1.0),
-        "identity": (1 - torch.cosine_similarity(features, identity(images))).mean(),
-    }
-    for name, loss in losses.items():
-        assert loss.item() == pytest.approx(golden[f"loss_{name}"].item(), rel=1e-6), name
-    sum(losses.values()).backward()
+    fill_(generator.double(), plus_value).eval()
+    network = fill_(PoseNetwork(SIZE.width).double(), plus_value).eval()
+    identity = fill_(iresnet(18, embedding_dim=32, width=8).double()).eval()
+    for name, loss in train_batch(generator, network, identity, golden).items():
+        assert loss == pytest.approx(golden[f"loss_{name}"].item(), rel=1e-6), name
     lora = dict(generator.named_parameters())
     for weight, name in (
         (lora["blocks.0.attn.qkv.A"], "blocks_0_attn_qkv_A"),
