@@ -39,6 +39,18 @@ def _shifted_cosine(cosine: Tensor, angle: float | Tensor, *, monotone: bool = F
     return torch.where(cosine > -angle.cos(), shifted, cosine - angle * angle.sin())
 
 
+def target_places(labels: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Whether this process holds the target of each row, (B,), and row and column of the targets, (B,) each.
+
+    Rows whose target another process holds get column 0. Picking rows by ``nonzero`` instead would make a GPU stop at
+    every step, to tell the CPU their number.
+
+    Args:
+        labels: Column of each row's target identity, shape (B,); -1 if another process holds that identity.
+    """
+    return labels >= 0, (torch.arange(len(labels), device=labels.device), labels.clamp_min(0))
+
+
 class Margin(nn.Module, ABC):
     """Base of all margins. Subclasses define the target's logit, and where needed the logits of other identities."""
 
@@ -68,19 +80,18 @@ class Margin(nn.Module, ABC):
         """
         if self.needs_norms and feature_norms is None:
             raise ValueError(f"{type(self).__name__} needs feature_norms of shape ({len(labels)},); got None")
-        rows = (labels >= 0).nonzero().squeeze(1)
-        columns = labels[rows]
-        target = cosine[rows, columns]
+        is_here, places = target_places(labels)
+        target = torch.where(is_here, cosine[places], 0.0)
         all_targets = target.detach() if target_cosine is None else target_cosine
         if self.training:
             self.update_statistics(all_targets, feature_norms)
         logits = self.other_logits(cosine, all_targets)
-        logits[rows, columns] = self.target_logits(target, None if feature_norms is None else feature_norms[rows])
+        logits[places] = torch.where(is_here, self.target_logits(target, feature_norms), logits[places])
         return logits, self.regularizer(feature_norms)
 
     @abstractmethod
     def target_logits(self, cosine: Tensor, feature_norms: Tensor | None) -> Tensor:
-        """Logits of the targets in this process, shape (num_targets,)."""
+        """Logits of the targets, shape (B,), from their cosines; those of targets in other processes are not used."""
 
     def other_logits(self, cosine: Tensor, target_cosine: Tensor) -> Tensor:
         """Scaled cosines of all identities, before the margin is applied to the targets; a new tensor (B, C)."""
@@ -124,7 +135,7 @@ class CombinedMargin(Margin):
         self.monotone = monotone
 
     def target_logits(self, cosine: Tensor, feature_norms: Tensor | None) -> Tensor:
-        """Logits of the targets, shape (num_targets,)."""
+        """Logits of the targets, shape (B,)."""
         if self.multiplier == 1:
             shifted = _shifted_cosine(cosine, self.margin, monotone=self.monotone)
         else:
@@ -149,7 +160,7 @@ class CosFace(Margin):
         self.margin = margin
 
     def target_logits(self, cosine: Tensor, feature_norms: Tensor | None) -> Tensor:
-        """Logits of the targets, shape (num_targets,)."""
+        """Logits of the targets, shape (B,)."""
         return self.scale * (cosine - self.margin)
 
 
@@ -180,7 +191,7 @@ class CurricularFace(Margin):
         self.register_buffer("t", torch.zeros(1))
 
     def target_logits(self, cosine: Tensor, feature_norms: Tensor | None) -> Tensor:
-        """Logits of the targets, shape (num_targets,)."""
+        """Logits of the targets, shape (B,)."""
         return self.scale * _shifted_cosine(cosine, self.margin, monotone=True)
 
     def other_logits(self, cosine: Tensor, target_cosine: Tensor) -> Tensor:
@@ -303,7 +314,7 @@ class UniFace(Margin):
         self.bias = nn.Parameter(torch.tensor([math.log(10 * num_identities)]))
 
     def target_logits(self, cosine: Tensor, feature_norms: Tensor | None) -> Tensor:
-        """Logits of the targets, shape (num_targets,)."""
+        """Logits of the targets, shape (B,)."""
         return self.scale * (cosine - self.margin) - self.bias
 
     def other_logits(self, cosine: Tensor, target_cosine: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from bench.config.recipe import Margin as MarginSettings
 from bench.errors import InputError
 from bench.machine.processes import joined_rank
-from fr_train.margin import Margin, make_margin
+from fr_train.margin import Margin, make_margin, target_places
 from fr_train.trainer.augment import draw
 
 _ROWS_PER_DRAW = 4096
@@ -117,12 +117,11 @@ class Head(nn.Module):
             labels: Identity of each face, shape (b,), from 0 to num_identities - 1.
         """
         features, columns = _gather_features(features.float()), self._columns(_gather(labels))  # (B, D), (B,)
-        is_here = columns >= 0
         if self.sampled_rows is not None:
-            columns = torch.where(is_here, torch.searchsorted(self.sampled_rows, columns.clamp_min(0)), -1)
+            columns = torch.where(columns >= 0, torch.searchsorted(self.sampled_rows, columns.clamp_min(0)), -1)
+        is_here, places = target_places(columns)
         cosine = F.linear(F.normalize(features), F.normalize(self.active_weight))  # (B, C)
-        target = cosine.detach()[torch.arange(len(columns), device=columns.device), columns.clamp_min(0)]
-        target = _sum_over_processes(torch.where(is_here, target, 0.0))
+        target = _sum_over_processes(torch.where(is_here, cosine.detach()[places], 0.0))
         logits, regularizer = self.margin(cosine, columns, features.norm(dim=1), target)
         loss = _pairwise_loss(logits, columns) if self.margin.pairwise else _SplitCrossEntropy.apply(logits, columns)
         if regularizer is not None:  # every process computes it from all norms, and adds its share of the gradient
@@ -146,7 +145,8 @@ class Head(nn.Module):
         """
         identities = np.arange(self.start, self.stop)
         is_used = draw(self.seed, step, identities, "identities", num_draws=1)[:, 0] < self.sample_rate
-        is_used[columns[columns >= 0].cpu().numpy()] = True
+        own_columns = columns.cpu().numpy()
+        is_used[own_columns[own_columns >= 0]] = True
         is_used[0] |= not is_used.any()  # a softmax needs at least one column
         return torch.from_numpy(np.flatnonzero(is_used)).to(columns.device)
 
@@ -228,19 +228,19 @@ class _SplitCrossEntropy(torch.autograd.Function):
         if dist.is_initialized():
             dist.all_reduce(largest, dist.ReduceOp.MAX)
         shifted = logits - largest
-        rows = (labels >= 0).nonzero().squeeze(1)
-        target = torch.zeros(len(labels), device=logits.device)
-        target[rows] = shifted[rows, labels[rows]]
+        is_here, places = target_places(labels)
+        target = torch.where(is_here, shifted[places], 0.0)
         probabilities = shifted.exp_()
         total = _sum_over_processes(probabilities.sum(dim=1))
-        ctx.save_for_backward(probabilities.div_(total.unsqueeze(1)), labels, rows)
+        ctx.save_for_backward(probabilities.div_(total.unsqueeze(1)), labels)
         return (total.log() - _sum_over_processes(target)).mean()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        probabilities, labels, rows = ctx.saved_tensors
+        probabilities, labels = ctx.saved_tensors
+        is_here, places = target_places(labels)
         logit_gradient = probabilities.clone()
-        logit_gradient[rows, labels[rows]] -= 1
+        logit_gradient[places] -= is_here.to(logit_gradient.dtype)
         return logit_gradient.mul_(gradient / len(labels)), None
 
 
@@ -249,9 +249,9 @@ def _pairwise_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
     The gradient is that of this process's columns.
     """
-    rows = (labels >= 0).nonzero().squeeze(1)
+    is_here, places = target_places(labels)
     sign = torch.ones_like(logits)
-    sign[rows, labels[rows]] = -1
+    sign[places] = torch.where(is_here, -1.0, 1.0)
     own_loss = F.softplus(sign * logits).sum() / len(labels)
     return own_loss + (_sum_over_processes(own_loss.detach().clone()) - own_loss.detach())
 
