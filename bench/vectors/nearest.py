@@ -110,12 +110,13 @@ def _nearest_of_block(
     """Highest cosine and its centre for each of a block of unit vectors, both of shape (block_rows,)."""
     best = torch.full((len(block),), -torch.inf, device=block.device)
     best_position = torch.full((len(block),), -1, dtype=torch.int64, device=block.device)
+    rows = torch.arange(len(block), device=block.device)
     for start in range(0, len(centers), block_centers):
         cosine = block @ centers[start : start + block_centers].T  # (block_rows, block_centers)
         if own is not None:
-            own_column = own - start
-            is_inside = (own_column >= 0) & (own_column < cosine.shape[1])
-            cosine[is_inside.nonzero().flatten(), own_column[is_inside]] = -torch.inf
+            is_inside = (own >= start) & (own < start + cosine.shape[1])
+            places = rows, torch.where(is_inside, own - start, 0)  # picking rows by nonzero would make a GPU stop
+            cosine[places] = torch.where(is_inside, -torch.inf, cosine[places])
         highest, column = cosine.max(dim=1)
         is_better = highest > best  # not >=: of equals, the first centre stays
         best = torch.where(is_better, highest, best)

@@ -62,7 +62,7 @@ def separated(
         is_too_near = (block @ block.T).cpu().numpy() > max_cosine
         keep_block = _keep_in_block(is_clear_of_pool, is_too_near, against)
         keep[start:stop] = keep_block
-        new_in_pool = block[torch.from_numpy(keep_block).to(device)] if against == "kept" else block
+        new_in_pool = block[torch.from_numpy(np.flatnonzero(keep_block)).to(device)] if against == "kept" else block
         pool[num_pool : num_pool + len(new_in_pool)] = new_in_pool
         num_pool += len(new_in_pool)
     return keep

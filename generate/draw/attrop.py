@@ -168,7 +168,7 @@ def optimise(
     with torch.set_grad_enabled(max_steps > 0):
         while batch.is_busy:
             vectors = batch.vectors.clone().requires_grad_()
-            condition = () if batch.landmarks is None else (to_network_input(batch.landmarks),)
+            condition = () if batch.landmarks is None else (to_network_input(batch.landmarks, batch.landmarks.device),)
             images = generator(vectors, batch.noise, batch.mask_ratio, *condition).clamp(-1, 1)
             loss, accepted, measured = _judge(images, identity, goals, batch, preset)
             best.update(batch, loss.detach(), accepted, {"vectors": vectors.detach(), **measured})
