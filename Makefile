@@ -30,7 +30,7 @@ STAGE  = $(RUN) -m bench.runs.launch
 export NPROC LAUNCH PRICE_PER_HOUR TRAIN_FLAGS
 export MLFLOW_DISABLE_TELEMETRY = true
 
-.PHONY: help setup benchmark sweep generate train evaluate assets audit report publish compare plan fetch ui demo test test-all lint
+.PHONY: help setup benchmark sweep generate train evaluate assets audit report publish compare plan fetch check-gpu ui demo test test-all lint
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,10 @@ plan: setup ## Print what would run, what is missing, the disk and the hours; st
 
 fetch: setup ## Download all weights and test sets that the benchmark lacks
 	@$(RUN) -m bench fetch --scale=$(call quote,$(SCALE)) --test-sets=$(call quote,$(TEST_SETS)) --weights=$(call quote,$(WEIGHTS))
+
+check-gpu: setup ## Prove in five minutes what only a GPU can prove; prints a table, writes RUNS/gpu.md
+	@$(RUN) -m pytest -q -m gpu tests/devices tests/bench/faces
+	@$(RUN) -m bench.speed gpu --device=$(call quote,$(DEVICE)) --out=$(call quote,$(RUNS))
 
 ui: setup ## Serve the MLflow pages on localhost; PORT=number
 	@$(RUN) -m bench.runs.tracking $(call quote,$(RUNS)) --port $(call quote,$(or $(PORT),5000))

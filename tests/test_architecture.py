@@ -50,7 +50,7 @@ PARTS = {
     "generate.render generate.hub.provenance",
     "generate.training": "bench generate.vec2face generate.networks generate.render.turned",
     "generate.hub": "bench",
-    "generate.speed": "bench generate.vec2face generate.identities generate.networks generate.draw",
+    "generate.speed": "bench generate.vec2face generate.identities generate.networks generate.draw fr_train.checkpoint",
     "generate.stage": "bench generate.draw generate.render",
     "generate.make_assets": "bench generate",
     "generate.commands": "bench generate",

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.cli import run
-from bench.errors import python_command
+from bench.errors import InputError, python_command
+from bench.machine.facts import environment
 from bench.speed import SPEED_DIR, Row, write_speed
 
 _DESCRIPTION = "Measure speed and memory on this machine, and write the page of a table into reports/speed/."
@@ -108,12 +109,40 @@ def _mixture(args: argparse.Namespace) -> Path:
     return write_speed("mixture", title, tables, notes=NOTES, directory=args.out)
 
 
+def _gpu(args: argparse.Namespace) -> Path:
+    import torch
+
+    from bench.machine.device import choose_device
+    from bench.speed.checks import run_checks
+    from evaluate.measure.device_checks import embedding_checks
+    from fr_train.speed.checks import training_checks
+    from generate.speed.checks import generator_checks
+
+    device = choose_device(args.device)
+    if device == "cpu":
+        torch.set_num_threads(1)  # the small networks are not faster on two
+    rows = run_checks([*generator_checks(), *embedding_checks(), *training_checks()], device)
+    where = environment().gpu if device.startswith("cuda") else "a CPU, with small networks"
+    tables = {f"On {where}": rows}
+    notes = (
+        "Weights are random. Rates are of the whole device; peak memory is that of torch's allocator on a GPU. Without "
+        "a GPU, small networks run on the CPU: that proves the checks and nothing about a GPU."
+    )
+    path = write_speed("gpu", "What only a GPU can prove", tables, notes=notes, directory=args.out)
+    failed = [row["check"] for row in rows if row["result"] == "failed"]
+    if failed:
+        print(path.read_text())
+        raise InputError(f"{len(failed)} checks failed on {where}: {'; '.join(map(str, failed))}; see the table")
+    return path
+
+
 COMMANDS = {
     "generate": (_generate, "the Vec2Face generator: images per second and memory, as published and ours"),
     "attrop": (_attrop, "AttrOP: generator calls per accepted image, by the published rule and by ours"),
     "train": (_train, "training: decoding, one step, waiting for faces, memory of test sets and of the head"),
     "tracking": (_tracking, "MLflow: images per second of a training that is followed, and of one that is not"),
     "mixture": (_mixture, "reading a mixture of three datasets, against one LMDB of the same faces"),
+    "gpu": (_gpu, "what only a GPU can prove, in five minutes: parity, NCCL, loss scale of fp16, rates, memory"),
     "evaluate": (_evaluate, "ten-fold accuracy of five test sets: the field's loop over thresholds, and ours"),
 }
 """Name -> function that measures and returns the path of the page, and its help text."""
