@@ -1,13 +1,12 @@
 """Evaluate a recognition network on verification sets: ``python -m evaluate --scale smoke``."""
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
 from bench.cli import add_commands, parse_flags, run, run_command, stage_parser
 from bench.config.benchmarks import load_benchmark, protocol_names
-from bench.machine.device import process_rank
+from bench.machine.device import choose_device, process_rank
 from evaluate.commands import challenge, results
 from evaluate.stage import Evaluation, evaluate_model, evaluate_scale
 
@@ -30,10 +29,18 @@ def main() -> int:
     if args.command:
         return run_command(args)
     rank, world_size, _ = process_rank()
-    if rank != 0:
-        return 0  # the work is not shared: rank 0 does all of it
-    if world_size > 1 and os.environ.get("OMP_NUM_THREADS") == "1":
-        del os.environ["OMP_NUM_THREADS"]  # torchrun set it, for processes that share the cores; torch reads it later
+    if world_size == 1:
+        _evaluate(args)
+        return 0
+    from bench.machine.processes import process_group
+
+    with process_group(choose_device(args.device)):
+        _evaluate(args, is_printing=rank == 0)
+    return 0
+
+
+def _evaluate(args: argparse.Namespace, *, is_printing: bool = True) -> None:
+    """Evaluate what the flags name, and print a line per network. All processes of a group must call this."""
     evaluation = Evaluation(args.runs, args.test_sets, args.device, args.seed)
     if args.released:
         from evaluate.challenge.released import evaluate_released
@@ -44,8 +51,8 @@ def main() -> int:
     else:
         lines = evaluate_scale(load_benchmark(args.scale, args.config, args.set), evaluation)
     for line in lines:
-        print(line, flush=True)
-    return 0
+        if is_printing:
+            print(line, flush=True)
 
 
 def make_parser() -> argparse.ArgumentParser:

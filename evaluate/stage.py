@@ -2,6 +2,7 @@
 
 In: a benchmark of benchmarks.yaml whose network is trained, or a file of weights. Out: a folder with result.json and
 scores.npz per network. A network whose result exists is skipped. torch is imported only if something is evaluated.
+Under torchrun the processes share the images of every test set, and all of them must call these functions.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench.config.benchmarks import Benchmark
 from bench.errors import InputError
-from bench.machine.device import choose_device
+from bench.machine.device import choose_device, process_rank, use_every_core
 from bench.runs.fingerprints import floor_stages, model_stage, plan_stages
 from bench.runs.inputs import protocol_path
 from bench.runs.parents import checked_weights
@@ -137,11 +138,14 @@ def _evaluate(
     with claim(stage) as is_needed:
         if not is_needed:  # another run held the folder and has finished
             return skip
+        from bench.machine.processes import rank0_first
         from evaluate.measure.result import describe_result, evaluate_network
 
         folders = {"test_sets": evaluation.test_sets, "runs": evaluation.runs}
-        paths = {protocol_path(name, **folders): name for name in protocols}
-        device = choose_device(evaluation.device)
+        paths = rank0_first(lambda: {protocol_path(name, **folders): name for name in protocols})
+        _, world_size, device = process_rank(choose_device(evaluation.device))
+        if device == "cpu":
+            use_every_core(world_size)
         seed = evaluation.seed if row.kind == "dataset" else None
         is_floor = row.kind == "floor"  # done in seconds
         live = live_result(stage, row.name, seed=seed, runs=evaluation.runs)

@@ -13,7 +13,7 @@ from bench.config.generator import FilesGenerator, RenderGenerator, Vec2FaceGene
 from bench.config.mixture import MixtureGenerator
 from bench.errors import InputError
 from bench.faces.face import Faces
-from bench.machine.device import choose_device, num_cores, process_rank
+from bench.machine.device import choose_device, use_every_core, num_cores, process_rank
 from bench.runs.card_parts.statistics import DatasetStatistics, PartOfMixture
 from bench.runs.cards import MadeFaces
 
@@ -57,22 +57,6 @@ def is_shared_work(benchmark: Benchmark) -> bool:
     """Whether several processes share the work of making the faces; if not, only rank 0 has something to do."""
     generator = benchmark.generator
     return isinstance(generator, Vec2FaceGenerator) and generator.source == "generate"
-
-
-def use_every_core(num_processes: int) -> None:
-    """Let torch use as many threads as there are cores, for any number of processes.
-
-    Sums round differently with another number of threads, so the number must not depend on that of the processes.
-    OMP_NUM_THREADS is respected, except for the 1 that torchrun sets when it starts several processes.
-
-    Args:
-        num_processes: Processes that make the dataset.
-    """
-    import torch
-
-    threads = os.environ.get("OMP_NUM_THREADS")
-    if threads is None or (num_processes > 1 and threads == "1"):
-        torch.set_num_threads(num_cores())
 
 
 def _describe_files(benchmark: Benchmark, generator: FilesGenerator, directory: Path, seed: int) -> MadeFaces:

@@ -58,3 +58,19 @@ def process_rank(device: str = "cpu") -> tuple[int, int, str]:
 def num_cores() -> int:
     """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def use_every_core(num_processes: int) -> None:
+    """Let torch use as many threads as there are cores, for any number of processes.
+
+    Sums round differently with another number of threads, so the number must not depend on that of the processes.
+    OMP_NUM_THREADS is respected, except for the 1 that torchrun sets when it starts several processes.
+
+    Args:
+        num_processes: Processes that share the work.
+    """
+    import torch
+
+    threads = os.environ.get("OMP_NUM_THREADS")
+    if threads is None or (num_processes > 1 and threads == "1"):
+        torch.set_num_threads(num_cores())

@@ -1,17 +1,19 @@
-"""The process group of a training run: joining it, and values that all of its processes share.
+"""The process group of a training or an evaluation: joining it, and values that all of its processes share.
 
 torchrun starts the processes and describes the group in environment variables. Without torchrun there is one process,
 and every function here returns its own value.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
 from bench.machine.device import process_rank
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -50,10 +52,36 @@ def flag_of_rank0(flag: bool) -> bool:
     return flags[0]
 
 
+def rank0_first(function: Callable[[], T]) -> T:
+    """Call a function in rank 0, then in the others, and return each one's result. All processes must call this.
+
+    It suits a function that makes a file if it is missing: rank 0 makes it, and the others find it.
+    """
+    if not dist.is_initialized():
+        return function()
+    if dist.get_rank() == 0:
+        result = function()
+        dist.barrier()
+        return result
+    dist.barrier()
+    return function()
+
+
+def wait_for_all() -> None:
+    """Return when all processes have called this."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def gather_in_order(value: T) -> list[T]:
+    """The values of all processes in order of rank. All processes must call this."""
+    if not dist.is_initialized():
+        return [value]
+    values = [value] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
 def merge_over_processes(entries: dict[int, Any]) -> dict[int, Any]:
     """One dictionary with the entries of all processes. All processes must call this."""
-    if not dist.is_initialized():
-        return entries
-    gathered: list[dict[int, Any]] = [{}] * dist.get_world_size()
-    dist.all_gather_object(gathered, entries)
-    return {key: value for part in gathered for key, value in part.items()}
+    return {key: value for part in gather_in_order(entries) for key, value in part.items()}

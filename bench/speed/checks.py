@@ -68,15 +68,15 @@ def _run(check: Check, device: str) -> Row:
         finding = check.measure(device)
     except Exception as error:  # whatever breaks on a GPU is a finding, and the other checks still count
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        return _row(check, "failed", reason) | {"seconds": time.perf_counter() - start}
+        return _row(check, "failed", reason)
     row = _row(check, "passed" if finding.is_passed else "failed", finding.detail)
     figures = {"images/s": finding.images_per_second, "peak memory MiB": _peak_memory_mb(device)}
-    return row | figures | {"seconds": time.perf_counter() - start}
+    return {**row, **figures, "seconds": time.perf_counter() - start}
 
 
 def _row(check: Check, result: str, detail: str) -> Row:
     row: Row = {"check": check.name, "result": result, "images/s": None, "peak memory MiB": None, "seconds": None}
-    return row | {"detail": detail}
+    return {**row, "detail": detail}
 
 
 def _forget_peak_memory(device: str) -> None:

@@ -5,7 +5,7 @@ normalised sum of f(image) and f(mirrored image), as the ArcFace family does. Im
 device. Legend: N images, B batch, D embedding dimension.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -96,13 +96,17 @@ def embed(
         >>> embeddings = embed(network, faces, device="cuda")
         >>> cosine = embeddings[0] @ embeddings[1]
     """
+    batches = feature_batches(network, images, batch_size=batch_size, device=device, flip=flip, precision=precision)
+    return unit_embeddings(batches, len(images))
+
+
+def unit_embeddings(batches: Iterable[tuple[slice, torch.Tensor]], num_images: int) -> NDArray[np.float32]:
+    """Embeddings of length 1, shape (num_images, D), from the batches of ``feature_batches``."""
     embeddings: NDArray[np.float32] | None = None
-    for batch, features in feature_batches(
-        network, images, batch_size=batch_size, device=device, flip=flip, precision=precision
-    ):
+    for batch, features in batches:
         normalised = F.normalize(features).cpu().numpy()  # (B, D)
         if embeddings is None:
-            embeddings = np.empty((len(images), normalised.shape[1]), dtype=np.float32)
+            embeddings = np.empty((num_images, normalised.shape[1]), dtype=np.float32)
         embeddings[batch] = normalised
     return np.empty((0, 0), dtype=np.float32) if embeddings is None else embeddings
 
@@ -122,14 +126,15 @@ def feature_batches(
         Positions of the batch in ``images``, and its features, float32, shape (B, D), on ``device``.
     """
     batches = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)]
-    autocast = torch.autocast(torch.device(device).type, torch.bfloat16) if precision == "bf16" else nullcontext()
-    bar = progress(desc="embed", total=len(images))
-    with torch.inference_mode(), _eval_mode(network), autocast, bar:
+    device_type = torch.device(device).type
+    with _eval_mode(network), progress(desc="embed", total=len(images)) as bar:
         for batch, pixels in zip(batches, _prefetched(images, batches), strict=True):
-            faces = to_network_input(pixels, device)  # (B, 3, 112, 112)
-            features = network(faces).float()
-            if flip:
-                features = features + network(faces.flip(3)).float()
+            autocast = torch.autocast(device_type, torch.bfloat16) if precision == "bf16" else nullcontext()
+            with torch.inference_mode(), autocast:  # not around the yield: the caller would be in them as well
+                faces = to_network_input(pixels, device)  # (B, 3, 112, 112)
+                features = network(faces).float()
+                if flip:
+                    features = features + network(faces.flip(3)).float()
             yield batch, features
             bar.update(len(pixels))
             count_images("embed", len(pixels))

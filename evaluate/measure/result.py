@@ -22,6 +22,7 @@ from bench.machine.device import choose_device
 from bench.machine.digests import remembered_sha256
 from bench.machine.facts import Cost
 from bench.machine.figures import report
+from bench.machine.processes import joined_rank, wait_for_all
 from bench.machine.stopwatch import Stopwatch
 from bench.runs.card_parts.references import DatasetReference, ModelReference, RecipeReference
 from bench.runs.cards import (
@@ -40,8 +41,9 @@ from bench.runs.fingerprints import changes_of, generator_sha256
 from bench.runs.inputs import find_protocol, is_rendered
 from bench.runs.stage import Stage, Stages
 from evaluate.layouts.ijb import TemplateSet, is_template_set, load_templates
-from evaluate.measure.embed import FaceNetwork, Precision, embed, feature_batches, load_network
+from evaluate.measure.embed import FaceNetwork, Precision, load_network
 from evaluate.measure.scores import write_scores
+from evaluate.measure.shared import shared_embeddings, shared_feature_batches
 from evaluate.measure.templates import verify_templates
 from evaluate.measure.verify import Verification, verify
 from evaluate.protocol import load_protocol
@@ -140,6 +142,8 @@ def evaluate_network(
 ) -> ResultCard:
     """Evaluate a network as a stage: measure, write scores.npz and then result.json. The caller claims the stage.
 
+    The processes of a group share the images; rank 0 writes.
+
     Args:
         stage: Where the result goes.
         load: Returns the network, on ``device``.
@@ -152,10 +156,12 @@ def evaluate_network(
     """
     stopwatch = Stopwatch()
     measured = _measure(load(), paths, stopwatch, device=device, precision=precision)
-    cost = stopwatch.cost(images=measured.num_images, phase="verify", device=device, num_processes=1)
+    cost = stopwatch.cost(images=measured.num_images, phase="verify", device=device, num_processes=joined_rank()[1])
     header = stage.card_header(scale=stage.directory.parent.parent.name, seed=seed)
     card = _make_card(measured, header, row, cost)
-    _write(stage.directory, card, measured)
+    if joined_rank()[0] == 0:
+        _write(stage.directory, card, measured)
+    wait_for_all()  # whatever a process does next finds the result
     return card
 
 
@@ -212,11 +218,14 @@ def _measure(
             raise InputError(f"two test sets are called {test_set.name}, one of them {path}; rename one")
         with stopwatch.phase("verify"):
             if isinstance(test_set, TemplateSet):
-                batches = feature_batches(network, test_set.faces, device=device, precision=precision)
+                batches = shared_feature_batches(network, test_set.faces, device=device, precision=precision)
                 measured.templates[test_set.name] = verify_templates(batches, test_set)
             else:
                 measured.verifications[test_set.name] = verify(
-                    lambda images: embed(network, images, device=device, precision=precision), test_set
+                    lambda _, faces=test_set.faces: shared_embeddings(
+                        network, faces, device=device, precision=precision
+                    ),
+                    test_set,
                 )
                 accuracy = measured.verifications[test_set.name].result.accuracy
                 report({"step": 0, "time": time.time(), f"accuracy/{test_set.name}": accuracy})

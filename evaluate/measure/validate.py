@@ -7,14 +7,13 @@ validations the images stay encoded, or memory-mapped as uint8.
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.distributed as dist
-from numpy.typing import NDArray
 
+from bench.machine.processes import rank0_first
 from evaluate.layouts.ijb import is_template_set
-from evaluate.layouts.images import LazyImages
-from evaluate.measure.embed import FaceNetwork, Precision, embed
+from evaluate.measure.embed import FaceNetwork, Precision
+from evaluate.measure.shared import shared_embeddings
 from evaluate.metrics import fold_accuracies
 from evaluate.protocol import Protocol, load_protocol
 
@@ -43,23 +42,12 @@ class Validation:
     def __call__(self, network: FaceNetwork) -> dict[str, float]:
         """Accuracy on each set by the published 10-fold protocol, a fraction; equal in every process."""
         if not self._protocols:
-            self._protocols = [load_protocol(path, name) for name, path in self._find_in_order().items()]
+            self._protocols = [load_protocol(path, name) for name, path in rank0_first(self._find).items()]
         _use_statistics_of_rank0(network)
         return {protocol.name: self._accuracy(network, protocol) for protocol in self._protocols}
 
-    def _find_in_order(self) -> Mapping[str, Path]:
-        """Paths of the sets; the first process looks before the others."""
-        if dist.is_initialized():
-            if dist.get_rank() == 0:
-                self._find()
-            dist.barrier()
-        return self._find()
-
     def _accuracy(self, network: FaceNetwork, protocol: Protocol) -> float:
-        rank, world_size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-        start, stop = (len(protocol.faces) * (rank + i) // world_size for i in (0, 1))
-        share = LazyImages(protocol.faces.read, protocol.faces.positions[start:stop])
-        embeddings = _gather(embed(network, share, device=self._device, precision=self._precision))
+        embeddings = shared_embeddings(network, protocol.faces, device=self._device, precision=self._precision)
         return float(fold_accuracies(embeddings[protocol.pairs.ravel()], protocol.is_genuine).mean())
 
 
@@ -72,12 +60,3 @@ def _use_statistics_of_rank0(network: FaceNetwork) -> None:
     if dist.is_initialized() and isinstance(network, torch.nn.Module):
         for buffer in network.buffers():
             dist.broadcast(buffer, 0)
-
-
-def _gather(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The embeddings of all processes in order of rank, shape (K, D)."""
-    if not dist.is_initialized():
-        return embeddings
-    parts: list[NDArray[np.float32]] = [embeddings] * dist.get_world_size()
-    dist.all_gather_object(parts, embeddings)
-    return np.concatenate([part for part in parts if len(part)])
