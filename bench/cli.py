@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import flags
-from bench.errors import InputError, python_command
+from bench.errors import InputError, Preempted, python_command
 from bench.files import DISK_ERRORS
 
 
@@ -204,7 +204,8 @@ def _take_defaults(parser: argparse.ArgumentParser, names: Collection[str] | Non
 def run(main: Callable[[], int | None]) -> None:
     """Run a command and end the process: bad input and a full disk end in one line on stderr and status 2.
 
-    Ctrl-C ends in one line and status 130; under torchrun only rank 0 prints the line. With the environment variable
+    Ctrl-C ends in one line and status 130, and a training that a scheduler ends in one line and status 128 + signal;
+    under torchrun only rank 0 prints the line. With the environment variable
     ``BENCH_TRACEBACK`` set, bad input shows its traceback. Characters that stdout cannot show become question marks.
     """
     _never_fail_to_print()
@@ -215,6 +216,8 @@ def run(main: Callable[[], int | None]) -> None:
     except BrokenPipeError:  # the reader has ended, as in ``make plan | head``
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 128 + signal.SIGPIPE
+    except Preempted as error:
+        status = _end_preempted(error)
     except KeyboardInterrupt:
         status = _end_interrupted()
     except Exception as error:
@@ -251,6 +254,13 @@ def _end_interrupted() -> int:
         sys.stderr.write("\ninterrupted; the same command goes on from here\n")
         sys.stderr.flush()
     return 128 + signal.SIGINT
+
+
+def _end_preempted(error: Preempted) -> int:
+    if os.environ.get("RANK", "0") == "0":
+        sys.stderr.write(f"\n{error}\n")
+        sys.stderr.flush()
+    return 128 + error.number
 
 
 def _end_at_once(_: int, __: Any) -> None:

@@ -1,4 +1,6 @@
-"""The exception for everything that a user can cause and can correct, and the form of commands in messages."""
+"""Exceptions that end a command in one line, and the form of commands in messages."""
+
+import signal
 
 
 class InputError(ValueError):
@@ -7,6 +9,18 @@ class InputError(ValueError):
     The text is one line: what is wrong, with the value that was given, and then what to do. The commands print it on
     stderr and end with status 2. Any other exception is a bug and shows its traceback.
     """
+
+
+class Preempted(KeyboardInterrupt):
+    """A scheduler asked this run to end, and its checkpoint is written.
+
+    The commands then end with status 128 and the number of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        name = signal.Signals(number).name
+        super().__init__(f"ended by {name}; the checkpoint is written, and the same command goes on from here")
+        self.number = number
 
 
 def python_command(arguments: str) -> str:

@@ -32,9 +32,12 @@ def main() -> int:
     if world_size == 1:
         _evaluate(args)
         return 0
+    from bench.machine.agreement import refuse_different_processes
     from bench.machine.processes import process_group
 
     with process_group(choose_device(args.device)):
+        flags = ("scale", "set", "seed", "model", "protocols", "released", "test_sets", "runs", "weights")
+        refuse_different_processes({name: str(getattr(args, name)) for name in flags})
         _evaluate(args, is_printing=rank == 0)
     return 0
 

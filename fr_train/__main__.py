@@ -39,6 +39,10 @@ def main() -> int:
         return run_command(args)
     benchmark = load_benchmark(args.scale, args.config, args.set)
     stages = plan_stages(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets)
+    if process_rank()[1] > 1:
+        from bench.machine.agreement import refuse_different_processes
+
+        refuse_different_processes(stages.train.inputs)
     if not stages.train.is_finished:
         if not stages.generate.is_finished:
             raise InputError(f"{stages.generate.directory} holds no face dataset; run make generate SCALE={args.scale}")

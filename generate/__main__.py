@@ -38,6 +38,10 @@ def main() -> int:
     is_rank0 = process_rank()[0] == 0
     if not is_rank0 and not is_shared_work(benchmark):
         return 0
+    if process_rank()[1] > 1 and is_shared_work(benchmark):
+        from bench.machine.agreement import refuse_different_processes
+
+        refuse_different_processes(stage.inputs)
     check_weights(stage, args.weights)
     if not stage.is_finished:
         with claim(stage) as is_needed:

@@ -3,7 +3,6 @@
 Heavy libraries are imported only where the kind of generator needs them.
 """
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from bench.config.generator import FilesGenerator, RenderGenerator, Vec2FaceGene
 from bench.config.mixture import MixtureGenerator
 from bench.errors import InputError
 from bench.faces.face import Faces
-from bench.machine.device import choose_device, use_every_core, num_cores, process_rank
+from bench.machine.device import choose_device, process_rank, use_every_core
 from bench.runs.card_parts.statistics import DatasetStatistics, PartOfMixture
 from bench.runs.cards import MadeFaces
 

@@ -27,21 +27,39 @@ def choose_device(name: str) -> str:
     """The torch device that a user named; ``auto`` is a GPU if there is one, else the CPU.
 
     Raises:
-        InputError: If the device does not exist, or is neither a CPU nor a GPU of CUDA.
+        InputError: If the device does not exist, is neither a CPU nor a GPU of CUDA, or has fewer GPUs than processes.
     """
     import torch
 
     if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", name):
         raise InputError(f"DEVICE={name} is no device; give auto, cpu, cuda or cuda:N")
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"DEVICE={name}, but torch {torch.__version__} sees no GPU; use DEVICE=cpu, or fix the driver")
+    _check_processes_fit(name, torch.cuda.device_count())
     index = int(name.partition(":")[2] or 0)
     if name.startswith("cuda") and index >= torch.cuda.device_count():
         last = torch.cuda.device_count() - 1
         raise InputError(f"DEVICE={name}, but torch sees the GPUs cuda:0 to cuda:{last}; give one of them")
     return name
+
+
+def _check_processes_fit(name: str, num_gpus: int) -> None:
+    """Refuse more processes on this machine than GPUs, and several processes on one GPU that was named.
+
+    Raises:
+        InputError: If they do not fit.
+    """
+    num_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if not name.startswith("cuda") or num_processes == 1:
+        return
+    if name != "cuda":
+        raise InputError(f"DEVICE={name} names one GPU for {num_processes} processes; set DEVICE=cuda, or NPROC=1")
+    if num_processes > num_gpus:
+        raise InputError(
+            f"NPROC={num_processes}, but this machine has {num_gpus} GPUs; set NPROC={num_gpus}, or DEVICE=cpu"
+        )
 
 
 def process_rank(device: str = "cpu") -> tuple[int, int, str]:

@@ -79,4 +79,5 @@ class _ErrorsAsItems(Dataset[BatchT | InputError], Generic[BatchT]):
 
 def _start_worker(_: int) -> None:
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that uses the batches ends its workers
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)  # the process that uses the batches ends its workers

@@ -8,8 +8,11 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from bench.cli import add_seeds_flag, chosen_seeds, run, stage_parser
 from bench.config.benchmarks import load_benchmark
@@ -47,7 +50,7 @@ def run_command(command: Sequence[str], *, is_quiet: bool = False) -> int:
     """Run a command of this suite, which says itself why it fails, and return its status.
 
     On Ctrl-C the command ends by itself, since the terminal interrupts it too; it is interrupted once more if it does
-    not end soon, for example because this process alone was interrupted.
+    not end soon, for example because this process alone was interrupted. SIGTERM and SIGUSR1 are handed on to it.
 
     Args:
         command: The words of the command line.
@@ -61,12 +64,31 @@ def run_command(command: Sequence[str], *, is_quiet: bool = False) -> int:
     except OSError as error:
         raise InputError(f"{command[0]} cannot be started ({error.strerror}); correct LAUNCH") from None
     try:
-        status = process.wait()
+        with _forwarded_signals(process):
+            status = process.wait()
     except KeyboardInterrupt:
         if _wait_interrupted(process) == 128 + signal.SIGINT:
             sys.exit(128 + signal.SIGINT)  # it has said that it was interrupted
         raise
     return status if status >= 0 else 128 - status  # a negative status is the signal that ended the process
+
+
+@contextmanager
+def _forwarded_signals(process: subprocess.Popen) -> Iterator[None]:
+    """Hand on the signals by which a scheduler ends a run, so that the command can write its checkpoint and end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+
+    def forward(number: int, _: Any) -> None:
+        process.send_signal(number)
+
+    before = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _wait_interrupted(process: subprocess.Popen) -> int:

@@ -12,7 +12,9 @@ from typing import Any
 
 import torch
 
+from bench.errors import Preempted
 from bench.files import atomic_path
+from bench.machine.preemption import Preemption
 from bench.machine.processes import flag_of_rank0, merge_over_processes
 from bench.machine.resume import CHECKPOINT_NAME, refuse_damaged, refuse_other_settings
 from bench.runs.card_parts.references import BestNetwork
@@ -37,8 +39,9 @@ class Checkpoints:
         InputError: If the checkpoint is broken, or was written with another recipe, seed or dataset.
     """
 
-    def __init__(self, directory: Path, engine: Engine, minutes: float) -> None:
+    def __init__(self, directory: Path, engine: Engine, minutes: float, preemption: Preemption) -> None:
         self._directory, self._engine, self._minutes = directory, engine, minutes
+        self._preemption, self._end_signal = preemption, 0
         self._start = self._last_saved = time.perf_counter()
         self.best: BestNetwork | None = None
         """The best network so far."""
@@ -56,7 +59,13 @@ class Checkpoints:
         return self._directory / CHECKPOINT_NAME
 
     def is_due(self) -> bool:
-        """Whether a checkpoint is due within an epoch, by the clock of rank 0. All processes must call this."""
+        """Whether a checkpoint is due within an epoch. All processes must call this.
+
+        It is by the clock of rank 0, and at once if a scheduler is about to end any of the processes.
+        """
+        self._end_signal = self._preemption.agreed_signal(self._engine.step, self._engine.device.type)
+        if self._end_signal:
+            return True
         if self._engine.step % _STEPS_BETWEEN_CLOCK_CHECKS:
             return False
         return flag_of_rank0(time.perf_counter() - self._last_saved > 60 * self._minutes)
@@ -79,6 +88,11 @@ class Checkpoints:
             with atomic_path(self._path) as temporary:
                 torch.save(state, temporary)
         self._last_saved = time.perf_counter()
+
+    def end_if_preempted(self) -> None:
+        """Raise ``Preempted`` if a scheduler is about to end the run. Call this after ``save``."""
+        if self._end_signal:
+            raise Preempted(self._end_signal)
 
     def save_if_best(self, epoch: int, accuracies: dict[str, float]) -> None:
         """Save the network as ``best.safetensors`` if its mean accuracy exceeds all earlier ones.

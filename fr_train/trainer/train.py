@@ -29,6 +29,7 @@ from bench.faces.grid import write_grid
 from bench.machine.device import keep_freed_memory, process_rank
 from bench.machine.journal import JOURNAL_NAME, JournalLine
 from bench.machine.loading import timed
+from bench.machine.preemption import noted_preemption
 from bench.machine.processes import merge_over_processes, process_group
 from bench.machine.progress import note, progress
 from bench.runs.card_parts.references import BestNetwork
@@ -105,6 +106,7 @@ def train(
         Summary of the run. The network itself is in model.safetensors, see ``load_backbone``.
 
     Raises:
+        Preempted: If SIGTERM or SIGUSR1 announced the end of a process; the checkpoint is written.
         InputError: If recipe, options, dataset and number of processes do not fit each other; if the checkpoint belongs
             to another run; if a record does not decode; if memory runs out; or if the loss is not finite, in which case
             the last checkpoint is kept.
@@ -112,12 +114,12 @@ def train(
     directory, options = Path(directory), options or RunOptions()
     rank, world_size, _ = process_rank()
     batches = FaceBatches(faces, recipe, seed=seed, rank=rank, world_size=world_size)
-    with process_group(options.device) as device, torch.random.fork_rng():
+    with noted_preemption() as preemption, process_group(options.device) as device, torch.random.fork_rng():
         torch.manual_seed(seed)
         if device.type == "cpu":
             keep_freed_memory()
         engine = Engine(faces.num_identities, recipe, options, seed=seed, device=device)
-        checkpoints = Checkpoints(directory, engine, options.checkpoint_minutes)
+        checkpoints = Checkpoints(directory, engine, options.checkpoint_minutes, preemption)
         dataset_warnings = _find_dataset_warnings(faces)
         if rank == 0 and engine.step == 0:
             _print_warnings(dataset_warnings, faces)
@@ -164,6 +166,7 @@ def _run_steps(
             bar.set_postfix(loss=f"{line['loss']:.2f}", lr=f"{lr:.1e}", refresh=False)
             if saves:
                 checkpoints.save()
+                checkpoints.end_if_preempted()
 
 
 def _validate_epoch(epoch: int, engine: Engine, checkpoints: Checkpoints, validate: Validate) -> dict[str, float]:

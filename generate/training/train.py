@@ -13,12 +13,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from bench.errors import InputError
+from bench.errors import InputError, Preempted
 from bench.faces.lmdb_file import LmdbFaces
 from bench.faces.pixels import to_network_input
 from bench.machine.device import process_rank
 from bench.machine.journal import JOURNAL_NAME, JournalLine
 from bench.machine.loading import timed
+from bench.machine.preemption import Preemption, noted_preemption
 from bench.machine.processes import process_group
 from bench.machine.progress import progress
 from bench.machine.resume import CHECKPOINT_NAME
@@ -116,7 +117,8 @@ def train_generator(
         state = TrainState(recipe, terms, seed=seed, device=device, coarse=coarse)
         held_out_faces = choose_held_out(faces, held_out, trained, seed)
         loop = _TrainingLoop(state, batches, networks, held_out_faces, directory, options)
-        last_values = loop.run(is_writing=rank == 0)
+        with noted_preemption() as preemption:
+            last_values = loop.run(preemption, is_writing=rank == 0)
         if rank == 0:
             save_generator(state.trained, directory / GENERATOR_NAME)
     return TrainSummary(
@@ -198,14 +200,18 @@ class _TrainingLoop:
         if self._checkpoint.exists():
             state.restore(self._checkpoint, self._must_match)
 
-    def run(self, *, is_writing: bool) -> JournalLine:
+    def run(self, preemption: Preemption, *, is_writing: bool) -> JournalLine:
         """Do every step that is left. Write means into the journal, and metrics and a checkpoint after every epoch.
 
         Args:
+            preemption: Says when a scheduler is about to end the run.
             is_writing: Whether this process writes the files.
 
         Returns:
             The last value of everything in the journal.
+
+        Raises:
+            Preempted: If it is; the checkpoint is written.
         """
         state, recipe = self._state, self._state.recipe
         steps_per_epoch, batch_size = self._batches.steps_per_epoch, recipe.batch_size
@@ -228,6 +234,10 @@ class _TrainingLoop:
                     bar.set_postfix(loss=f"{means['loss']:.3f}", lr=f"{lr:.1e}", refresh=False)
                 if is_epoch_done and is_writing:
                     self._finish_epoch(epoch + 1, journal)
+                if number := preemption.agreed_signal(state.step, state.device.type):
+                    if is_writing and not is_epoch_done:
+                        state.save(self._checkpoint, self._must_match)
+                    raise Preempted(number)
         return journal.last
 
     def _finish_epoch(self, epoch: int, journal: Journal) -> None:

@@ -92,5 +92,5 @@ def test_processes_share_the_faces_and_agree(protocol, tmp_path):
     alone = Validation(lambda: {"made_up": protocol}, device="cpu")(network)
     results = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
     assert [result["accuracies"] for result in results] == [[alone, alone]] * 2
-    assert [result["asked"] for result in results] == [2, 1]  # the first looks alone first
-    assert [result["embedded"] for result in results] == [2 * 2 * 20] * 2  # two validations, two flips, half of 40
+    assert [result["asked"] for result in results] == [1, 1]
+    assert [result["embedded"] for result in results] == [2 * 2 * 40, 0]  # two validations, two flips, one batch

@@ -4,8 +4,7 @@ import pytest
 import torch
 from interrupted_generation import check_equal, make_four
 
-from bench.machine.device import num_cores
-from bench.machine.device import use_every_core
+from bench.machine.device import num_cores, use_every_core
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -1,0 +1,36 @@
+"""Checks that all processes of a launch run the same code on the same settings, before they share any work."""
+
+import socket
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import torch.distributed as dist
+
+from bench.errors import InputError
+from bench.files import flatten
+from bench.machine.facts import git_state
+from bench.machine.processes import gather_in_order, process_group
+
+
+def refuse_different_processes(settings: Mapping[str, Any]) -> None:
+    """Refuse processes whose commit or settings differ from those of process 0. All processes must call this.
+
+    Args:
+        settings: What decides the outcome of the stage, nested or flat.
+
+    Raises:
+        InputError: In every process. The message names two processes with their machines, and both values.
+    """
+    git = git_state()
+    own = {"commit": f"{git.commit}{' with changes' if git.dirty else ''}"} | flatten(dict(settings))
+    with nullcontext() if dist.is_initialized() else process_group("cpu"):
+        everyone = gather_in_order((socket.gethostname(), own))
+    first_host, first = everyone[0]
+    for rank, (host, values) in enumerate(everyone):
+        for name in sorted(first.keys() | values.keys()):
+            if first.get(name) != values.get(name):
+                raise InputError(
+                    f"process {rank} on {host} has {name}={values.get(name)}, process 0 on {first_host} has "
+                    f"{name}={first.get(name)}; start the same commit with the same settings on every machine"
+                )
