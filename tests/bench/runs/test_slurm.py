@@ -1,0 +1,77 @@
+"""The batch script for SLURM, with stand-ins for SLURM's programs and for Python."""
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from paths import ROOT
+
+PROGRAMS = {
+    "srun": 'exec "$@"',
+    "scontrol": 'if [ "$1" = show ]; then printf "node0\\nnode1\\n"; else echo "scontrol $*" >> "$LOG"; fi',
+    "project/.venv/bin/python": (
+        'echo "$*" >> "$LOG"; echo "$LAUNCH" >> "$LOG.launch"\n'
+        '[ "$3" = "$SLOW_STAGE" ] || exit "${STATUS:-0}"\n'
+        "trap 'echo checkpoint >> \"$LOG\"; exit 138' USR1 TERM\n"
+        'echo waiting >> "$LOG"\n'
+        "while true; do sleep 0.1; done"
+    ),
+}
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """Environment variables of a job of two nodes with four GPUs each, and the log of all programs."""
+    for name, text in PROGRAMS.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/bash\n{text}\n")
+        path.chmod(0o755)
+    job = {"SLURM_JOB_ID": "77", "SLURM_JOB_NODELIST": "node[0-1]", "SLURM_JOB_NUM_NODES": "2"}
+    job |= {"SLURM_GPUS_ON_NODE": "4", "SLURM_ARRAY_TASK_ID": "3", "SLURM_SUBMIT_DIR": str(tmp_path / "project")}
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | job | {"PATH": path, "LOG": str(tmp_path / "log"), "SCALE": "20k"}, tmp_path / "log"
+
+
+def start(variables):
+    return subprocess.Popen(["bash", ROOT / "cluster" / "slurm.sbatch"], env=variables)
+
+
+def test_all_stages_run_with_the_seed_of_the_array_and_torchrun_on_every_node(cluster):
+    variables, log = cluster
+    assert start(variables).wait(60) == 0
+    lines = log.read_text().splitlines()
+    flags = "--scale=20k --seed=3 --runs=runs --test-sets=test_sets --weights=weights"
+    stages = [f"-m bench.runs.launch {stage} {flags}" for stage in ("generate", "train", "evaluate")]
+    assert lines == [*stages, f"-m bench run {flags}"]
+    launches = log.with_name("log.launch").read_text().splitlines()
+    assert (
+        launches[:3]
+        == [
+            ".venv/bin/python -m bench.runs.torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-id 77 "
+            "--rdzv-endpoint node0:20077"
+        ]
+        * 3
+    )
+    assert launches[3] == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_a_signal_ends_the_step_and_queues_the_job_again(number, cluster):
+    variables, log = cluster
+    process = start(variables | {"SLOW_STAGE": "train"})
+    deadline = time.monotonic() + 60
+    while (not log.exists() or "waiting" not in log.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert process.wait(60) == 0
+    assert log.read_text().splitlines()[-2:] == ["checkpoint", "scontrol requeue 77"]
+    assert "evaluate" not in log.read_text()
+
+
+def test_a_stage_that_fails_ends_the_job_with_its_status(cluster):
+    variables, log = cluster
+    assert start(variables | {"STATUS": "2"}).wait(60) == 2
+    assert len(log.read_text().splitlines()) == 1
