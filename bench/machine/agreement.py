@@ -1,8 +1,8 @@
 """Checks that all processes of a launch run the same code on the same settings, before they share any work."""
 
+import json
 import socket
 from collections.abc import Mapping
-from contextlib import nullcontext
 from typing import Any
 
 import torch.distributed as dist
@@ -10,7 +10,7 @@ import torch.distributed as dist
 from bench.errors import InputError
 from bench.files import flatten
 from bench.machine.facts import git_state
-from bench.machine.processes import gather_in_order, process_group
+from bench.machine.processes import gather_in_order
 
 
 def refuse_different_processes(settings: Mapping[str, Any]) -> None:
@@ -23,9 +23,10 @@ def refuse_different_processes(settings: Mapping[str, Any]) -> None:
         InputError: In every process. The message names two processes with their machines, and both values.
     """
     git = git_state()
-    own = {"commit": f"{git.commit}{' with changes' if git.dirty else ''}"} | flatten(dict(settings))
-    with nullcontext() if dist.is_initialized() else process_group("cpu"):
-        everyone = gather_in_order((socket.gethostname(), own))
+    own = {"commit": f"{git.commit}{' with changes' if git.dirty else ''}"}
+    own |= {name: str(value) for name, value in flatten(dict(settings)).items()}
+    description = (socket.gethostname(), own)
+    everyone = gather_in_order(description) if dist.is_initialized() else _exchange(description)
     first_host, first = everyone[0]
     for rank, (host, values) in enumerate(everyone):
         for name in sorted(first.keys() | values.keys()):
@@ -34,3 +35,14 @@ def refuse_different_processes(settings: Mapping[str, Any]) -> None:
                     f"process {rank} on {host} has {name}={values.get(name)}, process 0 on {first_host} has "
                     f"{name}={first.get(name)}; start the same commit with the same settings on every machine"
                 )
+
+
+def _exchange(description: tuple[str, dict[str, str]]) -> list[tuple[str, dict[str, str]]]:
+    """The descriptions of all processes, through torchrun's store: a process group can be joined once only."""
+    store, rank, world_size = next(iter(dist.rendezvous("env://")))
+    store = dist.PrefixStore("agreement", store)
+    store.set(f"own{rank}", json.dumps(description))
+    everyone = [json.loads(store.get(f"own{other}")) for other in range(world_size)]
+    store.set(f"read{rank}", "")
+    store.wait([f"read{other}" for other in range(world_size)])  # the store may end with the process that holds it
+    return everyone
