@@ -27,9 +27,10 @@ from bench.runs.stage import Stage, claim
 from evaluate.audit.colour import check_colour_order
 from evaluate.audit.duplicates import NearPairs, near_pairs
 from evaluate.audit.embeddings import Embedded, Embedder, cached_embeddings, cached_scan
-from evaluate.audit.identities import impostor_histogram, measure_identities
+from evaluate.audit.identities.cosines import impostor_histogram, measure_identities
+from evaluate.audit.identities.leakage import Leakage, measure_leakage
+from evaluate.audit.identities.separation import measure_separation
 from evaluate.audit.images import NEAR_BITS, Scan
-from evaluate.audit.leakage import Leakage, measure_leakage
 from evaluate.audit.page import render_audit
 from evaluate.audit.sections import (
     consistency_section,
@@ -41,7 +42,6 @@ from evaluate.audit.sections import (
     pairs_section,
     separation_section,
 )
-from evaluate.audit.separation import measure_separation
 from evaluate.audit.source import Source
 
 _MAX_LINES = 100_000
