@@ -16,7 +16,7 @@ from bench.runs.tracking.addresses import sync_command
 from bench.runs.tracking.sending import sync
 from evaluate.audit.embeddings import Embedder
 from evaluate.audit.page import at_a_glance
-from evaluate.audit.run import audit
+from evaluate.audit.run import Comparisons, audit
 from evaluate.audit.source import Source
 from evaluate.measure.embed import FaceNetwork, load_network
 
@@ -34,47 +34,53 @@ class NetworkFiles:
 
 
 def audit_unless_finished(
-    source: Source, references: Sequence[Source], networks: NetworkFiles, *, scale_dir: Path, device: str, seed: int
+    source: Source, others: Comparisons, networks: NetworkFiles, *, scale_dir: Path, device: str, seed: int
 ) -> str:
     """Audit a dataset unless the same audit exists already.
 
     Args:
         source: The dataset.
-        references: Datasets and test sets to look for leakage from; they need a recognition network.
+        others: Datasets and test sets to compare with; they need a recognition network.
         networks: Files of the networks.
         scale_dir: ``runs/<scale>``; the audit is written to its folder ``audits``.
         device: auto, cpu, cuda or cuda:N.
-        seed: Seed of the samples behind the colour check and the histogram of impostor pairs.
+        seed: Seed of all samples.
 
     Returns:
         The main figures and the path of the page, one per line.
 
     Raises:
-        InputError: If references or estimators are given without a recognition network, or an image or a network
-            cannot be read.
+        InputError: If sets to compare with or estimators are given without a recognition network, or an image or a
+            network cannot be read.
     """
-    inputs = _network_inputs(networks, needs_network=bool(references))
-    states = {reference.name: reference.state for reference in references}
+    needing = {"--against": others.references, "--against-real": others.real}
+    inputs = _network_inputs(networks, [flag for flag, sources in needing.items() if sources])
+    states = {reference.name: reference.state for reference in others.references}
+    more = {"real": {others.real.name: others.real.state}} if others.real else {}
     runs = scale_dir.parent
-    stage = audit_stage(scale_dir.name, (source.name, source.state), states, inputs, runs=runs)
+    stage = audit_stage(scale_dir.name, (source.name, source.state), states, inputs, others=more, runs=runs)
     page = stage.directory / "audit.html"
     if stage.is_finished:
         return f"audit: skip, unchanged ({page})"
     embedder = _load_embedder(networks, inputs, choose_device(device))
-    card = audit(stage, source, references, embedder, cache=runs / "embeddings", seed=seed)
+    card = audit(stage, source, others, embedder, cache=runs / "embeddings", seed=seed)
     _, problem = sync(runs)
     warnings = [f"warning: {problem}; the card is kept, send it later with: {sync_command(runs)}"] if problem else []
     return "\n".join([*_describe(card, page), *warnings])
 
 
-def _network_inputs(networks: NetworkFiles, *, needs_network: bool) -> dict[str, str] | None:
-    """The networks as declared inputs of the audit: name and hash of the network, hash of each estimator."""
+def _network_inputs(networks: NetworkFiles, needing: Sequence[str]) -> dict[str, str] | None:
+    """The networks as declared inputs of the audit: name and hash of the network, hash of each estimator.
+
+    Args:
+        networks: Files of the networks.
+        needing: Flags that were given and need a recognition network.
+    """
     if networks.recognition is None:
-        if needs_network:
-            raise InputError("--against was given without --network; give the file of a recognition network too")
-        if networks.estimators:
-            flags = ", ".join(f"--{name}" for name in networks.estimators)
-            raise InputError(f"{flags} was given without --network; give the file of a recognition network too")
+        if flags := [*needing, *(f"--{name}" for name in networks.estimators)]:
+            raise InputError(
+                f"{', '.join(flags)} was given without --network; give the file of a recognition network too"
+            )
         return None
     hashes = {name: remembered_sha256(path) for name, path in networks.estimators.items()}
     return {"name": networks.recognition.name, "sha256": remembered_sha256(networks.recognition)} | hashes

@@ -177,6 +177,12 @@ def _add_audit_flags(parser: argparse.ArgumentParser) -> None:
         help="paths of datasets, names of test sets, or the lists five and rfw, to look for leaked identities from "
         "(default: none)",
     )
+    parser.add_argument(
+        "--against-real",
+        metavar="SET",
+        help="real faces, a dataset or a test set, to measure quality and diversity against: distances of embeddings, "
+        "sharpness (default: none)",
+    )
     parser.add_argument("--mask", help=".npy file with the positions of the images to audit (default: all of them)")
     for name, estimator in (("quality", "MagFace"), ("yaw", "6DRepNet")):
         help_text = (
@@ -186,7 +192,8 @@ def _add_audit_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _audit(args: argparse.Namespace) -> str:
-    from evaluate.audit.source import benchmark_source, find_sources, open_source
+    from evaluate.audit.run import Comparisons
+    from evaluate.audit.source import benchmark_source, find_source, find_sources, open_source
     from evaluate.audit.stage import NetworkFiles, audit_unless_finished
 
     if args.path:
@@ -196,9 +203,10 @@ def _audit(args: argparse.Namespace) -> str:
         source = benchmark_source(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets)
     references = find_sources(protocol_names(args.against, args.config), args.test_sets)
     estimators = {name: path for name in ("quality", "yaw") if (path := getattr(args, name))}
+    real = find_source(args.against_real, args.test_sets) if args.against_real else None
     networks = NetworkFiles(args.network, estimators, args.load_estimator)
     return audit_unless_finished(
-        source, references, networks, scale_dir=args.runs / scale, device=args.device, seed=args.seed
+        source, Comparisons(references, real), networks, scale_dir=args.runs / scale, device=args.device, seed=args.seed
     )
 
 

@@ -20,7 +20,7 @@ FLAGS = {
     "leaderboard": {"--committed", "--help", "--result", "--runs"},
     "publish": {"--help", "--reports"},
     "submit": STAGE_FLAGS - {"--weights", "--set"} | {"--format", "--model", "--out"},
-    "audit": STAGE_FLAGS | {"--against", "--mask", "--network", "--quality", "--yaw"},
+    "audit": STAGE_FLAGS | {"--against", "--against-real", "--mask", "--network", "--quality", "--yaw"},
 }
 
 
@@ -90,6 +90,7 @@ def test_commands_are_listed_in_groups(capsys):
     ("flags", "message"),
     [
         (("--against", "lfw_folder"), "--against was given without --network"),
+        (("--against-real", "lfw_folder"), "--against-real was given without --network"),
         (("--yaw", "x.onnx"), "--yaw was given without --network"),
     ],
 )

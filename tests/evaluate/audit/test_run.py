@@ -17,7 +17,7 @@ from bench.runs.cards import AuditCard, read_card
 from bench.runs.fingerprints import audit_stage
 from evaluate.audit.embeddings import Embedder
 from evaluate.audit.page import at_a_glance, render_audit
-from evaluate.audit.run import audit
+from evaluate.audit.run import Comparisons, audit
 from evaluate.audit.source import find_source, find_sources, open_source
 from evaluate.layouts.packed import write_bin
 
@@ -53,9 +53,9 @@ def sees_red(images):
 EMBEDDER = Embedder(sees_red, "5" * 64, estimators={"quality": lambda images: images.mean(dim=(1, 2, 3))})
 
 
-def run(tmp_path, source, references=(), embedder=EMBEDDER):
+def run(tmp_path, source, references=(), embedder=EMBEDDER, real=None):
     stage = audit_stage("datasets", (source.name, source.state), {}, None, runs=tmp_path / "runs")
-    return audit(stage, source, references, embedder, cache=tmp_path / "cache"), stage.directory
+    return audit(stage, source, Comparisons(references, real), embedder, cache=tmp_path / "cache"), stage.directory
 
 
 @pytest.fixture(scope="module")
