@@ -33,16 +33,16 @@ def test_a_wave_lies_in_its_octave(period, octave):
     wave = np.broadcast_to(30 * np.sin(2 * np.pi * across / period), (SIDE, SIDE))
     power = octave_power(wave)
     assert power.argmax() == octave
-    assert power.sum() == pytest.approx(450, rel=0.1)  # half the squared amplitude
+    if octave > 0:  # the window spreads a wave of 48 pixels below the lowest octave
+        assert power.sum() == pytest.approx(450, rel=0.1)  # half the squared amplitude
     assert octave_power(wave + 77) == pytest.approx(power, rel=1e-6)
 
 
 def test_blur_and_noise_look_different():
     face = Image.fromarray(noise_face()).filter(ImageFilter.GaussianBlur(1.5))
     blurred = np.asarray(face.filter(ImageFilter.GaussianBlur(3)))
-    noisy = (
-        (blurred + np.random.default_rng(1).normal(0, 6, blurred.shape[:2])[..., None]).clip(0, 255).astype(np.uint8)
-    )
+    noise = np.random.default_rng(1).normal(0, 6, (112, 112, 1))
+    noisy = (blurred + noise).clip(0, 255).astype(np.uint8)
     sharp, soft, grainy = (measure_detail([np.asarray(image)]) for image in (face, blurred, noisy))
     assert soft.sharpness < sharp.sharpness < grainy.sharpness  # sharpness alone is fooled by noise
     assert grainy.power[0, -1] > 3 * sharp.power[0, -1]

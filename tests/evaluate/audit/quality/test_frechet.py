@@ -18,7 +18,7 @@ def two_sets(seed=0, num=400, dim=12):
 def test_frechet_of_known_distributions():
     """Exact moments: a shift by 3 and 4, and standard deviations 1 and 3 in one direction: 25 + (3 - 1)^2."""
     corners = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]]) * np.sqrt(3 / 4)  # covariance of the identity
-    assert frechet_distance(corners, corners + [3, 4]) == pytest.approx(25)
+    assert frechet_distance(corners, corners + np.array([3, 4])) == pytest.approx(25)
     assert frechet_distance(corners, corners * [3, 1] + [3, 4]) == pytest.approx(25 + 4)
     assert frechet_distance(corners, corners) == pytest.approx(0, abs=1e-12)
 
@@ -45,13 +45,8 @@ def slow_discrepancy(first, second):
         return (a @ b / len(a) + 1) ** 3
 
     n = len(first)
-    within = sum(
-        kernel(rows[i], rows[j]) / (n * (n - 1))
-        for rows in (first, second)
-        for i in range(n)
-        for j in range(n)
-        if i != j
-    )
+    pairs = [(i, j) for i in range(n) for j in range(n) if i != j]
+    within = sum(kernel(rows[i], rows[j]) for rows in (first, second) for i, j in pairs) / (n * (n - 1))
     return within - 2 * np.mean([kernel(a, b) for a in first for b in second])
 
 
