@@ -25,6 +25,7 @@ from bench.runs.card_parts.audit import (
     PairsSection,
     SeparationSection,
 )
+from bench.runs.card_parts.privacy import PrivacySection
 from bench.runs.card_parts.quality import DetailFigures, DiversityFigures, QualitySection
 from bench.runs.card_parts.references import (
     BestNetwork,
@@ -236,6 +237,7 @@ class AuditCard(Card):
         None, exclude_if=is_none, description="this and all below: left out where they were not measured"
     )
     quality: QualitySection | None = Field(None, exclude_if=is_none)
+    privacy: PrivacySection | None = Field(None, exclude_if=is_none)
 
 
 AnyCard = TypeVar("AnyCard", bound=Card)

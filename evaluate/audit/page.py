@@ -5,6 +5,7 @@ holds. The page shows no images, so that an audit of photographs can be publishe
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from bench.errors import python_command
 from bench.runs.card_parts.audit import Distribution, Histogram, LeakageSection, MirrorAxisPart, PairsSection
 from bench.runs.cards import AuditCard
+from evaluate.audit.privacy.page import hub_rows, match_rows, membership_rows, sentence
 from evaluate.audit.quality.page import (
     accuracy_plot,
     distance_rows,
@@ -48,6 +50,7 @@ def render_audit(card: AuditCard) -> str:
         agreement=[rank_agreement(published, ratio) for ratio in (0, WELL_SEPARATED)],
         well_separated=WELL_SEPARATED,
         judge=JUDGE,
+        **_privacy_tables(card),
         count="{:,}".format,
     )
 
@@ -58,6 +61,18 @@ def at_a_glance(card: AuditCard) -> list[Figure]:
     if card.images.mirror_axis:
         figures.append(_axis_figure(card.images.mirror_axis))
     return figures + _network_figures(card) + _quality_figures(card)
+
+
+def _privacy_tables(card: AuditCard) -> dict[str, Any]:
+    """Sentences and tables of the section about privacy; empty without it."""
+    if card.privacy is None:
+        return {}
+    return {
+        "sentences": [sentence(card.privacy, judge) for judge in card.privacy.judges],
+        "membership": membership_rows(card.privacy),
+        "matches": match_rows(card.privacy),
+        "hubs": hub_rows(card.privacy),
+    }
 
 
 def _image_figures(card: AuditCard) -> list[Figure]:
@@ -139,6 +154,9 @@ def _quality_figures(card: AuditCard) -> list[Figure]:
             "halves of its people"
         )
         figures.append(("Fréchet distance", f"{quality.ours.frechet:.3f}", meaning))
+    if card.privacy:
+        for judge in card.privacy.judges:
+            figures.append(("Membership", f"{judge.membership['centre'].auc:.3f}", sentence(card.privacy, judge)))
     return figures
 
 

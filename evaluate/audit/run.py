@@ -23,6 +23,7 @@ from bench.runs.card_parts.audit import (
     PairsSection,
     SeparationSection,
 )
+from bench.runs.card_parts.privacy import PrivacySection
 from bench.runs.card_parts.quality import DetailFigures, DiversityFigures, QualitySection
 from bench.runs.cards import AuditCard, read_card, write_card
 from bench.runs.stage import Stage, claim
@@ -34,6 +35,8 @@ from evaluate.audit.identities.leakage import Leakage, measure_leakage
 from evaluate.audit.identities.separation import measure_separation
 from evaluate.audit.images import NEAR_BITS, Scan, usable_images
 from evaluate.audit.page import render_audit
+from evaluate.audit.privacy.people import TrainingPeople, refuse_shared_images
+from evaluate.audit.privacy.report import Judged, privacy_report
 from evaluate.audit.quality.section import detail_figures, diversity_figures, quality_section
 from evaluate.audit.sections import (
     consistency_section,
@@ -59,6 +62,12 @@ class Comparisons:
     """Sets to look for leakage from: training sets of the generator, test sets."""
     real: Source | None = None
     """Real faces to measure quality against."""
+    people: TrainingPeople | None = None
+    """People that the generator was trained on, and held-out people."""
+    second_judge: Embedder | None = None
+    """A second network that judges privacy."""
+    show_members: bool = False
+    """Whether to draw images of training people beside the synthetic ones nearest to them."""
 
 
 class NetworkSections(TypedDict, total=False):
@@ -72,6 +81,7 @@ class NetworkSections(TypedDict, total=False):
     colour_order: ColourOrder | None
     leakage: list[LeakageSection]
     quality: QualitySection
+    privacy: PrivacySection
 
 
 @dataclass(frozen=True)
@@ -130,6 +140,8 @@ def audit(
             ]
             if others.real is not None and detail is not None:
                 sections["quality"] = _quality(embedded, detail, others.real, tools)
+            if others.people is not None:
+                sections["privacy"] = _privacy(stage.directory, (source, scan), others.people, others, tools)
         header = stage.card_header(scale=stage.directory.parent.parent.name, seed=seed)
         counts = {"num_images": len(source), "num_identities": len(source.identity_names)}
         cost = stopwatch.cost(images=len(source), device=embedder.device if embedder else "cpu")
@@ -191,6 +203,24 @@ def _quality(embedded: Embedded, detail: DetailFigures, real: Source, tools: _To
         real_detail = detail_figures(real, embedded_real.positions)
         return quality_section(
             embedded, embedded_real, detail, (real_detail, diversity), device=device, seed=tools.seed
+        )
+
+
+def _privacy(
+    directory: Path, synthetic: tuple[Source, Scan], people: TrainingPeople, others: Comparisons, tools: _Tools
+) -> PrivacySection:
+    """Compare a synthetic dataset with the people that its generator was trained on."""
+    with tools.stopwatch.phase("references"):
+        members, controls = (cached_scan(source, tools.cache) for source in (people.members, people.controls))
+        refuse_shared_images(people, members, controls)
+        sets = (synthetic, (people.members, members), (people.controls, controls))
+        judged = []
+        for judge in filter(None, (tools.embedder, others.second_judge)):
+            embedded = [cached_embeddings(source, scan, judge, tools.cache) for source, scan in sets]
+            judged.append(Judged(judge.name, judge.sha256, *embedded))
+    with tools.stopwatch.phase("privacy"):
+        return privacy_report(
+            judged, directory, show_members=others.show_members, device=tools.embedder.device, seed=tools.seed
         )
 
 
