@@ -41,7 +41,7 @@ SIZES = {
     "wide": Architecture(depth=1, decoder_depth=1),  # as wide as base: its sums depend on the number of threads
     "base": Architecture(),
 }
-DATASET_FILES = {".lock", "README.md", "dataset.json", "faces.lmdb", "faces.parquet", "grid.png"}
+DATASET_FILES = {".lock", "README.md", "croissant.json", "dataset.json", "faces.lmdb", "faces.parquet", "grid.png"}
 
 
 def write_inputs(folder, *, size, num_identities, images_per_identity, identities_per_shard, scale="10k"):
