@@ -94,11 +94,12 @@ def accuracy_plot(card: AuditCard, published: Sequence[PublishedAudit]) -> str:
     ratios = [ratio for ratio, _, _ in known] + ([own] if own else [])
     x = Axis("Fisher ratio", min(ratios) / 1.5, max(ratios) * 2, is_log=True, log_steps=(1, 2, 5))
     accuracies = [accuracy for _, accuracy, _ in known]
-    y = Axis("mean accuracy on five sets, per cent", min(accuracies) - 2, max(accuracies) + 2)
+    y = Axis("mean accuracy, per cent", min(accuracies) - 2, max(accuracies) + 2)
     plot = Plot(x, y, _WIDTH, _HEIGHT, title="separability of a dataset against accuracy of networks trained on it")
     for ratio, accuracy, name in known:
         plot.dot(ratio, accuracy, COLORS[0], tip=f"{name}: Fisher ratio {ratio:.2f}, accuracy {accuracy:.2f} %")
-        plot.text(ratio, accuracy, name, "currentColor", shift=(6, -5))
+        has_one_above = any(1 <= r / ratio < 2 and 0 < a - accuracy < 2 for r, a, _ in known)
+        plot.text(ratio, accuracy, name, "currentColor", shift=(6, 14 if has_one_above else -5))
     if own:
         plot.line([own] * 2, [y.low, y.high], COLORS[1], 'stroke-dasharray="3 3"')
         plot.text(own, y.low, card.name, COLORS[1], shift=(5, -6))
