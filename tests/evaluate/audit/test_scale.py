@@ -24,7 +24,7 @@ def test_a_hundred_thousand_embeddings(tmp_path):
 @pytest.mark.parametrize(("figure", "num_images", "max_mb"), [("overlap", 20_000, 500), ("vendi", 200_000, 1000)])
 def test_memory_of_quality_figures(tmp_path, figure, num_images, max_mb):
     """Two sets of 40 MB each as float32 and blocks; or a file of 400 MB, whose mapped pages count too."""
-    script = ROOT / "tests" / "helpers" / "quality_at_scale.py"
+    script = ROOT / "tests" / "evaluate" / "audit" / "quality" / "at_scale.py"
     command = [sys.executable, str(script), figure, str(num_images), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)

@@ -1,7 +1,7 @@
 """Precision and recall, or Vendi score, of made-up embeddings: prints seconds and peak memory.
 
-``python tests/helpers/quality_at_scale.py overlap|vendi NUM_IMAGES FOLDER``; overlap compares two sets of that size. The
-embeddings are memory-mapped files in the folder. Not a test: tests/evaluate/audit/test_scale.py runs it.
+``python tests/evaluate/audit/quality/at_scale.py overlap|vendi NUM_IMAGES FOLDER``; overlap compares two sets of that
+size. The embeddings are memory-mapped files in the folder. Not a test: tests/evaluate/audit/test_scale.py runs it.
 """
 
 import json
