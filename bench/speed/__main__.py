@@ -114,7 +114,7 @@ def _gpu(args: argparse.Namespace) -> Path:
 
     from bench.machine.device import choose_device
     from bench.speed.checks import run_checks
-    from evaluate.measure.device_checks import embedding_checks
+    from evaluate.measure.speed import embedding_checks
     from fr_train.speed.checks import training_checks
     from generate.speed.checks import generator_checks
 

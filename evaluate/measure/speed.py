@@ -3,12 +3,13 @@
 ``python -m bench.speed evaluate`` times ``fold_accuracies`` on five sets of 6,000 pairs against the published loop over
 the grid of thresholds. The embeddings are synthetic; speed does not depend on them. ``python -m bench.speed train``
 measures the memory of one set of 6,000 pairs, which validations during training read, against float32 images stored
-together with their mirror images.
+together with their mirror images. ``python -m bench.speed gpu`` checks and times embedding on a device.
 """
 
 import multiprocessing
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -17,14 +18,19 @@ import psutil
 import torch
 from numpy.typing import NDArray
 
+from bench.config.recipe import Backbone
 from bench.faces.face import FACE_SIZE, decode_image, encode_jpeg
 from bench.faces.pixels import to_network_input
 from bench.machine.stopwatch import peak_memory_mb
+from bench.speed.checks import Check, Finding, rate
 from evaluate.layouts.packed import read_bin, write_bin
-from evaluate.measure.embed import embed
+from evaluate.measure.embed import Precision, embed
 from evaluate.metrics import GRID, fold_accuracies, fold_ids
 from evaluate.protocol import load_protocol
+from fr_train.checkpoint import untrained_backbone
 
+_LOWEST_COSINE: dict[Precision, float] = {"float32": 0.9999, "bf16": 0.99}
+"""Lowest cosine between an embedding of the device and that of the CPU in float32 which passes."""
 NUM_SETS, NUM_PAIRS, EMBEDDING_DIM, NUM_FOLDS = 5, 6000, 512, 10
 
 NOTES = (
@@ -175,3 +181,31 @@ def _read_encoded(path: Path) -> object:
     protocol = load_protocol(path)
     embed(_mean_colour, protocol.faces)
     return protocol
+
+
+def embedding_checks() -> list[Check]:
+    """Embeddings of IResNet-100 in both precisions of evaluation."""
+    precisions: tuple[Precision, ...] = ("float32", "bf16")
+    return [
+        Check(f"embedding by IResNet-100 in {precision}: cosine to the CPU, rate", partial(_embedding, precision))
+        for precision in precisions
+    ]
+
+
+def _embedding(precision: Precision, device: str) -> Finding:
+    is_gpu = device.startswith("cuda")
+    faces = _random_faces(512 if is_gpu else 4)
+    network = untrained_backbone(Backbone(depth=100) if is_gpu else Backbone(depth=18, width=4)).eval()
+    reference = embed(network, faces[:4])
+    network = network.to(device).to(memory_format=torch.channels_last)
+    cosine = float((reference * embed(network, faces[:4], device=device, precision=precision)).sum(axis=1).min())
+
+    def step() -> int:
+        return len(embed(network, faces, device=device, precision=precision))
+
+    detail = f"lowest cosine {cosine:.6f}, at least {_LOWEST_COSINE[precision]}; each image also mirrored"
+    return Finding(detail, rate(step, device, num_steps=2), cosine >= _LOWEST_COSINE[precision])
+
+
+def _random_faces(num: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (num, 112, 112, 3), np.uint8)

@@ -8,7 +8,7 @@ import torch
 from paths import GOLDEN
 
 from bench.speed.checks import Check, Finding, run_checks
-from evaluate.measure.device_checks import embedding_checks
+from evaluate.measure.speed import embedding_checks
 from fr_train.backbone import iresnet
 from fr_train.speed.checks import training_checks
 from generate.speed.checks import generator_checks
