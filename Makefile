@@ -30,7 +30,7 @@ STAGE  = $(RUN) -m bench.runs.launch
 export NPROC LAUNCH PRICE_PER_HOUR TRAIN_FLAGS
 export MLFLOW_DISABLE_TELEMETRY = true
 
-.PHONY: help setup benchmark sweep generate train evaluate assets audit report publish compare plan fetch check-gpu ui demo test test-all lint
+.PHONY: help setup benchmark sweep generate train evaluate assets audit report publish compare plan rehearse fetch check-gpu ui demo test test-all lint
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ compare: setup ## Compare results A=folder and B=folder: settings, accuracies, s
 
 plan: setup ## Print what would run, what is missing, the disk and the hours; start nothing
 	@$(RUN) -m bench plan $(FLAGS)
+
+rehearse: setup ## Run every stage over a few identities and steps; make plan then states what was measured
+	@$(RUN) -m bench rehearse $(FLAGS)
 
 fetch: setup ## Download all weights and test sets that the benchmark lacks
 	@$(RUN) -m bench fetch --scale=$(call quote,$(SCALE)) --test-sets=$(call quote,$(TEST_SETS)) --weights=$(call quote,$(WEIGHTS))

@@ -20,7 +20,7 @@ def _add_run_flags(parser: argparse.ArgumentParser) -> None:
 
 def _run(args: argparse.Namespace) -> Iterator[str]:
     from bench.runs.benchmark import run_benchmark
-    from bench.runs.plan import describe_missing
+    from bench.runs.plan.describe import describe_missing
 
     benchmark, stages_by_seed, missing = _plan_of(args)
     if missing:
@@ -31,9 +31,20 @@ def _run(args: argparse.Namespace) -> Iterator[str]:
 
 
 def _plan(args: argparse.Namespace) -> str:
-    from bench.runs.plan import describe_plan
+    from bench.runs.plan.describe import describe_plan
 
     return describe_plan(*_plan_of(args), args.runs)
+
+
+def _rehearse(args: argparse.Namespace) -> Iterator[str]:
+    from bench.machine.device import choose_device
+    from bench.runs.plan.describe import describe_plan
+    from bench.runs.plan.rehearse import Rehearsal
+
+    benchmark, stages_by_seed, missing = _plan_of(args)
+    args.seed = next(iter(stages_by_seed))
+    yield from Rehearsal(benchmark, missing, args, choose_device(args.device)).run()
+    yield describe_plan(benchmark, stages_by_seed, missing, args.runs)
 
 
 def _add_sweep_flags(parser: argparse.ArgumentParser) -> None:
@@ -123,6 +134,17 @@ COMMANDS = (
         "bench plan --scale 20k",
         _add_run_flags,
         _plan,
+    ),
+    Command(
+        "rehearse",
+        "Run every stage over a few identities and steps, and measure what make plan then states",
+        "Rehearse a benchmark before its long run: every stage once, with the weights, recipe, launcher and device "
+        "of the entry, over a few identities, steps and pairs. Measures images per second, memory and disk, finds "
+        "what would stop the run, and writes RUNS/rehearsals/SCALE.json, which bench plan reads. Nothing of a "
+        "rehearsal counts as a result. Takes minutes.",
+        "bench rehearse --scale 20k",
+        _add_run_flags,
+        _rehearse,
     ),
     Command(
         "sweep",

@@ -27,6 +27,7 @@ FOLDERS_OF_RUNS = {
     "models",
     "datasets",
     "generators",
+    "rehearsals",
     "protocols",
     "embeddings",
     "assets",

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+from types import FrameType
 
 from bench.machine.arrivals import noted_arrival
 
@@ -54,13 +55,13 @@ def _obey_once() -> None:
 
     obey = api._terminate_process_handler
 
-    def obey_first(number: int, frame: object) -> None:
-        if number in _PREEMPTIONS:
+    def obey_first(signum: int, frame: FrameType | None) -> None:
+        if signum in _PREEMPTIONS:
             for each in _PREEMPTIONS:
                 signal.signal(each, signal.SIG_IGN)
-        obey(number, frame)  # type: ignore[arg-type]
+        obey(signum, frame)
 
-    api._terminate_process_handler = obey_first
+    api._terminate_process_handler = obey_first  # torchrun offers no other way
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 
 from bench.cli import Command, add_stage_flags
+from bench.config import flags
 from bench.config.benchmarks import load_benchmark, protocol_names
 from bench.errors import InputError
 from bench.files import exists
@@ -90,6 +91,18 @@ def _pack(args: argparse.Namespace) -> str:
 
     protocol = pack(args.folder, args.pairs, args.out, args.landmarks)
     return f"{args.out}: {protocol.num_pairs:,} pairs of {len(protocol.faces):,} images, SHA-256 {protocol.sha256}"
+
+
+def _add_shorten_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("test_set", type=Path, metavar="SET", help="test set of pairs: a .bin, a .npy or a folder")
+    parser.add_argument("--out", type=Path, required=True, help="set to write, NAME.bin")
+    parser.add_argument("--pairs", type=flags.count, default=40, metavar="N", help="pairs to keep (default: 40)")
+
+
+def _shorten(args: argparse.Namespace) -> str:
+    from evaluate.test_sets.shorten import shorten
+
+    return shorten(args.test_set, args.out, args.pairs)
 
 
 def _add_leaderboard_flags(parser: argparse.ArgumentParser) -> None:
@@ -286,6 +299,15 @@ COMMANDS = {
             "evaluate pack lfw --pairs lfw/pairs.txt --landmarks lfw/landmarks.txt --out test_sets/lfw.bin",
             _add_pack_flags,
             _pack,
+        ),
+        Command(
+            "shorten",
+            "Make a short verification set of the first pairs of another",
+            "Read a whole verification set and write its first pairs, half of them genuine, as a .bin. make rehearse "
+            "uses it. Accuracies on so few pairs mean nothing.",
+            "evaluate shorten test_sets/lfw.bin --out short/lfw.bin --pairs 40",
+            _add_shorten_flags,
+            _shorten,
         ),
     ),
     "leaderboard": (

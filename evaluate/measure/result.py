@@ -8,10 +8,12 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from bench.config.benchmarks import protocol_names
 from bench.errors import InputError, python_command
@@ -34,6 +36,7 @@ from bench.runs.cards import (
 from bench.runs.inputs import find_protocol, is_rendered
 from bench.runs.stage import Stage
 from evaluate.layouts.ijb import TemplateSet, is_template_set, load_templates
+from evaluate.layouts.images import ImageArray, LazyImages
 from evaluate.measure.embed import FaceNetwork, Precision, load_network
 from evaluate.measure.rows import ResultRow, model_row
 from evaluate.measure.scores import write_scores
@@ -201,16 +204,19 @@ def _measure(
                 batches = shared_feature_batches(network, test_set.faces, device=device, precision=precision)
                 measured.templates[test_set.name] = verify_templates(batches, test_set)
             else:
-                measured.verifications[test_set.name] = verify(
-                    lambda _, faces=test_set.faces: shared_embeddings(
-                        network, faces, device=device, precision=precision
-                    ),
-                    test_set,
-                )
+                embed_all = partial(_embed_shared, network, test_set.faces, device, precision)
+                measured.verifications[test_set.name] = verify(embed_all, test_set)
                 accuracy = measured.verifications[test_set.name].result.accuracy
                 report({"step": 0, "time": time.time(), f"accuracy/{test_set.name}": accuracy})
         measured.num_images += len(test_set.faces)
     return measured
+
+
+def _embed_shared(
+    network: FaceNetwork, faces: LazyImages, device: str, precision: Precision, _: ImageArray
+) -> NDArray[np.float32]:
+    """Embeddings of all faces of a test set, shape (K, D), by all processes together."""
+    return shared_embeddings(network, faces, device=device, precision=precision)
 
 
 def _make_card(measured: Measurements, header: CardHeader, row: ResultRow, cost: Cost) -> ResultCard:

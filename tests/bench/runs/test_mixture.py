@@ -23,7 +23,7 @@ from bench.runs.cards import DatasetCard, read_card, write_card
 from bench.runs.dataset import open_dataset
 from bench.runs.fingerprints import generator_sha256, part_stage, plan_stages
 from bench.runs.inputs import missing_inputs
-from bench.runs.plan import describe_plan
+from bench.runs.plan.describe import describe_plan
 from fr_train.trainer.data import FaceBatches
 from generate.stage import make_faces
 

@@ -15,7 +15,7 @@ from bench.faces.open import open_faces
 from bench.machine.stopwatch import peak_memory_mb
 from bench.runs.fingerprints import plan_stages
 from bench.runs.inputs import missing_inputs
-from bench.runs.plan import describe_plan, faces_bytes, generation_memory_bytes
+from bench.runs.plan.describe import describe_plan, faces_bytes, generation_memory_bytes
 from generate.draw.dataset_run import Networks
 from generate.draw.engine import generate_dataset
 from generate.draw.plan import Plan

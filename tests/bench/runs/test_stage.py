@@ -15,7 +15,7 @@ from bench.runs.card_parts.statistics import DatasetStatistics
 from bench.runs.cards import DatasetCard, ModelCard, ResultCard, read_card, write_card
 from bench.runs.fingerprints import plan_stages
 from bench.runs.inputs import find_protocol, missing_inputs
-from bench.runs.plan import describe_plan
+from bench.runs.plan.describe import describe_plan
 from bench.runs.stage import Stage, check_weights, claim, read_latest, stage_lock, write_latest
 
 

@@ -4,11 +4,12 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.config.benchmarks import Benchmark
+from bench.config.benchmarks import Benchmark, Expected
 from bench.config.generator import FilesGenerator, RenderGenerator, Vec2FaceGenerator
 from bench.config.mixture import MixtureGenerator
 from bench.runs.fingerprints import changes_of
 from bench.runs.inputs import MissingInput
+from bench.runs.plan.measured import Measured, read_measured
 from bench.runs.stage import Stages, read_latest
 
 _MODEL_BYTES = 600_000_000  # IResNet-50 with optimiser state and head checkpoint, rounded up
@@ -56,7 +57,8 @@ def describe_missing(benchmark: Benchmark, missing: list[MissingInput]) -> str:
 
 
 def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
-    expected, generator = benchmark.expected, benchmark.generator
+    measured, generator = read_measured(runs, benchmark), benchmark.generator
+    expected = _with_measured(benchmark.expected, measured)
     if isinstance(generator, FilesGenerator):
         return [f"memory {expected.memory_gb:g} GB; images, disk and hours depend on {generator.path}"]
     if isinstance(generator, MixtureGenerator):
@@ -66,10 +68,14 @@ def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
     existing = next(folder for folder in (runs, *runs.resolve().parents) if folder.exists())
     free = shutil.disk_usage(existing).free
     disk = faces_bytes(generator) | {"network": _MODEL_BYTES}
+    if measured is not None and measured.bytes_per_image:
+        disk["faces"] = num_images * (measured.bytes_per_image + _RECORD_BYTES)
     generate_hours = num_images / expected.generate_images_per_second / 3600
     train_hours = num_seen / expected.train_images_per_second / 3600
     generating = []
-    if isinstance(generator, Vec2FaceGenerator) and _has_released_sizes(generator):
+    if measured is not None and "generate" in measured.memory_gb:
+        generating = [f"           generating: {measured.memory_gb['generate']:.1f} GB per process, measured"]
+    elif isinstance(generator, Vec2FaceGenerator) and _has_released_sizes(generator):
         gigabytes = generation_memory_bytes(generator) / 1e9
         generating = [
             f"           generating: {gigabytes:.1f} GB per process on a CPU; on a GPU, most of it is GPU memory"
@@ -91,6 +97,26 @@ def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
         low, high = expected.mean_accuracy
         lines.append(f"accuracy   {low:.1%} to {high:.1%} mean over {', '.join(benchmark.protocols)}")
     return lines
+
+
+def _with_measured(expected: Expected, measured: Measured | None) -> Expected:
+    """The expected rates and memory, with what a rehearsal measured on this machine in their place."""
+    if measured is None:
+        return expected
+    generate, train = measured.generate_images_per_second, measured.train_images_per_second
+    origins = [
+        f"{what} {f'measured {measured.age}' if rate else f'of {expected.device}, {expected.source}'}"
+        for what, rate in (("generating", generate), ("training", train))
+    ]
+    changes = {
+        "generate_images_per_second": generate or expected.generate_images_per_second,
+        "train_images_per_second": train or expected.train_images_per_second,
+        "device": measured.device,
+        "source": "; ".join(origins),
+    }
+    if len(measured.memory_gb) > 1:
+        changes["memory_gb"] = max(measured.memory_gb.values())
+    return expected.model_copy(update=changes)
 
 
 def _figures_of_parts(benchmark: Benchmark, mixture: MixtureGenerator) -> list[str]:

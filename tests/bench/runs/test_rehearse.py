@@ -1,0 +1,76 @@
+"""A rehearsal measures what the plan then states, leaves no result, and says what would stop the run."""
+
+import re
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from paths import ROOT
+from soak import SCALE, write_inputs
+
+from bench.config.benchmarks import load_benchmark
+from bench.runs.plan.measured import Measured, read_measured, settings_digest, write_measured
+from bench.runs.plan.rehearse import marginal_rate
+
+
+def rehearse(inputs, runs):
+    folders = ["--runs", runs, "--test-sets", inputs / "test_sets", "--weights", inputs / "weights"]
+    line = [sys.executable, "-m", "bench", "rehearse", "--scale", SCALE, "--device", "cpu", *folders]
+    return subprocess.run(
+        [*line, "--config", inputs / "benchmarks.yaml"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+
+
+@pytest.mark.slow
+def test_every_stage_is_rehearsed_and_the_plan_states_what_was_measured(tmp_path):
+    inputs, runs = write_inputs(tmp_path / "inputs"), tmp_path / "runs"
+    page = rehearse(inputs, runs)
+    for stage in ("generate", "train", "evaluate"):
+        assert re.search(rf"^{stage}: [0-9.e+]+ images/s", page, re.M), page
+    assert re.search(r"^train: [0-9.]+ GB with 16 faces at a time, extrapolated from 4 and 8$", page, re.M)
+    assert re.search(r"generating measured \d+ minutes ago; training measured \d+ minutes ago", page)
+    assert sorted(str(path.relative_to(runs)) for path in runs.rglob("*") if path.is_file()) == [
+        f"rehearsals/{SCALE}.json"
+    ]
+    measured = read_measured(runs, load_benchmark(SCALE, inputs / "benchmarks.yaml"))
+    assert set(measured.memory_gb) == {"generate", "train", "evaluate"}
+    assert measured.problems == []
+
+
+@pytest.mark.slow
+def test_without_weights_and_with_a_damaged_test_set_the_rest_is_rehearsed(tmp_path):
+    inputs, runs = write_inputs(tmp_path / "inputs"), tmp_path / "runs"
+    (inputs / "test_sets" / "few.bin").write_bytes(b"no pickle")
+    document = yaml.safe_load((inputs / "benchmarks.yaml").read_text())
+    document["benchmarks"][SCALE]["generator"] = {"kind": "vec2face", "num_identities": 24, "images_per_identity": 4}
+    (inputs / "benchmarks.yaml").write_text(yaml.safe_dump(document))
+    page = rehearse(inputs, runs)
+    assert "generate: not rehearsed, rendered faces stand in for those of the entry" in page
+    assert re.search(r"^train: [0-9.e+]+ images/s", page, re.M)
+    assert "evaluate: not rehearsed, no test set is here" in page
+    assert re.search(r"^problem: .* is missing: ", page, re.M)
+    assert f"problem: {inputs / 'test_sets' / 'few.bin'} cannot be read, see the message above" in page
+
+
+def card(num_images, seconds):
+    return SimpleNamespace(num_images=num_images, cost=SimpleNamespace(seconds=seconds))
+
+
+def test_the_rate_is_that_of_the_additional_images():
+    assert marginal_rate(card(10, 25.0), card(30, 35.0)) == (2.0, 20.0)
+    assert marginal_rate(card(10, 25.0), card(30, 20.0)) == (1.5, 0.0)
+
+
+def test_measurements_of_other_settings_or_damaged_ones_do_not_count(tmp_path):
+    smoke, changed = load_benchmark("smoke"), load_benchmark("smoke", changes="recipe.batch_size=32")
+    measured = Measured(
+        settings=settings_digest(smoke), created_utc="2026-01-01T00:00:00+00:00", device="1 x GPU", num_processes=1
+    )
+    path = write_measured(tmp_path, "smoke", measured)
+    assert read_measured(tmp_path, smoke) == measured
+    assert re.fullmatch(r"\d+ days ago", measured.age)
+    assert read_measured(tmp_path, changed) is None
+    path.write_text("{}")
+    assert read_measured(tmp_path, smoke) is None
