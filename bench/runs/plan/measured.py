@@ -60,7 +60,7 @@ def write_measured(runs: Path, scale: str, measured: Measured) -> Path:
 
 
 def read_measured(runs: Path, benchmark: Benchmark) -> Measured | None:
-    """The measurements of the last rehearsal of a benchmark; None without one, or if its settings have changed since."""
+    """What the last rehearsal of a benchmark measured; None without one, or if the settings have changed since."""
     path = runs / _FOLDER / f"{benchmark.name}.json"
     if not path.exists():
         return None
