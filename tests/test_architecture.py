@@ -60,7 +60,7 @@ PARTS = {
     "evaluate.protocol": "bench evaluate.layouts",
     "evaluate.test_sets": "bench evaluate.protocol evaluate.layouts",
     "evaluate.measure": "bench evaluate.metrics evaluate.protocol evaluate.layouts evaluate.test_sets.registry "
-    "fr_train.checkpoint",
+    "evaluate.test_sets.open fr_train.checkpoint",
     "evaluate.leaderboard": "bench evaluate.measure evaluate.metrics evaluate.test_sets.registry evaluate.pages",
     "evaluate.audit": "bench evaluate.measure.embed evaluate.protocol evaluate.layouts evaluate.pages",
     "evaluate.scaling": "bench evaluate.measure evaluate.pages evaluate.leaderboard.published "
@@ -73,7 +73,7 @@ PARTS = {
     "evaluate.commands": "bench evaluate",
 }
 CROSSINGS = {
-    "fr_train.__main__": "evaluate.measure.validate",
+    "fr_train.__main__": "evaluate.measure.validate evaluate.test_sets.open",
     "evaluate.__main__": "generate.networks.estimators",
     "bench.speed.__main__": "generate fr_train evaluate",
 }

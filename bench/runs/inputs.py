@@ -24,6 +24,8 @@ from bench.runs.hub import HubFile, fetch
 from bench.runs.launch import run_command
 
 RENDERED_PREFIX = "render_"
+_RENDERED_PEOPLE = ("render_groups", "render_gallery")
+"""Rendered test sets that hold no pairs."""
 TEST_SETS_ON_THE_HUB = {
     name: HubFile(f"{name}.bin", "gaunernst/face-recognition-eval", "dataset")
     for name in ("lfw", "cfp_fp", "cfp_ff", "agedb_30", "calfw", "cplfw")
@@ -58,6 +60,11 @@ class MissingInput:
 def is_rendered(protocol: str) -> bool:
     """Whether the suite renders this protocol itself, so that no file is needed."""
     return protocol.startswith(RENDERED_PREFIX)
+
+
+def is_rendered_pairs(protocol: str) -> bool:
+    """Whether this is a rendered protocol of pairs, which has an accuracy; groups and galleries have none."""
+    return is_rendered(protocol) and protocol not in _RENDERED_PEOPLE
 
 
 def find_protocol(name: str, test_sets: Path) -> Path | None:

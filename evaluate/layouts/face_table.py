@@ -8,7 +8,7 @@ identities.
 
 import csv
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.files import read_text, sha256
+from bench.faces.face import IMAGE_SUFFIXES
+from bench.files import is_hidden, read_text, sha256
 from bench.machine.progress import note
 from evaluate.layouts.images import LazyImages, check_faces, decode_face, listed
 from evaluate.layouts.packed import read_array
@@ -165,7 +166,21 @@ def open_faces(folder: Path, rows: Sequence[Mapping[str, str]], source: Path) ->
     repeated = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if repeated:
         raise InputError(f"{source} names {len(repeated)} images twice: {listed(repeated, 5)}; keep one line of each")
-    return open_images(find_images(names, folder, source=source), names, source)
+    files = find_images(names, folder, source=source)
+    known = set(files)
+    unknown = [path for path in _images_below(folder) if path not in known]
+    if unknown:
+        shown = listed([str(path.relative_to(folder)) for path in unknown], 5)
+        raise InputError(f"{source} lacks {len(unknown)} images of its folder: {shown}; add a line for each")
+    return open_images(files, names, source)
+
+
+def _images_below(folder: Path) -> Iterator[Path]:
+    """All image files of a folder and its sub-folders, without hidden ones."""
+    for path in sorted(folder.rglob("*")):
+        is_shown = not any(map(is_hidden, path.relative_to(folder).parts))
+        if is_shown and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+            yield path
 
 
 def open_images(files: Sequence[Path], names: Sequence[str], source: Path) -> tuple[LazyImages, str]:

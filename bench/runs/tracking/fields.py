@@ -83,6 +83,20 @@ def tags_of(card: Card) -> dict[str, str]:
     return tags | {key: value for key, value in more.items() if value}
 
 
+def _people_metrics(result: ResultCard) -> dict[str, float | None]:
+    """Identification rates, and the inequality of groups by attribute and false match rate."""
+    metrics: dict[str, float | None] = {}
+    for name, searched in result.identification.items():
+        metrics |= {f"rank_{rank}/{name}": share for rank, share in searched.rank.items()}
+        metrics |= {f"tpir_at_fpir_{fpir}/{name}": rate for fpir, rate in searched.tpir_at_fpir.items()}
+    for name, grouped in result.group_errors.items():
+        for attribute, by_fmr in grouped.attributes.items():
+            for fmr, errors in by_fmr.items():
+                if errors is not None:
+                    metrics[f"garbe_at_fmr_{fmr}/{name}_{attribute}"] = errors.measures["garbe"].value
+    return metrics
+
+
 def result_metrics(result: ResultCard) -> dict[str, float]:
     """Metrics of a result, such as ``accuracy/mean``, ``accuracy/lfw`` and ``cost/gpu_hours``; no undefined ones."""
     mean = {"accuracy/mean": result.mean_accuracy, "standard_error/mean": result.mean_standard_error}
@@ -97,6 +111,7 @@ def result_metrics(result: ResultCard) -> dict[str, float]:
         values = templates.model_dump(exclude={"tar_at_far"})
         values |= {f"tar_at_far_{far}": tar for far, tar in templates.tar_at_far.items()}
         metrics |= {f"{key}/{name}": value for key, value in values.items() if is_number(value)}
+    metrics |= {key: value for key, value in _people_metrics(result).items() if value is not None}
     for name, group in result.groups.items():
         metrics |= {f"accuracy/{name}_mean": group.mean_accuracy, f"accuracy_std/{name}": group.std}
     for stage, cost in result.stage_costs.items():
@@ -114,7 +129,8 @@ def result_metrics(result: ResultCard) -> dict[str, float]:
 
 def settings_of(result: ResultCard, cards: list[Card]) -> dict[str, Any]:
     """Generator and recipe settings behind a result, flat, so that MLflow's compare view shows what differs."""
-    settings: dict[str, Any] = {"test sets": ", ".join((*result.protocols, *result.templates))}
+    further = dict.fromkeys((*result.templates, *result.group_errors, *result.identification))
+    settings: dict[str, Any] = {"test sets": ", ".join((*result.protocols, *further))}
     for card in cards:
         if isinstance(card, DatasetCard):
             settings |= flatten({"generator": card.inputs.get("generator", {})})
