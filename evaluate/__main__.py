@@ -8,7 +8,7 @@ from typing import Any
 from bench.cli import add_commands, parse_flags, run, run_command, stage_parser
 from bench.config.benchmarks import load_benchmark, protocol_names
 from bench.machine.device import process_rank
-from evaluate.commands import challenge, results
+from evaluate.commands import challenge, people, results
 from evaluate.stage import Evaluation, evaluate_model, evaluate_scale
 
 _DESCRIPTION = """Evaluate a recognition network: accuracies on verification sets, scores of all pairs, a result card.
@@ -20,7 +20,7 @@ network whose result exists already is skipped.
 
 With --released it evaluates all released networks that lie in --weights, known by the names of their files, on all
 test sets that lie in --test-sets, and compares them with what their authors print."""
-COMMANDS = {**results.COMMANDS, "challenges": challenge.COMMANDS}
+COMMANDS = {**results.COMMANDS, "people": people.COMMANDS, "challenges": challenge.COMMANDS}
 _EXAMPLE = "evaluate --model weights/mobilefacenet_y1.onnx --protocols lfw cfp_fp"
 
 

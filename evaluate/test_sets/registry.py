@@ -8,6 +8,8 @@ identified by its SHA-256. Sources of all facts: docs/test_sets.md. Files of the
 from dataclasses import dataclass, field, replace
 
 from bench.names import look_up
+from bench.runs.card_parts.groups import GroupResult
+from bench.runs.card_parts.identification import IdentificationResult
 from bench.runs.cards import ProtocolResult, TemplateResult
 from bench.runs.hub import HubFile
 from bench.runs.inputs import TEST_SETS_ON_THE_HUB, is_rendered
@@ -101,7 +103,9 @@ def known_version(name: str, sha256: str | None) -> str | None:
     return REGISTRY[name].versions.get(sha256 or "") if name in REGISTRY else None
 
 
-def is_unregistered(name: str, result: ProtocolResult | TemplateResult) -> bool:
+def is_unregistered(
+    name: str, result: ProtocolResult | TemplateResult | GroupResult | IdentificationResult
+) -> bool:
     """Whether neither the registry nor the record of fetched files knows the version that a result was measured on.
 
     False for rendered protocols, which are made on this machine.
