@@ -88,7 +88,9 @@ def load_bfw(folder: str | Path, *, drop_shared: bool = False) -> FaceTable:
     folder = Path(folder)
     tables = _bfw_tables(folder)
     if len(tables) != 1:
-        raise InputError(f"{folder} holds {len(tables)} tables of BFW: {listed([path.name for path in tables])}; keep one")
+        raise InputError(
+            f"{folder} holds {len(tables)} tables of BFW: {listed([path.name for path in tables])}; keep one"
+        )
     path = tables[0]
     subgroups: dict[str, str] = {}
     for row in read_rows(path, ("p1", "p2", "att1", "att2")):

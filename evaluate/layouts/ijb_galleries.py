@@ -38,8 +38,8 @@ def load_ijb_searches(folder: Path, templates: TemplateSet) -> tuple[Searches, s
     probes = [path for path in lists.values() if "_probe_" in path.name]
     if len(probes) != 1 or not galleries:
         raise InputError(
-            f"{folder / 'meta'} holds {len(probes)} lists *_1N_probe_*.csv and {len(galleries)} of galleries; needs one "
-            "and at least one, as in the release"
+            f"{folder / 'meta'} holds {len(probes)} lists *_1N_probe_*.csv and {len(galleries)} of galleries; needs "
+            "one and at least one, as in the release"
         )
     searches = Searches(
         _read(probes[0], templates), {name: _read(path, templates, is_gallery=True) for name, path in galleries.items()}

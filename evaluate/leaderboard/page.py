@@ -57,8 +57,8 @@ _OURS = COLORS[1]
 
 
 _TEMPLATE_NOTE = (
-    "True accept rates in per cent, at the loosest threshold whose false accept rate is at most FAR. They are means over "
-    "the seeds. ± is the standard error over the genuine pairs."
+    "True accept rates in per cent, at the loosest threshold whose false accept rate is at most FAR. They are means "
+    "over the seeds. ± is the standard error over the genuine pairs."
 )
 
 

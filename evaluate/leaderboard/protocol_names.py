@@ -14,7 +14,14 @@ Family = Literal["real", "rfw", "rendered"]
 FAMILIES: tuple[Family, ...] = ("real", "rfw", "rendered")
 
 _ORDER = {name: position for position, name in enumerate((*FIVE, "cfp_ff", *RENDERED_FIVE))}
-_TITLES = {"agedb_30": "AgeDB-30", "ijbb": "IJB-B", "ijbc": "IJB-C"}
+_TITLES = {
+    "agedb_30": "AgeDB-30",
+    "ijbb": "IJB-B",
+    "ijbc": "IJB-C",
+    "tinyface": "TinyFace",
+    "groups": "groups",
+    "gallery": "gallery",
+}
 
 
 def protocol_title(name: str) -> str:

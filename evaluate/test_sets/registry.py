@@ -103,9 +103,7 @@ def known_version(name: str, sha256: str | None) -> str | None:
     return REGISTRY[name].versions.get(sha256 or "") if name in REGISTRY else None
 
 
-def is_unregistered(
-    name: str, result: ProtocolResult | TemplateResult | GroupResult | IdentificationResult
-) -> bool:
+def is_unregistered(name: str, result: ProtocolResult | TemplateResult | GroupResult | IdentificationResult) -> bool:
     """Whether neither the registry nor the record of fetched files knows the version that a result was measured on.
 
     False for rendered protocols, which are made on this machine.

@@ -8,7 +8,7 @@ D dimensions.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,10 +43,26 @@ class Comparisons:
         """Impostor comparisons in all, kept or not."""
         return int((self.num_images.sum() ** 2 - (self.num_images**2).sum()) // 2)
 
+    def for_fmr(self, fmr: float) -> "Comparisons":
+        """The same with no more impostors than a threshold at ``fmr`` can need: less work for each resample."""
+        num_kept = num_to_keep(fmr, self.num_impostors)
+        if num_kept >= len(self.impostor_scores):
+            return self
+        return replace(
+            self,
+            impostor_scores=self.impostor_scores[:num_kept],
+            impostor_identities=self.impostor_identities[:num_kept],
+        )
+
     @property
     def is_complete(self) -> bool:
         """Whether every impostor comparison is kept."""
         return len(self.impostor_scores) == self.num_impostors
+
+
+def num_to_keep(fmr: float, num_impostors: int) -> int:
+    """How many of the highest impostor scores are kept for a false match rate."""
+    return min(num_impostors, max(MIN_KEPT, int(_TAIL * fmr * num_impostors)))
 
 
 def compare_all(
@@ -68,7 +84,7 @@ def compare_all(
         raise InputError(f"{np.count_nonzero(num_images)} identities cannot be compared; give two or more")
     fixed_point(embeddings[:1])  # refuse a wrong scale before the passes
     num_impostors = int((num_images.sum() ** 2 - (num_images**2).sum()) // 2)
-    num_kept = min(num_impostors, max(MIN_KEPT, int(_TAIL * highest_fmr * num_impostors)))
+    num_kept = num_to_keep(highest_fmr, num_impostors)
     lowest_bin = 0
     if num_kept < num_impostors:
         counts = np.zeros(_BINS, dtype=np.int64)

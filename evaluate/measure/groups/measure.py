@@ -140,7 +140,7 @@ def group_errors(
     Raises:
         InputError: If the reference is no group.
     """
-    position = position_of(reference, grouping)
+    position, comparisons = position_of(reference, grouping), comparisons.for_fmr(float(fmr))
     grouped = GroupedComparisons(comparisons, grouping.labels, position)
     estimate = estimate_groups(grouped, float(fmr), seed=seed)
     shuffled = shuffled_measures(comparisons, grouping.labels, float(fmr), reference=position, seed=seed)

@@ -19,6 +19,7 @@ from evaluate.measure.groups.comparisons import Comparisons, compare_all
 from evaluate.measure.groups.difference import group_differences
 from evaluate.measure.groups.measure import Grouping, check_resolution, group_errors, groupings_of
 from evaluate.measure.groups.sources import open_group_set
+from evaluate.metrics import FARS
 from evaluate.pages.curves import group_det_plot, group_rates_plot, legend
 from evaluate.pages.render import render_page
 
@@ -42,7 +43,13 @@ class GroupQuestion:
 
 
 def report_groups(
-    network: Path, question: GroupQuestion, out: Path, *, against: Path | None = None, device: str = "auto", seed: int = 0
+    network: Path,
+    question: GroupQuestion,
+    out: Path,
+    *,
+    against: Path | None = None,
+    device: str = "auto",
+    seed: int = 0,
 ) -> str:
     """Measure a network by group, and compare it with another one.
 
@@ -58,9 +65,11 @@ def report_groups(
         The tables as Markdown, and the path of the page.
 
     Raises:
-        InputError: If the set, its table or a network is missing or malformed, an attribute or a reference is unknown,
-            or a group has too few people or comparisons for a rate.
+        InputError: If the set, its table or a network is missing or malformed, a rate, an attribute or a reference is
+            unknown, or a group has too few people or comparisons for a rate.
     """
+    for fmr in question.fmrs:
+        look_up("false match rate", fmr, dict.fromkeys(FARS))
     table = open_group_set(question.path, question.table, drop_shared=question.drop_shared)
     groupings = _chosen(table, question.attributes)
     highest = max(float(fmr) for fmr in question.fmrs)
@@ -171,9 +180,9 @@ def _difference_section(
 
 def _write(out: Path, title: str, result: GroupResult, sections: Sequence[dict[str, Any]]) -> str:
     paragraphs = [
-        f"{result.num_images:,} images of {result.num_identities:,} people; every face is compared with every other. An "
-        "impostor comparison belongs to a group if both its people do. All groups share one threshold. Intervals are "
-        "from a bootstrap over people with the threshold chosen anew; shuffled labels show what chance alone gives.",
+        f"{result.num_images:,} images of {result.num_identities:,} people; every face is compared with every other. "
+        "An impostor comparison belongs to a group if both its people do. All groups share one threshold. Intervals "
+        "are from a bootstrap over people with the threshold chosen anew; shuffled labels show what chance gives.",
         *(f"Left out: {num} people {reason}." for reason, num in result.dropped.items()),
     ]
     write_json(out / "groups.json", result.model_dump(mode="json"))
@@ -187,7 +196,9 @@ def _write(out: Path, title: str, result: GroupResult, sections: Sequence[dict[s
 
 
 def _percent(interval: Interval) -> str:
-    return _ends((None if interval[0] is None else 100 * interval[0], None if interval[1] is None else 100 * interval[1]))
+    return _ends(
+        (None if interval[0] is None else 100 * interval[0], None if interval[1] is None else 100 * interval[1])
+    )
 
 
 def _ends(interval: Interval) -> str:

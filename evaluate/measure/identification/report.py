@@ -54,8 +54,8 @@ def report_searches(network: Path, path: Path, out: Path, *, device: str = "auto
         "legend": legend(list(result.galleries)),
     }
     paragraph = (
-        "A search is mated if its person is enrolled. FPIR is the share of non-mated searches that return anybody at or "
-        "above the threshold (ISO/IEC 19795-1); it is counted per search, not per pair."
+        "A search is mated if its person is enrolled. FPIR is the share of non-mated searches that return anybody at "
+        "or above the threshold (ISO/IEC 19795-1); it is counted per search, not per pair."
     )
     write_json(out / "searches.json", result.model_dump(mode="json"))
     page = render_page("people.html", title=title, paragraphs=[paragraph], sections=[section])

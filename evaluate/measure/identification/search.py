@@ -61,11 +61,13 @@ def search(
         InputError: If the widths or counts differ, there is no entry, or an embedding is not finite or not of length 1.
     """
     if probes.ndim != 2 or gallery.ndim != 2 or probes.shape[1] != gallery.shape[1]:
-        raise InputError(f"probes {probes.shape} and gallery {gallery.shape} differ in width; embed both by one network")
+        raise InputError(
+            f"probes {probes.shape} and gallery {gallery.shape} differ in width; embed both by one network"
+        )
     if len(probes) != len(probe_ids) or len(gallery) != len(gallery_ids) or not len(gallery):
         raise InputError(
-            f"{len(probes)} probes with {len(probe_ids)} identities and {len(gallery)} entries with {len(gallery_ids)}; "
-            "give one identity per embedding, and at least one entry"
+            f"{len(probes)} probes with {len(probe_ids)} identities and {len(gallery)} entries with {len(gallery_ids)}"
+            "; give one identity per embedding, and at least one entry"
         )
     mate = _mate_scores(probes, probe_ids, gallery, gallery_ids, block_probes)
     is_mated = mate > NO_SCORE

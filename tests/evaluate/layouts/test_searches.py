@@ -11,7 +11,8 @@ from evaluate.layouts.ijb_galleries import gallery_lists, load_ijb_searches
 from evaluate.layouts.searches import NOBODY, is_search_set, load_search_set
 from evaluate.test_sets.open import has_pairs, open_test_set
 
-TABLE = "image,identity,role\n0.png,ann,gallery\n1.png,bob,gallery\n2.png,eve,distractor\n3.png,ann,probe\n4.png,zoe,probe\n"
+TABLE = "image,identity,role\n0.png,ann,gallery\n1.png,bob,gallery\n2.png,eve,distractor\n"
+TABLE += "3.png,ann,probe\n4.png,zoe,probe\n"
 
 
 @pytest.fixture
@@ -56,7 +57,13 @@ def test_a_wrong_table_is_refused(folder, old, new, message):
 @pytest.fixture
 def tinyface(tmp_path):
     folder = tmp_path / "tinyface" / "Testing_Set"
-    names = ["Probe/1_1.jpg", "Probe/2_1.jpg", "Gallery_Match/1_2.jpg", "Gallery_Match/1_3.jpg", "Gallery_Match/2_2.jpg"]
+    names = [
+        "Probe/1_1.jpg",
+        "Probe/2_1.jpg",
+        "Gallery_Match/1_2.jpg",
+        "Gallery_Match/1_3.jpg",
+        "Gallery_Match/2_2.jpg",
+    ]
     write_folder(folder, [*names, "Gallery_Distractor/d1.jpg", "Gallery_Distractor/d2.jpg"])
     write_list(folder / "probe_img_ID_pairs.mat", "probe_set", ["1_1.jpg", "2_1.jpg"], "probe_ids", [1, 2])
     matches = ["1_2.jpg", "1_3.jpg", "2_2.jpg"]
@@ -149,5 +156,5 @@ def test_a_wrong_list_of_ijb_is_refused(ijb, name, text, message):
 
 def test_ijb_without_probes_is_refused(ijb):
     (ijb / "meta" / "ijbc_1N_probe_mixed.csv").unlink()
-    with pytest.raises(InputError, match="holds 0 lists .*_1N_probe_.* and 2 of galleries"):
+    with pytest.raises(InputError, match=r"holds 0 lists .*_1N_probe_.* and 2 of galleries"):
         load_ijb_searches(ijb, make_templates(10))

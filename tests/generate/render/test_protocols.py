@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from bench.errors import InputError
-from generate.render.protocols import pairs as render_protocols
 from generate.render.face import PROTOCOL_IDENTITIES
 from generate.render.people import coarse_look, draw_identity
+from generate.render.protocols import pairs as render_protocols
 from generate.render.protocols.pairs import draw_pairs
 from generate.render.protocols.write import write_protocol
 

@@ -39,7 +39,11 @@ def slow_rates(embeddings, identity_ids, groups, fmr, weights, reference=None):
     for rejected in sorted({-np.inf, *(score for score, _, _ in impostor)}):
         fmrs = [rate(impostor, group, lambda score, limit=rejected: score > limit) for group in range(num_groups)]
         if (np.mean(fmrs) if reference is None else fmrs[reference]) <= fmr + 1e-12:
-            return fmrs, [rate(genuine, group, lambda score: score <= rejected) for group in range(num_groups)], rejected
+            return (
+                fmrs,
+                [rate(genuine, group, lambda score, limit=rejected: score <= limit) for group in range(num_groups)],
+                rejected,
+            )
     raise AssertionError
 
 
@@ -74,7 +78,9 @@ def test_people_without_a_group_take_no_part():
     embeddings, identity_ids = make_people()
     groups = np.array([0, 0, 0, 0, 1, 1, 1, 1, -1, -1, -1, -1])
     with_them = GroupedComparisons(compare_all(embeddings, identity_ids, highest_fmr=0.5), groups).rates(0.1)
-    without = GroupedComparisons(compare_all(embeddings[:24], identity_ids[:24], highest_fmr=0.5), groups[:8]).rates(0.1)
+    without = GroupedComparisons(compare_all(embeddings[:24], identity_ids[:24], highest_fmr=0.5), groups[:8]).rates(
+        0.1
+    )
     assert with_them.fmr.tolist() == without.fmr.tolist()
     assert with_them.threshold == without.threshold
 
