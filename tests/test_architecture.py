@@ -61,7 +61,7 @@ PARTS = {
     "evaluate.test_sets": "bench evaluate.protocol evaluate.layouts",
     "evaluate.measure": "bench evaluate.metrics evaluate.protocol evaluate.layouts evaluate.test_sets.registry "
     "evaluate.test_sets.open fr_train.checkpoint",
-    "evaluate.measure.groups.report": "bench evaluate.measure evaluate.layouts evaluate.pages",
+    "evaluate.measure.groups.report": "bench evaluate.metrics evaluate.measure evaluate.layouts evaluate.pages",
     "evaluate.measure.identification.report": "bench evaluate.measure evaluate.layouts evaluate.pages",
     "evaluate.leaderboard": "bench evaluate.measure evaluate.metrics evaluate.test_sets.registry evaluate.pages",
     "evaluate.audit": "bench evaluate.measure.embed evaluate.protocol evaluate.layouts evaluate.pages",

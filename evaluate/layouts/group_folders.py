@@ -45,7 +45,9 @@ def load_rfw(folder: str | Path, *, drop_shared: bool = False) -> FaceTable:
         InputError: If an image is broken, needs landmarks that are missing, or a person stands in two races.
     """
     folder = Path(folder)
-    rows, files, landmarks = [], [], {}
+    rows: list[dict[str, str]] = []
+    files: list[Path] = []
+    landmarks: dict[tuple[str, ...], Landmarks] = {}
     for race in sorted(path for path in (folder / "data").iterdir() if path.is_dir() and not is_hidden(path.name)):
         for file in sorted(race.glob("*/*")):
             if file.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(file.name):

@@ -79,7 +79,8 @@ def render_leaderboard(
         not_shown: Path -> problem of each result that cannot be shown.
     """
     with_sweeps = [each for table in tables for each in (table, *(sweep.table for sweep in table.sweeps))]
-    rows = [row for table in (*with_sweeps, *templates, *people) for row in table.rows]
+    shown: list[Table | TemplateTable | PeopleTable] = [*with_sweeps, *templates, *people]
+    rows = [row for table in shown for row in table.rows]
     cards = [card for row in rows for card in row.cards]
     return render_page(
         "leaderboard.html",

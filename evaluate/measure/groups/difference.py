@@ -62,8 +62,8 @@ def group_differences(
     for group, name in enumerate(grouping.groups):
         for rate in ("fmr", "fnmr"):
             low, high = middle_95(getattr(a, rate)[:, group] - getattr(b, rate)[:, group])
-            values = (float(getattr(each.rates, rate)[group]) for each in (a, b))
-            differences.append(GroupDifference(f"{rate.upper()} {name}", *values, low, high))
+            first_value, second_value = (float(getattr(each.rates, rate)[group]) for each in (a, b))
+            differences.append(GroupDifference(f"{rate.upper()} {name}", first_value, second_value, low, high))
     for name in a.measures:
         with np.errstate(invalid="ignore"):
             low, high = middle_95(a.resampled_measures[name] - b.resampled_measures[name])

@@ -37,9 +37,9 @@ FALLS_WITH_INEQUALITY = "fairness_discrepancy_rate"
 def fairness_measures(
     fmr: NDArray,
     fnmr: NDArray,
-    *,
     num_impostors: NDArray | None = None,
     num_genuine: NDArray | None = None,
+    *,
     alpha: float = 0.5,
 ) -> dict[str, NDArray]:
     """Every measure of the table above, each of shape (...).

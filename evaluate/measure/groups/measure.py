@@ -30,7 +30,7 @@ MIN_ERRORS = 30
 MIN_IDENTITIES = 10
 """Identities of a group without which a bootstrap over identities says nothing."""
 ALL_GROUPS = "all groups, equal weights"
-_CURVE_POINTS = 40
+_CURVE_POINTS = 24
 
 
 @dataclass(frozen=True)

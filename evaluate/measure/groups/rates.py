@@ -99,7 +99,7 @@ class GroupedComparisons:
         genuine = np.sort(self.genuine_scores[self.genuine_groups == group])
         positions = np.floor(fmrs * self.num_impostors()[group] * (1 + _ROUNDING)).astype(int)
         rejected = impostors[np.minimum(positions, len(impostors) - 1)]
-        return np.searchsorted(genuine, rejected, side="right") / genuine.size
+        return np.asarray(np.searchsorted(genuine, rejected, side="right") / genuine.size, dtype=np.float64)
 
     def _sums(self, values: NDArray) -> NDArray[np.float64]:
         known = self.groups >= 0

@@ -45,21 +45,21 @@ def estimate_groups(
 ) -> GroupEstimate:
     """Rates by group at the threshold of ``fmr``, with resamples; the same seed draws the same people."""
     num_impostors, num_genuine = grouped.num_impostors(), grouped.num_genuine()
-    counts = {"num_impostors": num_impostors, "num_genuine": num_genuine}
     rates = grouped.rates(fmr)
     rng = np.random.default_rng([seed, 1])
     resamples = [grouped.rates(fmr, _draw_identities(grouped.groups, rng)) for _ in range(num_resamples)]
     resampled_fmr = np.array([each.fmr for each in resamples])
     resampled_fnmr = np.array([each.fnmr for each in resamples])
-    measures = fairness_measures(rates.fmr, rates.fnmr, **counts)
+    measures = fairness_measures(rates.fmr, rates.fnmr, num_impostors, num_genuine)
     return GroupEstimate(
         rates=rates,
         measures={name: float(value) for name, value in measures.items()},
         fmr=resampled_fmr,
         fnmr=resampled_fnmr,
         thresholds=np.array([each.threshold for each in resamples]),
-        resampled_measures=fairness_measures(resampled_fmr, resampled_fnmr, **counts),
-        **counts,
+        resampled_measures=fairness_measures(resampled_fmr, resampled_fnmr, num_impostors, num_genuine),
+        num_impostors=num_impostors,
+        num_genuine=num_genuine,
     )
 
 
@@ -90,8 +90,7 @@ def shuffled_measures(
         shuffled[known] = rng.permutation(groups[known])
         grouped = GroupedComparisons(comparisons, shuffled, reference)
         rates = grouped.rates(fmr)
-        counts = {"num_impostors": grouped.num_impostors(), "num_genuine": grouped.num_genuine()}
-        draws.append(fairness_measures(rates.fmr, rates.fnmr, **counts))
+        draws.append(fairness_measures(rates.fmr, rates.fnmr, grouped.num_impostors(), grouped.num_genuine()))
     return {name: np.array([draw[name] for draw in draws]) for name in draws[0]}
 
 

@@ -20,7 +20,7 @@ FPIRS = ("1e-2", "1e-1")
 """False positive identification rates of result cards, as the cards write them."""
 MAX_RANK = 50
 """Length of the cumulative match characteristic."""
-_CURVE_POINTS = 40
+_CURVE_POINTS = 24
 
 
 def identify(
