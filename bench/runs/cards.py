@@ -210,7 +210,9 @@ class ResultCard(Card):
     identification: dict[str, IdentificationResult] = Field(
         {}, exclude_if=lambda sets: not sets, description="searches in galleries; never in the mean"
     )
-    mean_accuracy: float | None = Field(description="plain mean over the protocols; null without one")
+    mean_accuracy: float | None = Field(
+        description="plain mean over the protocols, without hard sets beside others; null without one"
+    )
     mean_standard_error: float | None = Field(description="of the mean, protocols taken as independent")
     stage_costs: dict[str, Cost] = Field({}, description="cost of every stage behind the result")
 

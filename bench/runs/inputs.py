@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.config.benchmarks import Benchmark
+from bench.config.benchmarks import OTHER_NAMES, Benchmark
 from bench.config.catalogue import load_catalogue
 from bench.config.generator import (
     PLUS_GENERATOR,
@@ -71,8 +71,14 @@ def find_protocol(name: str, test_sets: Path) -> Path | None:
     """Path of the verification set called ``name``, or None if there is none.
 
     It is a ``.bin``, ``.xz`` or ``.parquet`` file, a folder, or a pairs file of a folder: ``cfp_fp`` is also
-    ``cfp/pairs_FP.txt``, and ``rfw_asian`` is ``rfw/txts/Asian/Asian_pairs.txt``, as RFW's authors lay it out.
+    ``cfp/pairs_FP.txt``, and ``rfw_asian`` is ``rfw/txts/Asian/Asian_pairs.txt``, as RFW's authors lay it out. A set
+    that was renamed is also found by its other name: ``hadrian`` is ``hadrian_even.xz``.
     """
+    other_names = [other for other, current in OTHER_NAMES.items() if current == name]
+    return next((path for each in (name, *other_names) if (path := _find_file(each, test_sets))), None)
+
+
+def _find_file(name: str, test_sets: Path) -> Path | None:
     folder, _, list_name = name.rpartition("_")
     candidates = (
         test_sets / f"{name}.bin",

@@ -54,7 +54,7 @@ from evaluate.measure.scores import write_scores
 from evaluate.measure.templates import pool_templates, score_templates
 from evaluate.measure.verify import Verification, verify
 from evaluate.test_sets.open import open_test_set
-from evaluate.test_sets.registry import RFW
+from evaluate.test_sets.registry import RFW, in_mean
 
 
 @dataclass(frozen=True)
@@ -266,7 +266,8 @@ def _measure_templates(
 def _make_card(measured: Measurements, header: CardHeader, row: ResultRow, cost: Cost) -> ResultCard:
     """The card; ``cost`` is that of the evaluation."""
     results = {name: verification.result for name, verification in measured.verifications.items()}
-    errors = np.array([result.standard_error for result in results.values()])
+    counted = [results[name] for name in in_mean(results)]
+    errors = np.array([result.standard_error for result in counted])
     return ResultCard(
         **header,
         cost=cost,
@@ -281,8 +282,8 @@ def _make_card(measured: Measurements, header: CardHeader, row: ResultRow, cost:
         group_errors=measured.group_errors,
         identification=measured.identification,
         groups=summarise_groups(results),
-        mean_accuracy=float(np.mean([result.accuracy for result in results.values()])) if results else None,
-        mean_standard_error=float(np.sqrt(np.sum(errors**2)) / len(errors)) if results else None,
+        mean_accuracy=float(np.mean([result.accuracy for result in counted])) if counted else None,
+        mean_standard_error=float(np.sqrt(np.sum(errors**2)) / len(errors)) if counted else None,
     )
 
 

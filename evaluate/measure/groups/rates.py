@@ -103,7 +103,7 @@ class GroupedComparisons:
 
     def _sums(self, values: NDArray) -> NDArray[np.float64]:
         known = self.groups >= 0
-        return np.bincount(self.groups[known], values[known], self.num_groups)
+        return np.bincount(self.groups[known], weights=values[known], minlength=self.num_groups).astype(np.float64)
 
 
 def _first_of_ties(scores: NDArray) -> NDArray[np.int64]:
