@@ -27,6 +27,8 @@ from bench.runs.card_parts.audit import (
 )
 from bench.runs.card_parts.groups import GroupResult
 from bench.runs.card_parts.identification import IdentificationResult
+from bench.runs.card_parts.privacy import PrivacySection
+from bench.runs.card_parts.quality import DetailFigures, DiversityFigures, QualitySection
 from bench.runs.card_parts.references import (
     BestNetwork,
     DatasetReference,
@@ -41,6 +43,11 @@ SCHEMA_VERSION = 5
 """2 adds folds, intervals, the generator's hash and prices; 3 adds templates and groups;
 4 adds changes, parts of mixtures and quotas; 5 adds errors by group and identification.
 All are optional, so that older cards load."""
+
+
+def is_none(value: Any) -> bool:
+    """Whether a field was not measured, so that it is left out of the JSON and earlier cards stay as they are."""
+    return value is None
 
 
 class CardHeader(TypedDict):
@@ -234,6 +241,14 @@ class AuditCard(Card):
     pairs: PairsSection | None = None
     colour_order: ColourOrder | None = Field(None, description="null unless two identities have two images each")
     leakage: list[LeakageSection] = Field([], description="one entry per reference")
+    detail: DetailFigures | None = Field(
+        None, exclude_if=is_none, description="null where no image can be an aligned face; earlier cards lack it"
+    )
+    diversity_scores: DiversityFigures | None = Field(
+        None, exclude_if=is_none, description="this and all below: left out where they were not measured"
+    )
+    quality: QualitySection | None = Field(None, exclude_if=is_none)
+    privacy: PrivacySection | None = Field(None, exclude_if=is_none)
 
 
 AnyCard = TypeVar("AnyCard", bound=Card)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from bench.runs.cards import GroupSummary, ProtocolResult, ResultCard, TemplateResult
 from evaluate import metrics
-from evaluate.measure.bootstrap import interval, resampled_means
 from evaluate.measure.scores import IDENTITIES, Scores
+from evaluate.measure.uncertainty.bootstrap import interval, resampled_means
 from evaluate.test_sets.registry import in_mean
 
 _TOLERANCE = 1e-9
