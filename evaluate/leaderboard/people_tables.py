@@ -23,9 +23,8 @@ _MEASURES = {
     "fnmr_max_geo": "FNMR max/geo mean",
     "fairness_discrepancy_rate": "fairness discrepancy rate",
     "inequity_rate": "inequity rate",
-    "garbe": "GARBE",
 }
-"""Measures of a table and their titles; the card has all of them."""
+"""Measures of a table beside GARBE, and their titles; the card has all of them."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +73,8 @@ def _group_table(name: str, attribute: str, fmr: str, rows: Sequence[Row]) -> Pe
     complete.sort(key=lambda entry: (DIVISIONS.index(entry[0].division), _mean_measure(entry[1], "garbe") or 0))
     first = complete[0][1][0]
     groups = [group.group for group in first.groups]
-    header = ["row", "division", "seeds", *(f"FNMR {group}" for group in groups)]
-    header += [*(f"FMR {group}" for group in groups), *_MEASURES.values(), "shuffled GARBE", "p"]
+    header = ["row", "division", "seeds", "GARBE", "shuffled GARBE", "p", *(f"FNMR {group}" for group in groups)]
+    header += [*(f"FMR {group}" for group in groups), *_MEASURES.values()]
     cells = [header]
     marks = number_notes([row for row, _ in complete])
     for row, seeds in complete:
@@ -85,11 +84,12 @@ def _group_table(name: str, attribute: str, fmr: str, rows: Sequence[Row]) -> Pe
                 label_cell(row, marks),
                 division_title(row),
                 seeds_cell(row),
+                _measure_cell(seeds, "garbe"),
+                format_interval(garbe.null),
+                ABSENT if garbe.p_value is None else f"{garbe.p_value:.3f}",
                 *(format_percent(fmean(each.groups[i].fnmr for each in seeds)) for i in range(len(groups))),
                 *(f"{100 * fmean(each.groups[i].fmr for each in seeds):.3g}" for i in range(len(groups))),
                 *(_measure_cell(seeds, measure) for measure in _MEASURES),
-                format_interval(garbe.null),
-                ABSENT if garbe.p_value is None else f"{garbe.p_value:.3f}",
             ]
         )
     return PeopleTable(

@@ -159,7 +159,8 @@ def row_key(result: Result, core: tuple[str, ...]) -> str:
     if card.row == "floor":
         return json.dumps([card.row, card.name, card.inputs.get("floor"), test_sets])
     if card.row == "model":
-        return json.dumps([card.row, card.model.weights_sha256, test_sets])
+        mode = card.inputs.get("test_mode")
+        return json.dumps([card.row, card.model.weights_sha256, test_sets, *([mode] if mode else [])])
     recipe_sha256 = card.recipe.sha256 if card.recipe else None
     dataset = card.dataset or DatasetReference()
     generator = dataset.generator_sha256 or result.generator_sha256 or dataset.name  # the hash, since names may change

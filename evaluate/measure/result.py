@@ -34,6 +34,7 @@ from bench.runs.cards import (
     TemplateResult,
     write_card,
 )
+from bench.runs.fingerprints import TestMode
 from bench.runs.inputs import find_protocol, is_rendered
 from bench.runs.stage import Stage
 from evaluate.layouts.face_table import FaceTable
@@ -111,7 +112,7 @@ def evaluate(
         raise InputError("no test sets to evaluate on; give names or paths of verification sets")
     stopwatch = Stopwatch()
     module, device, row = _open_network(network, device)
-    measured = _measure(module, named, stopwatch, device=device, precision=precision)
+    measured = _measure(module, named, stopwatch, device=device, precision=precision, mode=row.test_mode)
     states = {name: verification.result.sha256 for name, verification in measured.verifications.items()}
     further: Mapping[str, TemplateResult | GroupResult | IdentificationResult]
     for further in (measured.templates, measured.group_errors, measured.identification):
@@ -149,7 +150,7 @@ def evaluate_network(
         precision: ``bf16`` runs the network under autocast, as for networks of a bf16 recipe.
     """
     stopwatch = Stopwatch()
-    measured = _measure(load(), paths, stopwatch, device=device, precision=precision)
+    measured = _measure(load(), paths, stopwatch, device=device, precision=precision, mode=row.test_mode)
     cost = stopwatch.cost(images=measured.num_images, phase="verify", device=device, num_processes=1)
     header = stage.card_header(scale=stage.directory.parent.parent.name, seed=seed)
     card = _make_card(measured, header, row, cost)
@@ -200,10 +201,11 @@ def _measure(
     *,
     device: str,
     precision: Precision,
+    mode: TestMode,
 ) -> Measurements:
     """Load each set (phase ``load``) and measure the network on it (phase ``verify``), one after the other."""
     measured = Measurements({}, {}, {}, {}, 0)
-    embed_faces = partial(embed, network, device=device, precision=precision)
+    embed_faces = partial(embed, network, device=device, precision=precision, mode=mode)
     for path, name in paths.items():
         with stopwatch.phase("load"):
             test_set = open_test_set(path, name)
@@ -211,7 +213,7 @@ def _measure(
             raise InputError(f"two test sets are called {test_set.name}, one of them {path}; rename one")
         with stopwatch.phase("verify"):
             if isinstance(test_set, TemplateSet):
-                batches = feature_batches(network, test_set.faces, device=device, precision=precision)
+                batches = feature_batches(network, test_set.faces, device=device, precision=precision, mode=mode)
                 _measure_templates(pool_templates(batches, test_set), test_set, path, measured)
             elif isinstance(test_set, FaceTable):
                 measured.group_errors[test_set.name] = measure_groups(embed_faces(test_set.faces), test_set)

@@ -32,7 +32,7 @@ def group_rates_plot(errors: GroupErrors, rate: str, title: str) -> str:
 
     y = Axis(rate.upper(), 0, top * 1.05, format_tick=format_percent_tick)
     x = Axis("", -0.5, len(names) - 0.5, format_tick=name_of)
-    plot = Plot(x, y, width=max(330, 70 * len(names)), title=title)
+    plot = Plot(x, y, width=max(330, 95 * len(names)), title=title)
     for position, (name, value, (low, high)) in enumerate(zip(names, values, intervals, strict=True)):
         color = COLORS[position % len(COLORS)]
         if low is not None and high is not None:
@@ -46,7 +46,8 @@ def group_det_plot(errors: GroupErrors, title: str) -> str:
     groups = [group for group in errors.groups if group.curve][:MAX_CURVES]
     lowest_x = min(min(group.curve["fmr"]) for group in groups)
     highest_x = max(max(group.curve["fmr"]) for group in groups)
-    lowest_y = 0.5 / max(group.num_genuine for group in groups)
+    reached = [rate for group in groups for rate in group.curve["fnmr"] if rate > 0]
+    lowest_y = min(0.1, 10.0 ** np.floor(np.log10(min(reached, default=0.01))))
     x = Axis("FMR of the group", lowest_x, highest_x, is_log=True)
     plot = Plot(x, Axis("FNMR", lowest_y, 1, is_log=True), title=title)
     for group, color in zip(groups, COLORS, strict=False):

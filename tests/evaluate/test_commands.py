@@ -19,6 +19,9 @@ FLAGS = {
     "pack": {"--help", "--landmarks", "--out", "--pairs"},
     "leaderboard": {"--committed", "--help", "--result", "--runs"},
     "publish": {"--help", "--reports"},
+    "groups": {"--against", "--attributes", "--device", "--drop-shared", "--fmr", "--help", "--out", "--reference"}
+    | {"--seed", "--table"},
+    "identify": {"--device", "--help", "--out"},
     "submit": STAGE_FLAGS - {"--weights", "--set"} | {"--format", "--model", "--out"},
     "audit": STAGE_FLAGS
     | {"--against", "--against-real", "--mask", "--network", "--quality", "--yaw"}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluate.measure import bootstrap
+from evaluate.measure.uncertainty import bootstrap
 from evaluate.measure.uncertainty.bootstrap import interval, resampled_means
 
 
