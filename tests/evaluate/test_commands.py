@@ -87,7 +87,8 @@ def test_commands_are_listed_in_groups(capsys):
         parser.parse_args(["--help"])
     text = capsys.readouterr().out
     groups = re.findall(r"^(\w[\w ]*):$", text, re.MULTILINE)
-    assert groups[-5:] == list(COMMANDS) == ["measure", "test sets", "leaderboard", "face datasets", "challenges"]
+    headings = ["measure", "test sets", "leaderboard", "face datasets", "people", "challenges"]
+    assert groups[-6:] == list(COMMANDS) == headings
     assert all(f"\n  {name} " in text for name in FLAGS)
 
 
