@@ -1,5 +1,7 @@
 """Searches: galleries by hand, a slow search as witness, ties, and blocks that change nothing."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -136,3 +138,16 @@ def test_bad_input_is_refused():
         search(a, ids + 10, broken, ids)
     with pytest.raises(InputError, match="length 2"):
         search(2 * a, ids, a, ids)
+
+
+def test_memory_does_not_grow_with_the_gallery():
+    """Beyond the embeddings, a search needs its blocks and the order of the gallery, 32 bytes an entry."""
+    probes, probe_ids = unit(600, 64, 0), np.arange(600)
+    peaks = []
+    for num_entries in (5_000, 40_000):
+        gallery, gallery_ids = unit(num_entries, 64, 1), np.arange(num_entries) - 1
+        tracemalloc.start()
+        search(probes, probe_ids, gallery, gallery_ids)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] - peaks[0] < 35_000 * 64
