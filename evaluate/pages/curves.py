@@ -10,11 +10,12 @@ from evaluate.pages.svg import COLORS, Axis, Plot, format_percent_tick
 
 MAX_CURVES = len(COLORS)
 """Curves of a figure: one per colour."""
+_MAX_NAMES = 4  # more names would cover each other; the legend has the colours of all
 _LINE = 'stroke-width="1.6"'
 
 
 def group_rates_plot(errors: GroupErrors, rate: str, title: str) -> str:
-    """FMR or FNMR of every group with its interval, one column per group.
+    """FMR or FNMR of every group with its interval, one column per group in the order of the legend.
 
     Args:
         errors: Errors at one threshold.
@@ -28,11 +29,12 @@ def group_rates_plot(errors: GroupErrors, rate: str, title: str) -> str:
 
     def name_of(tick: float) -> str:
         position = round(tick)
-        return names[position] if abs(tick - position) < 1e-6 and 0 <= position < len(names) else ""
+        is_group = abs(tick - position) < 1e-6 and 0 <= position < len(names)
+        return names[position] if is_group and len(names) <= _MAX_NAMES else ""
 
     y = Axis(rate.upper(), 0, top * 1.05, format_tick=format_percent_tick)
     x = Axis("", -0.5, len(names) - 0.5, format_tick=name_of)
-    plot = Plot(x, y, width=max(330, 95 * len(names)), title=title)
+    plot = Plot(x, y, title=title)
     for position, (name, value, (low, high)) in enumerate(zip(names, values, intervals, strict=True)):
         color = COLORS[position % len(COLORS)]
         if low is not None and high is not None:
