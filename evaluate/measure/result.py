@@ -42,7 +42,7 @@ from evaluate.layouts.ijb import TemplateSet
 from evaluate.layouts.ijb_galleries import gallery_lists, load_ijb_searches
 from evaluate.layouts.searches import SearchSet
 from evaluate.measure.embed import FaceNetwork, Precision, embed, feature_batches, load_network
-from evaluate.measure.groups.measure import FMRS, measure_groups
+from evaluate.measure.groups.measure import FMRS, check_group_set, measure_groups
 from evaluate.measure.identification.measure import identify
 from evaluate.measure.rows import ResultRow, model_row
 from evaluate.measure.scores import write_scores
@@ -211,6 +211,8 @@ def _measure(
             test_set = open_test_set(path, name)
         if measured.has(test_set.name):
             raise InputError(f"two test sets are called {test_set.name}, one of them {path}; rename one")
+        if isinstance(test_set, FaceTable):
+            check_group_set(test_set)
         with stopwatch.phase("verify"):
             if isinstance(test_set, TemplateSet):
                 batches = feature_batches(network, test_set.faces, device=device, precision=precision, mode=mode)

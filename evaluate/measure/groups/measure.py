@@ -14,7 +14,7 @@ from bench.errors import InputError
 from bench.runs.card_parts.groups import FairnessMeasure, GroupErrors, GroupRates, GroupResult
 from evaluate.layouts.face_table import FaceTable
 from evaluate.measure.groups.comparisons import Comparisons, compare_all
-from evaluate.measure.groups.rates import GroupedComparisons
+from evaluate.measure.groups.rates import GroupedComparisons, genuine_within, impostors_within
 from evaluate.measure.groups.resampling import (
     GroupEstimate,
     estimate_groups,
@@ -57,10 +57,10 @@ def measure_groups(embeddings: NDArray[np.floating], table: FaceTable, *, seed: 
         InputError: If an attribute has one group only, a group is too small for all of ``FMRS``, or an embedding is not
             finite.
     """
+    check_group_set(table)
     comparisons = compare_all(embeddings, table.identity_ids, highest_fmr=float(FMRS[0]))
     attributes: dict[str, dict[str, GroupErrors | None]] = {}
     for grouping in groupings_of(table):
-        check_resolution(comparisons, grouping, FMRS[0])
         attributes[grouping.name] = {
             fmr: group_errors(comparisons, grouping, fmr, seed=seed) if _resolves(comparisons, grouping, fmr) else None
             for fmr in FMRS
@@ -93,14 +93,29 @@ def groupings_of(table: FaceTable) -> list[Grouping]:
     return groupings
 
 
-def check_resolution(comparisons: Comparisons, grouping: Grouping, fmr: str) -> None:
+def check_group_set(table: FaceTable) -> None:
+    """Refuse a set that cannot be measured, before its faces are embedded.
+
+    Raises:
+        InputError: If an attribute has one group only, or a group is too small for all of ``FMRS``.
+    """
+    for grouping in groupings_of(table):
+        check_resolution(np.bincount(table.identity_ids), grouping, FMRS[0])
+
+
+def check_resolution(num_images: NDArray[np.integer], grouping: Grouping, fmr: str) -> None:
     """Refuse a false match rate that some group cannot resolve.
+
+    Args:
+        num_images: Faces of each identity, shape (I,).
+        grouping: The attribute.
+        fmr: The false match rate.
 
     Raises:
         InputError: Names the group, its comparisons, and the lowest rate that every group resolves.
     """
-    grouped = GroupedComparisons(comparisons, grouping.labels)
-    num_impostors, num_genuine = grouped.num_impostors(), grouped.num_genuine()
+    num_impostors = impostors_within(num_images, grouping.labels)
+    num_genuine = genuine_within(num_images, grouping.labels)
     for group, name in enumerate(grouping.groups):
         num_identities = int(np.count_nonzero(grouping.labels == group))
         what = f"{grouping.name} {name}"
@@ -121,7 +136,7 @@ def check_resolution(comparisons: Comparisons, grouping: Grouping, fmr: str) -> 
 
 
 def _resolves(comparisons: Comparisons, grouping: Grouping, fmr: str) -> bool:
-    num_impostors = GroupedComparisons(comparisons, grouping.labels).num_impostors()
+    num_impostors = impostors_within(comparisons.num_images, grouping.labels)
     return bool(num_impostors.min() * float(fmr) >= MIN_ERRORS - 1e-9)
 
 

@@ -53,13 +53,11 @@ class GroupedComparisons:
 
     def num_impostors(self, weights: NDArray | None = None) -> NDArray[np.float64]:
         """Impostor comparisons within each group, weighted by the product of the weights of both people, (G,)."""
-        images = self._num_images if weights is None else self._num_images * weights
-        return (self._sums(images) ** 2 - self._sums(images**2)) / 2
+        return impostors_within(self._num_images if weights is None else self._num_images * weights, self.groups)
 
     def num_genuine(self, weights: NDArray | None = None) -> NDArray[np.float64]:
         """Genuine comparisons of each group, weighted by the person, (G,)."""
-        pairs = self._num_images * (self._num_images - 1) / 2
-        return self._sums(pairs if weights is None else pairs * weights)
+        return genuine_within(self._num_images, self.groups, weights)
 
     def rates(self, fmr: float, weights: NDArray | None = None) -> Rates:
         """Rates at the threshold that ``fmr`` sets.
@@ -101,9 +99,25 @@ class GroupedComparisons:
         rejected = impostors[np.minimum(positions, len(impostors) - 1)]
         return np.asarray(np.searchsorted(genuine, rejected, side="right") / genuine.size, dtype=np.float64)
 
-    def _sums(self, values: NDArray) -> NDArray[np.float64]:
-        known = self.groups >= 0
-        return np.bincount(self.groups[known], weights=values[known], minlength=self.num_groups).astype(np.float64)
+
+def impostors_within(num_images: NDArray, groups: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Impostor comparisons within each group, shape (G,), of people with ``num_images`` images each, shape (I,)."""
+    return (_sums(num_images, groups) ** 2 - _sums(num_images**2, groups)) / 2
+
+
+def genuine_within(
+    num_images: NDArray, groups: NDArray[np.integer], weights: NDArray | None = None
+) -> NDArray[np.float64]:
+    """Genuine comparisons of each group, shape (G,), each weighted by its person's weight, shape (I,)."""
+    pairs = num_images * (num_images - 1) / 2
+    return _sums(pairs if weights is None else pairs * weights, groups)
+
+
+def _sums(values: NDArray, groups: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Sum of the values of each group, shape (G,)."""
+    known = groups >= 0
+    num_groups = int(groups.max()) + 1
+    return np.bincount(groups[known], weights=values[known], minlength=num_groups).astype(np.float64)
 
 
 def _first_of_ties(scores: NDArray) -> NDArray[np.int64]:

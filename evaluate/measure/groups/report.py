@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 
 from bench.errors import InputError
@@ -73,10 +74,10 @@ def report_groups(
     table = open_group_set(question.path, question.table, drop_shared=question.drop_shared)
     groupings = _chosen(table, question.attributes)
     highest = max(float(fmr) for fmr in question.fmrs)
-    comparisons = _compare(network, table, device, highest)
     for grouping in groupings:
         for fmr in question.fmrs:
-            check_resolution(comparisons, grouping, fmr)
+            check_resolution(np.bincount(table.identity_ids), grouping, fmr)
+    comparisons = _compare(network, table, device, highest)
     attributes: dict[str, dict[str, GroupErrors | None]] = {
         grouping.name: {
             fmr: group_errors(comparisons, grouping, fmr, reference=question.reference, seed=seed)
