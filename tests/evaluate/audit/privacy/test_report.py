@@ -9,6 +9,7 @@ from bench.errors import InputError
 from bench.faces.open import open_faces
 from bench.runs.cards import AuditCard, read_card
 from bench.runs.fingerprints import audit_stage
+from bench.runs.tracking.fields import audit_metrics
 from evaluate.audit.embeddings import Embedder
 from evaluate.audit.page import render_audit
 from evaluate.audit.privacy.people import open_people, refuse_shared_images
@@ -102,6 +103,15 @@ def test_the_page_says_what_was_measured_and_promises_nothing(world):
     assert page.count("Other judges may see more.") >= 2
     for promise in ("privacy-safe", "safe to", "does not exist", "do not exist"):
         assert promise not in page
+
+
+def test_mlflow_gets_the_figures(world):
+    card, _ = measure(world, "leaky")
+    metrics = audit_metrics(card)
+    assert metrics["audit/privacy/judge2/auc_by_image"] == card.privacy.judges[1].membership["image"].auc
+    assert metrics["audit/privacy/judge1/images_above"] == 80
+    assert metrics["audit/sharpness"] == card.detail.sharpness
+    assert metrics["audit/diversity/vendi_images"] == card.diversity_scores.vendi_images
 
 
 def test_training_images_are_drawn_only_if_asked_for(world, tmp_path):
