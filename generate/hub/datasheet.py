@@ -17,7 +17,7 @@ def datasheet(card: DatasetCard) -> list[tuple[str, str]]:
     checksum = f"SHA-256 {card.content_sha256}" if card.content_sha256 else "see the card"
     return [
         ("Why was it made? Who paid for it?", GAP),
-        ("What are the instances?", "Aligned face images of 112 x 112 pixels, RGB; the label is an invented identity."),
+        ("What are the instances?", "Aligned face images of 112 x 112 pixels, RGB; the label is an identity."),
         (
             "How many are there?",
             f"{card.num_images:,} images of {card.num_identities:,} identities, {per_identity:.1f} each.",
@@ -95,6 +95,8 @@ def licence(card: DatasetCard) -> str:
     """Licence of the images, as far as it follows from those of the networks."""
     if card.statistics.parts:
         return "Follows the licences of the parts of the mixture."
+    if card.statistics.source:
+        return f"The licence of its authors; see {card.statistics.source}."
     if not card.weights:
         return "MIT"
     named = sorted({weight.licence or "not stated" for weight in card.weights.values()})
