@@ -99,7 +99,7 @@ def test_the_page_says_what_was_measured_and_promises_nothing(world):
     page = render_audit(card)
     judge = card.privacy.judges[0]
     assert f"AUC of membership {judge.membership['centre'].auc:.3f}" in page
-    assert "40 of 40 identities have an image that is nearer to a training person (80 of 80 images)" in page
+    assert "40 of 40 identities (80 of 80 images) have a nearest training person above it" in page
     assert page.count("Other judges may see more.") >= 2
     for promise in ("privacy-safe", "safe to", "does not exist", "do not exist"):
         assert promise not in page
