@@ -170,7 +170,27 @@ def audit_metrics(card: AuditCard) -> dict[str, float]:
         metrics[f"{prefix}/identities_shared"] = leakage.num_identities_above
         metrics[f"{prefix}/images_with_same_pixels"] = leakage.num_images_with_same_pixels
         metrics |= {f"{prefix}/images_above_{t}": share for t, share in leakage.share_of_images_above.items()}
+    metrics |= _quality_metrics(card)
     return {f"audit/{name}": value for name, value in metrics.items() if value is not None and not math.isnan(value)}
+
+
+def _quality_metrics(card: AuditCard) -> dict[str, float | None]:
+    """Sharpness, diversity, distances to real faces, and privacy by each judge."""
+    metrics: dict[str, float | None] = {}
+    if card.detail:
+        metrics["sharpness"] = card.detail.sharpness
+    if card.diversity_scores:
+        scores = card.diversity_scores.model_dump(exclude={"radius"})
+        metrics |= {f"diversity/{name}": value for name, value in scores.items()}
+    if card.quality:
+        metrics |= {f"quality/{name}": value for name, value in card.quality.ours.model_dump().items()}
+        metrics["quality/sharpness_ratio"] = card.quality.sharpness_ratio
+    for number, judge in enumerate(card.privacy.judges if card.privacy else [], start=1):
+        prefix = f"privacy/judge{number}"
+        metrics |= {f"{prefix}/auc_by_{kind}": figures.auc for kind, figures in judge.membership.items()}
+        metrics[f"{prefix}/images_above"] = judge.num_images_above
+        metrics[f"{prefix}/match_median"] = judge.matches.median
+    return metrics
 
 
 def is_number(value: Any) -> bool:
