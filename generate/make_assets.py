@@ -41,7 +41,14 @@ from generate.hub.ship import WEIGHTS_NAME, Origin, card_path, ship_generator, s
 from generate.networks.appearance import add_appearance
 from generate.networks.yaw import half_size, save_yaw_network, train_yaw, yaw_error
 from generate.render.face import IDENTITIES_PER_SEED, PROTOCOL_IDENTITIES
-from generate.training.prepared.prepare import CENTERS_NAME, DEVIATIONS_NAME, LMDB_NAME, PREPARED_NAME, Preparation, prepare
+from generate.training.prepared.prepare import (
+    CENTERS_NAME,
+    DEVIATIONS_NAME,
+    LMDB_NAME,
+    PREPARED_NAME,
+    Preparation,
+    prepare,
+)
 from generate.training.recipes import RECIPES_PATH
 
 CONFIG = Path(__file__).parent / "assets" / "make.yaml"

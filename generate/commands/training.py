@@ -113,6 +113,12 @@ def _prepare_flags(parser: argparse.ArgumentParser) -> None:
         type=flags.positive,
         help="scale all features to this mean norm (default: keep their scale)",
     )
+    parser.add_argument(
+        "--landmarks",
+        type=Path,
+        help="add a picture of each face's five landmarks, for train-pose: text file, .npy (N, 5, 2), faces.parquet of "
+        "rendered faces, or an .onnx landmark network (default: none)",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the training set")
     add_stage_flags(parser, "--device")
 
@@ -123,7 +129,7 @@ def _prepare(args: argparse.Namespace) -> str:
     from generate.training.prepared.prepare import Preparation, prepare
 
     faces = open_files(args.faces, args.mask, args.leave_out)
-    settings = Preparation(args.identity_model, args.features, args.mirror, args.mean_norm)
+    settings = Preparation(args.identity_model, args.features, args.mirror, args.mean_norm, args.landmarks)
     prepared = prepare(faces, settings, args.out, device=choose_device(args.device))
     return f"prepare: {prepared['num_images']} faces of {prepared['num_identities']} identities in {args.out}"
 
