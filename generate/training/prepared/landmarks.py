@@ -8,8 +8,8 @@
 | ``.onnx`` | a network that finds landmarks in aligned faces |
 
 A landmark network takes RGB, (B, 3, 112, 112), in [-1, 1] unless its graph normalises 0..255 itself, and gives x and y
-of 5, 68 (iBUG 300-W) or 98 points (WFLW): in pixels, in [0, 1] or in [-1, 1] of the image. Which of the three is told by
-the mean of the points over the faces, which lies near the ArcFace template.
+of 5, 68 (iBUG 300-W) or 98 points (WFLW): in pixels, in [0, 1] or in [-1, 1]. The unit is the one that brings the mean
+points of all faces nearest to the ArcFace template.
 
 Shapes: ``N`` faces, ``K`` numbers that a network gives for a face.
 """

@@ -2,7 +2,7 @@
 
 | file | holds | for |
 |---|---|---|
-| faces.lmdb | every face with its feature; with ``--landmarks`` also a picture of its landmarks | ``generate train``, ``train-pose`` |
+| faces.lmdb | every face with its feature, and with ``--landmarks`` a landmark picture | ``train``, ``train-pose`` |
 | centers.npy | mean feature of every identity, (C, D) | ``identities: pca`` of a generator, ``generate leakage`` |
 | deviations.npy | root of the covariance of faces around their centre, (D, D) | ``perturbation.directions`` |
 | prepared.json | settings, counts and statistics | |
@@ -90,21 +90,12 @@ def prepare(faces: Faces, settings: Preparation, directory: str | Path, *, devic
     if settings.mean_norm is not None:
         features *= settings.mean_norm / norms.mean()
     source = _WithMirrored(faces) if settings.mirror else faces
-    rows = np.arange(len(source)) if points is None else np.flatnonzero(np.isfinite(points).all(axis=(1, 2)))
-    identity_ids, features = np.unique(source.identity_ids[rows], return_inverse=True)[1], features[rows]
-    with FaceWriter(directory / LMDB_NAME) as writer:
-        for row, index in enumerate(progress(rows.tolist(), desc="write", total=len(rows))):
-            picture = None if points is None else encode_png(draw_landmarks(points[index], source.name(index)))
-            writer.write(source.encoded(index), int(identity_ids[row]), features[row], picture)
+    features, identity_ids = _write_faces(directory / LMDB_NAME, source, features, points)
     centers = identity_centers(features, identity_ids)
     write_array(directory / CENTERS_NAME, centers)
     write_array(directory / DEVIATIONS_NAME, deviation_directions(features, identity_ids, centers))
-    if len(rows) < len(source):
-        note(
-            f"note: {len(source) - len(rows)} of {len(source)} faces have no landmarks in {settings.landmarks}; left out"
-        )
     prepared = inputs | {
-        "num_images": len(rows),
+        "num_images": len(features),
         "num_identities": len(centers),
         "feature_dim": features.shape[1],
         "mean_norm": round(float(np.linalg.norm(features, axis=1).mean()), 4),
@@ -114,6 +105,25 @@ def prepare(faces: Faces, settings: Preparation, directory: str | Path, *, devic
     write_json(directory / PREPARED_NAME, prepared)
     shutil.rmtree(directory / "parts")
     return prepared
+
+
+def _write_faces(
+    path: Path, source: "Faces | _WithMirrored", features: NDArray[np.float32], points: NDArray[np.float64] | None
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Write the LMDB. Faces without landmarks are left out where others have some.
+
+    Returns:
+        Features and identities of the written faces, numbered without gaps.
+    """
+    rows = np.arange(len(source)) if points is None else np.flatnonzero(np.isfinite(points).all(axis=(1, 2)))
+    if len(rows) < len(source):
+        note(f"note: left out {len(source) - len(rows)} of {len(source)} faces without landmarks")
+    identity_ids = np.unique(source.identity_ids[rows], return_inverse=True)[1]
+    with FaceWriter(path) as writer:
+        for identity_id, index in zip(identity_ids, progress(rows, desc="write", total=len(rows)), strict=True):
+            picture = None if points is None else encode_png(draw_landmarks(points[index], source.name(index)))
+            writer.write(source.encoded(index), int(identity_id), features[index], picture)
+    return features[rows], identity_ids
 
 
 def _write_or_check_inputs(directory: Path, faces: Faces, settings: Preparation) -> dict[str, Any]:
