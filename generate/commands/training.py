@@ -1,12 +1,16 @@
-"""The sub-commands that train a generator: turn, appearance, prepare, variation, train, leakage, assets."""
+"""The sub-commands that train a generator: turn, appearance, prepare, variation, train, train-pose, leakage, assets."""
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.cli import Command, add_stage_flags
 from bench.config import flags
 
-_RECIPES = "generators.yaml"
+if TYPE_CHECKING:
+    from generate.training.run import FinishedTraining
+
+_RECIPES, _POSE_RECIPES = "generators.yaml", "pose_models.yaml"
 
 
 def _source_flags(parser: argparse.ArgumentParser) -> None:
@@ -186,11 +190,65 @@ def _train(args: argparse.Namespace) -> str | None:
         runs=args.runs,
         directory=args.out,
     )
+    return _finished_line("train", finished)
+
+
+def _train_pose_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--faces",
+        type=Path,
+        required=True,
+        help="faces.lmdb of generate prepare --landmarks, or WebFace4M_with_landmarks.lmdb",
+    )
+    parser.add_argument("--mask", type=Path, help=".npy of positions of the faces to use (default: all)")
+    parser.add_argument(
+        "--generator", type=Path, required=True, help="trained generator, whose own weights stay as they are"
+    )
+    parser.add_argument(
+        "--identity-model", type=Path, required=True, help="identity network that computed the features of --faces"
+    )
+    parser.add_argument(
+        "--judge",
+        type=Path,
+        help="second identity network, which measures held-out identities and is not in the loss (default: none)",
+    )
+    parser.add_argument("--recipe", default="plus", help=f"entry of {_POSE_RECIPES} (default: %(default)s)")
+    parser.add_argument("--recipes", type=Path, help=f"YAML file of recipes (default: {_POSE_RECIPES})")
+    parser.add_argument("--out", type=Path, help="folder of this training (default: RUNS/generators/<fingerprint>)")
+    add_stage_flags(parser, "--device", "--seed", "--weights", "--runs")
+
+
+def _train_pose(args: argparse.Namespace) -> str | None:
+    from generate.training.pose.recipes import POSE_RECIPES_PATH, load_pose_recipe
+    from generate.training.pose.run import run_pose_training
+    from generate.training.run import TrainingFiles
+
+    files = TrainingFiles(
+        args.faces,
+        args.identity_model,
+        mask=args.mask,
+        judge=args.judge,
+        weights=args.weights,
+        generator=args.generator,
+    )
+    finished = run_pose_training(
+        files,
+        load_pose_recipe(args.recipe, args.recipes or POSE_RECIPES_PATH),
+        seed=args.seed,
+        device=args.device,
+        runs=args.runs,
+        directory=args.out,
+    )
+    return _finished_line("train-pose", finished)
+
+
+def _finished_line(command: str, finished: "FinishedTraining | None") -> str | None:
+    """What a training prints; nothing in all processes but the first."""
     if finished is None:
         return None
     if finished.is_skipped:
-        return f"train: skip, unchanged ({finished.card.parent})"
-    return f"train: {finished.card}" + (f"; {finished.warning}" if finished.warning else "")
+        return f"{command}: skip, unchanged ({finished.card.parent})"
+    return f"{command}: {finished.card}" + (f"; {finished.warning}" if finished.warning else "")
 
 
 def _leakage_flags(parser: argparse.ArgumentParser) -> None:
@@ -295,6 +353,18 @@ COMMANDS = (
         "generate train --faces weights/lfw/faces.lmdb --identity-model weights/lfw/identity.onnx --recipe photographs",
         _train_flags,
         _train,
+    ),
+    Command(
+        "train-pose",
+        "Train the pose model of a generator, which draws by pictures of landmarks",
+        "Reads a training set with landmark pictures, its identity network, a trained generator and a recipe. Writes "
+        "pose.safetensors, its card, train.jsonl and one image grid per epoch. Needed to draw faces of a generator of "
+        "your own at a given pose in one pass (Vec2Face+). A finished training is skipped and a killed one resumes "
+        "from its last epoch. For several GPUs, start it with torchrun.",
+        "generate train-pose --faces weights/posed/faces.lmdb --generator weights/generator.safetensors "
+        "--identity-model weights/lfw/identity.onnx",
+        _train_pose_flags,
+        _train_pose,
     ),
     Command(
         "leakage",

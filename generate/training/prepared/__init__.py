@@ -1,5 +1,5 @@
 """The training set of a generator: turned views, features, landmarks, variation within people, and leakage.
 
 In: aligned faces and an identity network. Out: the folder that ``generate train`` and ``train-pose`` read. May import
-what ``generate.training`` may, and ``generate.render``.
+what ``generate.training`` may.
 """

@@ -25,8 +25,9 @@ from generate.training import journal as train_journal
 from generate.training import state as train_state
 from generate.training import train as trainer
 from generate.training.data import FeatureBatches, open_training_set, split_held_out
+from generate.training.loop import TrainingLoop, TrainOptions
 from generate.training.state import build_generator, lr_at
-from generate.training.train import GENERATOR_NAME, FrozenNetworks, TrainOptions, train_generator
+from generate.training.train import GENERATOR_NAME, FrozenNetworks, train_generator
 from generate.vec2face import load_generator
 
 
@@ -143,7 +144,7 @@ import torch
 from generator_training import tiny_recipe
 from generate.training import state as train_state
 from generate.networks.identity import load_identity_network
-from generate.training.train import FrozenNetworks, TrainOptions, train_generator
+from generate.training.train import FrozenNetworks, train_generator
 from generate.training.data import open_training_set
 torch.set_num_threads(int(sys.argv[4]))
 real = train_state.TrainState.update
@@ -312,7 +313,7 @@ from pathlib import Path
 sys.path.insert(0, "tests/helpers")
 from generator_training import tiny_recipe
 from generate.networks.identity import load_identity_network
-from generate.training.train import FrozenNetworks, TrainOptions, train_generator
+from generate.training.train import FrozenNetworks, train_generator
 from generate.training.data import open_training_set
 folder, out = map(Path, sys.argv[1:])
 networks = FrozenNetworks(load_identity_network(folder / "identity.safetensors"))
@@ -343,7 +344,7 @@ def test_two_processes_give_the_losses_of_one(prepared, tmp_path):
 def test_it_learns(networks, tmp_path, monkeypatch):
     """On plain colours, with features that are linear in the colour; those of a random network would hardly differ."""
     # figures and checkpoints would take the most time
-    monkeypatch.setattr(trainer._TrainingLoop, "_finish_epoch", lambda *_: None)
+    monkeypatch.setattr(TrainingLoop, "_finish_epoch", lambda *_: None)
     monkeypatch.setattr(trainer, "check_features", lambda *_: None)
     mixing = np.random.default_rng(0).normal(size=(3, FEATURE_DIM))
     with FaceWriter(tmp_path / "colours.lmdb") as writer:
