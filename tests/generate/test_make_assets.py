@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import yaml
-from generator_training import tiny_recipe
+from generator_training import tiny_pose_recipe, tiny_recipe
 
 from bench.config.benchmarks import BENCHMARKS_PATH
 from bench.config.generator import Vec2FaceGenerator
@@ -25,10 +25,10 @@ def test_files_too_large_to_ship_are_refused(tmp_path, monkeypatch):
     workshop.finished_dir.mkdir(parents=True)
     for name in NAMES:
         (workshop.finished_dir / name).write_bytes(b"12345")
-    for step in ("_make_identity", "_make_yaw", "_make_features", "_make_generator"):
+    for step in ("_make_identity", "_make_yaw", "_make_features", "_make_generator", "_make_pose"):
         monkeypatch.setattr(assets, step, lambda _: None)
     monkeypatch.setattr(assets, "MAX_BYTES", 24)
-    with pytest.raises(InputError, match="holds 25 bytes, but at most 24 are shipped; make the networks smaller"):
+    with pytest.raises(InputError, match="holds 30 bytes, but at most 24 are shipped; make the networks smaller"):
         make_assets(workshop, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -51,7 +51,9 @@ def workshop(tmp_path_factory):
     recipe = tiny_recipe(epochs=1).model_dump(mode="json", exclude={"name"})
     recipe["sizes"] |= {"multipliers": [1, 1, 1, 1], "feature_dim": 16 + 40}
     (directory / "recipes.yaml").write_text(yaml.safe_dump({assets.RECIPE: recipe}))
-    return Workshop(directory, directory / "config.yaml", directory / "recipes.yaml")
+    pose = tiny_pose_recipe(epochs=1, exchange_pose=True).model_dump(mode="json", exclude={"name"})
+    (directory / "pose.yaml").write_text(yaml.safe_dump({assets.RECIPE: pose}))
+    return Workshop(*(directory / name for name in ("", "config.yaml", "recipes.yaml", "pose.yaml")))
 
 
 @pytest.mark.slow
@@ -61,21 +63,21 @@ def test_from_nothing_to_a_dataset_of_the_shipped_networks(workshop, tmp_path, m
     real, calls = assets._call, []
     monkeypatch.setattr(assets, "_call", lambda package, flags: calls.append(package) or real(package, flags))
     files = make_assets(workshop, tmp_path / "assets")
-    assert calls == ["generate", "fr_train", "generate"]
+    assert calls == ["generate", "fr_train", "generate", "generate"]
     for path in files:
         card = read_json(card_path(path))
         assert card["sha256"] == sha256(path) and card["bytes"] == path.stat().st_size
         assert str(SEED) in card["trained_on"] and card["cost"]["seconds"] > 0
     assert read_json(card_path(tmp_path / "assets" / "yaw.safetensors"))["figures"]["held_out_faces"] == 8
     make_assets(workshop, tmp_path / "assets")
-    assert len(calls) == 3  # everything was finished
+    assert len(calls) == 4  # everything was finished
     shipped = ship_generator(workshop.work_dir / "generator", tmp_path / "other", trained_on="people", licence="none")
     assert sha256(shipped) == sha256(workshop.finished_dir / "generator.safetensors")
     assert read_json(card_path(shipped))["trained_on"] == "people"
     (workshop.finished_dir / "generator.json").unlink()  # killed before the last card
     before = sha256(workshop.finished_dir / "generator.safetensors")
     make_assets(workshop, tmp_path / "assets")
-    assert len(calls) == 3 and sha256(workshop.finished_dir / "generator.safetensors") == before
+    assert len(calls) == 4 and sha256(workshop.finished_dir / "generator.safetensors") == before
 
     settings = Vec2FaceGenerator(
         kind="vec2face",
@@ -90,6 +92,7 @@ def test_from_nothing_to_a_dataset_of_the_shipped_networks(workshop, tmp_path, m
         identity_weights="assets/identity.safetensors",
         quality_weights="assets/identity.safetensors",
         pose_weights="assets/yaw.safetensors",
+        pose={"share": 0.25, "yaw_degrees": [45], "weights": "assets/pose.safetensors"},
         batch_size=4,
     )
     monkeypatch.setattr("bench.config.generator.ASSETS_PATH", tmp_path / "assets")
