@@ -34,12 +34,12 @@ POSE_MODEL = ASSETS_PATH / "pose.safetensors"
 LANDMARKS, ATTROP = "landmarks", "AttrOP"
 
 NOTES = (
-    f"{NUM_IDENTITIES} identities of the benchmark smoke with its shipped networks, one image per identity and yaw, in "
-    f"batches of {BATCH_SIZE}. Both start from the same vectors, with the noise of AttrOP's images (sigma {POSE_SIGMA}). "
-    "Yaw: measured by the shipped yaw network, positive to the right of the image. Accepted: within "
-    f"{MAX_MISS_DEGREES:g} degrees of the yaw asked for, with the identity distance and the quality that the settings of "
-    f"smoke ask for. AttrOP stops at the first such image, and after at most {MAX_STEPS} steps. A call draws one image "
-    "and, in AttrOP, carries a gradient back; empty slots of a batch count."
+    "Identities of the benchmark smoke with its shipped networks, one image per identity and yaw, in batches of "
+    f"{BATCH_SIZE}. Both ways start from the same vectors, with the noise of AttrOP's images (sigma {POSE_SIGMA}). Yaw: "
+    "measured by the shipped yaw network, positive to the right of the image. Accepted: within "
+    f"{MAX_MISS_DEGREES:g} degrees of the yaw asked for, with the identity distance and the quality that smoke asks for. "
+    f"AttrOP stops at the first such image, and after at most {MAX_STEPS} steps. A call draws one image and, in AttrOP, "
+    "carries a gradient back; empty slots of a batch count."
 )
 
 Row = dict[str, str | float | None]

@@ -36,8 +36,8 @@ class Stored:
     def __init__(self, num):
         rng = np.random.default_rng(0)
         self.pictures = np.stack([draw_landmarks(points) for points in face_points(num)])
-        self.effect = rng.normal(size=(28, 4))
-        self.own = rng.normal(size=(num, 4))
+        self.effect = 10 * rng.normal(size=(28, 4))
+        self.own = 0.1 * rng.normal(size=(num, 4))
 
     def landmark_picture(self, row):
         return self.pictures[row]
