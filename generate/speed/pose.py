@@ -35,11 +35,11 @@ LANDMARKS, ATTROP = "landmarks", "AttrOP"
 
 NOTES = (
     "Identities of the benchmark smoke with its shipped networks, one image per identity and yaw, in batches of "
-    f"{BATCH_SIZE}. Both ways start from the same vectors, with the noise of AttrOP's images (sigma {POSE_SIGMA}). Yaw: "
-    "measured by the shipped yaw network, positive to the right of the image. Accepted: within "
-    f"{MAX_MISS_DEGREES:g} degrees of the yaw asked for, with the identity distance and the quality that smoke asks for. "
-    f"AttrOP stops at the first such image, and after at most {MAX_STEPS} steps. A call draws one image and, in AttrOP, "
-    "carries a gradient back; empty slots of a batch count."
+    f"{BATCH_SIZE}. Both ways start from the same vectors, with the noise of AttrOP's images (sigma {POSE_SIGMA}). "
+    "Yaw: measured by the shipped yaw network, positive to the right of the image. Accepted: within "
+    f"{MAX_MISS_DEGREES:g} degrees of the yaw asked for, with the identity distance and the quality that smoke asks "
+    f"for. AttrOP stops at the first such image, and after at most {MAX_STEPS} steps. A call draws one image and, in "
+    "AttrOP, carries a gradient back; empty slots of a batch count."
 )
 
 Row = dict[str, str | float | None]
