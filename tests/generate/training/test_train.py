@@ -26,6 +26,7 @@ from generate.training import state as train_state
 from generate.training import train as trainer
 from generate.training.data import FeatureBatches, open_training_set, split_held_out
 from generate.training.loop import TrainingLoop, TrainOptions
+from generate.training.recipes import load_recipe
 from generate.training.state import build_generator, lr_at
 from generate.training.train import GENERATOR_NAME, FrozenNetworks, train_generator
 from generate.vec2face import load_generator
@@ -100,6 +101,20 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(finished):
     plain = {"pixel": 1.0, "perceptual": 0.2, "ssim": 0.1, "token": 1.0}
     assert first["loss"] == pytest.approx(sum(weight * first[name] for name, weight in plain.items()), abs=1e-4)
     assert np.isfinite(second["loss"])
+
+
+def test_the_recipe_of_vec2face_plus_and_training_without_a_discriminator(prepared, networks, tmp_path):
+    plus, present = load_recipe("plus"), load_recipe("present")
+    weights = {"pixel": 1.0, "perceptual": 0.4, "ssim": 1.0, "token": 1.0, "identity": 1.0, "adversarial": 0.0}
+    assert plus.losses.weights_at(0) == plus.losses.weights_at(99.5) == weights
+    assert plus.optimizer.grad_clip == 1.0
+    changed = {"name", "about", "losses", "optimizer"}
+    assert plus.model_dump(exclude=changed) == present.model_dump(exclude=changed)
+    run(prepared, networks, tmp_path, losses=plus.losses.model_dump())
+    assert not {"discriminator", "discriminator_optimizer"} & state_of(tmp_path).keys()
+    rows = read_json_lines(tmp_path / "train.jsonl")
+    assert rows[0]["loss"] == pytest.approx(sum(weights[name] * rows[0].get(name, 0) for name in weights), abs=1e-4)
+    assert "identity" in rows[0] and "adversarial" not in rows[2]
 
 
 def test_another_seed_gives_other_weights_and_global_randomness_is_left_alone(finished, prepared, networks, tmp_path):
