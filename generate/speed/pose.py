@@ -94,7 +94,9 @@ def pose_tables(pose_model: Path = POSE_MODEL, num_identities: int = NUM_IDENTIT
     """
     contest = make_contest(pose_model, num_identities)
     outcomes = {(yaw, way): contest.draw(yaw, way) for yaw in YAWS for way in (LANDMARKS, ATTROP)}
-    rows = [{"yaw asked for": yaw, "by": way} | describe(outcome, yaw) for (yaw, way), outcome in outcomes.items()]
+    rows: list[Row] = []
+    for (yaw, way), outcome in outcomes.items():
+        rows.append({"yaw asked for": yaw, "by": way, **describe(outcome, yaw)})
     return {"One image per identity and yaw": rows, "All yaws together": summary(outcomes)}
 
 

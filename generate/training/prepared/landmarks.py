@@ -76,7 +76,7 @@ def mirrored_landmarks(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _lies_inside(points: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return ((points >= -0.5) & (points < FACE_SIZE - 0.5)).all(axis=(1, 2))
+    return np.asarray(((points >= -0.5) & (points < FACE_SIZE - 0.5)).all(axis=(1, 2)))
 
 
 def _from_array(faces: Faces, source: Path) -> NDArray[np.float64]:
