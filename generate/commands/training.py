@@ -329,6 +329,7 @@ COMMANDS = (
         "Compute the training set of a generator from faces and an identity network",
         "Reads aligned faces and an identity network. Writes faces.lmdb with one feature per face, centers.npy, "
         "deviations.npy and prepared.json into --out. Needed before train; WebFace4M's own LMDB needs no preparation. "
+        "With --landmarks it adds a landmark picture to each face, which train-pose needs. "
         "A killed command resumes when it is given again.",
         "generate prepare --faces data/lfw_turned.lmdb --identity-model weights/lfw/identity.onnx --out weights/lfw",
         _prepare_flags,

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from face_files import make_faces
 from generator_training import FEATURE_DIM, make_posed_set, save_network, tiny_pose_recipe
 from paths import ROOT
@@ -24,7 +25,7 @@ from generate.training.data import Batch, open_training_set
 from generate.training.loop import TrainOptions
 from generate.training.pose import state as pose_state
 from generate.training.pose.data import PoseBatch
-from generate.training.pose.recipes import load_pose_recipe
+from generate.training.pose.recipes import POSE_RECIPES_PATH, load_pose_recipe
 from generate.training.pose.state import PoseState, pose_lr_at
 from generate.training.pose.train import POSE_NAME, train_pose
 from generate.training.train import FrozenNetworks
@@ -251,6 +252,7 @@ def test_the_published_recipe():
         "lr": 1e-4, "final_lr": 1e-6, "betas": (0.9, 0.999), "weight_decay": 0.05, "grad_clip": None,
     }  # fmt: skip
     assert (recipe.batch_size, recipe.epochs, recipe.warmup_epochs, recipe.precision) == (256, 10, 1, "float32")
+    assert all(load_pose_recipe(name).name == name for name in yaml.safe_load(POSE_RECIPES_PATH.read_text()))
     with pytest.raises(InputError, match=r"recipe plsu is not in .*pose_models\.yaml; "):
         load_pose_recipe("plsu")
 
@@ -302,8 +304,6 @@ def test_two_processes_give_the_losses_of_one_and_equal_weights_in_both(files, t
 
 @pytest.mark.slow
 def test_the_commands_from_rendered_heads_to_a_pose_model(tmp_path, monkeypatch):
-    import yaml
-
     from bench.runs.cards import GeneratorCard, read_card
     from generate.__main__ import make_parser
     from generate.render.dataset import render_dataset
