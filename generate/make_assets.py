@@ -38,12 +38,19 @@ from bench.runs.cards import CARD_NAMES, GeneratorCard, ModelCard, read_card
 from bench.runs.fingerprints import plan_stages
 from bench.runs.launch import run_command
 from bench.runs.stage import Stages
-from generate.hub.ship import WEIGHTS_NAME, Origin, card_path, ship_generator, store_rounded, write_weight_card
+from generate.hub.ship import (
+    POSE_NAME,
+    WEIGHTS_NAME,
+    Origin,
+    card_path,
+    ship_generator,
+    store_rounded,
+    write_weight_card,
+)
 from generate.networks.appearance import add_appearance
 from generate.networks.yaw import half_size, save_yaw_network, train_yaw, yaw_error
 from generate.render.face import IDENTITIES_PER_SEED, PROTOCOL_IDENTITIES
 from generate.training.pose.recipes import POSE_RECIPES_PATH
-from generate.training.pose.train import POSE_NAME
 from generate.training.prepared.prepare import (
     CENTERS_NAME,
     DEVIATIONS_NAME,
@@ -233,13 +240,7 @@ def _make_pose(workshop: Workshop) -> None:
         flags += ["--recipes", str(workshop.pose_recipes), "--identity-model", str(workshop.finished_dir / IDENTITY)]
         flags += ["--generator", str(workshop.finished_dir / WEIGHTS_NAME), "--seed", "0"]
         _call("generate", [*flags, "--runs", str(workshop.runs), "--out", str(directory)])
-    card = read_card(directory, GeneratorCard)
-    store_rounded(directory / POSE_NAME, workshop.finished_dir / POSE_NAME)
-    figures = {"num_parameters": card.num_parameters, "num_images_seen": card.num_images_seen} | card.figures
-    settings = card.inputs["recipe"] | {
-        "networks": {role: network.model_dump() for role, network in card.networks.items()}
-    }
-    workshop.write_card(POSE_NAME, role="pose model", settings=settings, figures=figures, cost=card.cost)
+    ship_generator(directory, workshop.finished_dir, trained_on=TRAINED_ON, licence="MIT")
 
 
 def _call(package: str, flags: list[str]) -> None:
