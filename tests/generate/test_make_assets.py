@@ -3,17 +3,21 @@
 import numpy as np
 import pytest
 import yaml
-from generator_training import tiny_pose_recipe, tiny_recipe
+from generator_training import make_posed_set, tiny_pose_recipe, tiny_recipe
 
 from bench.config.benchmarks import BENCHMARKS_PATH
 from bench.config.generator import Vec2FaceGenerator
 from bench.errors import InputError
+from bench.faces.open import open_faces
 from bench.files import read_json, sha256
 from generate import make_assets as assets
 from generate.draw.dataset import make_dataset
 from generate.hub.ship import card_path, ship_generator
 from generate.make_assets import NAMES, SEED, Workshop, make_assets
+from generate.render.dataset import render_dataset
 from generate.render.face import IDENTITIES_PER_SEED, PROTOCOL_IDENTITIES
+from generate.training.prepared.prepare import Preparation, prepare
+from generate.vec2face import load_generator
 
 
 def test_the_people_are_those_of_the_last_seed_before_the_protocols():
@@ -103,3 +107,33 @@ def test_from_nothing_to_a_dataset_of_the_shipped_networks(workshop, tmp_path, m
     assert all(entry.licence == "MIT" for entry in weights.values())
     centers = np.load(tmp_path / "assets" / "centers.npy")
     assert centers.dtype == np.float16 and centers.shape == (20, 16 + 40)
+
+
+@pytest.mark.slow
+def test_the_pose_model_is_trained_on_the_true_landmarks_of_the_generators_faces(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    pose = tiny_pose_recipe(epochs=1, exchange_pose=True).model_dump(mode="json", exclude={"name"})
+    (tmp_path / "pose.yaml").write_text(yaml.safe_dump({assets.RECIPE: pose}))
+    workshop = Workshop(tmp_path, pose_recipes=tmp_path / "pose.yaml")
+    heads = workshop.stages.generate.directory
+    render_dataset(heads, num_identities=5, images_per_identity=3, seed=SEED)
+    posed_set = make_posed_set(tmp_path / "other")
+    for name in (assets.IDENTITY, "generator.safetensors"):
+        (workshop.finished_dir / name).parent.mkdir(parents=True, exist_ok=True)
+        (workshop.finished_dir / name).write_bytes((posed_set / name).read_bytes())
+    prepare(
+        open_faces(heads / "faces.lmdb"),
+        Preparation(workshop.finished_dir / assets.IDENTITY),
+        workshop.work_dir / "prepared",
+    )
+    assets._make_pose(workshop)
+    shipped = workshop.finished_dir / "pose.safetensors"
+    card = read_json(card_path(shipped))
+    assert (card["role"], card["sha256"]) == ("pose model", sha256(shipped))
+    assert str(SEED) in card["trained_on"] and card["settings"]["exchange_pose"]
+    posed = load_generator(workshop.finished_dir / "generator.safetensors", pose=shipped)
+    assert posed.condition.channels == (4, 4, 4, 4)
+    calls = []
+    monkeypatch.setattr(assets, "_call", lambda *call: calls.append(call))
+    assets._make_pose(workshop)
+    assert not calls  # it was finished
