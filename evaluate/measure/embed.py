@@ -3,6 +3,10 @@
 In: a network (float NCHW RGB in [-1, 1] -> features) and uint8 images. Out: float32 embeddings of length 1, the
 normalised sum of f(image) and f(mirrored image), as the ArcFace family does. Images stay uint8 until they are on the
 device. Legend: N images, B batch, D embedding dimension.
+
+``shared_embeddings`` lets the processes of a group share a test set. The images are cut into the same batches whatever
+the number of processes, and process r computes the batches r, r + world_size, ... A batch therefore holds the same
+images, and its features have the same bits.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,8 +24,10 @@ from bench.errors import InputError
 from bench.faces.face import FACE_SIZE
 from bench.faces.pixels import to_network_input
 from bench.machine.figures import count_images
+from bench.machine.processes import gather_in_order, joined_rank
 from bench.machine.progress import progress
-from evaluate.layouts.images import ImageArray
+from bench.runs.fingerprints import TestMode
+from evaluate.layouts.images import ImageArray, LazyImages
 from evaluate.measure.onnx_network import OnnxNetwork
 
 BATCH_SIZE = 64
@@ -70,7 +76,7 @@ def embed(
     *,
     batch_size: int = BATCH_SIZE,
     device: str = "cpu",
-    flip: bool = True,
+    mode: TestMode = "norm_weighted",
     precision: Precision = "float32",
 ) -> NDArray[np.float32]:
     """Unit embeddings of aligned face images.
@@ -81,7 +87,7 @@ def embed(
         images: RGB, uint8, shape (N, 112, 112, 3).
         batch_size: Images per forward pass; changes embeddings by rounding only.
         device: Torch device of the network.
-        flip: Whether to add the features of the mirrored image before normalising.
+        mode: How the features of the mirrored image enter the embedding.
         precision: ``bf16`` runs the network under autocast.
 
     Returns:
@@ -96,7 +102,7 @@ def embed(
         >>> embeddings = embed(network, faces, device="cuda")
         >>> cosine = embeddings[0] @ embeddings[1]
     """
-    batches = feature_batches(network, images, batch_size=batch_size, device=device, flip=flip, precision=precision)
+    batches = feature_batches(network, images, batch_size=batch_size, device=device, mode=mode, precision=precision)
     return unit_embeddings(batches, len(images))
 
 
@@ -117,7 +123,7 @@ def feature_batches(
     *,
     batch_size: int = BATCH_SIZE,
     device: str = "cpu",
-    flip: bool = True,
+    mode: TestMode = "norm_weighted",
     precision: Precision = "float32",
 ) -> Iterator[tuple[slice, torch.Tensor]]:
     """Features before normalising, batch by batch; arguments and errors as of ``embed``.
@@ -132,12 +138,85 @@ def feature_batches(
             autocast = torch.autocast(device_type, torch.bfloat16) if precision == "bf16" else nullcontext()
             with torch.inference_mode(), autocast:  # not around the yield: the caller would be in them as well
                 faces = to_network_input(pixels, device)  # (B, 3, 112, 112)
-                features = network(faces).float()
-                if flip:
-                    features = features + network(faces.flip(3)).float()
+                features = _features(network, faces, mode)
             yield batch, features
             bar.update(len(pixels))
             count_images("embed", len(pixels))
+
+
+def shared_embeddings(
+    network: FaceNetwork,
+    images: LazyImages,
+    *,
+    device: str,
+    precision: Precision = "float32",
+    mode: TestMode = "norm_weighted",
+) -> NDArray[np.float32]:
+    """Unit embeddings of all images in every process, shape (N, D), as of ``embed``. All processes must call this.
+
+    Args:
+        network: The same network in every process, on its device.
+        images: The images of the test set, the same in every process.
+        device: Torch device of this process.
+        precision: ``bf16`` runs the network under autocast.
+        mode: How the features of the mirrored image enter the embedding.
+
+    Raises:
+        InputError: In every process, if an image of any process does not decode.
+    """
+    return unit_embeddings(
+        shared_feature_batches(network, images, device=device, precision=precision, mode=mode), len(images)
+    )  # fmt: skip
+
+
+def shared_feature_batches(
+    network: FaceNetwork,
+    images: LazyImages,
+    *,
+    device: str,
+    precision: Precision = "float32",
+    mode: TestMode = "norm_weighted",
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Features of all batches in every process; arguments and errors as of ``shared_embeddings``.
+
+    Yields:
+        Positions of the batch in ``images``, and its features before normalising, float32, shape (B, D), on ``device``.
+    """
+    rank, world_size = joined_rank()
+    batches = [slice(start, min(start + BATCH_SIZE, len(images))) for start in range(0, len(images), BATCH_SIZE)]
+    if world_size == 1:
+        yield from feature_batches(network, images, device=device, precision=precision, mode=mode)
+        return
+    own_positions = [images.positions[batch] for batch in batches[rank::world_size]]
+    own_images = LazyImages(images.read, np.concatenate([images.positions[:0], *own_positions]))
+    own_features = feature_batches(network, own_images, device=device, precision=precision, mode=mode)
+    for first in range(0, len(batches), world_size):
+        parts = gather_in_order(_next_features(own_features))
+        for batch, part in zip(batches[first : first + world_size], parts, strict=False):
+            if not isinstance(part, np.ndarray):
+                raise part if part is not None else RuntimeError(f"a process has no features of images {batch}")
+            yield batch, torch.from_numpy(part).to(device)
+
+
+def _next_features(batches: Iterator[tuple[slice, torch.Tensor]]) -> NDArray[np.float32] | InputError | None:
+    """Features of the next batch of this process; the error if it has a bad image; None if it has no batch left."""
+    try:
+        for _, features in batches:
+            return features.cpu().numpy()
+    except InputError as error:
+        return error
+    return None
+
+
+def _features(network: FaceNetwork, faces: torch.Tensor, mode: TestMode) -> torch.Tensor:
+    """Features of a batch with those of its mirror image, float32, shape (B, D)."""
+    features = network(faces).float()
+    if mode == "no_flip":
+        return features
+    mirrored = network(faces.flip(3)).float()
+    if mode == "flip_sum":
+        return F.normalize(features) + F.normalize(mirrored)
+    return features + mirrored
 
 
 def _prefetched(images: ImageArray, batches: Sequence[slice]) -> Iterator[NDArray[np.uint8]]:

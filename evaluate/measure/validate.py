@@ -11,16 +11,9 @@ import torch
 import torch.distributed as dist
 
 from bench.machine.processes import rank0_first
-from evaluate.layouts.ijb import is_template_set
-from evaluate.measure.embed import FaceNetwork, Precision
-from evaluate.measure.shared import shared_embeddings
+from evaluate.measure.embed import FaceNetwork, Precision, shared_embeddings
 from evaluate.metrics import fold_accuracies
 from evaluate.protocol import Protocol, load_protocol
-
-
-def has_pairs(path: Path) -> bool:
-    """Whether a test set is one of pairs. Template sets (IJB) take hours, and have no accuracy by the protocol."""
-    return not is_template_set(path)
 
 
 class Validation:

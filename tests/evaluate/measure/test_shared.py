@@ -8,8 +8,7 @@ from training import run_processes
 
 from bench.errors import InputError
 from evaluate.layouts.images import LazyImages
-from evaluate.measure.embed import BATCH_SIZE, embed, feature_batches
-from evaluate.measure.shared import shared_embeddings, shared_feature_batches
+from evaluate.measure.embed import BATCH_SIZE, embed, feature_batches, shared_embeddings, shared_feature_batches
 from fr_train.backbone import iresnet
 
 NUM_IMAGES = 2 * BATCH_SIZE + 7
