@@ -7,11 +7,12 @@ import multiprocessing
 import signal
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,7 @@ from bench.files import atomic_path
 from bench.machine.device import num_cores
 from bench.machine.figures import count_images
 from bench.machine.progress import progress
-from generate.render.face import IDENTITIES_PER_SEED, PROTOCOL_IDENTITIES, factor_table, render_face
+from generate.render.face import IDENTITIES_PER_SEED, PROTOCOL_IDENTITIES, alignment_error, factor_table, render_face
 from generate.render.people import Factors
 
 _GRID_ROWS, _GRID_COLUMNS = 12, 8
@@ -34,6 +35,7 @@ _NOT_FACTORS = ("identity_id", "identity_seed", "image_seed")
 
 Job = tuple[int, int, Factors]
 """One face to render: identity seed, image seed, circumstances."""
+Result = TypeVar("Result")
 
 
 def render_dataset(
@@ -57,7 +59,7 @@ def render_dataset(
     Raises:
         InputError: If the seed or the number of identities leaves the range of datasets.
     """
-    _check_range(seed, num_identities)
+    check_range(seed, num_identities)
     directory = Path(directory)
     identity_ids = np.repeat(np.arange(num_identities), images_per_identity)
     image_seeds = np.tile(np.arange(images_per_identity), num_identities)
@@ -65,7 +67,7 @@ def render_dataset(
     table.insert(0, "identity_id", identity_ids)
     identities_per_row = max(1, num_identities // _GRID_ROWS)
     grid: defaultdict[int, list[NDArray[np.uint8]]] = defaultdict(list)
-    jobs = _jobs(table)
+    jobs = render_jobs(table)
     with FaceWriter(directory / "faces.lmdb") as writer:
         faces = zip(identity_ids.tolist(), render_jpegs(jobs, jpeg_quality), strict=True)
         for identity, encoded in progress(faces, desc="render", total=len(jobs)):
@@ -82,8 +84,16 @@ def render_dataset(
 
 def render_jpegs(jobs: Sequence[Job], quality: int = 95) -> Iterator[bytes]:
     """Rendered faces as JPEG files, in the order of the jobs, made on all cores; their number changes no byte."""
+    return _on_all_cores(partial(_render_jpeg, quality=quality), jobs)
+
+
+def render_with_alignment(jobs: Sequence[Job], quality: int = 95) -> Iterator[tuple[bytes, NDArray[np.float64]]]:
+    """As ``render_jpegs``, each face with its ``alignment_error``, shape (4,)."""
+    return _on_all_cores(partial(_render_with_alignment, quality=quality), jobs)
+
+
+def _on_all_cores(render: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
     num_processes = min(num_cores(), -(-len(jobs) // _FACES_PER_TASK))
-    render = partial(_render_jpeg, quality=quality)
     if num_processes <= 1:
         yield from map(render, jobs)
         return
@@ -111,7 +121,7 @@ def _without_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _check_range(seed: int, num_identities: int) -> None:
+def check_range(seed: int, num_identities: int) -> None:
     """Refuse seeds and numbers of identities that would reach the identity seeds of the protocols.
 
     Raises:
@@ -138,7 +148,11 @@ def _render_jpeg(job: Job, quality: int) -> bytes:
     return encode_jpeg(render_face(*job), quality)
 
 
-def _jobs(table: pd.DataFrame) -> list[Job]:
+def _render_with_alignment(job: Job, quality: int) -> tuple[bytes, NDArray[np.float64]]:
+    return _render_jpeg(job, quality), alignment_error(*job)
+
+
+def render_jobs(table: pd.DataFrame) -> list[Job]:
     """One job per row of a ``factor_table``."""
     fields = [column for column in table.columns if column not in _NOT_FACTORS]
     jobs = []

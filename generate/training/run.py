@@ -129,7 +129,9 @@ def _describe_network(role: str, path: Path) -> dict[str, str]:
 def _train(files: TrainingFiles, recipe: GeneratorRecipe, stage: Stage, *, seed: int, device: str) -> GeneratorCard:
     faces = open_training_set(files.faces, files.mask)
     judge = load_identity_network(files.judge) if files.judge else None
-    networks = FrozenNetworks(load_identity_network(files.identity_network), judge, files.weights)
+    # circumstances stand in place of components of appearance
+    identity = load_identity_network(files.identity_network, with_appearance=not recipe.sizes.circumstances)
+    networks = FrozenNetworks(identity, judge, files.weights)
     options = TrainOptions(
         device=device,
         must_match={"dataset": stage.inputs["dataset"], "networks": stage.inputs["networks"]},
