@@ -22,7 +22,6 @@ distribution. Shapes: ``N`` images, ``C`` = 50 circumstances, ``D`` width of the
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -75,7 +74,7 @@ _SCALES: dict[str, tuple[float, float]] = {
 """Name of every number, in their order -> mean and standard deviation in the renderer's distribution, rounded."""
 NAMES = tuple(_SCALES)
 NUM_CIRCUMSTANCES = len(NAMES)
-_MEANS, _DEVIATIONS = np.array(list(_SCALES.values())).T
+_MEANS, _DEVIATIONS = np.array(list(_SCALES.values()), np.float64).T
 _YAW = tuple(name for name in NAMES if name.startswith("yaw"))
 _LOWEST = ("blur_pixels", "noise")
 
@@ -127,6 +126,19 @@ def with_clear_view(circumstances: NDArray[np.float32]) -> NDArray[np.float32]:
         column = NAMES.index(name)
         changed[..., column] = -_MEANS[column] / _DEVIATIONS[column]
     return changed
+
+
+def neutral_circumstances() -> NDArray[np.float32]:
+    """Circumstances of a clear image from the front, in even light, without glasses and expression, shape (C,).
+
+    Everything else is as it is on average.
+    """
+    values: dict[str, float] = dict(zip(NAMES, _MEANS.tolist(), strict=True))
+    values |= dict.fromkeys(("smile", "mouth_open", "brow_raise", "frown", "pucker", *_LOWEST), 0.0)
+    values |= {"light_azimuth_cos": 1.0, "light_elevation_cos": float(np.cos(np.radians(values["light_elevation"])))}
+    values |= {f"glasses_{kind}": float(kind == "none") for kind in GLASSES}
+    row = (np.array([values[name] for name in NAMES]) - _MEANS) / _DEVIATIONS
+    return with_yaw(row.astype(np.float32), 0.0)
 
 
 class PaddedFeatures(nn.Module):

@@ -25,7 +25,7 @@ _NORMALISED_SIDE, _FIRST_IMAGE_SIDE = 28, 28
 """Largest side whose activations are normalised, and smallest side that gives an image. At larger sides a
 normalisation costs as much time as a convolution."""
 _STYLE_GAIN = 0.25
-"""Gain of the initial weights from style to scale and shift; small, so that training starts near an unstyled network."""
+"""Gain of the initial weights from style to scale and shift; small, so that training starts nearly without style."""
 
 
 class _StyledConvolution(nn.Module):

@@ -131,7 +131,6 @@ class Sizes(Settings):
         (64, 128, 256, 512), min_length=2, description="channels at full resolution and after every stride of 2"
     )
 
-
     @model_validator(mode="after")
     def _circumstances_leave_identity(self) -> "Sizes":
         if self.circumstances >= self.feature_dim:

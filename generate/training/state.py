@@ -139,7 +139,9 @@ class TrainState:
         settings = recipe.optimizer
         adamw = partial(torch.optim.AdamW, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay)
         self.optimizer = adamw([parameter for parameter in self.generator.parameters() if parameter.requires_grad])
-        self.discriminator_optimizer = adamw(self.discriminator.parameters(), lr=settings.discriminator_lr or settings.lr)
+        self.discriminator_optimizer = adamw(
+            self.discriminator.parameters(), lr=settings.discriminator_lr or settings.lr
+        )
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16" and device.type == "cuda")
         self.ema = None
         if recipe.ema_decay:

@@ -4,7 +4,7 @@
 |---|---|---|
 | faces.lmdb | every face with its feature: identity features, then circumstances | ``generate train`` |
 | centers.npy | mean identity feature of every person, then zeros, (P, D) | ``identities: pca`` of a generator |
-| differences.npy | of some faces: identity feature less centre, then circumstances, (M, D) | ``perturbation.differences`` |
+| differences.npy | identity feature less centre, then circumstances, of some faces, (M, D) | ``perturbation`` |
 | rendered.json | settings, counts and digests | |
 
 The faces are rendered once, in parts that a killed command does not render again. A row of differences.npy is that of
