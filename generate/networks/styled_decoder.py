@@ -24,6 +24,8 @@ _CHANNELS_PER_GROUP = 8
 _NORMALISED_SIDE, _FIRST_IMAGE_SIDE = 28, 28
 """Largest side whose activations are normalised, and smallest side that gives an image. At larger sides a
 normalisation costs as much time as a convolution."""
+_IMAGE_DEVIATION = 1e-3
+"""Standard deviation of the initial weights that give an image."""
 _STYLE_GAIN = 0.25
 """Gain of the initial weights from style to scale and shift; small, so that training starts nearly without style."""
 
@@ -114,8 +116,9 @@ class StyledDecoder(nn.Module):
                     nn.init.zeros_(module.bias)
             elif isinstance(module, _StyledConvolution):
                 nn.init.xavier_uniform_(module.style.weight, gain=_STYLE_GAIN)
-            elif isinstance(module, _Level) and module.to_image is not None:
-                nn.init.normal_(module.to_image.weight, std=1e-3)
+        for level in self.levels:
+            if level.to_image is not None:
+                nn.init.normal_(level.to_image.weight, std=_IMAGE_DEVIATION)
 
     def forward(self, grid: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         """The image, unclipped."""
