@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from generate.networks.circumstances import _SCALES as SCALES
 from generate.networks.circumstances import (
     ALIGNMENT,
     GLASSES,
@@ -17,7 +18,6 @@ from generate.networks.circumstances import (
     with_yaw,
     yaw_of,
 )
-from generate.networks.circumstances import _SCALES as SCALES
 from generate.render.face import factor_table
 
 

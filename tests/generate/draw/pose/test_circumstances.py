@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from small_generation import Read
+from generator_training import save_network
 
 from bench.config.generator import Perturbation, Vec2FaceGenerator
 from bench.errors import InputError
@@ -16,7 +16,6 @@ from generate.networks.circumstances import (
     encode,
     neutral_circumstances,
     with_clear_view,
-    with_yaw,
     yaw_of,
 )
 from generate.networks.estimators import identity_estimator
@@ -66,7 +65,7 @@ def test_correlations_are_those_of_the_renderer():
 def test_sigma_scales_the_identity_and_no_circumstance():
     whole, half = draw(20), draw(20, sigma=0.5)
     assert np.array_equal(whole[:, IDENTITY:], half[:, IDENTITY:])
-    np.testing.assert_allclose(half[:, :IDENTITY] - PERSON[:IDENTITY], (whole[:, :IDENTITY] - PERSON[:IDENTITY]) / 2, atol=1e-6)  # fmt: skip
+    np.testing.assert_allclose(2 * (half - PERSON)[:, :IDENTITY], (whole - PERSON)[:, :IDENTITY], atol=1e-5)
 
 
 @pytest.mark.parametrize("target", [-60.0, 0.0, 25.0, 85.0])
@@ -114,8 +113,6 @@ def test_circumstances_need_rows():
 
 
 def test_identity_features_are_padded_in_place_of_appearance(tmp_path):
-    from generator_training import save_network
-
     path = save_network(tmp_path / "identity.safetensors")
     padded, plain = identity_estimator(path, circumstances=7), identity_estimator(path)
     images = torch.rand(2, 3, 112, 112)
@@ -130,4 +127,3 @@ def test_generator_and_settings_must_agree_on_circumstances(tmp_path):
     message = "takes 50 circumstances, but perturbation.circumstances gives 0; set it to true and give differences"
     with pytest.raises(InputError, match=message):
         load_networks(plan.settings, tmp_path)
-    assert Read(4, 1) is not None
