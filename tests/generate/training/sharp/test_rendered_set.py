@@ -1,5 +1,7 @@
 """Rendered training sets: features and circumstances of every face, resumed with the same bytes, bad input named."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from generator_training import FEATURE_DIM, save_network
@@ -10,9 +12,10 @@ from bench.files import sha256
 from generate.networks.circumstances import NAMES, NUM_CIRCUMSTANCES, encode, with_clear_view
 from generate.networks.identity import load_identity_network
 from generate.networks.over_faces import outputs_over_faces
+from generate.render import camera, face, head
 from generate.render import dataset as rendering
 from generate.render.face import IDENTITIES_PER_SEED, alignment_error, factor_table, render_face
-from generate.render.people import draw_factors
+from generate.render.people import draw_factors, draw_identity
 from generate.training.sharp import rendered_set
 from generate.training.sharp.rendered_set import RenderedPeople, render_training_set, split_features
 
@@ -49,13 +52,13 @@ def test_faces_are_the_renderer_s_and_features_end_with_their_circumstances(fini
     assert faces.identity_ids.tolist() == np.repeat(range(PEOPLE), IMAGES).tolist()
     for row in (0, 7, 17):
         person, image = SEED * IDENTITIES_PER_SEED + row // IMAGES, row % IMAGES
-        factors, face = draw_factors(person, image), faces.image(row)
-        assert np.abs(face.astype(int) - render_face(person, image, factors)).mean() < 4  # but for the JPEG
+        factors, shown = draw_factors(person, image), faces.image(row)
+        assert np.abs(shown.astype(int) - render_face(person, image, factors)).mean() < 4  # but for the JPEG
         table = factor_table([person], [image])
         columns = {name: table[name].to_numpy() for name in table}
-        expected = encode(columns, alignment_error(person, image, factors)[None], face[None])[0]
+        expected = encode(columns, alignment_error(person, image, factors)[None], shown[None])[0]
         np.testing.assert_allclose(faces.features(row)[FEATURE_DIM:], expected, atol=1e-6)
-        identity = outputs_over_faces(network, face[None], batch_size=1)[0]
+        identity = outputs_over_faces(network, shown[None], batch_size=1)[0]
         np.testing.assert_allclose(faces.features(row)[:FEATURE_DIM], identity, atol=1e-4)
 
 
@@ -92,7 +95,8 @@ def test_correlations_of_circumstances_are_those_of_the_renderer(finished):
     np.testing.assert_allclose(np.corrcoef(stored[:, known], rowvar=False), expected, atol=5e-3)
 
 
-def test_a_killed_command_continues_and_ends_with_the_same_bytes(finished, weights, in_one_process, tmp_path, monkeypatch):  # fmt: skip  # noqa: E501
+@pytest.mark.usefixtures("in_one_process")
+def test_a_killed_command_continues_and_ends_with_the_same_bytes(finished, weights, tmp_path, monkeypatch):
     real, calls = rendered_set.render_with_alignment, []
 
     def dies_in_the_second_part(jobs):
@@ -132,11 +136,6 @@ def test_seeds_of_the_protocols_and_missing_networks_are_refused(weights, tmp_pa
 
 
 def test_alignment_error_is_what_jitter_adds():
-    from dataclasses import replace
-
-    from generate.render import camera, face, head
-    from generate.render.people import draw_identity
-
     factors = replace(draw_factors(5, 1), landmark_jitter=0.8)
     assert alignment_error(5, 1, replace(factors, landmark_jitter=0.0)) == pytest.approx([0, 0, 0, 0], abs=1e-12)
     scale, rotation, right, down = alignment_error(5, 1, factors)

@@ -10,10 +10,12 @@ from bench.errors import InputError
 from bench.faces.lmdb_file import FaceWriter
 from bench.files import read_json_lines
 from bench.machine.resume import CHECKPOINT_NAME
+from generate.networks.circumstances import NUM_CIRCUMSTANCES
 from generate.networks.identity import load_identity_network
+from generate.networks.masks import MaskRatio
 from generate.networks.over_faces import outputs_over_faces
 from generate.training import state as train_state
-from generate.training.data import open_training_set
+from generate.training.data import FeatureBatches, open_training_set
 from generate.training.recipes import RECIPES_PATH, Losses, Sizes, load_recipe
 from generate.training.state import TrainState, build_discriminator, build_generator
 from generate.training.train import GENERATOR_NAME, FrozenNetworks, TrainOptions, train_generator
@@ -132,9 +134,6 @@ def test_gradients_reach_every_parameter_of_both_networks(prepared):
     recipe = sharp_recipe(precision="float32")
     torch.manual_seed(0)
     state = TrainState(recipe, _Terms(), seed=0, device=torch.device("cpu"))
-    from generate.networks.masks import MaskRatio
-    from generate.training.data import FeatureBatches
-
     batches = FeatureBatches(faces, np.arange(len(faces)), MaskRatio(), batch_size=4, seed=0)
     state.update(batches[0], 1e-3, {"absolute": 1.0, "adversarial": 0.03})
     for network in (state.generator, state.discriminator):
@@ -188,8 +187,6 @@ def test_new_fields_leave_the_dumps_of_other_recipes_alone():
 
 def test_the_recipe_is_that_of_the_training_set():
     recipe = load_recipe("sharp", RECIPES_PATH)
-    from generate.networks.circumstances import NUM_CIRCUMSTANCES
-
     assert recipe.sizes.circumstances == NUM_CIRCUMSTANCES
     assert recipe.sizes.feature_dim == 128 + NUM_CIRCUMSTANCES
     assert recipe.losses.adversarial.start_epoch * 3 == recipe.epochs * 2  # from two thirds of the training on
