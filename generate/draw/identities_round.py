@@ -24,7 +24,7 @@ from bench.vectors.nearest import nearest_centers
 from generate.draw import shards
 from generate.draw.dataset_run import DatasetRun
 from generate.draw.plan import Plan, center_jobs
-from generate.draw.pose.circumstances import without_circumstances
+from generate.draw.pose.image_rows import without_circumstances
 from generate.draw.qualify.candidates import first_candidates, more_candidates
 from generate.identities import separated
 

@@ -18,7 +18,7 @@ from bench.errors import InputError
 from generate.draw.attrop import Jobs
 from generate.draw.perturbation import apportion, draw_views, perturb, strengths
 from generate.draw.pose.bank import LandmarkBank, make_bank
-from generate.draw.pose.circumstances import vectors_with_circumstances, with_neutral_circumstances
+from generate.draw.pose.image_rows import vectors_with_circumstances, with_neutral_circumstances
 from generate.networks.masks import MaskRatio, draw_masks
 from generate.vec2face import NUM_GRID_TOKENS
 

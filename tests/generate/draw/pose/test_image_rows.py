@@ -9,7 +9,7 @@ from bench.config.generator import Perturbation, Vec2FaceGenerator
 from bench.errors import InputError
 from generate.draw.dataset import load_networks
 from generate.draw.plan import Plan, center_jobs, identity_rows
-from generate.draw.pose.circumstances import vectors_with_circumstances, without_circumstances
+from generate.draw.pose.image_rows import vectors_with_circumstances, without_circumstances
 from generate.networks.circumstances import (
     NAMES,
     NUM_CIRCUMSTANCES,
