@@ -1,8 +1,10 @@
 """Run or plan a whole benchmark, send results to MLflow, convert and mix face datasets: ``python -m bench --help``."""
 
 from bench.cli import add_commands, make_parser, parse_flags, run, run_command
-from bench.commands import COMMANDS
+from bench.commands import benchmarks, faces
 from bench.errors import python_command
+
+COMMANDS = {"benchmarks": benchmarks.COMMANDS, "face datasets": faces.COMMANDS}
 
 
 def main() -> int:

@@ -180,6 +180,19 @@ def read_text(path: str | Path) -> str:
     return text
 
 
+def append_text(path: Path, text: str) -> None:
+    """Append to a text file, which is created if it is missing.
+
+    Raises:
+        OSError: If the disk takes no more data; unlike Python's own error it names the file.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text; the file appears whole or not at all."""
     with atomic_path(path) as temporary:

@@ -7,8 +7,9 @@ scores.npz per network. A network whose result exists is skipped. torch is impor
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from bench.config.benchmarks import Benchmark
 from bench.errors import InputError
@@ -18,9 +19,7 @@ from bench.runs.inputs import protocol_path
 from bench.runs.parents import checked_weights
 from bench.runs.stage import Stage, claim
 from bench.runs.tracking.live import followed, live_result
-
-if TYPE_CHECKING:
-    from evaluate.measure.result import ResultRow
+from evaluate.measure.rows import ResultRow, dataset_row, floor_row, model_row
 
 Precision = Literal["float32", "bf16"]
 
@@ -54,20 +53,21 @@ def evaluate_scale(benchmark: Benchmark, evaluation: Evaluation) -> Iterator[str
         raise InputError(
             f"{stages.train.directory} holds no trained network; run make train SCALE={benchmark.name} first"
         )
-    from evaluate.measure.embed import load_network, raw_pixels
-    from evaluate.measure.result import dataset_row, floor_row
-    from fr_train.checkpoint import untrained_backbone
 
-    floors: dict[str, Callable[[str], Any]] = {
-        "raw pixels": lambda _: raw_pixels,
-        "untrained backbone": lambda device: untrained_backbone(benchmark.recipe.backbone).to(device),
-    }
+    def load_floor(name: str, device: str) -> Any:
+        from evaluate.measure.embed import raw_pixels
+        from fr_train.checkpoint import untrained_backbone
+
+        return raw_pixels if name == "raw pixels" else untrained_backbone(benchmark.recipe.backbone).to(device)
+
     precision: Precision = "bf16" if benchmark.recipe.precision == "bf16" else "float32"
     for name, stage in floor_stages(benchmark, **folders).items():
-        yield _evaluate(stage, floors[name], benchmark.protocols, floor_row(name), evaluation, precision)
+        yield _evaluate(stage, partial(load_floor, name), benchmark.protocols, floor_row(name), evaluation, precision)
     row = dataset_row(benchmark, stages)
 
     def load_checked(device: str) -> Any:
+        from evaluate.measure.embed import load_network
+
         return load_network(checked_weights(stages.train.directory), device)
 
     yield _evaluate(stages.evaluate, load_checked, benchmark.protocols, row, evaluation, precision)
@@ -89,13 +89,11 @@ def evaluate_model(model: Path, protocols: Sequence[str], evaluation: Evaluation
     """
     if not model.exists():
         raise InputError(f"--model {model} does not exist; give a .safetensors, .pth or .onnx file")
-    from evaluate.measure.result import model_row
-
     stage = model_stage(model, protocols, runs=evaluation.runs, test_sets=evaluation.test_sets)
     yield evaluate_row(stage, model, protocols, model_row(model, stage.inputs["model"]), evaluation)
 
 
-def evaluate_row(stage: Stage, model: Path, protocols: Sequence[str], row: "ResultRow", evaluation: Evaluation) -> str:
+def evaluate_row(stage: Stage, model: Path, protocols: Sequence[str], row: ResultRow, evaluation: Evaluation) -> str:
     """Evaluate a given file of weights unless its result exists; the line for the terminal.
 
     Args:
@@ -108,16 +106,20 @@ def evaluate_row(stage: Stage, model: Path, protocols: Sequence[str], row: "Resu
     Raises:
         InputError: If the file holds no network, or a test set is missing.
     """
-    from evaluate.measure.embed import load_network
 
-    return _evaluate(stage, lambda device: load_network(model, device), protocols, row, evaluation, "float32")
+    def load(device: str) -> Any:
+        from evaluate.measure.embed import load_network
+
+        return load_network(model, device)
+
+    return _evaluate(stage, load, protocols, row, evaluation, "float32")
 
 
 def _evaluate(
     stage: Stage,
     load: Callable[[str], Any],
     protocols: Sequence[str],
-    row: "ResultRow",
+    row: ResultRow,
     evaluation: Evaluation,
     precision: Precision,
 ) -> str:

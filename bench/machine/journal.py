@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.files import read_json_lines, write_text
+from bench.files import append_text, read_json_lines, write_text
 from bench.machine.figures import report
 
 JOURNAL_NAME = "train.jsonl"
@@ -40,8 +40,7 @@ class JournalFile:
     def append(self, line: JournalLine) -> None:
         """Append a line that ``journal_line`` built, and report it (``bench.machine.figures``)."""
         if self._is_writing:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, allow_nan=False) + "\n")
+            append_text(self._path, json.dumps(line, allow_nan=False) + "\n")
             report(line)
 
 

@@ -19,7 +19,7 @@ from bench.runs.inputs import find_protocol
 from evaluate.challenge.networks import NETWORKS, SUFFIXES, find_networks, printed_accuracies
 from evaluate.leaderboard.published import read_published
 from evaluate.leaderboard.write import PUBLISHED_PATH
-from evaluate.measure.result import model_row
+from evaluate.measure.rows import model_row
 from evaluate.stage import Evaluation, evaluate_row
 from evaluate.test_sets.registry import REGISTRY
 

@@ -1,21 +1,19 @@
 """One network on several test sets -> result.json and scores.npz.
 
-``evaluate`` needs no benchmark: any network, any test sets. ``evaluate_network`` is the stage of a benchmark; the
-``*_row`` functions say what its card is about, for each kind of leaderboard row.
+``evaluate`` needs no benchmark: any network, any test sets. ``evaluate_network`` is the stage of a benchmark.
 """
 
 import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 
-from bench.config.benchmarks import Benchmark, protocol_names
+from bench.config.benchmarks import protocol_names
 from bench.errors import InputError, python_command
 from bench.files import exists
 from bench.machine.device import choose_device
@@ -23,43 +21,25 @@ from bench.machine.digests import remembered_sha256
 from bench.machine.facts import Cost
 from bench.machine.figures import report
 from bench.machine.stopwatch import Stopwatch
-from bench.runs.card_parts.references import DatasetReference, ModelReference, RecipeReference
+from bench.runs.card_parts.references import ModelReference
 from bench.runs.cards import (
     CardHeader,
-    DatasetCard,
     GroupSummary,
-    ModelCard,
     ProtocolResult,
     ResultCard,
     TemplateResult,
-    card_sha256,
-    read_card,
     write_card,
 )
-from bench.runs.fingerprints import changes_of, generator_sha256
 from bench.runs.inputs import find_protocol, is_rendered
-from bench.runs.stage import Stage, Stages
+from bench.runs.stage import Stage
 from evaluate.layouts.ijb import TemplateSet, is_template_set, load_templates
 from evaluate.measure.embed import FaceNetwork, Precision, embed, feature_batches, load_network
+from evaluate.measure.rows import ResultRow, model_row
 from evaluate.measure.scores import write_scores
 from evaluate.measure.templates import verify_templates
 from evaluate.measure.verify import Verification, verify
 from evaluate.protocol import load_protocol
 from evaluate.test_sets.registry import RFW
-
-
-@dataclass(frozen=True)
-class ResultRow:
-    """What a leaderboard row is about: fields of the result card that do not come from the measurements."""
-
-    kind: Literal["dataset", "floor", "model"]
-    """A network trained here on a dataset, a network without training, or given weights."""
-    name: str
-    model: ModelReference
-    dataset: DatasetReference | None = None
-    recipe: RecipeReference | None = None
-    stage_costs: dict[str, Cost] = field(default_factory=dict)
-    """Costs of the stages before the evaluation, by name."""
 
 
 @dataclass
@@ -271,38 +251,3 @@ def describe_result(card: ResultCard) -> str:
         parts += [f"{name} TAR {tar:.2%} at FAR {far}" for far, tar in resolved]
     mean = "" if card.mean_accuracy is None else f"; mean {card.mean_accuracy:.2%}"
     return ", ".join(parts) + mean
-
-
-def dataset_row(benchmark: Benchmark, stages: Stages) -> ResultRow:
-    """The row that measures a dataset: a network trained on it here, by a recipe."""
-    dataset = read_card(stages.generate.directory, DatasetCard)
-    model = read_card(stages.train.directory, ModelCard)
-    return ResultRow(
-        "dataset",
-        ", ".join([benchmark.name, *changes_of(benchmark, "generator", "recipe")]),
-        ModelReference(
-            sha256=card_sha256(stages.train.directory, ModelCard),
-            weights_sha256=model.weights_sha256,
-            num_parameters=model.num_parameters,
-        ),
-        dataset=DatasetReference(
-            name=dataset.name,
-            num_images=dataset.num_images,
-            num_identities=dataset.num_identities,
-            generator_sha256=generator_sha256(dataset.inputs["generator"]),
-            composition=dataset.statistics.composition,
-            sha256=card_sha256(stages.generate.directory, DatasetCard),
-        ),
-        recipe=RecipeReference(name=benchmark.recipe_name, sha256=model.recipe_sha256),
-        stage_costs={"generate": dataset.cost, "train": model.cost},
-    )
-
-
-def floor_row(name: str) -> ResultRow:
-    """A row without any training: raw pixels, or an untrained backbone."""
-    return ResultRow("floor", name, ModelReference(name=name))
-
-
-def model_row(path: Path, weights_sha256: str) -> ResultRow:
-    """The row of a given file of weights, whose training data and recipe are unknown."""
-    return ResultRow("model", path.stem, ModelReference(name=path.name, weights_sha256=weights_sha256))

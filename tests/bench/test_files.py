@@ -7,12 +7,14 @@ import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bench.errors import InputError
 from bench.files import (
+    append_text,
     atomic_path,
     flatten,
     is_hidden,
@@ -145,6 +147,12 @@ def test_a_file_that_is_too_large_is_named_whichever_library_writes(tmp_path, wr
 
 def target(folder):
     return atomic_path(folder / "target")
+
+
+def test_a_full_disk_is_named_where_a_line_is_appended():
+    with pytest.raises(OSError, match="/dev/full") as caught:
+        append_text(Path("/dev/full"), "line\n")
+    assert caught.value.errno == errno.ENOSPC
 
 
 def test_a_disk_that_takes_data_changes_no_error(tmp_path):

@@ -41,11 +41,15 @@ SIZES = {
     "wide": Architecture(depth=1, decoder_depth=1),  # as wide as base: its sums depend on the number of threads
     "base": Architecture(),
 }
-DATASET_FILES = {".lock", "README.md", "dataset.json", "faces.lmdb", "faces.parquet", "grid.png"}
+EQUAL_FILES = {"faces.lmdb", "faces.parquet", "grid.png"}
+OTHER_FILES = {".lock", "README.md", "dataset.json"}
 
 
-def write_inputs(folder, *, size, num_identities, images_per_identity, identities_per_shard, scale="10k"):
-    """Write filled weights and a file of benchmarks with the entry ``filled``, which is made from that of ``scale``."""
+def write_inputs(folder, *, size, scale="10k", **fields):
+    """Write filled weights and a file of benchmarks with the entry ``filled``, which is made from that of ``scale``.
+
+    ``fields`` are settings of the generator in place of those of ``scale``.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     generator = fill_(Vec2Face(SIZES[size]))
     save_generator(generator, folder / "generator.safetensors")
@@ -58,9 +62,6 @@ def write_inputs(folder, *, size, num_identities, images_per_identity, identitie
         "generator_weights": "generator.safetensors",
         "identity_weights": "identity.safetensors",
         "quality_weights": "quality.safetensors",
-        "num_identities": num_identities,
-        "images_per_identity": images_per_identity,
-        "identities_per_shard": identities_per_shard,
         "max_cosine": 0.99999,  # untrained networks hardly distinguish people
         "attributes": {"pose_share": 0, "max_steps": 1},
         "batch_size": 8,
@@ -76,6 +77,7 @@ def write_inputs(folder, *, size, num_identities, images_per_identity, identitie
             "pose": poses | {"share": 0.67, "weights": "pose.safetensors"},
             "pose_weights": "yaw.safetensors",
         }
+    document["benchmarks"]["filled"]["generator"] |= fields
     (folder / "benchmarks.yaml").write_text(yaml.safe_dump(document))
 
 
@@ -166,14 +168,15 @@ def make_four(folder, *, kills, seed=0, processes=(1, 2), **inputs):
     return datasets
 
 
-def check_equal(datasets):
-    """Check that all datasets hold the same bytes, and that no other files lie beside them."""
+def check_equal(datasets, *more_files):
+    """Check that all datasets hold the same bytes, also of ``more_files``, and that no other files lie beside them."""
+    equal_files = EQUAL_FILES | set(more_files)
     (first, _), *others = datasets.values()
     for directory, _ in others:
-        for name in ("faces.lmdb", "faces.parquet", "grid.png"):
+        for name in equal_files:
             assert (directory / name).read_bytes() == (first / name).read_bytes(), f"{directory}: {name}"
     for directory, _ in datasets.values():
-        assert {path.name for path in directory.iterdir()} == DATASET_FILES, sorted(directory.iterdir())
+        assert {path.name for path in directory.iterdir()} == equal_files | OTHER_FILES, sorted(directory.iterdir())
 
 
 def main():

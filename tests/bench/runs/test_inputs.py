@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.commands import COMMANDS
+from bench.__main__ import COMMANDS
 from bench.config.benchmarks import load_benchmark
 from bench.errors import InputError
 from bench.faces.face import encode_jpeg

@@ -65,3 +65,17 @@ def test_rendered_protocols_and_given_faces_are_made_once_by_two_processes(folde
     assert "Traceback" not in (tmp_path / "log").read_text()
     assert [path.name for path in tmp_path.glob("runs/protocols/*/*") if path.is_dir()] == ["render_lfw"]
     assert len(list(tmp_path.glob("runs/tiny/results/*/result.json"))) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["generate", "fr_train", "evaluate"])
+def test_a_finished_stage_is_skipped_without_importing_torch_or_mlflow(folder, stage):
+    inputs = folder / "inputs"
+    flags = ["--scale", "tiny", "--runs", folder / "1", "--config", inputs / "benchmarks.yaml"]
+    flags += ["--test-sets", inputs / "test_sets", "--device", "cpu"]
+    line = [sys.executable, "-X", "importtime", "-m", stage, *flags]
+    process = subprocess.run(line, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert "skip" in process.stdout
+    imported = {name.rpartition("|")[2].strip() for name in process.stderr.splitlines()}
+    assert "bench.runs.stage" in imported
+    assert not imported & {"torch", "mlflow", "pandas", "scipy"}

@@ -56,6 +56,7 @@ def test_arrow_tables_that_do_not_fit(tmp_path):
         load_protocol(write_arrow(tmp_path / "c.parquet", {"image1": ["x"], "image2": ["y"], "target": [1]}))
 
 
+@pytest.mark.slow
 def test_tables_that_unpack_to_far_more_than_they_hold(tmp_path):
     column = pyarrow.array([bytes(2**20)] * 2000).dictionary_encode()
     path = write_arrow(tmp_path / "a.parquet", {"image1": column, "image2": column, "target": [0, 1] * 1000})

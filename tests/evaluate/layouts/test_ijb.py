@@ -16,7 +16,8 @@ from bench.runs.fingerprints import model_stage
 from evaluate.layouts.ijb import is_template_set, load_templates
 from evaluate.measure.checks import contradictions
 from evaluate.measure.embed import feature_batches
-from evaluate.measure.result import describe_result, evaluate_network, model_row
+from evaluate.measure.result import describe_result, evaluate_network
+from evaluate.measure.rows import model_row
 from evaluate.measure.templates import pair_scores, pool_templates, verify_templates
 from evaluate.metrics import FARS, tar_at_far
 

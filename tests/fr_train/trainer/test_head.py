@@ -55,6 +55,7 @@ def one_rank(directory: str) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(tmp_path):
     run_processes(one_rank, 2, str(tmp_path))
     for rank in (0, 1):

@@ -88,6 +88,7 @@ def kill_after(server, directory, num_parts):
     return is_hit
 
 
+@pytest.mark.slow
 def test_killed_and_ended_by_two_processes_it_has_the_same_bytes(whole, server, tmp_path):
     """Each alone, and killed at random moments, is the slow test below."""
     assert kill_after(server, tmp_path, 11)  # while images are made

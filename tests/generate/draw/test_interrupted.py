@@ -22,10 +22,11 @@ def test_threads_do_not_depend_on_the_number_of_processes(monkeypatch, given, nu
 
 
 @pytest.mark.slow
-def test_images_by_landmarks_have_the_same_bytes_too(tmp_path):
+def test_images_by_landmarks_that_fill_a_quota_have_the_same_bytes_too(tmp_path):
     counts = {"num_identities": 4, "images_per_identity": 3, "identities_per_shard": 2}
-    datasets = make_four(tmp_path, kills=2, size="tiny", scale="v20k", **counts)
-    check_equal(datasets)
+    quota = {"quota": {"max_drawn": 6, "max_tried": 10}, "filters": {"min_identity_cosine": 0.0}}  # half pass
+    datasets = make_four(tmp_path, kills=2, size="tiny", scale="v20k", **counts, **quota)
+    check_equal(datasets, "refused.parquet")
 
 
 @pytest.mark.slow

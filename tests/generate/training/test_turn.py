@@ -25,6 +25,7 @@ def photographs(tmp_path_factory):
     return open_faces(path)
 
 
+@pytest.mark.slow
 def test_every_photograph_is_followed_by_its_views(photographs, tmp_path):
     yaw = np.array([20.0, -20.0, 0.0, 40.0, 12.0])
     for name in ("first", "second"):
