@@ -116,14 +116,16 @@ class StyledDecoder(nn.Module):
                     nn.init.zeros_(module.bias)
             elif isinstance(module, _StyledConvolution):
                 nn.init.xavier_uniform_(module.style.weight, gain=_STYLE_GAIN)
-        for level in self.levels:
-            if level.to_image is not None:
-                nn.init.normal_(level.to_image.weight, std=_IMAGE_DEVIATION)
+        for module in self.modules():
+            if isinstance(module, _Level) and module.to_image is not None:
+                nn.init.normal_(module.to_image.weight, std=_IMAGE_DEVIATION)
 
     def forward(self, grid: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         """The image, unclipped."""
         style = self.to_style(features)
-        x, image = grid, None
+        x: torch.Tensor = grid
+        image: torch.Tensor | None = None
         for level in self.levels:
             x, image = level(x, image, style)
+        assert image is not None  # the level of full resolution gives one
         return image
