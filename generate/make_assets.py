@@ -12,7 +12,7 @@ rounded identity network, so that their features are those of the shipped file.
 |---|---|---|
 | identity | faces, identity.safetensors | benchmark ``rendered_people``, generate/networks/appearance.py |
 | yaw | yaw.safetensors | generate/networks/yaw.py |
-| features | the training set, centers.npy, deviations.npy | generate/training/prepare.py |
+| features | the training set, centers.npy, deviations.npy | generate/training/prepared/prepare.py |
 | generator | generator.safetensors | generate/training/train.py, recipe ``rendered`` of generators.yaml |
 
 ``generate assets sharp`` makes the sharp generator alone, in runs/assets/sharp_set and sharp, with the identity network
@@ -49,10 +49,17 @@ from generate.hub.ship import WEIGHTS_NAME, Origin, card_path, ship_generator, s
 from generate.networks.appearance import add_appearance
 from generate.networks.yaw import half_size, save_yaw_network, train_yaw, yaw_error
 from generate.render.face import IDENTITIES_PER_SEED, PROTOCOL_IDENTITIES
-from generate.training.prepare import CENTERS_NAME, DEVIATIONS_NAME, LMDB_NAME, PREPARED_NAME, Preparation, prepare
+from generate.training.prepared.prepare import (
+    CENTERS_NAME,
+    DEVIATIONS_NAME,
+    LMDB_NAME,
+    PREPARED_NAME,
+    Preparation,
+    prepare,
+)
+from generate.training.prepared.variation import DIFFERENCES_NAME
 from generate.training.recipes import RECIPES_PATH
 from generate.training.sharp.rendered_set import RenderedPeople, render_training_set
-from generate.training.variation import DIFFERENCES_NAME
 
 CONFIG = Path(__file__).parent / "assets" / "make.yaml"
 BENCHMARK, RECIPE = "rendered_people", "rendered"

@@ -48,8 +48,7 @@ PARTS = {
     "generate.export": "bench generate.vec2face generate.networks",
     "generate.demo": "bench generate.export generate.draw generate.vec2face generate.identities generate.networks "
     "generate.render generate.hub.provenance",
-    "generate.training": "bench generate.vec2face generate.networks generate.render.turned",
-    "generate.training.sharp": "bench generate.training generate.networks generate.render",
+    "generate.training": "bench generate.vec2face generate.networks generate.render",
     "generate.hub": "bench",
     "generate.speed": "bench generate.vec2face generate.identities generate.networks generate.draw",
     "generate.stage": "bench generate.draw generate.render",

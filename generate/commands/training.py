@@ -50,7 +50,7 @@ def _turn_flags(parser: argparse.ArgumentParser) -> None:
 def _turn(args: argparse.Namespace) -> str:
     from bench.machine.device import choose_device
     from bench.runs.dataset import open_files
-    from generate.training.turn import measure_yaw, write_with_views
+    from generate.training.prepared.turn import measure_yaw, write_with_views
 
     faces = open_files(args.faces, args.mask, args.leave_out)
     yaw = measure_yaw(faces, args.yaw_model, device=choose_device(args.device))
@@ -120,7 +120,7 @@ def _prepare_flags(parser: argparse.ArgumentParser) -> None:
 def _prepare(args: argparse.Namespace) -> str:
     from bench.machine.device import choose_device
     from bench.runs.dataset import open_files
-    from generate.training.prepare import Preparation, prepare
+    from generate.training.prepared.prepare import Preparation, prepare
 
     faces = open_files(args.faces, args.mask, args.leave_out)
     settings = Preparation(args.identity_model, args.features, args.mirror, args.mean_norm)
@@ -143,7 +143,7 @@ def _variation_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _variation(args: argparse.Namespace) -> str:
-    from generate.training.variation import write_variation
+    from generate.training.prepared.variation import write_variation
 
     num_identities, num_differences = write_variation(args.prepared, min_faces=args.min_faces, views=args.views)
     return f"variation: {num_differences} differences of {num_identities} identities in {args.prepared}"
@@ -207,7 +207,7 @@ def _leakage_flags(parser: argparse.ArgumentParser) -> None:
 
 def _leakage(args: argparse.Namespace) -> str:
     from bench.machine.device import choose_device
-    from generate.training.leakage import check_leakage
+    from generate.training.prepared.leakage import check_leakage
 
     report = check_leakage(
         args.faces,

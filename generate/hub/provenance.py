@@ -13,7 +13,7 @@ from bench.runs.card_parts.references import WeightProvenance
 from bench.runs.hub import fetched_from
 from generate.hub.ship import card_path
 
-_PREPARED_NAME = "prepared.json"  # as generate.training.prepare writes it, which this folder may not import
+_PREPARED_NAME = "prepared.json"  # as generate.training.prepared.prepare writes it, which this folder may not import
 _UNKNOWN = ("not stated: not a released file", "not stated")
 _GLINT = "Glint360K: real photos of some 360,000 people"
 _RESEARCH = "the field's terms: non-commercial research"

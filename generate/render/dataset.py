@@ -67,7 +67,7 @@ def render_dataset(
     table.insert(0, "identity_id", identity_ids)
     identities_per_row = max(1, num_identities // _GRID_ROWS)
     grid: defaultdict[int, list[NDArray[np.uint8]]] = defaultdict(list)
-    jobs = render_jobs(table)
+    jobs = _jobs(table)
     with FaceWriter(directory / "faces.lmdb") as writer:
         faces = zip(identity_ids.tolist(), render_jpegs(jobs, jpeg_quality), strict=True)
         for identity, encoded in progress(faces, desc="render", total=len(jobs)):
@@ -87,9 +87,9 @@ def render_jpegs(jobs: Sequence[Job], quality: int = 95) -> Iterator[bytes]:
     return _on_all_cores(partial(_render_jpeg, quality=quality), jobs)
 
 
-def render_with_alignment(jobs: Sequence[Job], quality: int = 95) -> Iterator[tuple[bytes, NDArray[np.float64]]]:
-    """As ``render_jpegs``, each face with its ``alignment_error``, shape (4,)."""
-    return _on_all_cores(partial(_render_with_alignment, quality=quality), jobs)
+def render_with_alignment(table: pd.DataFrame, quality: int = 95) -> Iterator[tuple[bytes, NDArray[np.float64]]]:
+    """The faces of a ``factor_table`` as ``render_jpegs`` renders them, each with its ``alignment_error``, (4,)."""
+    return _on_all_cores(partial(_render_with_alignment, quality=quality), _jobs(table))
 
 
 def _on_all_cores(render: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
@@ -152,7 +152,7 @@ def _render_with_alignment(job: Job, quality: int) -> tuple[bytes, NDArray[np.fl
     return _render_jpeg(job, quality), alignment_error(*job)
 
 
-def render_jobs(table: pd.DataFrame) -> list[Job]:
+def _jobs(table: pd.DataFrame) -> list[Job]:
     """One job per row of a ``factor_table``."""
     fields = [column for column in table.columns if column not in _NOT_FACTORS]
     jobs = []

@@ -31,24 +31,6 @@ def factor_table(identity_seeds: Sequence[int], image_seeds: Sequence[int]) -> p
     return pd.DataFrame([{"identity_seed": i, "image_seed": j, **asdict(draw_factors(i, j))} for i, j in seeds])
 
 
-def render_face(identity_seed: int, image_seed: int, factors: Factors) -> NDArray[np.uint8]:
-    """One face, uint8 RGB, shape (112, 112, 3), aligned to the ArcFace template.
-
-    Args:
-        identity_seed: Person to show, 0 or more.
-        image_seed: Number of the image among those of the person, 0 or more.
-        factors: Circumstances of the image, usually ``draw_factors(identity_seed, image_seed)``.
-    """
-    person = draw_identity(identity_seed)
-    rng = np.random.default_rng([4, identity_seed, image_seed])
-    surface = _expressive_surface(person, factors)
-    head_to_camera = camera.rotation(factors.yaw_degrees, factors.pitch_degrees)
-    projected = camera.project(surface, head_to_camera, factors.distance)
-    similarity = camera.align(projected[:2, head.template().landmarks], factors, rng)
-    fine = shading.shade(surface, head_to_camera, camera.to_fine_image(projected, similarity), person, factors)
-    return shading.develop(camera.shrink(fine, factors.blur_pixels), factors, rng)
-
-
 def alignment_error(identity_seed: int, image_seed: int, factors: Factors) -> NDArray[np.float64]:
     """What the errors of the detected landmarks add to the alignment of a face, shape (4,).
 
@@ -69,6 +51,24 @@ def alignment_error(identity_seed: int, image_seed: int, factors: Factors) -> ND
     turn, centre = a / exact_a, complex(camera.SIZE, camera.SIZE) / 2
     shift = turn * (centre - exact_b) + b - centre
     return np.array([np.log(abs(turn)), np.angle(turn), shift.real, shift.imag])
+
+
+def render_face(identity_seed: int, image_seed: int, factors: Factors) -> NDArray[np.uint8]:
+    """One face, uint8 RGB, shape (112, 112, 3), aligned to the ArcFace template.
+
+    Args:
+        identity_seed: Person to show, 0 or more.
+        image_seed: Number of the image among those of the person, 0 or more.
+        factors: Circumstances of the image, usually ``draw_factors(identity_seed, image_seed)``.
+    """
+    person = draw_identity(identity_seed)
+    rng = np.random.default_rng([4, identity_seed, image_seed])
+    surface = _expressive_surface(person, factors)
+    head_to_camera = camera.rotation(factors.yaw_degrees, factors.pitch_degrees)
+    projected = camera.project(surface, head_to_camera, factors.distance)
+    similarity = camera.align(projected[:2, head.template().landmarks], factors, rng)
+    fine = shading.shade(surface, head_to_camera, camera.to_fine_image(projected, similarity), person, factors)
+    return shading.develop(camera.shrink(fine, factors.blur_pixels), factors, rng)
 
 
 @lru_cache(maxsize=64)

@@ -1,5 +1,5 @@
 """Photographs or rendered faces -> a trained generator, and the check that it does not copy its training people.
 
-May import ``generate.vec2face``, ``generate.networks`` and the turned views of ``generate.render``, in ``sharp`` all of
-``generate.render``; never ``generate.draw``.
+May import ``generate.vec2face``, ``generate.networks`` and ``generate.render``; never
+``generate.draw``.
 """

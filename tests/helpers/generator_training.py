@@ -5,7 +5,7 @@ import torch
 from bench.config.recipe import Backbone
 from fr_train.backbone import build_backbone
 from fr_train.checkpoint import save_backbone
-from generate.training.prepare import Preparation, prepare
+from generate.training.prepared.prepare import Preparation, prepare
 from generate.training.recipes import GeneratorRecipe
 
 FEATURE_DIM = 16

@@ -31,10 +31,10 @@ from bench.machine.progress import progress
 from generate.networks.circumstances import NUM_CIRCUMSTANCES, encode, with_clear_view
 from generate.networks.identity import load_identity_network
 from generate.networks.over_faces import outputs_over_faces
-from generate.render.dataset import check_range, render_jobs, render_with_alignment
+from generate.render.dataset import check_range, render_with_alignment
 from generate.render.face import IDENTITIES_PER_SEED, factor_table
-from generate.training.prepare import CENTERS_NAME, LMDB_NAME
-from generate.training.variation import DIFFERENCES_NAME, centers_and_differences
+from generate.training.prepared.prepare import CENTERS_NAME, LMDB_NAME
+from generate.training.prepared.variation import DIFFERENCES_NAME, centers_and_differences
 
 RENDERED_NAME = "rendered.json"
 _PART_FACES = 2000
@@ -155,7 +155,7 @@ def _write_parts(people: RenderedPeople, directory: Path) -> list[Path]:
             images = np.tile(np.arange(people.images_per_identity), len(parts[path]))
             table = factor_table((identity_ids + people.seed * IDENTITIES_PER_SEED).tolist(), images.tolist())
             encoded, alignment = [], []
-            for jpeg, error in render_with_alignment(render_jobs(table)):
+            for jpeg, error in render_with_alignment(table):
                 encoded.append(jpeg)
                 alignment.append(error)
                 bar.update(1)

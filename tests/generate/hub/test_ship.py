@@ -11,7 +11,7 @@ from bench.machine.facts import Cost, Git
 from bench.runs.cards import GeneratorCard, write_card
 from generate.hub import provenance
 from generate.hub.ship import WEIGHTS_NAME, card_path, ship_generator, store_rounded
-from generate.training.prepare import PREPARED_NAME
+from generate.training.prepared.prepare import PREPARED_NAME
 from generate.training.train import GENERATOR_NAME
 
 

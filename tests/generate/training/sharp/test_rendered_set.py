@@ -99,11 +99,11 @@ def test_correlations_of_circumstances_are_those_of_the_renderer(finished):
 def test_a_killed_command_continues_and_ends_with_the_same_bytes(finished, weights, tmp_path, monkeypatch):
     real, calls = rendered_set.render_with_alignment, []
 
-    def dies_in_the_second_part(jobs):
-        calls.append(jobs[0][0] % IDENTITIES_PER_SEED)
+    def dies_in_the_second_part(table):
+        calls.append(table["identity_seed"][0] % IDENTITIES_PER_SEED)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return real(jobs)
+        return real(table)
 
     monkeypatch.setattr(rendered_set, "render_with_alignment", dies_in_the_second_part)
     people = RenderedPeople(PEOPLE, IMAGES, SEED, weights)

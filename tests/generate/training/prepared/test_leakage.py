@@ -12,7 +12,7 @@ from bench.faces.face import encode_jpeg
 from bench.faces.lmdb_file import FaceWriter
 from bench.faces.open import open_faces
 from bench.files import read_json
-from generate.training.leakage import NearFace, check_leakage, leakage_report
+from generate.training.prepared.leakage import NearFace, check_leakage, leakage_report
 
 
 def test_the_report_of_a_hand_made_case():

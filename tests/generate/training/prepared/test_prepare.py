@@ -15,7 +15,7 @@ from generate.networks import over_faces
 from generate.networks.identity import load_identity_network
 from generate.training import prepare as module
 from generate.training.data import open_training_set
-from generate.training.prepare import Preparation, deviation_directions, prepare
+from generate.training.prepared.prepare import Preparation, deviation_directions, prepare
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from bench.files import write_array
 from bench.machine.progress import progress
 from bench.vectors.nearest import identity_centers
 from generate.training.data import open_training_set
-from generate.training.prepare import LMDB_NAME
+from generate.training.prepared.prepare import LMDB_NAME
 
 SEEN_OFTEN_NAME, DIFFERENCES_NAME = "seen_often.npy", "differences.npy"
 

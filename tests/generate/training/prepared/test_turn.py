@@ -11,7 +11,7 @@ from bench.faces.lmdb_file import FaceWriter
 from bench.faces.open import open_faces
 from generate.networks.yaw import YawNetwork, save_yaw_network
 from generate.render.turned import turn_face
-from generate.training.turn import measure_yaw, write_with_views
+from generate.training.prepared.turn import measure_yaw, write_with_views
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

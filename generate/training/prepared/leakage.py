@@ -25,7 +25,7 @@ from bench.vectors.nearest import nearest_centers
 from generate.networks.identity import IdentityNetwork, load_identity_network
 from generate.networks.over_faces import outputs_over_faces
 from generate.training.data import open_training_set
-from generate.training.prepare import CENTERS_NAME, LMDB_NAME, PREPARED_NAME
+from generate.training.prepared.prepare import CENTERS_NAME, LMDB_NAME, PREPARED_NAME
 
 REAL_QUANTILE = 0.999
 """Share of the real faces whose cosine to other identities is below the default threshold."""

@@ -10,7 +10,7 @@ from bench.errors import InputError
 from generate.draw.perturbation import perturb
 from generate.draw.plan import Plan, identity_rows
 from generate.training.data import open_training_set
-from generate.training.variation import centers_and_differences, write_variation
+from generate.training.prepared.variation import centers_and_differences, write_variation
 
 IDENTITY_IDS = np.array([2, 0, 2, 1, 2, 0, 0, 2])  # three, one and four faces
 
