@@ -4,7 +4,7 @@ import argparse
 
 from bench.cli import add_commands, parse_flags, run, run_command, stage_parser
 from bench.config.benchmarks import Benchmark, load_benchmark
-from bench.config.generator import Vec2FaceGenerator
+from bench.config.generator import FilesGenerator, Vec2FaceGenerator
 from bench.files import write_text
 from bench.machine.device import process_rank
 from bench.machine.stopwatch import Stopwatch
@@ -14,6 +14,7 @@ from bench.runs.stage import Stage, check_weights, claim
 from bench.runs.tracking.live import followed, live_run
 from generate.commands import faces, publish, training
 from generate.hub.card import README_NAME, render_readme
+from generate.hub.croissant import write_croissant
 from generate.stage import is_shared_work, make_faces
 
 COMMANDS = {
@@ -24,8 +25,8 @@ COMMANDS = {
 _DESCRIPTION = """Make the face dataset of a benchmark, or run a sub-command.
 
 Without a sub-command, this reads an entry of benchmarks.yaml and the weights that the entry names, and writes
-faces.lmdb, faces.parquet, grid.png and dataset.json into RUNS/SCALE/faces/FINGERPRINT. A finished dataset is skipped,
-and an interrupted one is resumed."""
+faces.lmdb, faces.parquet, grid.png, dataset.json and croissant.json into RUNS/SCALE/faces/FINGERPRINT. A finished
+dataset is skipped, and an interrupted one is resumed."""
 
 
 def main() -> int:
@@ -77,6 +78,8 @@ def _generate(benchmark: Benchmark, stage: Stage, args: argparse.Namespace) -> N
     )
     if card.path == "faces.lmdb":
         write_text(stage.directory / README_NAME, render_readme(card))
+    if not isinstance(benchmark.generator, FilesGenerator):  # their authors describe them
+        write_croissant(stage.directory, card)
     print(f"generate: {write_card(stage.directory, card)}")
     if isinstance(benchmark.generator, Vec2FaceGenerator):
         from generate.draw.engine import remove_parts

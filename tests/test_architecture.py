@@ -62,7 +62,8 @@ PARTS = {
     "evaluate.measure": "bench evaluate.metrics evaluate.protocol evaluate.layouts evaluate.test_sets.registry "
     "fr_train.checkpoint",
     "evaluate.leaderboard": "bench evaluate.measure evaluate.metrics evaluate.test_sets.registry evaluate.pages",
-    "evaluate.audit": "bench evaluate.measure.embed evaluate.protocol evaluate.layouts evaluate.pages",
+    "evaluate.audit": "bench evaluate.measure.embed evaluate.metrics evaluate.protocol evaluate.layouts evaluate.pages "
+    "evaluate.leaderboard.published",
     "evaluate.scaling": "bench evaluate.measure evaluate.pages evaluate.leaderboard.published "
     "evaluate.leaderboard.protocol_names",
     "evaluate.stage": "bench evaluate.measure fr_train.checkpoint",

@@ -25,6 +25,8 @@ from bench.runs.card_parts.audit import (
     PairsSection,
     SeparationSection,
 )
+from bench.runs.card_parts.privacy import PrivacySection
+from bench.runs.card_parts.quality import DetailFigures, DiversityFigures, QualitySection
 from bench.runs.card_parts.references import (
     BestNetwork,
     DatasetReference,
@@ -38,6 +40,11 @@ from bench.runs.card_parts.statistics import DatasetStatistics
 SCHEMA_VERSION = 4
 """2 adds folds, intervals, the generator's hash and prices; 3 adds templates and groups;
 4 adds changes, parts of mixtures and quotas. All are optional, so that older cards load."""
+
+
+def is_none(value: Any) -> bool:
+    """Whether a field was not measured, so that it is left out of the JSON and earlier cards stay as they are."""
+    return value is None
 
 
 class CardHeader(TypedDict):
@@ -223,6 +230,14 @@ class AuditCard(Card):
     pairs: PairsSection | None = None
     colour_order: ColourOrder | None = Field(None, description="null unless two identities have two images each")
     leakage: list[LeakageSection] = Field([], description="one entry per reference")
+    detail: DetailFigures | None = Field(
+        None, exclude_if=is_none, description="null where no image can be an aligned face; earlier cards lack it"
+    )
+    diversity_scores: DiversityFigures | None = Field(
+        None, exclude_if=is_none, description="this and all below: left out where they were not measured"
+    )
+    quality: QualitySection | None = Field(None, exclude_if=is_none)
+    privacy: PrivacySection | None = Field(None, exclude_if=is_none)
 
 
 AnyCard = TypeVar("AnyCard", bound=Card)

@@ -33,7 +33,7 @@ from bench.runs.cards import (
 from bench.runs.inputs import find_protocol, is_rendered
 from bench.runs.stage import Stage, Stages
 
-STAGE_VERSIONS = {"generate": 1, "train": 1, "evaluate": 2, "train_generator": 2, "audit": 1}
+STAGE_VERSIONS = {"generate": 1, "train": 1, "evaluate": 2, "train_generator": 2, "audit": 2}
 _PLACES = ("path", "mask", "leave_out")
 """Fields of a ``files`` generator that name files. The fingerprint holds the digests of the files instead."""
 
@@ -94,7 +94,13 @@ def generator_stage(inputs: dict[str, Any], *, runs: Path) -> Stage:
 
 
 def audit_stage(
-    scale: str, source: tuple[str, str], references: dict[str, str], network: dict[str, str] | None, *, runs: Path
+    scale: str,
+    source: tuple[str, str],
+    references: dict[str, str],
+    network: dict[str, str] | None,
+    *,
+    others: dict[str, Any] | None = None,
+    runs: Path,
 ) -> Stage:
     """The audit of a face dataset.
 
@@ -103,6 +109,7 @@ def audit_stage(
         source: Name and state (digest) of the dataset that is audited.
         references: Name -> state of each dataset that it is compared with.
         network: Name -> SHA-256 of the recognition network and of each estimator; None if only images are looked at.
+        others: Further inputs by their role: the real faces to measure quality against, the second network.
         runs: Folder of all runs.
     """
     inputs = {
@@ -110,7 +117,7 @@ def audit_stage(
         "dataset": {"name": source[0], "state": source[1]},
         "references": references,
         "network": network,
-    }
+    } | (others or {})
     return _stage("audit", runs / scale / "audits", AuditCard, inputs)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bench.runs.card_parts.audit import ByChannelOrder, ColourOrder
 from evaluate.audit.embeddings import Embedded, Embedder, read_faces
-from evaluate.audit.identities import measure_identities
+from evaluate.audit.identities.cosines import measure_identities
 from evaluate.layouts.images import LazyImages
 from evaluate.measure.embed import embed
 

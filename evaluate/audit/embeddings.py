@@ -40,6 +40,8 @@ class Embedder:
     device: str = "cpu"
     estimators: Mapping[str, FaceNetwork] | None = None
     """Name (quality, yaw) -> network from RGB images in [-1, 1], shape (B, 3, 112, 112), to numbers, shape (B,)."""
+    name: str = ""
+    """Name of the network's file."""
 
 
 @dataclass(frozen=True)

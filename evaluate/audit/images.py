@@ -23,7 +23,8 @@ from evaluate.audit.source import Source
 
 NEAR_BITS = 2
 """Two hashes differ in an even number of bits, since each has 32 ones; 4 bits already join different people of LFW."""
-_HASH_SIDE, _FREQUENCIES = 32, 8
+NUM_FREQUENCIES = 8
+_HASH_SIDE = 32
 _IMAGES_PER_TASK = 64
 _FIELDS = [
     ("is_broken", bool),
@@ -81,13 +82,13 @@ def perceptual_hash(gray: NDArray[np.uint8]) -> int:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def _cosines() -> NDArray[np.float32]:
-    """The first rows of the DCT-II matrix, shape (8, 32), not scaled, since only signs are used."""
-    angles = (2 * np.arange(_HASH_SIDE) + 1) / (2 * _HASH_SIDE)
-    return np.cos(np.pi * np.outer(np.arange(_FREQUENCIES), angles)).astype(np.float32)
+def low_frequencies(side: int) -> NDArray[np.float32]:
+    """The first rows of the DCT-II matrix for ``side`` pixels, (8, side), not scaled, since only signs are used."""
+    angles = (2 * np.arange(side) + 1) / (2 * side)
+    return np.cos(np.pi * np.outer(np.arange(NUM_FREQUENCIES), angles)).astype(np.float32)
 
 
-_COSINES = _cosines()
+_COSINES = low_frequencies(_HASH_SIDE)
 
 
 def _scan_batches(source: Source, pool: Executor) -> Iterator[tuple[int, NDArray[Any], list[str]]]:

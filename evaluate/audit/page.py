@@ -1,9 +1,11 @@
 """The card of an audit -> one HTML page that needs no other file. Template: ``evaluate/pages/audit.html``.
 
-All numbers of the page stand in the card. The page shows no images, so that an audit of photographs can be published.
+All numbers of the page stand in the card, except those of public datasets, which ``reports/published_audits.csv``
+holds. The page shows no images, so that an audit of photographs can be published.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -12,10 +14,22 @@ from numpy.typing import NDArray
 from bench.errors import python_command
 from bench.runs.card_parts.audit import Distribution, Histogram, LeakageSection, MirrorAxisPart, PairsSection
 from bench.runs.cards import AuditCard
+from evaluate.audit.privacy.page import hub_rows, match_rows, membership_rows, sentence
+from evaluate.audit.quality.page import (
+    accuracy_plot,
+    distance_rows,
+    diversity_rows,
+    octave_plot,
+    rank_agreement,
+    standing_rows,
+)
+from evaluate.audit.quality.published import JUDGE, PublishedAudit, read_published_audits
 from evaluate.pages.render import render_page
 from evaluate.pages.svg import COLORS, GENUINE, GREY, IMPOSTOR, Axis, Plot, format_count_tick, format_percent_tick
 
 _WIDTH, _HEIGHT = 330, 230
+WELL_SEPARATED = 3
+"""Fisher ratio from which on it no longer tells which public dataset trains the better network."""
 _DASHED = 'stroke-dasharray="3 3"'
 
 Figure = tuple[str, str, str]
@@ -24,7 +38,21 @@ Figure = tuple[str, str, str]
 
 def render_audit(card: AuditCard) -> str:
     """The page as text; equal cards give equal bytes."""
-    return render_page("audit.html", card=card, glance=at_a_glance(card), figures=_figures(card), count="{:,}".format)
+    published = read_published_audits()
+    return render_page(
+        "audit.html",
+        card=card,
+        glance=at_a_glance(card),
+        figures=_figures(card, published),
+        distances=distance_rows(card.quality) if card.quality else [],
+        diversity=diversity_rows(card),
+        standing=standing_rows(card, published),
+        agreement=[rank_agreement(published, ratio) for ratio in (0, WELL_SEPARATED)],
+        well_separated=WELL_SEPARATED,
+        judge=JUDGE,
+        **_privacy_tables(card),
+        count="{:,}".format,
+    )
 
 
 def at_a_glance(card: AuditCard) -> list[Figure]:
@@ -32,7 +60,19 @@ def at_a_glance(card: AuditCard) -> list[Figure]:
     figures = _image_figures(card)
     if card.images.mirror_axis:
         figures.append(_axis_figure(card.images.mirror_axis))
-    return figures + _network_figures(card)
+    return figures + _network_figures(card) + _quality_figures(card)
+
+
+def _privacy_tables(card: AuditCard) -> dict[str, Any]:
+    """Sentences and tables of the section about privacy; empty without it."""
+    if card.privacy is None:
+        return {}
+    return {
+        "sentences": [sentence(card.privacy, judge) for judge in card.privacy.judges],
+        "membership": membership_rows(card.privacy),
+        "matches": match_rows(card.privacy),
+        "hubs": hub_rows(card.privacy),
+    }
 
 
 def _image_figures(card: AuditCard) -> list[Figure]:
@@ -98,7 +138,29 @@ def _network_figures(card: AuditCard) -> list[Figure]:
     return figures
 
 
-def _figures(card: AuditCard) -> dict[str, list[Markup]]:
+def _quality_figures(card: AuditCard) -> list[Figure]:
+    figures, quality = [], card.quality
+    if card.detail:
+        meaning = f"median variance of the Laplacian in the central 72 x 72 pixels of {card.detail.num_images:,} images"
+        if quality and quality.sharpness_ratio is not None:
+            meaning += f"; {quality.sharpness_ratio:.2f} times that of {quality.reference}"
+        figures.append(("Sharpness", f"{card.detail.sharpness:.0f}", meaning))
+    if card.diversity_scores:
+        meaning = "Vendi score of the images: number of effectively different ones"
+        figures.append(("Diversity", f"{card.diversity_scores.vendi_images:.1f}", meaning))
+    if quality:
+        meaning = (
+            f"to {quality.num_images:,} images of {quality.reference}; {quality.real_halves.frechet:.3f} between two "
+            "halves of its people"
+        )
+        figures.append(("Fréchet distance", f"{quality.ours.frechet:.3f}", meaning))
+    if card.privacy:
+        for judge in card.privacy.judges:
+            figures.append(("Membership", f"{judge.membership['centre'].auc:.3f}", sentence(card.privacy, judge)))
+    return figures
+
+
+def _figures(card: AuditCard, published: Sequence[PublishedAudit]) -> dict[str, list[Markup]]:
     """Section of the page -> its plots."""
     plots = {
         "images": [
@@ -125,6 +187,9 @@ def _figures(card: AuditCard) -> dict[str, list[Markup]]:
         ]
     for number, leakage in enumerate(card.leakage):
         plots[f"leakage{number}"] = [_leakage_plot(leakage)]
+    if card.detail:
+        plots["detail"] = [octave_plot(card.detail, card.quality)]
+    plots["standing"] = [accuracy_plot(card, published)]
     return {section: [Markup(plot) for plot in drawn if plot] for section, drawn in plots.items()}
 
 

@@ -1,12 +1,13 @@
 """A face dataset -> its audit: a card, an HTML page and tables. ``python -m evaluate audit PATH --network FILE``.
 
 Without a network, only the images are measured. With one, separation, consistency, diversity, Fisher ratio, colour
-order and leakage are measured as well. Embeddings are computed once and memory-mapped, so that memory does not grow
-with their number.
+order, leakage and the distance to real faces are measured as well. Embeddings are computed once and memory-mapped, so
+that memory does not grow with their number.
 """
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
@@ -22,15 +23,21 @@ from bench.runs.card_parts.audit import (
     PairsSection,
     SeparationSection,
 )
+from bench.runs.card_parts.privacy import PrivacySection
+from bench.runs.card_parts.quality import DetailFigures, DiversityFigures, QualitySection
 from bench.runs.cards import AuditCard, read_card, write_card
 from bench.runs.stage import Stage, claim
 from evaluate.audit.colour import check_colour_order
 from evaluate.audit.duplicates import NearPairs, near_pairs
 from evaluate.audit.embeddings import Embedded, Embedder, cached_embeddings, cached_scan
-from evaluate.audit.identities import impostor_histogram, measure_identities
-from evaluate.audit.images import NEAR_BITS, Scan
-from evaluate.audit.leakage import Leakage, measure_leakage
+from evaluate.audit.identities.cosines import impostor_histogram, measure_identities
+from evaluate.audit.identities.leakage import Leakage, measure_leakage
+from evaluate.audit.identities.separation import measure_separation
+from evaluate.audit.images import NEAR_BITS, Scan, usable_images
 from evaluate.audit.page import render_audit
+from evaluate.audit.privacy.people import TrainingPeople, refuse_shared_images
+from evaluate.audit.privacy.report import Judged, privacy_report
+from evaluate.audit.quality.section import detail_figures, diversity_figures, quality_section
 from evaluate.audit.sections import (
     consistency_section,
     diversity_section,
@@ -41,11 +48,26 @@ from evaluate.audit.sections import (
     pairs_section,
     separation_section,
 )
-from evaluate.audit.separation import measure_separation
 from evaluate.audit.source import Source
 
 _MAX_LINES = 100_000
 """Largest number of rows of duplicates.tsv."""
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """What a dataset is compared with; each needs a recognition network."""
+
+    references: Sequence[Source] = ()
+    """Sets to look for leakage from: training sets of the generator, test sets."""
+    real: Source | None = None
+    """Real faces to measure quality against."""
+    people: TrainingPeople | None = None
+    """People that the generator was trained on, and held-out people."""
+    second_judge: Embedder | None = None
+    """A second network that judges privacy."""
+    show_members: bool = False
+    """Whether to draw images of training people beside the synthetic ones nearest to them."""
 
 
 class NetworkSections(TypedDict, total=False):
@@ -54,26 +76,45 @@ class NetworkSections(TypedDict, total=False):
     separation: SeparationSection
     consistency: ConsistencySection
     diversity: dict[str, Distribution]
+    diversity_scores: DiversityFigures
     pairs: PairsSection
     colour_order: ColourOrder | None
     leakage: list[LeakageSection]
+    quality: QualitySection
+    privacy: PrivacySection
+
+
+@dataclass(frozen=True)
+class _Tools:
+    """What every comparison of an audit needs."""
+
+    embedder: Embedder
+    cache: Path
+    stopwatch: Stopwatch
+    seed: int
+
+    def embed(self, source: Source) -> tuple[Scan, Embedded]:
+        """Scan and embeddings of a set that the dataset is compared with."""
+        with self.stopwatch.phase("references"):
+            scan = cached_scan(source, self.cache)
+            return scan, cached_embeddings(source, scan, self.embedder, self.cache)
 
 
 def audit(
-    stage: Stage, source: Source, references: Sequence[Source], embedder: Embedder | None, *, cache: Path, seed: int = 0
+    stage: Stage, source: Source, others: Comparisons, embedder: Embedder | None, *, cache: Path, seed: int = 0
 ) -> AuditCard:
     """Measure a dataset and write tables and page, then the card.
 
     Args:
         stage: Folder and inputs of the audit.
         source: The dataset.
-        references: Sets to look for leakage from: training sets of the generator, test sets. They need a network.
+        others: What it is compared with.
         embedder: The recognition network; None measures the images only.
         cache: Folder of scans and embeddings.
-        seed: Seed of the samples behind the colour check and the histogram of impostor pairs.
+        seed: Seed of the samples behind the colour check, the histogram of impostor pairs and the quality figures.
 
     Raises:
-        InputError: If an embedding is not finite.
+        InputError: If an embedding is not finite, or a set is too small to compare with.
     """
     stopwatch = Stopwatch()
     with claim(stage) as is_needed:
@@ -82,6 +123,8 @@ def audit(
         with stopwatch.phase("images"):
             scan = cached_scan(source, cache)
             near = near_pairs(scan.table["hash"][scan.decoded], NEAR_BITS)
+            usable = usable_images(scan)
+            detail = detail_figures(source, usable) if len(usable) else None
         images, duplicates = images_section(source, scan), duplicates_section(source, scan, near)
         _write_table(stage.directory / "duplicates.tsv", _duplicate_rows(source, scan, near))
         sections: NetworkSections = {}
@@ -91,23 +134,26 @@ def audit(
             with stopwatch.phase("identities"):
                 sections = describe_embeddings(embedded, device=embedder.device, seed=seed)
                 sections["colour_order"] = check_colour_order(embedded, embedder, seed=seed)
-            sections["leakage"] = []
-            for reference in references:
-                with stopwatch.phase("references"):
-                    reference_scan = cached_scan(reference, cache)
-                    embedded_reference = cached_embeddings(reference, reference_scan, embedder, cache)
-                with stopwatch.phase("leakage"):
-                    leakage = compare(embedded, embedded_reference, device=embedder.device)
-                    num_same = _num_same_pixels(scan, reference_scan)
-                    sections["leakage"].append(leakage_section(leakage, embedded, embedded_reference, num_same))
-                leaked = leaked_identities(leakage, embedded, embedded_reference)
-                rows = [identity.model_dump() for identity in leaked]
-                _write_table(stage.directory / f"leakage_{reference.name}.tsv", rows)
+            tools = _Tools(embedder, cache, stopwatch, seed)
+            sections["leakage"] = [
+                _leakage(stage.directory, scan, embedded, reference, tools) for reference in others.references
+            ]
+            if others.real is not None and detail is not None:
+                sections["quality"] = _quality(embedded, detail, others.real, tools)
+            if others.people is not None:
+                sections["privacy"] = _privacy(stage.directory, (source, scan), others.people, others, tools)
         header = stage.card_header(scale=stage.directory.parent.parent.name, seed=seed)
         counts = {"num_images": len(source), "num_identities": len(source.identity_names)}
         cost = stopwatch.cost(images=len(source), device=embedder.device if embedder else "cpu")
         card = AuditCard(
-            **header, name=source.name, **counts, cost=cost, images=images, duplicates=duplicates, **sections
+            **header,
+            name=source.name,
+            **counts,
+            cost=cost,
+            images=images,
+            duplicates=duplicates,
+            detail=detail,
+            **sections,
         )
         write_text(stage.directory / "audit.html", render_audit(card))
         write_card(stage.directory, card)
@@ -122,6 +168,7 @@ def describe_embeddings(embedded: Embedded, *, device: str = "cpu", seed: int = 
         "separation": separation_section(measure_separation(figures.centers, device=device), embedded.identity_names),
         "consistency": consistency_section(figures, embedded),
         "diversity": diversity_section(figures, embedded),
+        "diversity_scores": diversity_figures(embedded, figures, impostors[0], device=device),
         "pairs": pairs_section(figures, *impostors),
     }
 
@@ -133,9 +180,48 @@ def compare(embedded: Embedded, reference: Embedded, *, device: str = "cpu") -> 
     )
 
 
-def _num_same_pixels(scan: Scan, reference: Scan) -> int:
-    """Number of images whose pixels equal those of an image of the reference."""
-    return int(np.isin(_digests(scan), _digests(reference)).sum())
+def _leakage(directory: Path, scan: Scan, embedded: Embedded, reference: Source, tools: _Tools) -> LeakageSection:
+    """Compare a dataset with one reference, and write the table of the people in both."""
+    reference_scan, embedded_reference = tools.embed(reference)
+    with tools.stopwatch.phase("leakage"):
+        leakage = compare(embedded, embedded_reference, device=tools.embedder.device)
+        num_same = int(np.isin(_digests(scan), _digests(reference_scan)).sum())
+        section = leakage_section(leakage, embedded, embedded_reference, num_same)
+    leaked = leaked_identities(leakage, embedded, embedded_reference)
+    _write_table(directory / f"leakage_{reference.name}.tsv", [identity.model_dump() for identity in leaked])
+    return section
+
+
+def _quality(embedded: Embedded, detail: DetailFigures, real: Source, tools: _Tools) -> QualitySection:
+    """Compare the distribution of a dataset with that of real faces."""
+    _, embedded_real = tools.embed(real)
+    device = tools.embedder.device
+    with tools.stopwatch.phase("quality"):
+        figures = measure_identities(embedded_real.embeddings, embedded_real.identity_ids, device=device)
+        counts, _ = impostor_histogram(embedded_real.embeddings, embedded_real.identity_ids, seed=tools.seed)
+        diversity = diversity_figures(embedded_real, figures, counts, device=device)
+        real_detail = detail_figures(real, embedded_real.positions)
+        return quality_section(
+            embedded, embedded_real, detail, (real_detail, diversity), device=device, seed=tools.seed
+        )
+
+
+def _privacy(
+    directory: Path, synthetic: tuple[Source, Scan], people: TrainingPeople, others: Comparisons, tools: _Tools
+) -> PrivacySection:
+    """Compare a synthetic dataset with the people that its generator was trained on."""
+    with tools.stopwatch.phase("references"):
+        members, controls = (cached_scan(source, tools.cache) for source in (people.members, people.controls))
+        refuse_shared_images(people, members, controls)
+        sets = (synthetic, (people.members, members), (people.controls, controls))
+        judged = []
+        for judge in filter(None, (tools.embedder, others.second_judge)):
+            embedded = [cached_embeddings(source, scan, judge, tools.cache) for source, scan in sets]
+            judged.append(Judged(judge.name, judge.sha256, *embedded))
+    with tools.stopwatch.phase("privacy"):
+        return privacy_report(
+            judged, directory, show_members=others.show_members, device=tools.embedder.device, seed=tools.seed
+        )
 
 
 def _digests(scan: Scan) -> np.ndarray:

@@ -32,11 +32,11 @@ from bench.runs.card_parts.audit import (
 )
 from evaluate.audit.duplicates import NearPairs, first_with_same_pixels
 from evaluate.audit.embeddings import Embedded
-from evaluate.audit.identities import BINS, IdentityFigures
+from evaluate.audit.identities.cosines import BINS, IdentityFigures
+from evaluate.audit.identities.leakage import IDENTITY_THRESHOLD, THRESHOLDS, Leakage
+from evaluate.audit.identities.separation import RULES, Separation, curve_points
+from evaluate.audit.identities.separation import THRESHOLDS as SEPARATION_THRESHOLDS
 from evaluate.audit.images import NEAR_BITS, Scan, aligned_images, other_sizes
-from evaluate.audit.leakage import IDENTITY_THRESHOLD, THRESHOLDS, Leakage
-from evaluate.audit.separation import RULES, Separation, curve_points
-from evaluate.audit.separation import THRESHOLDS as SEPARATION_THRESHOLDS
 from evaluate.audit.source import Source
 
 NUM_LISTED = 25

@@ -4,8 +4,9 @@ Loads the networks, skips an audit whose inputs are unchanged, and sends the car
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from bench.errors import InputError
 from bench.machine.device import choose_device
@@ -16,7 +17,7 @@ from bench.runs.tracking.addresses import sync_command
 from bench.runs.tracking.sending import sync
 from evaluate.audit.embeddings import Embedder
 from evaluate.audit.page import at_a_glance
-from evaluate.audit.run import audit
+from evaluate.audit.run import Comparisons, audit
 from evaluate.audit.source import Source
 from evaluate.measure.embed import FaceNetwork, load_network
 
@@ -31,60 +32,91 @@ class NetworkFiles:
     """Name of a property of an image (quality, yaw) -> file of its estimator."""
     load_estimator: Callable[[str, Path, str], FaceNetwork]
     """Name, file and device -> estimator."""
+    second_judge: Path | None = None
+    """A second recognition network, for the privacy of training people."""
 
 
 def audit_unless_finished(
-    source: Source, references: Sequence[Source], networks: NetworkFiles, *, scale_dir: Path, device: str, seed: int
+    source: Source, others: Comparisons, networks: NetworkFiles, *, scale_dir: Path, device: str, seed: int
 ) -> str:
     """Audit a dataset unless the same audit exists already.
 
     Args:
         source: The dataset.
-        references: Datasets and test sets to look for leakage from; they need a recognition network.
+        others: Datasets and test sets to compare with; they need a recognition network.
         networks: Files of the networks.
         scale_dir: ``runs/<scale>``; the audit is written to its folder ``audits``.
         device: auto, cpu, cuda or cuda:N.
-        seed: Seed of the samples behind the colour check and the histogram of impostor pairs.
+        seed: Seed of all samples.
 
     Returns:
         The main figures and the path of the page, one per line.
 
     Raises:
-        InputError: If references or estimators are given without a recognition network, or an image or a network
-            cannot be read.
+        InputError: If sets to compare with or estimators are given without a recognition network, or an image or a
+            network cannot be read.
     """
-    inputs = _network_inputs(networks, needs_network=bool(references))
-    states = {reference.name: reference.state for reference in references}
+    needing = {"--against": others.references, "--against-real": others.real, "--members": others.people}
+    inputs = _network_inputs(networks, [flag for flag, sources in needing.items() if sources])
+    states = {reference.name: reference.state for reference in others.references}
+    more = _other_inputs(others, networks)
     runs = scale_dir.parent
-    stage = audit_stage(scale_dir.name, (source.name, source.state), states, inputs, runs=runs)
+    stage = audit_stage(scale_dir.name, (source.name, source.state), states, inputs, others=more, runs=runs)
     page = stage.directory / "audit.html"
     if stage.is_finished:
         return f"audit: skip, unchanged ({page})"
-    embedder = _load_embedder(networks, inputs, choose_device(device))
-    card = audit(stage, source, references, embedder, cache=runs / "embeddings", seed=seed)
+    device = choose_device(device)
+    embedder = _load_embedder(networks, inputs, device)
+    if second := networks.second_judge:
+        network = load_network(second, device)
+        judge = Embedder(network, remembered_sha256(second), device, name=second.name)
+        others = replace(others, second_judge=judge)
+    card = audit(stage, source, others, embedder, cache=runs / "embeddings", seed=seed)
     _, problem = sync(runs)
     warnings = [f"warning: {problem}; the card is kept, send it later with: {sync_command(runs)}"] if problem else []
     return "\n".join([*_describe(card, page), *warnings])
 
 
-def _network_inputs(networks: NetworkFiles, *, needs_network: bool) -> dict[str, str] | None:
-    """The networks as declared inputs of the audit: name and hash of the network, hash of each estimator."""
+def _network_inputs(networks: NetworkFiles, needing: Sequence[str]) -> dict[str, str] | None:
+    """The networks as declared inputs of the audit: name and hash of the network, hash of each estimator.
+
+    Args:
+        networks: Files of the networks.
+        needing: Flags that were given and need a recognition network.
+    """
     if networks.recognition is None:
-        if needs_network:
-            raise InputError("--against was given without --network; give the file of a recognition network too")
-        if networks.estimators:
-            flags = ", ".join(f"--{name}" for name in networks.estimators)
-            raise InputError(f"{flags} was given without --network; give the file of a recognition network too")
+        if flags := [*needing, *(f"--{name}" for name in networks.estimators)]:
+            raise InputError(
+                f"{', '.join(flags)} was given without --network; give the file of a recognition network too"
+            )
         return None
     hashes = {name: remembered_sha256(path) for name, path in networks.estimators.items()}
     return {"name": networks.recognition.name, "sha256": remembered_sha256(networks.recognition)} | hashes
+
+
+def _other_inputs(others: Comparisons, networks: NetworkFiles) -> dict[str, Any]:
+    """Further declared inputs, by their role."""
+    inputs: dict[str, Any] = {}
+    if others.real:
+        inputs["real"] = {others.real.name: others.real.state}
+    if people := others.people:
+        inputs["members"] = {people.members.name: people.members.state}
+        inputs["control"] = {people.controls.name: people.controls.state}
+        inputs["show_members"] = others.show_members
+    if networks.second_judge:
+        if not others.people:
+            raise InputError("--second-network was given without --members; it judges the privacy of training people")
+        sha256 = remembered_sha256(networks.second_judge)
+        inputs["second_network"] = {"name": networks.second_judge.name, "sha256": sha256}
+    return inputs
 
 
 def _load_embedder(networks: NetworkFiles, inputs: dict[str, str] | None, device: str) -> Embedder | None:
     if networks.recognition is None or inputs is None:
         return None
     estimators = {name: networks.load_estimator(name, path, device) for name, path in networks.estimators.items()}
-    return Embedder(load_network(networks.recognition, device), inputs["sha256"], device, estimators)
+    network = load_network(networks.recognition, device)
+    return Embedder(network, inputs["sha256"], device, estimators, networks.recognition.name)
 
 
 def _describe(card: AuditCard, page: Path) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.cli import Command, add_stage_flags
 from bench.config.benchmarks import load_benchmark, protocol_names
+from bench.errors import InputError
 from bench.files import exists
 
 
@@ -177,6 +178,34 @@ def _add_audit_flags(parser: argparse.ArgumentParser) -> None:
         help="paths of datasets, names of test sets, or the lists five and rfw, to look for leaked identities from "
         "(default: none)",
     )
+    parser.add_argument(
+        "--against-real",
+        metavar="SET",
+        help="real faces, a dataset or a test set, to measure quality and diversity against: distances of embeddings, "
+        "sharpness (default: none)",
+    )
+    parser.add_argument(
+        "--members",
+        type=Path,
+        metavar="FACES",
+        help="people that the generator was trained on, a folder of generate prepare or a dataset, to measure what the "
+        "dataset repeats of them; needs --control (default: none)",
+    )
+    parser.add_argument(
+        "--control",
+        type=Path,
+        metavar="FACES",
+        help="held-out people of the same source, whom the generator never saw: a dataset, or a .txt file with names "
+        "of identities of --members (default: none)",
+    )
+    parser.add_argument(
+        "--second-network", type=Path, metavar="FILE", help="a second judge for --members (default: --network alone)"
+    )
+    parser.add_argument(
+        "--show-members",
+        action="store_true",
+        help="draw training images beside the synthetic ones nearest to them in nearest_pairs.png (default: a blank)",
+    )
     parser.add_argument("--mask", help=".npy file with the positions of the images to audit (default: all of them)")
     for name, estimator in (("quality", "MagFace"), ("yaw", "6DRepNet")):
         help_text = (
@@ -186,7 +215,9 @@ def _add_audit_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _audit(args: argparse.Namespace) -> str:
-    from evaluate.audit.source import benchmark_source, find_sources, open_source
+    from evaluate.audit.privacy.people import open_people
+    from evaluate.audit.run import Comparisons
+    from evaluate.audit.source import benchmark_source, find_source, find_sources, open_source
     from evaluate.audit.stage import NetworkFiles, audit_unless_finished
 
     if args.path:
@@ -196,9 +227,17 @@ def _audit(args: argparse.Namespace) -> str:
         source = benchmark_source(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets)
     references = find_sources(protocol_names(args.against, args.config), args.test_sets)
     estimators = {name: path for name in ("quality", "yaw") if (path := getattr(args, name))}
-    networks = NetworkFiles(args.network, estimators, args.load_estimator)
+    real = find_source(args.against_real, args.test_sets) if args.against_real else None
+    if (args.members is None) != (args.control is None):
+        raise InputError(
+            "--members and --control belong together; give the people that the generator was trained on, and held-out "
+            "people to compare them with"
+        )
+    people = open_people(args.members, args.control) if args.members else None
+    others = Comparisons(references, real, people, show_members=args.show_members)
+    networks = NetworkFiles(args.network, estimators, args.load_estimator, args.second_network)
     return audit_unless_finished(
-        source, references, networks, scale_dir=args.runs / scale, device=args.device, seed=args.seed
+        source, others, networks, scale_dir=args.runs / scale, device=args.device, seed=args.seed
     )
 
 
@@ -298,9 +337,10 @@ COMMANDS = {
             "Measure duplicates, separation, consistency, diversity and leakage of a dataset",
             "Describe a face dataset. The images alone give broken files, sizes, sharpness and duplicates. With "
             "--network, the audit also measures the separation of identities, consistency, diversity and the colour "
-            "order; with --against, identities that are shared with other sets. Reads the dataset and writes "
-            "audit.json, audit.html and tables to RUNS/SCALE/audits (RUNS/datasets/audits for a path). Use it before "
-            "training on a dataset, or publishing it.",
+            "order; with --against, identities that are shared with other sets; with --against-real, the distance to "
+            "real faces; with --members and --control, what a synthetic dataset repeats of its generator's training "
+            "people. Reads the dataset and writes audit.json, audit.html and tables to RUNS/SCALE/audits "
+            "(RUNS/datasets/audits for a path). Use it before training on a dataset, or publishing it.",
             "evaluate audit faces.lmdb --network weights/mobilefacenet_y1.onnx --against lfw",
             _add_audit_flags,
             _audit,

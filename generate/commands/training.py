@@ -1,4 +1,4 @@
-"""The sub-commands that train a generator: turn, appearance, prepare, variation, train, leakage, assets."""
+"""The sub-commands that train a generator: turn, appearance, prepare, variation, train, assets."""
 
 import argparse
 from pathlib import Path
@@ -187,42 +187,6 @@ def _train(args: argparse.Namespace) -> str | None:
     return f"train: {finished.card}" + (f"; {finished.warning}" if finished.warning else "")
 
 
-def _leakage_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--faces", type=Path, required=True, help="generated faces: LMDB, or folder by identity")
-    parser.add_argument(
-        "--prepared", type=Path, required=True, help="folder of generate prepare that the generator was trained on"
-    )
-    parser.add_argument(
-        "--identity-model", type=Path, required=True, help="identity network that computed the features of --prepared"
-    )
-    parser.add_argument(
-        "--max-cosine",
-        metavar="COSINE",
-        type=flags.cosine,
-        help="drop faces with a higher cosine (default: the cosine below which 99.9 %% of real faces stay to others)",
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder of leakage.json, leakage.png and kept.npy")
-    add_stage_flags(parser, "--device")
-
-
-def _leakage(args: argparse.Namespace) -> str:
-    from bench.machine.device import choose_device
-    from generate.training.prepared.leakage import check_leakage
-
-    report = check_leakage(
-        args.faces,
-        args.prepared,
-        args.identity_model,
-        args.out,
-        max_cosine=args.max_cosine,
-        device=choose_device(args.device),
-    )
-    return (
-        f"leakage: {report.num_dropped} of {report.num_images} generated faces have a cosine above "
-        f"{report.max_cosine:.3f} to a training identity; {args.out / 'leakage.json'}"
-    )
-
-
 def _assets_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "which",
@@ -302,17 +266,6 @@ COMMANDS = (
         "generate train --faces weights/lfw/faces.lmdb --identity-model weights/lfw/identity.onnx --recipe photographs",
         _train_flags,
         _train,
-    ),
-    Command(
-        "leakage",
-        "Check generated faces against the identities that the generator was trained on",
-        "Reads generated faces and the prepared training set. Writes leakage.json and leakage.png, and kept.npy with "
-        "the positions of the faces to keep, which mask: in benchmarks.yaml reads. Needed before a dataset is "
-        "published, to drop faces that are too near to a real person.",
-        "generate leakage --faces runs/mini/faces/0123456789abcdef/faces.lmdb --prepared weights/lfw "
-        "--identity-model weights/lfw/identity.onnx --out leakage",
-        _leakage_flags,
-        _leakage,
     ),
     Command(
         "assets",

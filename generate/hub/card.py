@@ -8,6 +8,7 @@ from bench.files import flatten
 from bench.markdown import markdown_table
 from bench.runs.card_parts.references import WeightProvenance
 from bench.runs.cards import DatasetCard
+from generate.hub.datasheet import datasheet, is_learned_from_photographs
 
 README_NAME = "README.md"
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -52,8 +53,6 @@ _USE_LEARNED = (
     "it to treat groups of people less evenly than real data would. Do not use it for surveillance of people who have "
     "not agreed."
 )
-_RENDERED = "rendered heads"
-"""How the cards of networks begin to say what they learned from, if it was rendered faces."""
 _USE_OF_RENDERED_NETWORKS = (
     "The faces were made by networks that learned from rendered heads alone; no photo of a person was used."
 )
@@ -89,13 +88,14 @@ def _page(card: DatasetCard, weights: dict[str, WeightProvenance]) -> str:
     per_identity = card.num_images / card.num_identities
     parts = [
         f"# {card.name}",
-        f"{card.num_images:,} faces of {card.num_identities:,} people who do not exist ({per_identity:.1f} each), "
+        f"{card.num_images:,} faces of {card.num_identities:,} invented people ({per_identity:.1f} each), "
         "112 x 112 pixels, aligned to the ArcFace template.",
         "![Faces, one identity per row](grid.png)",
         "## Files",
         "- `faces.lmdb`: keys `0`, `1`, ...; values msgpack `[image file, identity]`; `__len__`, `__keys__`, "
         f"`__classnum__`. SHA-256 `{card.content_sha256}`\n- `faces.parquet`: one row per face, in the order of the "
-        "keys: how it was made, and what was measured on it\n- `dataset.json`: the content of this page as JSON",
+        "keys: how it was made, and what was measured on it\n- `dataset.json`: the content of this page as JSON\n- "
+        "`croissant.json`: the description of the dataset in Croissant 1.1",
         "## Settings",
         markdown_table(("setting", "value"), flatten(card.inputs).items()),
         "## Figures",
@@ -105,16 +105,17 @@ def _page(card: DatasetCard, weights: dict[str, WeightProvenance]) -> str:
         "## How it was made",
         _production(card),
         "## Use",
-        _use(weights),
+        _use(card),
+        "## Datasheet",
+        markdown_table(("question", "answer"), datasheet(card)),
     ]
     return "\n\n".join(parts)
 
 
-def _use(weights: dict[str, WeightProvenance]) -> str:
-    if not weights:
+def _use(card: DatasetCard) -> str:
+    if not card.weights:
         return _USE_RENDERED
-    is_rendered = all((weight.trained_on or "").startswith(_RENDERED) for weight in weights.values())
-    return _USE_OF_RENDERED_NETWORKS if is_rendered else _USE_LEARNED
+    return _USE_LEARNED if is_learned_from_photographs(card) else _USE_OF_RENDERED_NETWORKS
 
 
 def _weights_table(weights: dict[str, WeightProvenance]) -> str:

@@ -11,8 +11,9 @@ from bench.errors import InputError, python_command
 from bench.machine.digests import check_digest
 from bench.runs.cards import DatasetCard, read_card
 from generate.hub.card import README_NAME
+from generate.hub.croissant import CROISSANT_NAME, write_croissant
 
-FILES = (README_NAME, "dataset.json", "faces.lmdb", "faces.parquet", "grid.png")
+FILES = (README_NAME, CROISSANT_NAME, "dataset.json", "faces.lmdb", "faces.parquet", "grid.png")
 """Files of a dataset that are uploaded."""
 
 
@@ -52,6 +53,8 @@ def _check_files(directory: Path) -> DatasetCard:
         InputError: If they are not.
     """
     card = read_card(directory, DatasetCard)
+    if (directory / "faces.lmdb").is_file() and not (directory / CROISSANT_NAME).exists():
+        write_croissant(directory, card)  # a dataset that was finished before these files were written
     missing = [name for name in FILES if not (directory / name).is_file()]
     if missing:
         raise InputError(

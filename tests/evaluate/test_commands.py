@@ -20,7 +20,9 @@ FLAGS = {
     "leaderboard": {"--committed", "--help", "--result", "--runs"},
     "publish": {"--help", "--reports"},
     "submit": STAGE_FLAGS - {"--weights", "--set"} | {"--format", "--model", "--out"},
-    "audit": STAGE_FLAGS | {"--against", "--mask", "--network", "--quality", "--yaw"},
+    "audit": STAGE_FLAGS
+    | {"--against", "--against-real", "--mask", "--network", "--quality", "--yaw"}
+    | {"--members", "--control", "--second-network", "--show-members"},
 }
 
 
@@ -90,6 +92,10 @@ def test_commands_are_listed_in_groups(capsys):
     ("flags", "message"),
     [
         (("--against", "lfw_folder"), "--against was given without --network"),
+        (("--against-real", "lfw_folder"), "--against-real was given without --network"),
+        (("--members", "lfw_folder"), "--members and --control belong together"),
+        (("--members", "lfw_folder", "--control", "faces"), "2 people, such as 'a', are in lfw_folder and in faces"),
+        (("--second-network", "x.onnx"), "--second-network was given without --members"),
         (("--yaw", "x.onnx"), "--yaw was given without --network"),
     ],
 )

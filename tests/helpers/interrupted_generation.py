@@ -42,7 +42,7 @@ SIZES = {
     "base": Architecture(),
 }
 EQUAL_FILES = {"faces.lmdb", "faces.parquet", "grid.png"}
-OTHER_FILES = {".lock", "README.md", "dataset.json"}
+OTHER_FILES = {".lock", "README.md", "croissant.json", "dataset.json"}
 
 
 def write_inputs(folder, *, size, scale="10k", **fields):

@@ -94,7 +94,7 @@ class DuplicatesSection(GivenPart):
 
 
 class UniqueIdentities(GivenPart):
-    """Number of unique identities by both rules of ``evaluate/audit/separation.py``."""
+    """Number of unique identities by both rules of ``evaluate/audit/identities/separation.py``."""
 
     kept: int
     earlier: int

@@ -3,7 +3,7 @@
 | file | holds | for |
 |---|---|---|
 | faces.lmdb | every face with its feature | ``generate train`` |
-| centers.npy | mean feature of every identity, (C, D) | ``identities: pca`` of a generator, ``generate leakage`` |
+| centers.npy | mean feature of every identity, (C, D) | ``identities: pca`` of a generator |
 | deviations.npy | root of the covariance of faces around their centre, (D, D) | ``perturbation.directions`` |
 | prepared.json | settings, counts and statistics | |
 

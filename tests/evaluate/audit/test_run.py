@@ -17,7 +17,7 @@ from bench.runs.cards import AuditCard, read_card
 from bench.runs.fingerprints import audit_stage
 from evaluate.audit.embeddings import Embedder
 from evaluate.audit.page import at_a_glance, render_audit
-from evaluate.audit.run import audit
+from evaluate.audit.run import Comparisons, audit
 from evaluate.audit.source import find_source, find_sources, open_source
 from evaluate.layouts.packed import write_bin
 
@@ -53,9 +53,9 @@ def sees_red(images):
 EMBEDDER = Embedder(sees_red, "5" * 64, estimators={"quality": lambda images: images.mean(dim=(1, 2, 3))})
 
 
-def run(tmp_path, source, references=(), embedder=EMBEDDER):
+def run(tmp_path, source, references=(), embedder=EMBEDDER, real=None):
     stage = audit_stage("datasets", (source.name, source.state), {}, None, runs=tmp_path / "runs")
-    return audit(stage, source, references, embedder, cache=tmp_path / "cache"), stage.directory
+    return audit(stage, source, Comparisons(references, real), embedder, cache=tmp_path / "cache"), stage.directory
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +127,28 @@ def test_the_page_says_where_faces_lie(audited, left, value):
     ((shown, meaning),) = [row[1:] for row in glance if row[0] == "Mirror axis"]
     assert shown == value
     assert ("--shift-right" in meaning) == (abs(left) >= 1)
+
+
+def test_quality_against_real_faces(audited):
+    """Other images of the same people are near, other people with the colours exchanged are far and as sharp."""
+    tmp_path, _, _ = audited
+    real = open_source(write_faces(tmp_path / "real", range(20, 32)))
+    cards = {}
+    for name, identities in (("near", range(20, 28)), ("far", range(40, 48))):
+        source = open_source(write_faces(tmp_path / name, identities, first_image=30))
+        cards[name], directory = run(tmp_path, source, real=real)
+        assert read_card(directory, AuditCard) == cards[name]
+    near, far = (cards[name].quality for name in ("near", "far"))
+    assert near.num_images == 24  # half of the real images
+    assert near.real_halves == far.real_halves
+    assert near.ours.frechet < far.ours.frechet
+    assert near.ours.coverage > far.ours.coverage
+    assert near.sharpness_ratio == pytest.approx(1, rel=0.3)
+    assert cards["near"].diversity_scores.vendi_identities < 8
+    assert "Distance to real faces: real" in (directory / "audit.html").read_text()
+    alone = open_source(write_faces(tmp_path / "few", range(2)))
+    with pytest.raises(InputError, match="4 images are too few to compare with few"):
+        run(tmp_path, real, real=alone)
 
 
 def test_embeddings_are_computed_once(audited):

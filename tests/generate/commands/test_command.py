@@ -33,7 +33,6 @@ FLAGS = {
         "--faces", "--mask", "--identity-model", "--judge", "--recipe", "--recipes", "--out",
         "--device", "--seed", "--weights", "--runs",
     },
-    "leakage": {"--faces", "--prepared", "--identity-model", "--max-cosine", "--out", "--device"},
     "assets": {"--out", "--runs"},
     "ship": {"--trained-on", "--licence", "--out"},
     "export": {"--out"},

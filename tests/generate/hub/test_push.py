@@ -4,6 +4,8 @@ import base64
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import DatasetCard as HubCard
 from local_hub import COMMIT, Handler
@@ -38,8 +40,8 @@ def dataset(tmp_path):
     with FaceWriter(tmp_path / "faces.lmdb") as writer:
         for index in range(6):
             writer.write(encode_jpeg(np.full((112, 112, 3), 40 * index, np.uint8)), index // 2)
-    for name in ("faces.parquet", "grid.png"):
-        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "grid.png").write_bytes(b"grid.png")
+    pq.write_table(pa.table({"identity": [0, 0, 1, 1, 2, 2], "yaw": [0.5] * 6}), tmp_path / "faces.parquet")
     card = DatasetCard(
         scale="10k", seed=0, fingerprint="f", inputs={"generator": {"kind": "vec2face", "batch_size": 64}},
         command="python -m generate --scale 10k", cost=Cost(seconds=3600, images_per_second=5.0),
@@ -110,7 +112,7 @@ def test_any_name_survives_the_metadata(dataset, name):
 def test_the_card_says_where_everything_comes_from(dataset):
     page = (dataset / "README.md").read_text()
     for text in (
-        "6 faces of 3 people who do not exist (2.0 each)",
+        "6 faces of 3 invented people (2.0 each)",
         "| generator.batch_size | 64 |",
         "| dropped.near duplicate | 2 |",
         "share of images with a cosine of at least 0.7 | 0.875 |",
@@ -124,7 +126,7 @@ def test_the_card_says_where_everything_comes_from(dataset):
 
 def test_nothing_is_sent_without_the_flag(dataset, hub):
     line = push(dataset, "somebody/faces")
-    assert line.startswith("would upload 5 files") and "add --upload" in line
+    assert line.startswith("would upload 6 files") and "add --upload" in line
     assert hub.log == []
 
 

@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from evaluate.audit import identities as audit_identities
-from evaluate.audit.identities import BINS, impostor_histogram, measure_identities
-from evaluate.audit.separation import curve_points, measure_separation
+from evaluate.audit.identities import cosines as audit_identities
+from evaluate.audit.identities.cosines import BINS, impostor_histogram, measure_identities
+from evaluate.audit.identities.separation import curve_points, measure_separation
 
 
 def made_up(num_identities=12, dim=16, seed=0):

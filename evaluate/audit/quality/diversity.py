@@ -1,0 +1,118 @@
+"""Embeddings with identities -> Vendi score, and the uniqueness, consistency and diversity of DCFace.
+
+| figure | definition |
+|---|---|
+| Vendi score | exp of the entropy of the eigenvalues of K / N, where K holds all cosines |
+| U_class | share of identities whose centre is no nearer than r to the centre of an earlier identity |
+| C_intra | share of images nearer than r to the centre of their identity |
+| D_intra | recall of real images by the images of one identity, as a mean over identities |
+
+Distances of U_class and C_intra are 1 - cosine, and r is 0.3, as in DCFace (arXiv 2304.07060, eq. 12 to 15). DCFace
+takes D_intra of features of Inception. Features of a recognition network show who is seen and little of how, so here
+D_intra is taken of *deviations*, embeddings less the centre of their identity; it does not compare to DCFace's values.
+Vendi score: Friedman and Dieng, arXiv 2210.02410. Legend: N images, C identities, D dimensions.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.vectors.nearest import identity_centers
+from bench.vectors.separation import separated
+from evaluate.audit.quality.checks import check_features
+from evaluate.audit.quality.neighbours import covered_share
+
+RADIUS = 0.3
+"""Cosine distance below which two faces count as one person."""
+MIN_IMAGES_PER_IDENTITY, NUM_NEIGHBOURS = 5, 3
+_BLOCK_ROWS = 65_536
+
+
+def vendi_score(embeddings: NDArray[np.floating]) -> float:
+    """Number of effectively different images: 1 if all embeddings are equal, N if all are orthogonal.
+
+    K = X X^T has the eigenvalues of X^T X, a D x D matrix, so that memory does not grow with N. The score is at most D.
+
+    Args:
+        embeddings: Unit length, shape (N, D), may be memory-mapped.
+
+    Raises:
+        InputError: If there is none, or a number is not finite.
+    """
+    check_features(embeddings, "the set", min_rows=1)
+    products = np.zeros((embeddings.shape[1],) * 2)
+    for start in range(0, len(embeddings), _BLOCK_ROWS):
+        block = np.asarray(embeddings[start : start + _BLOCK_ROWS], dtype=np.float32)
+        products += block.T @ block
+    shares = np.linalg.eigvalsh(products / np.trace(products)).clip(min=0)
+    shares = shares[shares > 0] / shares.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def unique_share(centers: NDArray[np.float32], *, radius: float = RADIUS, device: str = "cpu") -> float:
+    """U_class: share of identities whose centre has no earlier centre within the radius.
+
+    Args:
+        centers: Centres of identities, of any scale, in the order of the dataset, shape (C, D).
+        radius: Largest cosine distance of one person.
+        device: Torch device of the products.
+    """
+    return float(separated(centers, 1 - radius, against="earlier", device=device).mean())
+
+
+def consistent_share(to_center: NDArray[np.floating], *, radius: float = RADIUS) -> float:
+    """C_intra: share of images within the radius of the centre of their identity.
+
+    Args:
+        to_center: Cosine of each image to the centre of its identity, shape (N,).
+        radius: Largest cosine distance of one person.
+    """
+    return float((1 - to_center < radius).mean())
+
+
+def covered_variation(
+    embeddings: NDArray[np.floating],
+    identity_ids: NDArray[np.integer],
+    real: NDArray[np.floating],
+    real_ids: NDArray[np.integer],
+    *,
+    max_identities: int = 500,
+    seed: int = 0,
+) -> float:
+    """D_intra of deviations: share of the deviations of real images that those of one identity cover, as a mean.
+
+    A deviation is an embedding less the centre of its identity. An identity covers a real deviation that lies in the
+    ball of one of its own, with the distance to its third nearest as radius.
+
+    Args:
+        embeddings: Unit length, shape (N, D).
+        identity_ids: 0 .. C - 1 without gaps, shape (N,).
+        real: Embeddings of real faces, shape (M, D).
+        real_ids: Their identities, without gaps, shape (M,). Only identities of 5 images or more count, of both sets.
+        max_identities: Identities of the dataset in the mean, a sample.
+        seed: Seed of the sample.
+
+    Returns:
+        A fraction; NaN if no identity of either set has 5 images.
+    """
+    ours, our_ids = _deviations(embeddings, identity_ids)
+    theirs, _ = _deviations(real, real_ids)
+    identities = np.unique(our_ids)
+    if not len(identities) or not len(theirs):
+        return float("nan")
+    chosen = np.random.default_rng(seed).choice(identities, min(max_identities, len(identities)), replace=False)
+    shares = [covered_share(ours[our_ids == identity], theirs, NUM_NEIGHBOURS) for identity in chosen]
+    return float(np.mean(shares))
+
+
+def _deviations(
+    embeddings: NDArray[np.floating], identity_ids: NDArray[np.integer]
+) -> tuple[NDArray[np.float32], NDArray[np.integer]]:
+    """Embeddings less their identity's centre, and the identities, of identities with enough images."""
+    has_enough = np.bincount(identity_ids)[identity_ids] >= MIN_IMAGES_PER_IDENTITY
+    rows = np.flatnonzero(has_enough)
+    ids = identity_ids[rows]
+    if not len(rows):
+        return np.empty((0, embeddings.shape[1]), np.float32), ids
+    kept = np.array(embeddings[rows], dtype=np.float32)
+    labels = np.unique(ids, return_inverse=True)[1]
+    return kept - identity_centers(kept, labels)[labels], ids
