@@ -72,9 +72,9 @@ def build_generator(recipe: GeneratorRecipe) -> Vec2Face:
         generator.im_decoder.to(memory_format=torch.channels_last)  # faster on CPUs
     else:
         _equalise_pixels(generator.im_decoder)
-    if recipe.sizes.coarse:  # the first images are those of the linear map, see generate/training/coarse.py
-        for parameter in generator.im_decoder.conv_out.parameters():
-            nn.init.zeros_(parameter)
+        if recipe.sizes.coarse:  # the first images are those of the linear map, see generate/training/coarse.py
+            for parameter in generator.im_decoder.conv_out.parameters():
+                nn.init.zeros_(parameter)
     for unused in (generator.center_token, generator.patch_embed):  # only there to fit the released state dict
         unused.requires_grad_(False)
     return generator

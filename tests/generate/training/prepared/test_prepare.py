@@ -13,8 +13,8 @@ from bench.faces.open import open_faces
 from bench.files import read_json
 from generate.networks import over_faces
 from generate.networks.identity import load_identity_network
-from generate.training import prepare as module
 from generate.training.data import open_training_set
+from generate.training.prepared import prepare as module
 from generate.training.prepared.prepare import Preparation, deviation_directions, prepare
 
 
