@@ -3,7 +3,7 @@
 | file | holds | for |
 |---|---|---|
 | faces.lmdb | every face with its feature: identity features, then circumstances | ``generate train`` |
-| centers.npy | mean identity feature of every person, then zeros, (P, D) | ``identities: pca`` of a generator |
+| centers.npy | mean identity feature of a person, then zeros, (P, D) | ``identities: pca`` of a generator |
 | differences.npy | identity feature less centre, then circumstances, of some faces, (M, D) | ``perturbation`` |
 | rendered.json | settings, counts and digests | |
 
@@ -39,8 +39,8 @@ from generate.training.prepared.variation import DIFFERENCES_NAME, centers_and_d
 RENDERED_NAME = "rendered.json"
 _PART_FACES = 2000
 _BATCH = 64
-_NUM_DIFFERENCES = 4000
-"""Most rows of differences.npy."""
+_MAX_ROWS = 2000
+"""Most rows of centers.npy and of differences.npy, evenly spread over people and faces; they are shipped."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ def render_training_set(people: RenderedPeople, directory: str | Path) -> dict[s
         write_json(settings_path, inputs)
     features, identity_ids = _join_parts(_write_parts(people, directory / "parts"), directory / LMDB_NAME)
     centers, differences = split_features(features, identity_ids)
-    write_array(directory / CENTERS_NAME, centers.astype(np.float16))
-    write_array(directory / DIFFERENCES_NAME, _spread_rows(differences, _NUM_DIFFERENCES).astype(np.float16))
+    for name, rows in ((CENTERS_NAME, centers), (DIFFERENCES_NAME, differences)):
+        write_array(directory / name, _spread_rows(rows).astype(np.float16))
     rendered = inputs | {
         "num_images": len(features),
         "feature_dim": features.shape[1],
@@ -184,6 +184,5 @@ def _join_parts(parts: list[Path], path: Path) -> tuple[NDArray[np.float32], NDA
     return np.stack(features), np.asarray(identity_ids)
 
 
-def _spread_rows(rows: NDArray[np.float32], num: int) -> NDArray[np.float32]:
-    """At most ``num`` rows, evenly spread over all."""
-    return rows[np.linspace(0, len(rows) - 1, min(num, len(rows))).astype(int)]
+def _spread_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    return rows[np.linspace(0, len(rows) - 1, min(_MAX_ROWS, len(rows))).astype(int)]
