@@ -3,12 +3,14 @@
 import argparse
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from bench.cli import add_commands, parse_flags, run, run_command, stage_parser
 from bench.config.benchmarks import load_benchmark, protocol_names
+from bench.errors import InputError
 from bench.machine.device import process_rank
-from evaluate.commands import challenge, results
+from bench.runs.fingerprints import TestMode
+from evaluate.commands import challenge, people, results
 from evaluate.stage import Evaluation, evaluate_model, evaluate_scale
 
 _DESCRIPTION = """Evaluate a recognition network: accuracies on verification sets, scores of all pairs, a result card.
@@ -20,7 +22,7 @@ network whose result exists already is skipped.
 
 With --released it evaluates all released networks that lie in --weights, known by the names of their files, on all
 test sets that lie in --test-sets, and compares them with what their authors print."""
-COMMANDS = {**results.COMMANDS, "challenges": challenge.COMMANDS}
+COMMANDS = {**results.COMMANDS, "people": people.COMMANDS, "challenges": challenge.COMMANDS}
 _EXAMPLE = "evaluate --model weights/mobilefacenet_y1.onnx --protocols lfw cfp_fp"
 
 
@@ -34,7 +36,9 @@ def main() -> int:
         return 0  # the work is not shared: rank 0 does all of it
     if world_size > 1 and os.environ.get("OMP_NUM_THREADS") == "1":
         del os.environ["OMP_NUM_THREADS"]  # torchrun set it, for processes that share the cores; torch reads it later
-    evaluation = Evaluation(args.runs, args.test_sets, args.device, args.seed)
+    if args.test_mode != "norm_weighted" and not args.model:
+        raise InputError(f"--test-mode {args.test_mode} was given without --model; benchmarks use norm_weighted")
+    evaluation = Evaluation(args.runs, args.test_sets, args.device, args.seed, args.test_mode)
     if args.released:
         from evaluate.challenge.released import evaluate_released
 
@@ -60,6 +64,13 @@ def make_parser() -> argparse.ArgumentParser:
         default=["five"],
         metavar="NAME",
         help="protocols for --model: names of test sets, or the lists five, rfw, ijb and rendered (default: five)",
+    )
+    parser.add_argument(
+        "--test-mode",
+        choices=get_args(TestMode),
+        default="norm_weighted",
+        help="how the mirror image enters the embeddings of --model: norm_weighted adds its features, flip_sum adds "
+        "them at length 1, no_flip leaves it out (default: norm_weighted, as benchmarks do)",
     )
     parser.add_argument(
         "--released",

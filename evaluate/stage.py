@@ -14,7 +14,7 @@ from typing import Any, Literal
 from bench.config.benchmarks import Benchmark
 from bench.errors import InputError
 from bench.machine.device import choose_device
-from bench.runs.fingerprints import floor_stages, model_stage, plan_stages
+from bench.runs.fingerprints import TestMode, floor_stages, model_stage, plan_stages
 from bench.runs.inputs import protocol_path
 from bench.runs.parents import checked_weights
 from bench.runs.stage import Stage, claim
@@ -36,6 +36,8 @@ class Evaluation:
     """auto, cpu, cuda or cuda:N."""
     seed: int
     """Seed of the benchmark."""
+    test_mode: TestMode = "norm_weighted"
+    """How the mirrored image enters the embedding; for ``evaluate_model`` alone."""
 
 
 def evaluate_scale(benchmark: Benchmark, evaluation: Evaluation) -> Iterator[str]:
@@ -89,8 +91,9 @@ def evaluate_model(model: Path, protocols: Sequence[str], evaluation: Evaluation
     """
     if not model.exists():
         raise InputError(f"--model {model} does not exist; give a .safetensors, .pth or .onnx file")
-    stage = model_stage(model, protocols, runs=evaluation.runs, test_sets=evaluation.test_sets)
-    yield evaluate_row(stage, model, protocols, model_row(model, stage.inputs["model"]), evaluation)
+    mode = evaluation.test_mode
+    stage = model_stage(model, protocols, runs=evaluation.runs, test_sets=evaluation.test_sets, test_mode=mode)
+    yield evaluate_row(stage, model, protocols, model_row(model, stage.inputs["model"], mode), evaluation)
 
 
 def evaluate_row(stage: Stage, model: Path, protocols: Sequence[str], row: ResultRow, evaluation: Evaluation) -> str:

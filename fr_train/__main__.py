@@ -9,7 +9,7 @@ from bench.config.benchmarks import Benchmark, load_benchmark
 from bench.errors import InputError
 from bench.machine.device import choose_device, process_rank
 from bench.runs.fingerprints import plan_stages
-from bench.runs.inputs import find_protocol, is_rendered, protocol_path
+from bench.runs.inputs import find_protocol, is_rendered_pairs, protocol_path
 from bench.runs.stage import Stages, claim
 from bench.runs.tracking.live import followed, live_run
 from fr_train.commands import COMMANDS
@@ -65,12 +65,13 @@ def _train(benchmark: Benchmark, stages: Stages, args: argparse.Namespace) -> No
 def _validation(benchmark: Benchmark, args: argparse.Namespace, device: str) -> "Validation | None":
     """Measures networks on the benchmark's protocols that are present or can be rendered; None if there are none.
 
-    Template sets (IJB) are left out.
+    Template sets (IJB), groups of people and searches are left out.
     """
-    from evaluate.measure.validate import Validation, has_pairs
+    from evaluate.measure.validate import Validation
+    from evaluate.test_sets.open import has_pairs
 
     paths = {name: find_protocol(name, args.test_sets) for name in benchmark.protocols}
-    names = [name for name, path in paths.items() if is_rendered(name) or (path and has_pairs(path))]
+    names = [name for name, path in paths.items() if is_rendered_pairs(name) or (path and has_pairs(path))]
     if not names:
         return None
 

@@ -60,7 +60,9 @@ PARTS = {
     "evaluate.protocol": "bench evaluate.layouts",
     "evaluate.test_sets": "bench evaluate.protocol evaluate.layouts",
     "evaluate.measure": "bench evaluate.metrics evaluate.protocol evaluate.layouts evaluate.test_sets.registry "
-    "fr_train.checkpoint",
+    "evaluate.test_sets.open fr_train.checkpoint",
+    "evaluate.measure.groups.report": "bench evaluate.metrics evaluate.measure evaluate.layouts evaluate.pages",
+    "evaluate.measure.identification.report": "bench evaluate.measure evaluate.layouts evaluate.pages",
     "evaluate.leaderboard": "bench evaluate.measure evaluate.metrics evaluate.test_sets.registry evaluate.pages",
     "evaluate.audit": "bench evaluate.measure.embed evaluate.metrics evaluate.protocol evaluate.layouts evaluate.pages "
     "evaluate.leaderboard.published",
@@ -74,7 +76,7 @@ PARTS = {
     "evaluate.commands": "bench evaluate",
 }
 CROSSINGS = {
-    "fr_train.__main__": "evaluate.measure.validate",
+    "fr_train.__main__": "evaluate.measure.validate evaluate.test_sets.open",
     "evaluate.__main__": "generate.networks.estimators",
     "bench.speed.__main__": "generate fr_train evaluate",
 }

@@ -25,6 +25,8 @@ from bench.runs.card_parts.audit import (
     PairsSection,
     SeparationSection,
 )
+from bench.runs.card_parts.groups import GroupResult
+from bench.runs.card_parts.identification import IdentificationResult
 from bench.runs.card_parts.privacy import PrivacySection
 from bench.runs.card_parts.quality import DetailFigures, DiversityFigures, QualitySection
 from bench.runs.card_parts.references import (
@@ -37,9 +39,10 @@ from bench.runs.card_parts.references import (
 )
 from bench.runs.card_parts.statistics import DatasetStatistics
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """2 adds folds, intervals, the generator's hash and prices; 3 adds templates and groups;
-4 adds changes, parts of mixtures and quotas. All are optional, so that older cards load."""
+4 adds changes, parts of mixtures and quotas; 5 adds errors by group and identification.
+All are optional, so that older cards load."""
 
 
 def is_none(value: Any) -> bool:
@@ -208,7 +211,15 @@ class ResultCard(Card):
     protocols: dict[str, ProtocolResult]
     templates: dict[str, TemplateResult] = Field({}, description="template protocols; never in the mean")
     groups: dict[str, GroupSummary] = Field({}, description="protocols that are groups of one set: rfw")
-    mean_accuracy: float | None = Field(description="plain mean over the protocols; null without one")
+    group_errors: dict[str, GroupResult] = Field(
+        {}, exclude_if=lambda sets: not sets, description="sets of people of known groups; never in the mean"
+    )
+    identification: dict[str, IdentificationResult] = Field(
+        {}, exclude_if=lambda sets: not sets, description="searches in galleries; never in the mean"
+    )
+    mean_accuracy: float | None = Field(
+        description="plain mean over the protocols, without hard sets beside others; null without one"
+    )
     mean_standard_error: float | None = Field(description="of the mean, protocols taken as independent")
     stage_costs: dict[str, Cost] = Field({}, description="cost of every stage behind the result")
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bench.config.benchmarks import Benchmark
 from bench.config.divisions import CapSettings
@@ -34,6 +34,12 @@ from bench.runs.inputs import find_protocol, is_rendered
 from bench.runs.stage import Stage, Stages
 
 STAGE_VERSIONS = {"generate": 1, "train": 1, "evaluate": 2, "train_generator": 2, "audit": 2}
+TestMode = Literal["norm_weighted", "flip_sum", "no_flip"]
+"""How the features of a face and of its mirror image become one embedding.
+
+norm_weighted: their sum, so that each counts by its length; flip_sum: the sum of both at length 1; no_flip: the first
+alone. Benchmarks use the first.
+"""
 _PLACES = ("path", "mask", "leave_out")
 """Fields of a ``files`` generator that name files. The fingerprint holds the digests of the files instead."""
 
@@ -82,9 +88,13 @@ def floor_stages(benchmark: Benchmark, *, runs: Path, test_sets: Path) -> dict[s
     }
 
 
-def model_stage(model: Path, protocols: Sequence[str], *, runs: Path, test_sets: Path) -> Stage:
+def model_stage(
+    model: Path, protocols: Sequence[str], *, runs: Path, test_sets: Path, test_mode: TestMode = "norm_weighted"
+) -> Stage:
     """The evaluation of a weight file that belongs to no benchmark."""
-    return _result_stage(runs / "models" / "results", {"model": remembered_sha256(model)}, protocols, test_sets)
+    network = {"model": remembered_sha256(model)}
+    network |= {} if test_mode == "norm_weighted" else {"test_mode": test_mode}
+    return _result_stage(runs / "models" / "results", network, protocols, test_sets)
 
 
 def generator_stage(inputs: dict[str, Any], *, runs: Path) -> Stage:

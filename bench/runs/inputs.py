@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.config.benchmarks import Benchmark
+from bench.config.benchmarks import OTHER_NAMES, Benchmark
 from bench.config.catalogue import load_catalogue
 from bench.config.generator import (
     PLUS_GENERATOR,
@@ -24,6 +24,8 @@ from bench.runs.hub import HubFile, fetch
 from bench.runs.launch import run_command
 
 RENDERED_PREFIX = "render_"
+_RENDERED_PEOPLE = ("render_groups", "render_gallery")
+"""Rendered test sets that hold no pairs."""
 TEST_SETS_ON_THE_HUB = {
     name: HubFile(f"{name}.bin", "gaunernst/face-recognition-eval", "dataset")
     for name in ("lfw", "cfp_fp", "cfp_ff", "agedb_30", "calfw", "cplfw")
@@ -60,12 +62,23 @@ def is_rendered(protocol: str) -> bool:
     return protocol.startswith(RENDERED_PREFIX)
 
 
+def is_rendered_pairs(protocol: str) -> bool:
+    """Whether this is a rendered protocol of pairs, which has an accuracy; groups and galleries have none."""
+    return is_rendered(protocol) and protocol not in _RENDERED_PEOPLE
+
+
 def find_protocol(name: str, test_sets: Path) -> Path | None:
     """Path of the verification set called ``name``, or None if there is none.
 
     It is a ``.bin``, ``.xz`` or ``.parquet`` file, a folder, or a pairs file of a folder: ``cfp_fp`` is also
-    ``cfp/pairs_FP.txt``, and ``rfw_asian`` is ``rfw/txts/Asian/Asian_pairs.txt``, as RFW's authors lay it out.
+    ``cfp/pairs_FP.txt``, and ``rfw_asian`` is ``rfw/txts/Asian/Asian_pairs.txt``, as RFW's authors lay it out. A set
+    that was renamed is also found by its other name: ``hadrian`` is ``hadrian_even.xz``.
     """
+    other_names = [other for other, current in OTHER_NAMES.items() if current == name]
+    return next((path for each in (name, *other_names) if (path := _find_file(each, test_sets))), None)
+
+
+def _find_file(name: str, test_sets: Path) -> Path | None:
     folder, _, list_name = name.rpartition("_")
     candidates = (
         test_sets / f"{name}.bin",

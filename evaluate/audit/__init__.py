@@ -1,6 +1,7 @@
 """A face dataset in; a card, an HTML page and tables that describe it out.
 
 Imports go one way: source < images < embeddings; duplicates and the package identities stand alone; above them colour,
-sections and the package quality < page < run < stage. Beside these, the package may import evaluate.measure.embed,
-evaluate.protocol, evaluate.layouts and evaluate.pages, and of evaluate.leaderboard only the table of published rows.
+sections and the packages quality and privacy < page < run < stage. Beside these, the package may import
+evaluate.measure.embed, evaluate.metrics, evaluate.protocol, evaluate.layouts and evaluate.pages, and of
+evaluate.leaderboard only the table of published rows.
 """

@@ -16,9 +16,8 @@ from bench.runs.cards import CARD_NAMES, DatasetCard, ModelCard, ResultCard, car
 from bench.runs.inputs import find_protocol, is_rendered, rendered_protocol_path
 from bench.runs.parents import Parents, parents_of_result
 from evaluate.challenge.rules import check_rules
-from evaluate.layouts.ijb import is_template_set, load_templates
 from evaluate.leaderboard.read import read_checked
-from evaluate.protocol import load_protocol
+from evaluate.test_sets.open import open_test_set
 
 Finding = tuple[str, str, str | None]
 """What was hashed, its SHA-256 now, and the SHA-256 that a card records; None if no card does."""
@@ -61,9 +60,12 @@ def check_result(path: Path, test_sets: Path) -> str:
 
 
 def _test_set_findings(path: Path, card: ResultCard, test_sets: Path) -> Iterator[Finding]:
-    """The verification sets, those of templates too."""
+    """The test sets of all kinds."""
     recorded = {name: result.sha256 for name, result in card.protocols.items()}
     recorded |= {name: result.sha256 for name, result in card.templates.items()}
+    recorded |= {name: result.sha256 for name, result in card.group_errors.items()}
+    # The digest of searches among templates holds their lists too; that of the templates is checked above.
+    recorded |= {name: each.sha256 for name, each in card.identification.items() if name not in card.templates}
     for name, digest in recorded.items():
         place = find_protocol(name, test_sets)
         if is_rendered(name) and path.is_dir():
@@ -74,7 +76,7 @@ def _test_set_findings(path: Path, card: ResultCard, test_sets: Path) -> Iterato
 def _test_set_sha256(path: Path | None) -> str:
     if path is None or not path.exists():
         return "missing"
-    return load_templates(path).sha256 if is_template_set(path) else load_protocol(path).sha256
+    return open_test_set(path).sha256
 
 
 def _network_findings(path: Path, card: ResultCard) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ Legend: K faces, T templates, P pairs.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +48,8 @@ class TemplateSet:
     """True where both templates are of one identity, shape (P,)."""
     sha256: str
     """SHA-256 of the three lists and all faces."""
+    template_numbers: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    """Published number of each template, shape (T,), ascending."""
 
     @property
     def num_templates(self) -> int:
@@ -98,6 +100,7 @@ def load_templates(folder: str | Path, name: str | None = None) -> TemplateSet:
         pairs=pairs,
         is_genuine=is_genuine,
         sha256=digest,
+        template_numbers=published_ids,
     )
 
 

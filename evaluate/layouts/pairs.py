@@ -147,7 +147,7 @@ def find_images(names: Sequence[str], folder: Path, *, source: Path) -> list[Pat
     if missing:
         raise InputError(
             f"{source} names {len(missing)} missing images (of {len(names)}): {listed(missing, 50)}; "
-            f"put them under {folder}, or remove their pairs"
+            f"put them under {folder}, or remove their lines"
         )
     return [file for file in files if file is not None]
 

@@ -11,7 +11,7 @@ from bench.files import flatten
 from bench.runs.cards import ResultCard, read_card
 from bench.runs.parents import parents_of_result
 from evaluate.measure.compare import SIGNIFICANCE_LEVEL, Difference, compare_results
-from evaluate.measure.compare_seeds import SeedDifference, compare_seeds
+from evaluate.measure.uncertainty.seeds import SeedDifference, compare_seeds
 
 
 def describe_difference(a: Path, b: Path) -> str:

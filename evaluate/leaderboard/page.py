@@ -38,6 +38,7 @@ from evaluate.leaderboard.figures import (
     roc_plot,
     size_plot,
 )
+from evaluate.leaderboard.people_tables import PeopleTable
 from evaluate.leaderboard.protocol_names import FIVE, protocol_title
 from evaluate.leaderboard.published import PublishedRow, group_by_size
 from evaluate.leaderboard.rows import Row, number_notes
@@ -55,9 +56,16 @@ _PHOTOGRAPHS = COLORS[2]  # published datasets of real photographs in the figure
 _OURS = COLORS[1]
 
 
+_TEMPLATE_NOTE = (
+    "True accept rates in per cent, at the loosest threshold whose false accept rate is at most FAR. They are means "
+    "over the seeds. ± is the standard error over the genuine pairs."
+)
+
+
 def render_leaderboard(
     tables: Sequence[Table],
     templates: Sequence[TemplateTable],
+    people: Sequence[PeopleTable],
     published: Sequence[PublishedRow],
     not_shown: Mapping[str, str],
 ) -> str:
@@ -66,17 +74,19 @@ def render_leaderboard(
     Args:
         tables: Tables of verification protocols.
         templates: Tables of template protocols.
+        people: Tables of errors by group and of identification.
         published: Rows of papers.
         not_shown: Path -> problem of each result that cannot be shown.
     """
     with_sweeps = [each for table in tables for each in (table, *(sweep.table for sweep in table.sweeps))]
-    rows = [row for table in with_sweeps for row in table.rows] + [row for table in templates for row in table.rows]
+    shown: list[Table | TemplateTable | PeopleTable] = [*with_sweeps, *templates, *people]
+    rows = [row for table in shown for row in table.rows]
     cards = [card for row in rows for card in row.cards]
     return render_page(
         "leaderboard.html",
         how_to_read=HOW_TO_READ,
         tables=[_table_values(table) for table in tables],
-        templates=[_template_table_values(table) for table in templates],
+        templates=[*map(_template_table_values, templates), *map(_people_table_values, people)],
         published=[(row, published_cells(row)) for row in published],
         published_note=published_note(published),
         not_shown=not_shown,
@@ -137,8 +147,21 @@ def _template_table_values(table: TemplateTable) -> dict[str, Any]:
     return {
         "key": table.name,
         "title": table.title,
+        "note": _TEMPLATE_NOTE,
         "cells": template_cells(table),
         "footnotes": number_notes(table.rows),
+    }
+
+
+def _people_table_values(table: PeopleTable) -> dict[str, Any]:
+    return {
+        "key": table.key,
+        "title": table.title,
+        "note": table.note,
+        "cells": table.cells,
+        "footnotes": number_notes(table.rows),
+        "figures": [(caption, Markup(figure)) for caption, figure in table.figures],
+        "legend": table.legend,
     }
 
 

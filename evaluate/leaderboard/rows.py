@@ -5,11 +5,13 @@ fractions.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from bench.runs.card_parts.groups import GroupResult
+from bench.runs.card_parts.identification import IdentificationResult
 from bench.runs.card_parts.references import DatasetReference
 from bench.runs.cards import ProtocolResult, ResultCard, TemplateResult
 from evaluate.leaderboard.estimates import Estimate, estimate_accuracy
@@ -20,6 +22,8 @@ from evaluate.test_sets.registry import is_unregistered, unexpected_num_pairs
 
 Division = Literal["closed", "open", "given", "floor"]
 """closed: a released recipe, by name and hash; open: any other; given: weights from elsewhere; floor: no training."""
+AnyResult = ProtocolResult | TemplateResult | GroupResult | IdentificationResult
+"""The numbers of one test set, of any kind."""
 DIVISIONS: tuple[Division, ...] = ("closed", "open", "given", "floor")
 """In the order of a table."""
 
@@ -155,7 +159,8 @@ def row_key(result: Result, core: tuple[str, ...]) -> str:
     if card.row == "floor":
         return json.dumps([card.row, card.name, card.inputs.get("floor"), test_sets])
     if card.row == "model":
-        return json.dumps([card.row, card.model.weights_sha256, test_sets])
+        mode = card.inputs.get("test_mode")
+        return json.dumps([card.row, card.model.weights_sha256, test_sets, *([mode] if mode else [])])
     recipe_sha256 = card.recipe.sha256 if card.recipe else None
     dataset = card.dataset or DatasetReference()
     generator = dataset.generator_sha256 or result.generator_sha256 or dataset.name  # the hash, since names may change
@@ -171,7 +176,7 @@ def number_notes(rows: Sequence[Row]) -> dict[str, str]:
 def _extra_protocols(core: tuple[str, ...], results: Sequence[Result]) -> tuple[str, ...]:
     """Protocols beside the core ones that every seed has and that are of the same family."""
     shared = set.intersection(*(set(result.card.protocols) for result in results))
-    if core[0] not in shared:  # a table of templates
+    if core[0] not in shared:  # a table of templates, groups or searches
         return ()
     extras = [name for name in shared - set(core) if protocol_family(name) == protocol_family(core[0])]
     return tuple(sorted(extras, key=column_order))
@@ -202,6 +207,8 @@ def _notes(core: tuple[str, ...], results: Sequence[Result], *, num_older: int) 
     if unregistered:
         yield f"measured on copies that are not registered: {', '.join(unregistered)}"
     for name, protocol in first.items():
+        if not isinstance(protocol, ProtocolResult | TemplateResult):
+            continue
         published = unexpected_num_pairs(name, protocol)
         if published:
             yield f"{protocol_title(name)} has {protocol.num_pairs:,} pairs instead of the published {published:,}"
@@ -217,6 +224,8 @@ def _notes(core: tuple[str, ...], results: Sequence[Result], *, num_older: int) 
             yield f"the published grid of thresholds is too coarse: exact ones give {', '.join(exact)} (seed {seed})"
 
 
-def _protocol_result(card: ResultCard, name: str) -> ProtocolResult | TemplateResult:
-    """The numbers of a protocol of pairs or of templates."""
-    return card.protocols[name] if name in card.protocols else card.templates[name]
+def _protocol_result(card: ResultCard, name: str) -> AnyResult:
+    """The numbers of a test set, of whatever kind."""
+    kinds: tuple[Mapping[str, AnyResult], ...]
+    kinds = (card.protocols, card.templates, card.group_errors, card.identification)
+    return next(results[name] for results in kinds if name in results)

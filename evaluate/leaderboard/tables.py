@@ -69,6 +69,8 @@ class Table:
             return "Rendered heads: the five protocols"
         if self.core == RFW:
             return "Groups of people: RFW"
+        if protocol_family(self.core[0]) == "hard":
+            return f"Hard sets: {', '.join(map(protocol_title, self.core))}"
         return f"{'Rendered heads' if self.is_rendered else 'Real faces'}: {', '.join(map(protocol_title, self.core))}"
 
     @property

@@ -34,6 +34,7 @@ from evaluate.leaderboard.estimates import (
     spread_over_groups,
 )
 from evaluate.leaderboard.page import render_leaderboard
+from evaluate.leaderboard.people_tables import PeopleTable, make_people_tables
 from evaluate.leaderboard.protocol_names import protocol_title
 from evaluate.leaderboard.published import PublishedRow, read_published
 from evaluate.leaderboard.read import Result, read_committed, read_local
@@ -112,6 +113,8 @@ def format_row(card: ResultCard) -> str:
         for far, tar in template.tar_at_far.items():
             if tar is not None:
                 columns.append((f"{protocol_title(name)} at {far}", format_percent(tar)))
+    for name, searched in card.identification.items():
+        columns.append((f"{protocol_title(name)} rank 1", format_percent(searched.rank["1"])))
     widths = [max(map(len, column)) for column in columns]
     lines = []
     for texts in zip(*columns, strict=True):
@@ -120,25 +123,27 @@ def format_row(card: ResultCard) -> str:
 
 
 def _write(directory: Path, results: Sequence[Result], published_path: Path, broken: Mapping[Path, str]) -> Path:
-    tables, templates = make_tables(results), make_template_tables(results)
+    tables, templates, people = make_tables(results), make_template_tables(results), make_people_tables(results)
     published = read_published(published_path) if published_path.exists() else []
     not_shown = {str(path.relative_to(directory)): problem for path, problem in broken.items()}
     for path, problem in broken.items():
         note(f"warning: {path} is not shown in the leaderboard: {problem}")
-    write_text(directory / "leaderboard.md", _markdown(tables, templates, published, not_shown))
+    write_text(directory / "leaderboard.md", _markdown(tables, templates, people, published, not_shown))
     write_text(directory / "leaderboard.csv", _csv(tables, templates))
-    write_text(directory / "leaderboard.html", render_leaderboard(tables, templates, published, not_shown))
+    page = render_leaderboard(tables, templates, people, published, not_shown)
+    write_text(directory / "leaderboard.html", page)
     return directory / "leaderboard.html"
 
 
 def _markdown(
     tables: Sequence[Table],
     templates: Sequence[TemplateTable],
+    people: Sequence[PeopleTable],
     published: Sequence[PublishedRow],
     not_shown: Mapping[str, str],
 ) -> str:
     lines = ["# Leaderboard", "", *(f"- **{term}** {definition}" for term, definition in HOW_TO_READ.items()), ""]
-    if not tables and not templates:
+    if not tables and not templates and not people:
         lines += ["No results yet: run `make benchmark`.", ""]
     if not_shown:
         lines += ["## Results that are not shown", ""]
@@ -156,6 +161,9 @@ def _markdown(
     for template in templates:
         cells = template_cells(template)
         lines += [f"## {_escape(template.title)}", "", _markdown_table(cells), "", *_below_table(template.rows), ""]
+    for group in people:
+        lines += [f"## {_escape(group.title)}", "", group.note, "", _markdown_table(group.cells), ""]
+        lines += [*_below_table(group.rows), ""]
     if published:
         table_of_papers = _markdown_table(_published_table(published))
         lines += ["## Published", "", published_note(published), "", table_of_papers, ""]

@@ -15,8 +15,8 @@ from scipy.stats import binomtest
 from bench.errors import InputError
 from bench.files import exists
 from bench.runs.cards import CARD_NAMES, ResultCard, read_card
-from evaluate.measure.bootstrap import interval, resampled_means
 from evaluate.measure.scores import IDENTITIES, Scores, read_scores, scores_path_of
+from evaluate.measure.uncertainty.bootstrap import interval, resampled_means
 
 SIGNIFICANCE_LEVEL = 0.05
 

@@ -21,6 +21,7 @@ from bench.faces.face import FACE_SIZE
 from bench.faces.pixels import to_network_input
 from bench.machine.figures import count_images
 from bench.machine.progress import progress
+from bench.runs.fingerprints import TestMode
 from evaluate.layouts.images import ImageArray
 from evaluate.measure.onnx_network import OnnxNetwork
 
@@ -70,7 +71,7 @@ def embed(
     *,
     batch_size: int = BATCH_SIZE,
     device: str = "cpu",
-    flip: bool = True,
+    mode: TestMode = "norm_weighted",
     precision: Precision = "float32",
 ) -> NDArray[np.float32]:
     """Unit embeddings of aligned face images.
@@ -81,7 +82,7 @@ def embed(
         images: RGB, uint8, shape (N, 112, 112, 3).
         batch_size: Images per forward pass; changes embeddings by rounding only.
         device: Torch device of the network.
-        flip: Whether to add the features of the mirrored image before normalising.
+        mode: How the features of the mirrored image enter the embedding.
         precision: ``bf16`` runs the network under autocast.
 
     Returns:
@@ -98,7 +99,7 @@ def embed(
     """
     embeddings: NDArray[np.float32] | None = None
     for batch, features in feature_batches(
-        network, images, batch_size=batch_size, device=device, flip=flip, precision=precision
+        network, images, batch_size=batch_size, device=device, mode=mode, precision=precision
     ):
         normalised = F.normalize(features).cpu().numpy()  # (B, D)
         if embeddings is None:
@@ -113,7 +114,7 @@ def feature_batches(
     *,
     batch_size: int = BATCH_SIZE,
     device: str = "cpu",
-    flip: bool = True,
+    mode: TestMode = "norm_weighted",
     precision: Precision = "float32",
 ) -> Iterator[tuple[slice, torch.Tensor]]:
     """Features before normalising, batch by batch; arguments and errors as of ``embed``.
@@ -127,12 +128,20 @@ def feature_batches(
     with torch.inference_mode(), _eval_mode(network), autocast, bar:
         for batch, pixels in zip(batches, _prefetched(images, batches), strict=True):
             faces = to_network_input(pixels, device)  # (B, 3, 112, 112)
-            features = network(faces).float()
-            if flip:
-                features = features + network(faces.flip(3)).float()
-            yield batch, features
+            yield batch, _features(network, faces, mode)
             bar.update(len(pixels))
             count_images("embed", len(pixels))
+
+
+def _features(network: FaceNetwork, faces: torch.Tensor, mode: TestMode) -> torch.Tensor:
+    """Features of a batch with those of its mirror image, float32, shape (B, D)."""
+    features = network(faces).float()
+    if mode == "no_flip":
+        return features
+    mirrored = network(faces.flip(3)).float()
+    if mode == "flip_sum":
+        return F.normalize(features) + F.normalize(mirrored)
+    return features + mirrored
 
 
 def _prefetched(images: ImageArray, batches: Sequence[slice]) -> Iterator[NDArray[np.uint8]]:

@@ -45,7 +45,10 @@ class OnnxNetwork:
         self._path = path
         try:
             graph = onnx.load(path, load_external_data=False).graph
-            self._session = onnxruntime.InferenceSession(path, providers=[*available, "CPUExecutionProvider"])
+            # With the CPU alone there is nothing to fall back to, and trying prints several lines
+            self._session = onnxruntime.InferenceSession(
+                path, providers=[*available, "CPUExecutionProvider"], enable_fallback=len(available)
+            )
             self.input_range = input_range(graph)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None

@@ -8,10 +8,12 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from bench.config.benchmarks import protocol_names
 from bench.errors import InputError, python_command
@@ -21,6 +23,8 @@ from bench.machine.digests import remembered_sha256
 from bench.machine.facts import Cost
 from bench.machine.figures import report
 from bench.machine.stopwatch import Stopwatch
+from bench.runs.card_parts.groups import GroupResult
+from bench.runs.card_parts.identification import IdentificationResult
 from bench.runs.card_parts.references import ModelReference
 from bench.runs.cards import (
     CardHeader,
@@ -30,16 +34,22 @@ from bench.runs.cards import (
     TemplateResult,
     write_card,
 )
+from bench.runs.fingerprints import TestMode
 from bench.runs.inputs import find_protocol, is_rendered
 from bench.runs.stage import Stage
-from evaluate.layouts.ijb import TemplateSet, is_template_set, load_templates
+from evaluate.layouts.face_table import FaceTable
+from evaluate.layouts.ijb import TemplateSet
+from evaluate.layouts.ijb_galleries import gallery_lists, load_ijb_searches
+from evaluate.layouts.searches import SearchSet
 from evaluate.measure.embed import FaceNetwork, Precision, embed, feature_batches, load_network
+from evaluate.measure.groups.measure import FMRS, check_group_set, measure_groups
+from evaluate.measure.identification.measure import identify
 from evaluate.measure.rows import ResultRow, model_row
 from evaluate.measure.scores import write_scores
-from evaluate.measure.templates import verify_templates
+from evaluate.measure.templates import pool_templates, score_templates
 from evaluate.measure.verify import Verification, verify
-from evaluate.protocol import load_protocol
-from evaluate.test_sets.registry import RFW
+from evaluate.test_sets.open import open_test_set
+from evaluate.test_sets.registry import RFW, in_mean
 
 
 @dataclass
@@ -49,8 +59,15 @@ class Measurements:
     verifications: dict[str, Verification]
     """By name of the set, in the order of evaluation."""
     templates: dict[str, TemplateResult]
+    group_errors: dict[str, GroupResult]
+    identification: dict[str, IdentificationResult]
     num_images: int
     """Number of images embedded, over all sets."""
+
+    def has(self, name: str) -> bool:
+        """Whether a test set of this name was measured."""
+        sets = (self.verifications, self.templates, self.group_errors, self.identification)
+        return any(name in measured for measured in sets)
 
 
 def evaluate(
@@ -95,9 +112,11 @@ def evaluate(
         raise InputError("no test sets to evaluate on; give names or paths of verification sets")
     stopwatch = Stopwatch()
     module, device, row = _open_network(network, device)
-    measured = _measure(module, named, stopwatch, device=device, precision=precision)
+    measured = _measure(module, named, stopwatch, device=device, precision=precision, mode=row.test_mode)
     states = {name: verification.result.sha256 for name, verification in measured.verifications.items()}
-    states |= {name: result.sha256 for name, result in measured.templates.items()}
+    further: Mapping[str, TemplateResult | GroupResult | IdentificationResult]
+    for further in (measured.templates, measured.group_errors, measured.identification):
+        states |= {name: result.sha256 for name, result in further.items()}
     inputs = {"protocols": states, "model": row.model.weights_sha256 or row.name}
     fingerprint = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
     header = Stage("evaluate", Path(fingerprint), ResultCard, inputs).card_header(scale="models", seed=0)
@@ -131,7 +150,7 @@ def evaluate_network(
         precision: ``bf16`` runs the network under autocast, as for networks of a bf16 recipe.
     """
     stopwatch = Stopwatch()
-    measured = _measure(load(), paths, stopwatch, device=device, precision=precision)
+    measured = _measure(load(), paths, stopwatch, device=device, precision=precision, mode=row.test_mode)
     cost = stopwatch.cost(images=measured.num_images, phase="verify", device=device, num_processes=1)
     header = stage.card_header(scale=stage.directory.parent.parent.name, seed=seed)
     card = _make_card(measured, header, row, cost)
@@ -182,32 +201,57 @@ def _measure(
     *,
     device: str,
     precision: Precision,
+    mode: TestMode,
 ) -> Measurements:
     """Load each set (phase ``load``) and measure the network on it (phase ``verify``), one after the other."""
-    measured = Measurements({}, {}, 0)
+    measured = Measurements({}, {}, {}, {}, 0)
+    embed_faces = partial(embed, network, device=device, precision=precision, mode=mode)
     for path, name in paths.items():
         with stopwatch.phase("load"):
-            test_set = load_templates(path, name) if is_template_set(path) else load_protocol(path, name)
-        if test_set.name in measured.verifications or test_set.name in measured.templates:
+            test_set = open_test_set(path, name)
+        if measured.has(test_set.name):
             raise InputError(f"two test sets are called {test_set.name}, one of them {path}; rename one")
+        if isinstance(test_set, FaceTable):
+            check_group_set(test_set)
         with stopwatch.phase("verify"):
             if isinstance(test_set, TemplateSet):
-                batches = feature_batches(network, test_set.faces, device=device, precision=precision)
-                measured.templates[test_set.name] = verify_templates(batches, test_set)
-            else:
-                measured.verifications[test_set.name] = verify(
-                    lambda images: embed(network, images, device=device, precision=precision), test_set
+                batches = feature_batches(network, test_set.faces, device=device, precision=precision, mode=mode)
+                _measure_templates(pool_templates(batches, test_set), test_set, path, measured)
+            elif isinstance(test_set, FaceTable):
+                measured.group_errors[test_set.name] = measure_groups(embed_faces(test_set.faces), test_set)
+            elif isinstance(test_set, SearchSet):
+                measured.identification[test_set.name] = identify(
+                    embed_faces(test_set.faces),
+                    test_set.searches,
+                    num_images=len(test_set.faces),
+                    sha256=test_set.sha256,
                 )
+            else:
+                measured.verifications[test_set.name] = verify(embed_faces, test_set)
                 accuracy = measured.verifications[test_set.name].result.accuracy
                 report({"step": 0, "time": time.time(), f"accuracy/{test_set.name}": accuracy})
         measured.num_images += len(test_set.faces)
     return measured
 
 
+def _measure_templates(
+    features: NDArray[np.float32], templates: TemplateSet, path: Path, measured: Measurements
+) -> None:
+    """Compare templates one to one and, if the set has lists of galleries, search for the probes in them."""
+    measured.templates[templates.name] = score_templates(features, templates)
+    if gallery_lists(path):
+        searches, digests = load_ijb_searches(path, templates)
+        digest = hashlib.sha256(f"{templates.sha256}\n{digests}".encode()).hexdigest()
+        measured.identification[templates.name] = identify(
+            features, searches, num_images=len(templates.faces), sha256=digest
+        )
+
+
 def _make_card(measured: Measurements, header: CardHeader, row: ResultRow, cost: Cost) -> ResultCard:
     """The card; ``cost`` is that of the evaluation."""
     results = {name: verification.result for name, verification in measured.verifications.items()}
-    errors = np.array([result.standard_error for result in results.values()])
+    counted = [results[name] for name in in_mean(results)]
+    errors = np.array([result.standard_error for result in counted])
     return ResultCard(
         **header,
         cost=cost,
@@ -219,9 +263,11 @@ def _make_card(measured: Measurements, header: CardHeader, row: ResultRow, cost:
         stage_costs=row.stage_costs | {"evaluate": cost},
         protocols=results,
         templates=measured.templates,
+        group_errors=measured.group_errors,
+        identification=measured.identification,
         groups=summarise_groups(results),
-        mean_accuracy=float(np.mean([result.accuracy for result in results.values()])) if results else None,
-        mean_standard_error=float(np.sqrt(np.sum(errors**2)) / len(errors)) if results else None,
+        mean_accuracy=float(np.mean([result.accuracy for result in counted])) if counted else None,
+        mean_standard_error=float(np.sqrt(np.sum(errors**2)) / len(errors)) if counted else None,
     )
 
 
@@ -249,5 +295,11 @@ def describe_result(card: ResultCard) -> str:
     for name, result in card.templates.items():
         resolved = [(far, tar) for far, tar in result.tar_at_far.items() if tar is not None]
         parts += [f"{name} TAR {tar:.2%} at FAR {far}" for far, tar in resolved]
+    for name, searched in card.identification.items():
+        parts.append(f"{name} rank-1 {searched.rank['1']:.2%}")
+    for name, grouped in card.group_errors.items():
+        garbe = {key: errors[FMRS[0]] for key, errors in grouped.attributes.items()}
+        values = [(key, each.measures["garbe"].value) for key, each in garbe.items() if each is not None]
+        parts += [f"{name} GARBE by {key} {value:.3f}" for key, value in values if value is not None]
     mean = "" if card.mean_accuracy is None else f"; mean {card.mean_accuracy:.2%}"
     return ", ".join(parts) + mean

@@ -8,7 +8,7 @@ from bench.config.benchmarks import Benchmark
 from bench.machine.facts import Cost
 from bench.runs.card_parts.references import DatasetReference, ModelReference, RecipeReference
 from bench.runs.cards import DatasetCard, ModelCard, card_sha256, read_card
-from bench.runs.fingerprints import changes_of, generator_sha256
+from bench.runs.fingerprints import TestMode, changes_of, generator_sha256
 from bench.runs.stage import Stages
 
 
@@ -24,6 +24,8 @@ class ResultRow:
     recipe: RecipeReference | None = None
     stage_costs: dict[str, Cost] = field(default_factory=dict)
     """Costs of the stages before the evaluation, by name."""
+    test_mode: TestMode = "norm_weighted"
+    """How the mirrored image enters the embedding."""
 
 
 def dataset_row(benchmark: Benchmark, stages: Stages) -> ResultRow:
@@ -56,6 +58,11 @@ def floor_row(name: str) -> ResultRow:
     return ResultRow("floor", name, ModelReference(name=name))
 
 
-def model_row(path: Path, weights_sha256: str) -> ResultRow:
-    """The row of a given file of weights, whose training data and recipe are unknown."""
-    return ResultRow("model", path.stem, ModelReference(name=path.name, weights_sha256=weights_sha256))
+def model_row(path: Path, weights_sha256: str, test_mode: TestMode = "norm_weighted") -> ResultRow:
+    """The row of a given file of weights, whose training data and recipe are unknown.
+
+    The name states a mode other than that of benchmarks.
+    """
+    name = path.stem if test_mode == "norm_weighted" else f"{path.stem}, {test_mode.replace('_', ' ')}"
+    model = ModelReference(name=path.name, weights_sha256=weights_sha256)
+    return ResultRow("model", name, model, test_mode=test_mode)

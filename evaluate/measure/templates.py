@@ -35,7 +35,11 @@ def verify_templates(batches: Iterable[tuple[slice, torch.Tensor]], templates: T
     Raises:
         InputError: If features are not finite (names the faces), or there is no genuine or no impostor pair.
     """
-    features = pool_templates(batches, templates)
+    return score_templates(pool_templates(batches, templates), templates)
+
+
+def score_templates(features: NDArray[np.float32], templates: TemplateSet) -> TemplateResult:
+    """As ``verify_templates``, from the unit features of the templates, shape (T, D)."""
     scores = pair_scores(features, templates.pairs)
     is_genuine = templates.is_genuine
     return TemplateResult(

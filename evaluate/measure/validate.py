@@ -12,16 +12,10 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
-from evaluate.layouts.ijb import is_template_set
 from evaluate.layouts.images import LazyImages
 from evaluate.measure.embed import FaceNetwork, Precision, embed
 from evaluate.metrics import fold_accuracies
 from evaluate.protocol import Protocol, load_protocol
-
-
-def has_pairs(path: Path) -> bool:
-    """Whether a test set is one of pairs. Template sets (IJB) take hours, and have no accuracy by the protocol."""
-    return not is_template_set(path)
 
 
 class Validation:

@@ -15,9 +15,9 @@ from bench.machine.progress import note
 from bench.runs.cards import ProtocolResult
 from evaluate import metrics
 from evaluate.layouts.images import ImageArray
-from evaluate.measure.bootstrap import interval, resampled_means
 from evaluate.measure.checks import protocol_contradictions
 from evaluate.measure.scores import IDENTITIES
+from evaluate.measure.uncertainty.bootstrap import interval, resampled_means
 from evaluate.protocol import Protocol
 from evaluate.test_sets.registry import known_version
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from evaluate.measure.bootstrap import interval
+from evaluate.measure.uncertainty.bootstrap import interval
 
 Form = Literal["floor", "log-linear"]
 Scaled = tuple[NDArray, NDArray]

@@ -144,7 +144,7 @@ def pair_weights(is_genuine: NDArray, identities: NDArray | None, num_draws: int
 
     Pairs are drawn with replacement. Where identities are known, these are drawn: a genuine pair counts as often as its
     identity, an impostor pair as the product of its two, and the shares of both kinds stay fixed, as in
-    ``evaluate.measure.bootstrap``.
+    ``evaluate.measure.uncertainty.bootstrap``.
 
     Args:
         is_genuine: Shape (pairs,).

@@ -5,9 +5,13 @@ identified by its SHA-256. Sources of all facts: docs/test_sets.md. Files of the
 ``bench.runs.hub`` records it when a file is first fetched.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from bench.config.benchmarks import OTHER_NAMES
 from bench.names import look_up
+from bench.runs.card_parts.groups import GroupResult
+from bench.runs.card_parts.identification import IdentificationResult
 from bench.runs.cards import ProtocolResult, TemplateResult
 from bench.runs.hub import HubFile
 from bench.runs.inputs import TEST_SETS_ON_THE_HUB, is_rendered
@@ -17,6 +21,9 @@ YARDSTICK = "AdaFace IR101 trained on WebFace12M"
 
 RFW = tuple(f"rfw_{group}" for group in ("african", "asian", "caucasian", "indian"))
 """RFW's four groups of people, one protocol each: their spread shows how unequal a network's accuracy is."""
+
+HARD = ("xqlfw", "hadrian", "eclipse", "twins", "sllfw", "doppelver")
+"""Sets made to be hard: poor images, beards, exposure, twins and look-alikes. They never enter a mean of others."""
 
 _GAUNERNST, _ICAR = "gaunernst/face-recognition-eval", "Icar/val_sets"
 _IJB_HOLDERS = "a holder of the layout of insightface's release (NIST ended distribution on 2023-03-14)"
@@ -75,9 +82,23 @@ _SETS = {
     "agedb_30": TestSet(6000, "its authors, who send the password by e-mail", note=_VERSIONS_AGREE),
     "calfw": TestSet(6000, "its authors, whdeng.cn", note=f"{_VERSIONS_AGREE}; shares identities with LFW and CPLFW"),
     "cplfw": TestSet(6000, "its authors, whdeng.cn", note=f"{_VERSIONS_AGREE}; shares identities with LFW and CALFW"),
-    "hadrian": TestSet(None, "its authors (Wu et al.), as an .xz with a password"),
-    "eclipse": TestSet(None, "its authors (Wu et al.), as an .xz with a password"),
-    "twins": TestSet(None, "its authors (Wu et al.; ND-Twins), as an .xz in the same layout"),
+    "xqlfw": TestSet(
+        6000,
+        "its authors, release xqlfw_aligned_112.zip and xqlfw_pairs.txt",
+        note="pairs of LFW's people with images of different quality",
+        save_as="NAME/xqlfw_pairs.txt beside the unpacked images",
+    ),
+    "hadrian": TestSet(
+        None, "its authors (Wu et al.), as an .xz with a password", note="also found as hadrian_even, its later name"
+    ),
+    "eclipse": TestSet(
+        None, "its authors (Wu et al.), as an .xz with a password", note="also found as eclipse_even, its later name"
+    ),
+    "twins": TestSet(
+        None,
+        "its authors (Wu et al.; ND-Twins), as an .xz in the same layout",
+        note="also found as twins_very_easy, its later name",
+    ),
     "sllfw": TestSet(None, "its authors"),
     "doppelver": TestSet(None, "its authors"),
     **{name: TestSet(None, "its authors, by request", save_as=_RFW_FILES) for name in RFW},
@@ -88,12 +109,12 @@ REGISTRY = {name: replace(entry, hub=TEST_SETS_ON_THE_HUB.get(name)) for name, e
 
 
 def find_test_set(name: str) -> TestSet:
-    """The entry of a set.
+    """The entry of a set, by its name here or by a later one.
 
     Raises:
         InputError: If no entry has this name (suggests the nearest).
     """
-    return look_up("test set", name, REGISTRY)
+    return look_up("test set", OTHER_NAMES.get(name, name), REGISTRY)
 
 
 def known_version(name: str, sha256: str | None) -> str | None:
@@ -101,7 +122,13 @@ def known_version(name: str, sha256: str | None) -> str | None:
     return REGISTRY[name].versions.get(sha256 or "") if name in REGISTRY else None
 
 
-def is_unregistered(name: str, result: ProtocolResult | TemplateResult) -> bool:
+def in_mean(names: Iterable[str]) -> list[str]:
+    """The protocols of a result that enter its mean accuracy: all but the hard ones, unless all are hard."""
+    names = list(names)
+    return [name for name in names if name not in HARD] or names
+
+
+def is_unregistered(name: str, result: ProtocolResult | TemplateResult | GroupResult | IdentificationResult) -> bool:
     """Whether neither the registry nor the record of fetched files knows the version that a result was measured on.
 
     False for rendered protocols, which are made on this machine.

@@ -152,7 +152,7 @@ def _protocols_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _protocols(args: argparse.Namespace) -> str:
-    from generate.render.protocols import rendered_protocol
+    from generate.render.protocols.write import rendered_protocol
 
     if args.names and args.scale:
         raise InputError(f"protocols {' '.join(args.names)} and --scale {args.scale} were given; give one of the two")

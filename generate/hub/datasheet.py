@@ -17,7 +17,7 @@ def datasheet(card: DatasetCard) -> list[tuple[str, str]]:
     checksum = f"SHA-256 {card.content_sha256}" if card.content_sha256 else "see the card"
     return [
         ("Why was it made? Who paid for it?", GAP),
-        ("What are the instances?", "Aligned face images of 112 x 112 pixels, RGB; the label is an invented identity."),
+        ("What are the instances?", "Aligned face images of 112 x 112 pixels, RGB; the label is an identity."),
         (
             "How many are there?",
             f"{card.num_images:,} images of {card.num_identities:,} identities, {per_identity:.1f} each.",
@@ -28,10 +28,7 @@ def datasheet(card: DatasetCard) -> list[tuple[str, str]]:
         ("Was there consent, or an ethical review?", GAP),
         ("How was it collected and sampled?", collection(card)),
         ("When?", f"{card.created_utc[:10]} (UTC)."),
-        (
-            "How were the data processed?",
-            "Images are drawn at their final size; nothing is cropped or aligned afterwards.",
-        ),
+        ("How were the data processed?", "Not at all after the images were made; see the settings of the generator."),
         ("What is it good for?", use_cases()),
         ("What is it not good for?", limitations(card)),
         ("Which biases does it have?", biases(card)),
@@ -68,6 +65,8 @@ def collection(card: DatasetCard) -> str:
     """How the images came to be."""
     if parts := card.statistics.parts:
         return f"Mixed from {', '.join(part.name for part in parts)}, by `{card.command}`."
+    if source := card.statistics.source:
+        return f"Published by others: {source}. How they made it is theirs to say."
     networks = ", ".join(card.weights) or "a procedural head"
     return f"Made by {networks}, by `{card.command}` with seed {card.seed}. No data of people were collected for it."
 
@@ -96,6 +95,8 @@ def licence(card: DatasetCard) -> str:
     """Licence of the images, as far as it follows from those of the networks."""
     if card.statistics.parts:
         return "Follows the licences of the parts of the mixture."
+    if card.statistics.source:
+        return f"The licence of its authors; see {card.statistics.source}."
     if not card.weights:
         return "MIT"
     named = sorted({weight.licence or "not stated" for weight in card.weights.values()})
@@ -103,6 +104,6 @@ def licence(card: DatasetCard) -> str:
 
 
 def _noise(card: DatasetCard) -> str:
-    dropped = card.statistics.dropped
-    found = ", ".join(f"{number:,} dropped for {reason}" for reason, number in (dropped or {}).items() if number)
-    return f"Filters while drawing: {found or 'nothing dropped'}. Run evaluate audit for duplicates and consistency."
+    dropped = {reason: number for reason, number in (card.statistics.dropped or {}).items() if number}
+    found = ", ".join(f"{number:,} dropped for {reason}" for reason, number in dropped.items())
+    return f"Filters: {found or 'no image dropped'}. Run evaluate audit for duplicates and wrong identities."

@@ -201,9 +201,13 @@ def load_onnx(path: Path) -> nn.Module:
     try:
         model = onnx.load(path)
         network = convert(model)
+        with torch.no_grad():
+            network(torch.zeros(1, 3, 112, 112))
     except Exception as error:  # protobuf's and onnx2torch's errors share no base class
         reason = " ".join(str(error).split())[:160]
-        raise InputError(f"{path} is not an ONNX model that onnx2torch can read ({reason}); fetch it again") from None
+        raise InputError(
+            f"{path} is not an ONNX model of faces (B, 3, 112, 112) that onnx2torch can run ({reason}); fetch it again"
+        ) from None
     if (num_outputs := len(model.graph.output)) != 1:
         raise InputError(f"{path} has {num_outputs} outputs; give a network with a single output")
     return _TakesBytes(network) if takes_bytes(model.graph) else network

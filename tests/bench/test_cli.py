@@ -16,7 +16,7 @@ from paths import ROOT
 
 from bench.cli import add_stage_flags, parse_flags, run, stage_parser
 from bench.config.benchmarks import BENCHMARKS_PATH, load_benchmark
-from bench.errors import python_command
+from bench.errors import InputError, python_command
 from bench.faces.face import encode_jpeg
 from evaluate.layouts.packed import write_bin
 
@@ -42,6 +42,13 @@ def add_benchmark(tmp_path, **generator):
     path = tmp_path / "benchmarks.yaml"
     path.write_text(yaml.safe_dump(document))
     return path
+
+
+def test_a_message_with_a_very_long_value_is_cut_in_the_middle():
+    message = str(InputError(f"a.json: field {'9' * 100_000} is unknown; run the stage again"))
+    assert message.startswith("a.json: field 999") and message.endswith("999 is unknown; run the stage again")
+    assert " ... " in message and len(message) < 2000
+    assert str(InputError("n" * 2000)) == "n" * 2000
 
 
 @pytest.mark.parametrize("program", ["generate", "fr_train", "evaluate", "bench run", "bench plan"])

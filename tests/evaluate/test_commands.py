@@ -19,6 +19,9 @@ FLAGS = {
     "pack": {"--help", "--landmarks", "--out", "--pairs"},
     "leaderboard": {"--committed", "--help", "--result", "--runs"},
     "publish": {"--help", "--reports"},
+    "groups": {"--against", "--attributes", "--device", "--drop-shared", "--fmr", "--help", "--out", "--reference"}
+    | {"--seed", "--table"},
+    "identify": {"--device", "--help", "--out"},
     "submit": STAGE_FLAGS - {"--weights", "--set"} | {"--format", "--model", "--out"},
     "audit": STAGE_FLAGS
     | {"--against", "--against-real", "--mask", "--network", "--quality", "--yaw"}
@@ -84,7 +87,8 @@ def test_commands_are_listed_in_groups(capsys):
         parser.parse_args(["--help"])
     text = capsys.readouterr().out
     groups = re.findall(r"^(\w[\w ]*):$", text, re.MULTILINE)
-    assert groups[-5:] == list(COMMANDS) == ["measure", "test sets", "leaderboard", "face datasets", "challenges"]
+    headings = ["measure", "test sets", "leaderboard", "face datasets", "people", "challenges"]
+    assert groups[-6:] == list(COMMANDS) == headings
     assert all(f"\n  {name} " in text for name in FLAGS)
 
 

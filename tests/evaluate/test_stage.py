@@ -1,6 +1,7 @@
 """Networks of a benchmark and given ones are evaluated once: the floors, the trained network, any file."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from bench.runs.cards import ModelCard, ResultCard, read_card, write_card
 from bench.runs.fingerprints import plan_stages
 from bench.runs.inputs import is_rendered, protocol_path
 from evaluate.layouts.packed import write_bin
+from evaluate.leaderboard.read import read_local
+from evaluate.leaderboard.tables import make_tables
 from evaluate.stage import Evaluation, evaluate_model, evaluate_scale
 from fr_train.backbone import build_backbone
 from fr_train.checkpoint import save_backbone
@@ -61,6 +64,21 @@ def test_a_given_network_is_evaluated_once(evaluation, tmp_path):
     (line,) = evaluate_model(tmp_path / "net.safetensors", ["few"], evaluation)
     assert line == f"evaluate: skip net, unchanged ({folder})"
     assert (folder / "result.json").read_bytes() == before
+
+
+def test_a_test_mode_is_another_result_and_stated(evaluation, tmp_path):
+    (tmp_path / "test_sets").mkdir()
+    write_pairs(tmp_path / "test_sets" / "few.bin")
+    settings = SMOKE.recipe.backbone
+    save_backbone(tmp_path / "net.safetensors", build_backbone(settings), settings)
+    for mode in ("norm_weighted", "no_flip"):
+        list(evaluate_model(tmp_path / "net.safetensors", ["few"], replace(evaluation, test_mode=mode)))
+    folders = (tmp_path / "runs" / "models" / "results").iterdir()
+    cards = {card.name: card for card in (read_card(folder, ResultCard) for folder in folders)}
+    assert cards.keys() == {"net", "net, no flip"}
+    assert "test_mode" not in cards["net"].inputs and cards["net, no flip"].inputs["test_mode"] == "no_flip"
+    (table,) = make_tables(read_local(tmp_path / "runs"))
+    assert len(table.rows) == 2
 
 
 def test_what_is_missing_is_named(evaluation, tmp_path):

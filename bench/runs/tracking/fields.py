@@ -83,6 +83,20 @@ def tags_of(card: Card) -> dict[str, str]:
     return tags | {key: value for key, value in more.items() if value}
 
 
+def _people_metrics(result: ResultCard) -> dict[str, float | None]:
+    """Identification rates, and the inequality of groups by attribute and false match rate."""
+    metrics: dict[str, float | None] = {}
+    for name, searched in result.identification.items():
+        metrics |= {f"rank_{rank}/{name}": share for rank, share in searched.rank.items()}
+        metrics |= {f"tpir_at_fpir_{fpir}/{name}": rate for fpir, rate in searched.tpir_at_fpir.items()}
+    for name, grouped in result.group_errors.items():
+        for attribute, by_fmr in grouped.attributes.items():
+            for fmr, errors in by_fmr.items():
+                if errors is not None:
+                    metrics[f"garbe_at_fmr_{fmr}/{name}_{attribute}"] = errors.measures["garbe"].value
+    return metrics
+
+
 def result_metrics(result: ResultCard) -> dict[str, float]:
     """Metrics of a result, such as ``accuracy/mean``, ``accuracy/lfw`` and ``cost/gpu_hours``; no undefined ones."""
     mean = {"accuracy/mean": result.mean_accuracy, "standard_error/mean": result.mean_standard_error}
@@ -97,6 +111,7 @@ def result_metrics(result: ResultCard) -> dict[str, float]:
         values = templates.model_dump(exclude={"tar_at_far"})
         values |= {f"tar_at_far_{far}": tar for far, tar in templates.tar_at_far.items()}
         metrics |= {f"{key}/{name}": value for key, value in values.items() if is_number(value)}
+    metrics |= {key: value for key, value in _people_metrics(result).items() if value is not None}
     for name, group in result.groups.items():
         metrics |= {f"accuracy/{name}_mean": group.mean_accuracy, f"accuracy_std/{name}": group.std}
     for stage, cost in result.stage_costs.items():
@@ -114,7 +129,8 @@ def result_metrics(result: ResultCard) -> dict[str, float]:
 
 def settings_of(result: ResultCard, cards: list[Card]) -> dict[str, Any]:
     """Generator and recipe settings behind a result, flat, so that MLflow's compare view shows what differs."""
-    settings: dict[str, Any] = {"test sets": ", ".join((*result.protocols, *result.templates))}
+    further = dict.fromkeys((*result.templates, *result.group_errors, *result.identification))
+    settings: dict[str, Any] = {"test sets": ", ".join((*result.protocols, *further))}
     for card in cards:
         if isinstance(card, DatasetCard):
             settings |= flatten({"generator": card.inputs.get("generator", {})})
@@ -154,7 +170,27 @@ def audit_metrics(card: AuditCard) -> dict[str, float]:
         metrics[f"{prefix}/identities_shared"] = leakage.num_identities_above
         metrics[f"{prefix}/images_with_same_pixels"] = leakage.num_images_with_same_pixels
         metrics |= {f"{prefix}/images_above_{t}": share for t, share in leakage.share_of_images_above.items()}
+    metrics |= _quality_metrics(card)
     return {f"audit/{name}": value for name, value in metrics.items() if value is not None and not math.isnan(value)}
+
+
+def _quality_metrics(card: AuditCard) -> dict[str, float | None]:
+    """Sharpness, diversity, distances to real faces, and privacy by each judge."""
+    metrics: dict[str, float | None] = {}
+    if card.detail:
+        metrics["sharpness"] = card.detail.sharpness
+    if card.diversity_scores:
+        scores = card.diversity_scores.model_dump(exclude={"radius"})
+        metrics |= {f"diversity/{name}": value for name, value in scores.items()}
+    if card.quality:
+        metrics |= {f"quality/{name}": value for name, value in card.quality.ours.model_dump().items()}
+        metrics["quality/sharpness_ratio"] = card.quality.sharpness_ratio
+    for number, judge in enumerate(card.privacy.judges if card.privacy else [], start=1):
+        prefix = f"privacy/judge{number}"
+        metrics |= {f"{prefix}/auc_by_{kind}": figures.auc for kind, figures in judge.membership.items()}
+        metrics[f"{prefix}/images_above"] = judge.num_images_above
+        metrics[f"{prefix}/match_median"] = judge.matches.median
+    return metrics
 
 
 def is_number(value: Any) -> bool:

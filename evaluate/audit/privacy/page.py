@@ -18,9 +18,9 @@ def sentence(privacy: PrivacySection, judge: JudgeSection) -> str:
     return (
         f"By {judge.network} at cosine {judge.threshold:.3f} (false match rate {judge.search_rate:.2g} per search, "
         f"measured on {judge.num_searches:,} real images and {judge.num_pairs:,} pairs), "
-        f"{judge.num_identities_above:,} of {privacy.num_identities:,} identities have an image that is nearer to a "
-        f"training person ({judge.num_images_above:,} of {privacy.num_images:,} images), of the held-out people "
-        f"{judge.num_control_images_above:,} of {privacy.num_control_images:,} images. AUC of membership "
+        f"{judge.num_identities_above:,} of {privacy.num_identities:,} identities ({judge.num_images_above:,} of "
+        f"{privacy.num_images:,} images) have a nearest training person above it; of the images of held-out people "
+        f"{judge.num_control_images_above:,} of {privacy.num_control_images:,} have. AUC of membership "
         f"{by_centre.auc:.3f} [{low:.3f}, {high:.3f}]. Other judges may see more."
     )
 

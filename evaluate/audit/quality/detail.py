@@ -62,7 +62,7 @@ def octave_power(grey: NDArray[np.floating]) -> NDArray[np.float64]:
     power = np.abs(np.fft.fft2(windowed)) ** 2 / (windowed.size**2 * (window**2).mean())
     octave = _OCTAVE_OF.ravel()
     sums = np.bincount(octave[octave >= 0], weights=power.ravel()[octave >= 0], minlength=len(OCTAVES))
-    return sums[: len(OCTAVES)]
+    return sums.astype(np.float64)
 
 
 def _octave_of() -> NDArray[np.int64]:

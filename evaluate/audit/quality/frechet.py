@@ -79,15 +79,15 @@ def kernel_distance(
         features: Features of the dataset, shape (N, D), may be memory-mapped.
         real: Features of real faces, shape (M, D), may be memory-mapped.
         num_subsets: S.
-        subset_size: Images of each set in a subset; all of the smaller set if it has fewer.
+        subset_size: Images of each set in a subset; half of the smaller set where that is less, so that subsets differ.
         seed: Seed of the subsets.
 
     Raises:
-        InputError: If the widths differ, a number is not finite, or a set has less than two images.
+        InputError: If the widths differ, a number is not finite, or a set has less than four images.
     """
-    check_pair(features, real, min_rows=2)
+    check_pair(features, real, min_rows=4)
     rng = np.random.default_rng(seed)
-    size = min(subset_size, len(features), len(real))
+    size = min(subset_size, len(features) // 2, len(real) // 2)
     values = np.empty(num_subsets)
     for subset in range(num_subsets):
         first, second = (

@@ -31,7 +31,7 @@ TableRow = tuple[str, ...]
 
 def distance_rows(quality: QualitySection) -> list[TableRow]:
     """Figure, value of the dataset, value of two halves of the real people, meaning."""
-    rows = []
+    rows: list[TableRow] = []
     for name, (label, meaning) in _LABELS.items():
         ours, halves = (_text(getattr(distances, name)) for distances in (quality.ours, quality.real_halves))
         if name == "kid":
@@ -137,7 +137,10 @@ def _published_cells(audit: PublishedAudit) -> TableRow:
 def _own_cells(card: AuditCard, pairs: PairsSection) -> TableRow:
     scores = card.diversity_scores
     match = ("", "", "", "")
-    if card.leakage:
+    if card.privacy:
+        found = card.privacy.judges[0].matches
+        match = (f"{found.median:.3f}", f"{found.p99:.3f}", f"{found.max:.3f}", f"{found.share_above_half:.2%}")
+    elif card.leakage:
         nearest, above = card.leakage[0].image_cosine, card.leakage[0].share_of_images_above["0.5"]
         match = (f"{nearest.p50:.3f}", f"{nearest.p99:.3f}", f"{nearest.max:.3f}", f"{above:.2%}")
     return (

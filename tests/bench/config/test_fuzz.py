@@ -38,7 +38,7 @@ def check(read, *arguments):
     try:
         read(*arguments)
     except InputError as error:
-        assert len(str(error)) < 5000
+        assert len(str(error)) <= 2000
     assert time.process_time() - start < MAX_SECONDS
 
 

@@ -8,7 +8,6 @@ from results import make_result, make_template_result, write_run
 from bench.errors import InputError
 from bench.files import sha256
 from bench.runs.cards import DatasetCard, ModelCard, ResultCard, card_sha256, read_card, write_card
-from evaluate.challenge import check
 from evaluate.challenge.check import check_result
 
 
@@ -74,7 +73,7 @@ def templates(digit):
 
 def test_a_test_set_of_templates_is_read_again(result, tmp_path, monkeypatch):
     (tmp_path / "sets" / "ijbb" / "meta").mkdir(parents=True)
-    monkeypatch.setattr(check, "load_templates", lambda path: SimpleNamespace(sha256="c" * 64))
+    monkeypatch.setattr("evaluate.test_sets.open.load_templates", lambda path, name: SimpleNamespace(sha256="c" * 64))
     change(result, ResultCard, templates={"ijbb": templates("c")})
     assert "ok       test set ijbb: SHA-256 cccc" in check_result(result, tmp_path / "sets")
     change(result, ResultCard, templates={"ijbb": templates("d")})

@@ -16,7 +16,7 @@ from bench.runs.fingerprints import model_stage
 from evaluate.layouts.ijb import is_template_set, load_templates
 from evaluate.measure.checks import contradictions
 from evaluate.measure.embed import feature_batches
-from evaluate.measure.result import describe_result, evaluate_network
+from evaluate.measure.result import describe_result, evaluate, evaluate_network
 from evaluate.measure.rows import model_row
 from evaluate.measure.templates import pair_scores, pool_templates, verify_templates
 from evaluate.metrics import FARS, tar_at_far
@@ -126,6 +126,33 @@ def test_one_card_of_a_network_on_templates_alone(miniature, tmp_path):
     assert contradictions(card) == []
     assert describe_result(card).startswith("ijbb TAR ")
     assert json.loads((stage.directory / "result.json").read_text())["templates"]["ijbb"]["num_pairs"] == 276
+
+
+def test_galleries_are_searched_along_with_the_pairs(tmp_path):
+    folder = write_miniature(tmp_path / "ijbc", "ijbc")
+    header = "TEMPLATE_ID,SUBJECT_ID,FILE\n"
+    person = lambda template: template % NUM_PEOPLE  # noqa: E731
+    lists = {"gallery_G1": range(4), "gallery_G2": range(4, 8), "probe_mixed": range(8, 24)}
+    for name, templates in lists.items():
+        lines = [f"{10 * template + 5},{person(template)},{i}.png\n" for template in templates for i in range(2)]
+        (folder / "meta" / f"ijbc_1N_{name}.csv").write_text(header + "".join(lines))
+    card = evaluate(network, folder)
+    found = card.identification["ijbc"]
+    assert {
+        name: (each.num_enrolled, each.num_mated, each.num_non_mated) for name, each in found.galleries.items()
+    } == {
+        "G1": (4, 8, 8),
+        "G2": (4, 8, 8),
+    }
+    features = pool_templates(feature_batches(network, load_templates(folder).faces), load_templates(folder))
+    slow = [
+        features[probe] @ features[person(probe)] > max(features[probe] @ features[other]
+        for other in range(person(probe) // 4 * 4, person(probe) // 4 * 4 + 4) if other != person(probe))
+        for probe in range(8, 24)
+    ]  # fmt: skip
+    assert found.rank["1"] == np.mean(slow) > 0.5
+    assert found.sha256 != card.templates["ijbc"].sha256
+    assert contradictions(card) == []
 
 
 @pytest.mark.parametrize(

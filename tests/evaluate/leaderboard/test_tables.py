@@ -54,6 +54,16 @@ def test_further_real_sets_stand_beside_the_five_and_not_in_the_mean(runs):
     assert next(row for row in table.rows if row.label == "more").mean.value == pytest.approx(0.9)
 
 
+def test_hard_sets_have_a_table_of_their_own(runs):
+    shutil.rmtree(runs)
+    add_result(runs, "own", 0.9, protocols=(*FIVE, "xqlfw", "hadrian"), mean_standard_error=(0.09 / 600 / 5) ** 0.5)
+    tables = {table.title: table for table in make_tables(read_local(runs), load_benchmarks())}
+    assert list(tables) == ["Real faces: the five sets", "Hard sets: HADRIAN, XQLFW"]
+    assert tables["Real faces: the five sets"].extras == ()
+    (row,) = tables["Real faces: the five sets"].rows
+    assert row.mean.value == pytest.approx(0.9)
+
+
 def test_seeds_are_one_row_with_their_standard_deviation(runs):
     row = tables_of(runs)["rendered_five"].rows[0]
     assert [result.card.seed for result in row.results] == [0, 1, 2]

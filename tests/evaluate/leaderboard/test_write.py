@@ -66,7 +66,7 @@ def test_cards_of_schema_1_still_load_and_newer_ones_are_refused(tmp_path):
     assert "85.77 ± 0.63" in write_leaderboard(tmp_path).read_text().replace(' <span class="spread">', " ")
     card = json.loads((folder / "result.json").read_text())
     (folder / "result.json").write_text(json.dumps(card | {"schema_version": 99}))
-    with pytest.raises(InputError, match="has schema 99, this code reads up to 4; update the code"):
+    with pytest.raises(InputError, match="has schema 99, this code reads up to 5; update the code"):
         read_local(tmp_path)
 
 

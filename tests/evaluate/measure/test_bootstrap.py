@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from evaluate.measure import bootstrap
-from evaluate.measure.bootstrap import interval, resampled_means
+from evaluate.measure.uncertainty import bootstrap
+from evaluate.measure.uncertainty.bootstrap import interval, resampled_means
 
 
 def slow_over_identities(values, identities, rng):

@@ -7,7 +7,7 @@ from leaderboard_rows import add_result, add_scores
 from bench.errors import InputError
 from bench.runs.cards import ResultCard, read_card, write_card
 from evaluate.leaderboard.difference import describe_seeds
-from evaluate.measure.compare_seeds import _difference, compare_seeds
+from evaluate.measure.uncertainty.seeds import _difference, compare_seeds
 
 
 def make_side(tmp_path, name, accuracies, seeds=None, **fields):

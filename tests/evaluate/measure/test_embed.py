@@ -39,7 +39,15 @@ def test_by_the_formula(images):
     expected = (features / features.norm(dim=1, keepdim=True)).numpy()
     np.testing.assert_allclose(embed(network, images), expected, atol=2e-6)
     expected = (alone / alone.norm(dim=1, keepdim=True)).numpy()
-    np.testing.assert_allclose(embed(network, images, flip=False), expected, atol=2e-6)
+    np.testing.assert_allclose(embed(network, images, mode="no_flip"), expected, atol=2e-6)
+
+
+def test_flip_sum_counts_both_images_alike(images):
+    network = TinyNetwork().eval()
+    mirrored = np.ascontiguousarray(images[:, :, ::-1])
+    expected = embed(network, images, mode="no_flip") + embed(network, mirrored, mode="no_flip")
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(embed(network, images, mode="flip_sum"), expected, atol=2e-6)
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 13, 64])
@@ -54,7 +62,7 @@ def test_mirrored_faces_have_the_same_embedding_only_with_flip(images):
     mirrored = np.ascontiguousarray(images[:, :, ::-1])
     network = TinyNetwork()
     np.testing.assert_allclose(embed(network, mirrored), embed(network, images), atol=1e-6)
-    assert np.abs(embed(network, mirrored, flip=False) - embed(network, images, flip=False)).max() > 0.1
+    assert np.abs(embed(network, mirrored, mode="no_flip") - embed(network, images, mode="no_flip")).max() > 0.1
 
 
 def test_the_same_bits_twice(images):

@@ -3,11 +3,21 @@
 import pytest
 from results import make_protocol_result, make_result
 
+from bench.config.benchmarks import protocol_names
 from bench.errors import InputError
+from bench.runs.inputs import find_protocol
 from evaluate.leaderboard.protocol_names import FIVE
 from evaluate.leaderboard.read import Result
 from evaluate.leaderboard.tables import make_tables
-from evaluate.test_sets.registry import REGISTRY, find_test_set, is_unregistered, known_version, unexpected_num_pairs
+from evaluate.test_sets.registry import (
+    HARD,
+    REGISTRY,
+    find_test_set,
+    in_mean,
+    is_unregistered,
+    known_version,
+    unexpected_num_pairs,
+)
 
 
 @pytest.mark.parametrize("name", FIVE)
@@ -42,6 +52,22 @@ def test_every_set_of_the_issue_is_there():
     assert all(known.source for known in REGISTRY.values())
     with pytest.raises(InputError, match=r"'lwf' is unknown; did you mean lfw"):
         find_test_set("lwf")
+
+
+def test_later_names_are_the_same_sets(tmp_path):
+    assert find_test_set("hadrian_even") is find_test_set("hadrian")
+    assert protocol_names(["lfw", "twins_very_easy", "twins"]) == ["lfw", "twins"]
+    (tmp_path / "eclipse_even.xz").touch()
+    assert find_protocol("eclipse", tmp_path) == tmp_path / "eclipse_even.xz"
+    assert find_protocol("hadrian", tmp_path) is None
+    (tmp_path / "eclipse.xz").touch()
+    assert find_protocol("eclipse", tmp_path) == tmp_path / "eclipse.xz"
+
+
+def test_hard_sets_do_not_enter_a_mean_of_others():
+    assert set(HARD) <= REGISTRY.keys()
+    assert in_mean([*FIVE, "xqlfw", "twins"]) == list(FIVE)
+    assert in_mean(["xqlfw", "twins"]) == ["xqlfw", "twins"]
 
 
 def test_versions_of_one_name_differ():

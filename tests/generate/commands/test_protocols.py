@@ -10,7 +10,7 @@ from paths import ROOT
 from bench.errors import InputError
 from bench.runs.inputs import rendered_protocol_path
 from generate.__main__ import main
-from generate.render import protocols as module
+from generate.render.protocols import write as module
 
 NAMES = ["render_lfw", "render_cfp_fp", "render_agedb_30", "render_calfw", "render_cplfw"]
 
@@ -65,7 +65,8 @@ def test_what_is_refused(command, tmp_path, monkeypatch):
 RENDER_EIGHT_PAIRS = """
 import sys, time
 from pathlib import Path
-from generate.render import protocols
+from generate.render.protocols import pairs as protocols
+from generate.render.protocols.write import rendered_protocol
 
 number, ready, directory = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
 pairs = protocols.draw_pairs("render_lfw")[:8]
@@ -73,7 +74,7 @@ protocols.draw_pairs = lambda name: pairs
 (ready / number).touch()
 while len(list(ready.iterdir())) < 2:
     time.sleep(0.01)
-print(protocols.rendered_protocol("render_lfw", directory))
+print(rendered_protocol("render_lfw", directory))
 """
 
 

@@ -100,7 +100,10 @@ def test_a_mixture_with_photographs_says_so(tmp_path):
 
 def test_data_that_others_published_is_taken_as_learned(tmp_path):
     card = make_card(tmp_path, None, source="HaiyuWu/HSFace10K@abc")
-    assert "some may resemble" in dict(datasheet(card))["Does it hold confidential data or data about people?"]
+    answers = dict(datasheet(card))
+    assert "some may resemble" in answers["Does it hold confidential data or data about people?"]
+    assert answers["Under which licence?"] == "The licence of its authors; see HaiyuWu/HSFace10K@abc."
+    assert answers["How was it collected and sampled?"].startswith("Published by others: HaiyuWu/HSFace10K@abc")
 
 
 def test_the_page_has_the_datasheet(dataset):

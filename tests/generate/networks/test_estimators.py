@@ -8,6 +8,7 @@ from torch import nn
 
 from bench.config.recipe import Backbone
 from bench.errors import InputError
+from evaluate.measure.embed import load_network
 from fr_train.backbone import build_backbone
 from fr_train.checkpoint import save_backbone
 from generate.networks.estimators import identity_estimator, load_estimator, quality_estimator, yaw_estimator
@@ -77,3 +78,19 @@ def test_estimator_files_that_do_not_load_say_why(tmp_path, monkeypatch):
     (tmp_path / "a.onnx").write_bytes(b"no")
     with pytest.raises(InputError, match=r"a\.onnx needs onnx2torch; run"):
         load_estimator(tmp_path / "a.onnx")
+
+
+def test_an_onnx_network_that_does_not_run_on_a_face_says_why(tmp_path, capfd):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnx2torch")
+    shapes = {"images": [1, 3, 112, 112], "features": [1, 3]}
+    values = [onnx.helper.make_tensor_value_info(name, 1, shape) for name, shape in shapes.items()]
+    nodes = [onnx.helper.make_node("Flatten", ["images"], ["features"], axis=70)]
+    graph = onnx.helper.make_graph(nodes, "broken", values[:1], values[1:])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    onnx.save(model, tmp_path / "a.onnx")
+    with pytest.raises(InputError, match=r"a\.onnx is not an ONNX model of faces .* that onnx2torch can run \(.*range"):
+        identity_estimator(tmp_path / "a.onnx")
+    with pytest.raises(InputError, match=r"a\.onnx is not a complete ONNX model"):
+        load_network(tmp_path / "a.onnx")
+    assert capfd.readouterr().out == "", "onnxruntime prints what it tries next, if that is not switched off"

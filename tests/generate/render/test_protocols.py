@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from bench.errors import InputError
-from generate.render import protocols as render_protocols
 from generate.render.face import PROTOCOL_IDENTITIES
 from generate.render.people import coarse_look, draw_identity
-from generate.render.protocols import draw_pairs, write_protocol
+from generate.render.protocols import pairs as render_protocols
+from generate.render.protocols.pairs import draw_pairs
+from generate.render.protocols.write import write_protocol
 
 NAMES = ("render_lfw", "render_cfp_fp", "render_agedb_30", "render_calfw", "render_cplfw")
 

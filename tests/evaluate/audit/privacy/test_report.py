@@ -9,6 +9,7 @@ from bench.errors import InputError
 from bench.faces.open import open_faces
 from bench.runs.cards import AuditCard, read_card
 from bench.runs.fingerprints import audit_stage
+from bench.runs.tracking.fields import audit_metrics
 from evaluate.audit.embeddings import Embedder
 from evaluate.audit.page import render_audit
 from evaluate.audit.privacy.people import open_people, refuse_shared_images
@@ -98,10 +99,19 @@ def test_the_page_says_what_was_measured_and_promises_nothing(world):
     page = render_audit(card)
     judge = card.privacy.judges[0]
     assert f"AUC of membership {judge.membership['centre'].auc:.3f}" in page
-    assert "40 of 40 identities have an image that is nearer to a training person (80 of 80 images)" in page
+    assert "40 of 40 identities (80 of 80 images) have a nearest training person above it" in page
     assert page.count("Other judges may see more.") >= 2
     for promise in ("privacy-safe", "safe to", "does not exist", "do not exist"):
         assert promise not in page
+
+
+def test_mlflow_gets_the_figures(world):
+    card, _ = measure(world, "leaky")
+    metrics = audit_metrics(card)
+    assert metrics["audit/privacy/judge2/auc_by_image"] == card.privacy.judges[1].membership["image"].auc
+    assert metrics["audit/privacy/judge1/images_above"] == 80
+    assert metrics["audit/sharpness"] == card.detail.sharpness
+    assert metrics["audit/diversity/vendi_images"] == card.diversity_scores.vendi_images
 
 
 def test_training_images_are_drawn_only_if_asked_for(world, tmp_path):

@@ -52,10 +52,14 @@ def slow_discrepancy(first, second):
 
 def test_kernel_distance_equals_loops():
     first, second = (rows[:20] for rows in two_sets())
-    distance = kernel_distance(first, second, num_subsets=3, subset_size=1000)
-    assert distance.mean == pytest.approx(slow_discrepancy(first, second))
-    assert distance.std == pytest.approx(0, abs=1e-9)  # all subsets are the whole
-    assert distance.num_images == 20
+    distance = kernel_distance(first, second, num_subsets=3, subset_size=1000, seed=4)
+    rng, expected = np.random.default_rng(4), []
+    for _ in range(3):
+        subsets = [rows[np.sort(rng.choice(20, 10, replace=False))] for rows in (first, second)]
+        expected.append(slow_discrepancy(*subsets))
+    assert distance.mean == pytest.approx(np.mean(expected))
+    assert distance.std == pytest.approx(np.std(expected))
+    assert distance.num_images == 10  # half of the set, so that subsets differ
 
 
 def test_kernel_distance_is_unbiased_and_seeded():
@@ -69,5 +73,5 @@ def test_kernel_distance_is_unbiased_and_seeded():
 def test_features_of_two_networks_are_refused():
     with pytest.raises(InputError, match="width 4, the real faces of width 3"):
         frechet_distance(np.ones((9, 4)), np.ones((9, 3)))
-    with pytest.raises(InputError, match="the set of real faces has 1 rows; give at least 2"):
+    with pytest.raises(InputError, match="the set of real faces has 1 rows; give at least 4"):
         kernel_distance(np.ones((9, 4)), np.ones((1, 4)))

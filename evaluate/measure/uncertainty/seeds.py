@@ -18,9 +18,9 @@ from scipy.stats import t as student
 
 from bench.errors import InputError
 from bench.runs.cards import ResultCard, read_card
-from evaluate.measure.bootstrap import resampled_means
 from evaluate.measure.compare import SIGNIFICANCE_LEVEL
 from evaluate.measure.scores import IDENTITIES, Scores, read_scores, scores_path_of
+from evaluate.measure.uncertainty.bootstrap import resampled_means
 
 
 @dataclass(frozen=True)

@@ -18,21 +18,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
-from bench.errors import InputError
-from bench.faces.face import decode_image
-from bench.files import atomic_path
-from bench.machine.progress import progress
-from bench.names import nearest
-from generate.render.dataset import Job, render_jpegs
-from generate.render.face import PROTOCOL_IDENTITIES
+from generate.render.dataset import Job
 from generate.render.people import Factors, coarse_look, draw_factors, draw_identity
+from generate.render.protocols.held_out import held_out_people, write_faces
 
 NUM_FOLDS = 10
 PAIRS_PER_KIND_AND_FOLD = 30
-_IDENTITIES_PER_PROTOCOL = 100_000
-_NAMES = ("render_lfw", "render_cfp_fp", "render_agedb_30", "render_calfw", "render_cplfw")
 _ALIKE_IMPOSTORS = ("render_calfw", "render_cplfw")
 
 
@@ -45,14 +37,8 @@ class Pair:
     is_genuine: bool
 
 
-def write_protocol(name: str, directory: str | Path) -> Path:
-    """Render a protocol into the folder ``directory/name``, which appears whole.
-
-    The folder holds ``name.npy``, uint8 RGB of shape (2P, 3, 112, 112) for P pairs, and ``issame.txt`` with a 1 or 0
-    per pair. The faces are compressed as JPEG first, like those of a dataset.
-
-    Returns:
-        The folder.
+def write_pairs(name: str, folder: Path) -> None:
+    """Render the pairs of a protocol into a folder, as ``name.npy`` and ``issame.txt`` with a 1 or 0 per pair.
 
     Raises:
         InputError: If there is no such protocol.
@@ -61,24 +47,8 @@ def write_protocol(name: str, directory: str | Path) -> Path:
     jobs: list[Job] = []
     for pair in pairs:
         jobs += [pair.first, pair.second]
-    faces = np.empty((len(jobs), 3, 112, 112), np.uint8)
-    for index, encoded in enumerate(progress(render_jpegs(jobs), desc=name, total=len(jobs))):
-        faces[index] = decode_image(encoded).transpose(2, 0, 1)
-    target = Path(directory) / name
-    with atomic_path(target) as temporary:
-        temporary.mkdir()
-        np.save(temporary / f"{name}.npy", faces)
-        (temporary / "issame.txt").write_text("".join(f"{int(pair.is_genuine)}\n" for pair in pairs))
-    return target
-
-
-def rendered_protocol(name: str, directory: Path) -> Path:
-    """The folder ``directory / name`` of a protocol, rendered if missing. Several processes may call this at once."""
-    if (directory / name).exists():
-        return directory / name
-    directory.mkdir(parents=True, exist_ok=True)
-    with FileLock(directory / f".{name}.lock"):  # a second process waits, then finds the folder of the first
-        return directory / name if (directory / name).exists() else write_protocol(name, directory)
+    write_faces(jobs, folder, name)
+    (folder / "issame.txt").write_text("".join(f"{int(pair.is_genuine)}\n" for pair in pairs))
 
 
 def draw_pairs(name: str) -> list[Pair]:
@@ -89,12 +59,8 @@ def draw_pairs(name: str) -> list[Pair]:
     Raises:
         InputError: If there is no such protocol.
     """
-    if name not in _NAMES:
-        raise InputError(f"protocol {name} is not a rendered one; {nearest(name, _NAMES)}")
-    number = _NAMES.index(name)
+    people, number = held_out_people(name)
     rng = np.random.default_rng([3, number])
-    first = PROTOCOL_IDENTITIES + number * _IDENTITIES_PER_PROTOCOL
-    people = iter(range(first, first + _IDENTITIES_PER_PROTOCOL))
     pairs = []
     for _ in range(NUM_FOLDS):
         for _ in range(PAIRS_PER_KIND_AND_FOLD):

@@ -1,0 +1,97 @@
+"""Rendered people of known groups, and a rendered gallery with probes and distractors.
+
+The groups of ``render_groups`` are those of the renderer, not of people:
+
+| attribute | group | what it means here |
+|---|---|---|
+| shape | feminine, masculine | sign of ``Identity.masculinity``, which moves brow, jaw, chin, neck, hair and beard |
+| skin | light, medium, dark | third of ``Identity.skin_tone``, the position among seven skin colours |
+| age | young, middle, old | band from which every image of the person draws its age: 18-35, 36-55 or 56-80 years |
+| shape_skin | such as feminine dark | both of the first two |
+
+The three do not depend on each other: every combination has the same number of people. Pose, light and all other
+circumstances have the same distribution for everybody. ``render_gallery`` enrols one nearly frontal image of each
+person, and searches for these people and for strangers by images of any circumstances.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice, product
+from pathlib import Path
+
+import numpy as np
+
+from generate.render.dataset import Job
+from generate.render.people import Factors, draw_factors, draw_identity
+from generate.render.protocols.held_out import held_out_people, write_faces
+
+PEOPLE_PER_CELL, IMAGES_PER_PERSON = 20, 4
+SHAPES, SKINS = ("feminine", "masculine"), ("light", "medium", "dark")
+AGES = {"young": (18, 35), "middle": (36, 55), "old": (56, 80)}
+NUM_ENROLLED, NUM_DISTRACTORS, NUM_STRANGERS, PROBES_PER_PERSON = 200, 400, 200, 2
+_FRONTAL_DEGREES = 15
+
+GroupRow = tuple[str, str, str, str, str]
+"""Identity, shape, skin, age, shape_skin."""
+
+
+def write_groups(name: str, folder: Path) -> None:
+    """Render the people of ``render_groups`` into a folder, as ``name.npy`` and ``groups.csv``."""
+    faces = draw_group_faces(name)
+    write_faces([job for job, _ in faces], folder, name)
+    lines = ["identity,shape,skin,age,shape_skin", *(",".join(row) for _, row in faces)]
+    (folder / "groups.csv").write_text("\n".join(lines) + "\n")
+
+
+def draw_group_faces(name: str = "render_groups") -> list[tuple[Job, GroupRow]]:
+    """The faces of ``render_groups`` with their groups, by combination of groups and then by person."""
+    people, number = held_out_people(name)
+    rng = np.random.default_rng([3, number])
+    wanted = len(AGES) * PEOPLE_PER_CELL
+    cells: dict[tuple[str, str], list[int]] = {cell: [] for cell in product(SHAPES, SKINS)}
+    while any(len(members) < wanted for members in cells.values()):
+        person = next(people)
+        members = cells[groups_of(person)]
+        if len(members) < wanted:
+            members.append(person)
+    faces = []
+    for (shape, skin), members in cells.items():
+        for index, person in enumerate(members):
+            age = tuple(AGES)[index % len(AGES)]
+            row = (str(person), shape, skin, age, f"{shape} {skin}")
+            for image in range(IMAGES_PER_PERSON):
+                years = float(rng.uniform(*AGES[age]))
+                faces.append(((person, image, replace(draw_factors(person, image), age_years=years)), row))
+    return faces
+
+
+def groups_of(person: int) -> tuple[str, str]:
+    """Shape and skin of a person, by the renderer's own numbers."""
+    identity = draw_identity(person)
+    return SHAPES[int(identity.masculinity > 0)], SKINS[min(int(identity.skin_tone * len(SKINS)), len(SKINS) - 1)]
+
+
+def write_gallery(name: str, folder: Path) -> None:
+    """Render ``render_gallery`` into a folder, as ``name.npy`` and ``searches.csv``."""
+    faces = list(draw_gallery_faces(name))
+    write_faces([job for job, _ in faces], folder, name)
+    lines = ["identity,role", *(f"{job[0]},{role}" for job, role in faces)]
+    (folder / "searches.csv").write_text("\n".join(lines) + "\n")
+
+
+def draw_gallery_faces(name: str = "render_gallery") -> Iterator[tuple[Job, str]]:
+    """The faces of ``render_gallery`` and the role of each: gallery, distractor or probe."""
+    people, number = held_out_people(name)
+    rng = np.random.default_rng([3, number])
+    enrolled = list(islice(people, NUM_ENROLLED))
+    for person in enrolled:
+        yield (person, 0, _frontal(person, rng)), "gallery"
+    for person in islice(people, NUM_DISTRACTORS):
+        yield (person, 0, _frontal(person, rng)), "distractor"
+    for person in (*enrolled, *islice(people, NUM_STRANGERS)):
+        for image in range(1, 1 + PROBES_PER_PERSON):
+            yield (person, image, draw_factors(person, image)), "probe"
+
+
+def _frontal(person: int, rng: np.random.Generator) -> Factors:
+    return replace(draw_factors(person, 0), yaw_degrees=float(rng.uniform(-_FRONTAL_DEGREES, _FRONTAL_DEGREES)))
