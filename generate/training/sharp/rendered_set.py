@@ -160,7 +160,7 @@ def _write_parts(people: RenderedPeople, directory: Path) -> list[Path]:
                 alignment.append(error)
                 bar.update(1)
             faces = np.stack([decode_image(jpeg, path.name) for jpeg in encoded])
-            factors = {name: table[name].to_numpy() for name in table}
+            factors = {str(name): table[name].to_numpy() for name in table}
             circumstances = encode(factors, np.stack(alignment), faces)
             identity = outputs_over_faces(network, faces, batch_size=_BATCH)  # type: ignore[arg-type]
             features = np.concatenate([identity, circumstances], axis=1)
