@@ -12,14 +12,14 @@ from bench.runs.cards import DatasetCard, write_card
 from bench.runs.fingerprints import plan_stages
 from bench.runs.stage import Stage, check_weights, claim
 from bench.runs.tracking.live import followed, live_run
-from generate.commands import faces, publish, training
+from generate.commands import faces, publish, training, training_sets
 from generate.hub.card import README_NAME, render_readme
 from generate.hub.croissant import write_croissant
 from generate.stage import is_shared_work, make_faces
 
 COMMANDS = {
     "make faces": faces.COMMANDS,
-    "train a generator": training.COMMANDS,
+    "train a generator": (*training_sets.COMMANDS, *training.COMMANDS),
     "publish": publish.COMMANDS,
 }
 _DESCRIPTION = """Make the face dataset of a benchmark, or run a sub-command.

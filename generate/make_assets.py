@@ -2,7 +2,7 @@
 
 Everything is trained on rendered people that no benchmark and no protocol uses. An identity network learns to tell them
 apart. Its features, with principal components of the low-resolution image appended, condition a small Vec2Face. The
-true yaw of the faces trains the yaw network.
+true yaw of the faces trains the yaw network, and their true landmarks the pose model of the generator.
 
 Files are made in ``runs/assets`` and copied to generate/assets at the end. Finished stages are skipped, and an
 interrupted stage is resumed. Shipped files hold matrices in float16 and vectors in float32. Later stages use the
@@ -14,6 +14,7 @@ rounded identity network, so that their features are those of the shipped file.
 | yaw | yaw.safetensors | generate/networks/yaw.py |
 | features | the training set, centers.npy, deviations.npy | generate/training/prepared/prepare.py |
 | generator | generator.safetensors | generate/training/train.py, recipe ``rendered`` of generators.yaml |
+| pose | pose.safetensors | generate/training/pose/train.py, recipe ``rendered`` of pose_models.yaml |
 
 ``generate assets sharp`` makes the sharp generator alone, in runs/assets/sharp_set and sharp, with the identity network
 that is shipped. No benchmark uses it yet.
@@ -45,10 +46,19 @@ from bench.runs.cards import CARD_NAMES, GeneratorCard, ModelCard, read_card
 from bench.runs.fingerprints import plan_stages
 from bench.runs.launch import run_command
 from bench.runs.stage import Stages
-from generate.hub.ship import WEIGHTS_NAME, Origin, card_path, ship_generator, store_rounded, write_weight_card
+from generate.hub.ship import (
+    POSE_NAME,
+    WEIGHTS_NAME,
+    Origin,
+    card_path,
+    ship_generator,
+    store_rounded,
+    write_weight_card,
+)
 from generate.networks.appearance import add_appearance
 from generate.networks.yaw import half_size, save_yaw_network, train_yaw, yaw_error
 from generate.render.face import IDENTITIES_PER_SEED, PROTOCOL_IDENTITIES
+from generate.training.pose.recipes import POSE_RECIPES_PATH
 from generate.training.prepared.prepare import (
     CENTERS_NAME,
     DEVIATIONS_NAME,
@@ -70,8 +80,8 @@ SEED = PROTOCOL_IDENTITIES // IDENTITIES_PER_SEED - 1
 SHARP_SEED = SEED - 1
 """Seed of the people that the sharp generator is trained on."""
 IDENTITY, YAW = "identity.safetensors", "yaw.safetensors"
-NAMES = (IDENTITY, YAW, CENTERS_NAME, DEVIATIONS_NAME, WEIGHTS_NAME)
-MAX_BYTES = 12_000_000
+NAMES = (IDENTITY, YAW, CENTERS_NAME, DEVIATIONS_NAME, WEIGHTS_NAME, POSE_NAME)
+MAX_BYTES = 15_000_000
 _TRAINED_ON = "rendered heads of people who do not exist (seed {}), which no benchmark and no protocol holds"
 TRAINED_ON, SHARP_TRAINED_ON = _TRAINED_ON.format(SEED), _TRAINED_ON.format(SHARP_SEED)
 _HELD_OUT_SHARE = 0.1
@@ -88,6 +98,7 @@ class Workshop:
     """Folder of all runs; the assets are made in its folder ``assets``."""
     config: Path = CONFIG
     recipes: Path = RECIPES_PATH
+    pose_recipes: Path = POSE_RECIPES_PATH
 
     @property
     def work_dir(self) -> Path:
@@ -134,6 +145,7 @@ def make_assets(workshop: Workshop, target: Path = ASSETS_PATH) -> list[Path]:
     _make_yaw(workshop)
     _make_features(workshop)
     _make_generator(workshop)
+    _make_pose(workshop)
     files = [workshop.finished_dir / name for name in NAMES]
     size = sum(path.stat().st_size for path in files)
     if size > MAX_BYTES:
@@ -265,6 +277,22 @@ def _make_generator(workshop: Workshop) -> None:
         _call("generate", [*flags, "--seed", "0", "--runs", str(workshop.runs), "--out", str(directory)])
     if not workshop.is_finished(WEIGHTS_NAME):
         ship_generator(directory, workshop.finished_dir, trained_on=TRAINED_ON, licence="MIT")
+
+
+def _make_pose(workshop: Workshop) -> None:
+    """Train the pose model of the exported generator on the same faces, with their true landmarks, and export it."""
+    if workshop.is_finished(POSE_NAME):
+        return
+    posed_set, directory = workshop.work_dir / "posed", workshop.work_dir / "pose"
+    if not (posed_set / PREPARED_NAME).exists():
+        faces = open_faces(workshop.work_dir / "prepared" / LMDB_NAME)
+        prepare(faces, Preparation(landmarks=workshop.stages.generate.directory / "faces.parquet"), posed_set)
+    if not (directory / CARD_NAMES[GeneratorCard]).exists():
+        flags = ["train-pose", "--faces", str(posed_set / LMDB_NAME), "--recipe", RECIPE]
+        flags += ["--recipes", str(workshop.pose_recipes), "--identity-model", str(workshop.finished_dir / IDENTITY)]
+        flags += ["--generator", str(workshop.finished_dir / WEIGHTS_NAME), "--seed", "0"]
+        _call("generate", [*flags, "--runs", str(workshop.runs), "--out", str(directory)])
+    ship_generator(directory, workshop.finished_dir, trained_on=TRAINED_ON, licence="MIT")
 
 
 def _call(package: str, flags: list[str], command: str = "generate assets") -> None:

@@ -66,7 +66,24 @@ def convert(
 
 
 def landmarks_of(faces: Faces, path: str | Path) -> NDArray[np.float64]:
-    """Landmarks of every face of a folder, x and y in pixels, shape (N, 5, 2).
+    """As ``known_landmarks``, where every face must have landmarks.
+
+    Raises:
+        InputError: As ``known_landmarks``, or if images have no line in the file (the message names some).
+    """
+    points = known_landmarks(faces, path)
+    missing = np.flatnonzero(np.isnan(points).any(axis=(1, 2)))
+    if len(missing):
+        names = [_name_in_folder(faces, int(index)) for index in missing[:5]]
+        raise InputError(
+            f"{path} has no line of their own for {len(missing)} of {len(points)} images, such as "
+            f"{', '.join(names)}; add their landmarks, or remove the images"
+        )
+    return points
+
+
+def known_landmarks(faces: Faces, path: str | Path) -> NDArray[np.float64]:
+    """Landmarks of every face of a folder, x and y in pixels, shape (N, 5, 2); NaN where the file has none.
 
     An image is found by its path below the folder (``ann/0.jpg``), or by its folder and its name without a suffix
     where only one image and one line have these.
@@ -76,8 +93,7 @@ def landmarks_of(faces: Faces, path: str | Path) -> NDArray[np.float64]:
         path: File of landmarks, see ``bench.faces.landmarks``.
 
     Raises:
-        InputError: If the faces lie in another layout, the file is damaged, or images have no line in it (the message
-            names some).
+        InputError: If the faces lie in another layout, or the file is damaged.
     """
     if not isinstance(faces, FolderFaces):
         raise InputError(f"{faces.path} is not a folder of images, whose names landmarks need; give such a folder")
@@ -85,23 +101,19 @@ def landmarks_of(faces: Faces, path: str | Path) -> NDArray[np.float64]:
     lines_of_key: dict[tuple[str, ...], list[str]] = {}
     for name in known:
         lines_of_key.setdefault(image_key(name), []).append(name)
-    names = [Path(faces.name(index)).relative_to(faces.path).as_posix() for index in range(len(faces))]
+    names = [_name_in_folder(faces, index) for index in range(len(faces))]
     images_of_key = Counter(map(image_key, names))
-    points = np.empty((len(names), 5, 2))
-    missing = []
+    points = np.full((len(names), 5, 2), np.nan)
     for row, name in enumerate(names):
         key = image_key(name)
         lines = [name] if name in known else lines_of_key.get(key, [])
         if len(lines) == 1 and (name in known or images_of_key[key] == 1):
             points[row] = known[lines[0]].points
-        else:
-            missing.append(name)
-    if missing:
-        raise InputError(
-            f"{path} has no line of their own for {len(missing)} of {len(names)} images, such as "
-            f"{', '.join(missing[:5])}; add their landmarks, or remove the images"
-        )
     return points
+
+
+def _name_in_folder(faces: Faces, index: int) -> str:
+    return Path(faces.name(index)).relative_to(faces.path).as_posix()
 
 
 def _shift(image: NDArray[np.uint8], pixels_right: int) -> NDArray[np.uint8]:

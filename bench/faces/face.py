@@ -311,6 +311,13 @@ def encode_jpeg(image: NDArray[np.uint8], quality: int = 95) -> bytes:
     return buffer.getvalue()
 
 
+def encode_png(image: NDArray[np.uint8]) -> bytes:
+    """Encode an image, uint8, shape (H, W, 3), RGB, as PNG, which loses nothing."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
 def image_suffix(encoded: bytes, name: str) -> str:
     """Suffix for an image file, from its first bytes, such as ``.jpg``.
 

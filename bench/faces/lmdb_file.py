@@ -158,8 +158,8 @@ class LmdbFaces(SelectedFaces):
         record = self._record(position)
         if len(record) != 4:
             raise InputError(
-                f"{self.path} holds no landmark pictures (key {position} has {len(record)} elements, not 4); give an "
-                "LMDB with landmarks, such as WebFace4M_with_landmarks.lmdb"
+                f"{self.path} holds no landmark pictures (key {position} has {len(record)} elements, not 4); make a "
+                f"training set with {python_command('generate prepare')} --landmarks"
             )
         name = f"landmark picture of {self.path} key {position}"
         picture = decode_image(record[3], name)

@@ -42,6 +42,13 @@ def _attrop(args: argparse.Namespace) -> Path:
     return write_speed("attrop", title, tables, notes=NOTES, directory=args.out)
 
 
+def _pose(args: argparse.Namespace) -> Path:
+    from generate.speed.pose import NOTES, pose_tables
+
+    title = "Poses: one pass by a landmark picture against AttrOP"
+    return write_speed("pose", title, pose_tables(), notes=NOTES, directory=args.out)
+
+
 def _evaluate(args: argparse.Namespace) -> Path:
     from evaluate.measure.speed import NOTES, scoring_rows
 
@@ -111,6 +118,7 @@ def _mixture(args: argparse.Namespace) -> Path:
 COMMANDS = {
     "generate": (_generate, "the Vec2Face generator: images per second and memory, as published and ours"),
     "attrop": (_attrop, "AttrOP: generator calls per accepted image, by the published rule and by ours"),
+    "pose": (_pose, "poses by landmark pictures and by AttrOP: yaw reached, identity kept, generator calls"),
     "train": (_train, "training: decoding, one step, waiting for faces, memory of test sets and of the head"),
     "tracking": (_tracking, "MLflow: images per second of a training that is followed, and of one that is not"),
     "mixture": (_mixture, "reading a mixture of three datasets, against one LMDB of the same faces"),

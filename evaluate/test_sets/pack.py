@@ -1,16 +1,14 @@
 """A folder of images and a pairs file -> a verification set in any layout, aligned. ``python -m evaluate pack``."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from bench.errors import InputError
 from bench.faces.align import align
-from bench.faces.face import decode_image
+from bench.faces.face import decode_image, encode_png
 from bench.faces.landmarks import Landmarks, image_key, read_landmarks
 from bench.files import atomic_path
 from evaluate.layouts.images import check_faces, decode_face, listed
@@ -81,7 +79,7 @@ class _AlignedFaces:
 
     def encoded(self, name: str) -> bytes:
         """One face as an image file."""
-        return self.files[name].read_bytes() if self.landmarks is None else _encode_png(self.pixels(name))
+        return self.files[name].read_bytes() if self.landmarks is None else encode_png(self.pixels(name))
 
 
 def _landmarks_by_name(names: Sequence[str], path: str | Path | None) -> dict[str, Landmarks] | None:
@@ -101,15 +99,9 @@ def _write_folder(target: Path, faces: _AlignedFaces, pairs: Sequence[Pair]) -> 
         for name in faces.files:
             path = temporary / _png_name(name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(_encode_png(faces.pixels(name)))
+            path.write_bytes(encode_png(faces.pixels(name)))
         lines = [f"{_png_name(pair.names[0])}\t{_png_name(pair.names[1])}\t{int(pair.is_genuine)}\n" for pair in pairs]
         (temporary / "pairs.txt").write_text("".join(lines), encoding="utf-8")
-
-
-def _encode_png(image: NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG")
-    return buffer.getvalue()
 
 
 def _png_name(name: str) -> str:

@@ -9,12 +9,12 @@ from bench.errors import python_command
 
 
 def _ship_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("training", type=Path, help="finished folder of generate train")
+    parser.add_argument("training", type=Path, help="finished folder of generate train or train-pose")
     parser.add_argument(
         "--trained-on", required=True, help="whose faces it was trained on; printed in the card of every dataset"
     )
     parser.add_argument("--licence", required=True, help="terms under which the weights may be used")
-    parser.add_argument("--out", type=Path, required=True, help="folder of generator.safetensors and its card")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the weights and their card")
 
 
 def _ship(args: argparse.Namespace) -> str:
@@ -78,9 +78,9 @@ COMMANDS = (
     Command(
         "ship",
         "Export a trained generator in float16 with its card",
-        "Reads a finished folder of generate train and writes generator.safetensors, with its matrices in float16 at "
-        "half the size, and generator.json, which says what it was trained on. Needed before a benchmark uses the "
-        "generator, or before it is given to others.",
+        "Reads a finished folder of generate train or train-pose and writes generator.safetensors or pose.safetensors, "
+        "with its matrices in float16 at half the size, and a card, which says what it was trained on. Needed before a "
+        "benchmark uses the weights, or before they are given to others.",
         'generate ship runs/photographs --trained-on "LFW" --licence "non-commercial research" --out weights/mini',
         _ship_flags,
         _ship,

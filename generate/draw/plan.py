@@ -19,14 +19,12 @@ from generate.draw.attrop import Jobs
 from generate.draw.perturbation import apportion, draw_views, perturb, strengths
 from generate.draw.pose.bank import LandmarkBank, make_bank
 from generate.draw.pose.image_rows import vectors_with_circumstances, with_neutral_circumstances
-from generate.networks.masks import MaskRatio, draw_masks
+from generate.networks.masks import POSED_MASK_RATIO, MaskRatio, draw_masks
 from generate.vec2face import NUM_GRID_TOKENS
 
 POSE_SIGMA = 0.7
 """Noise of the images with a target yaw before AttrOP (Vec2Face, pose_image_generation.py)."""
 MASK_RATIO = MaskRatio()
-POSED_MASK_RATIO = MaskRatio(low=0.8, high=0.9, mean=0.85, std=0.05)
-"""Masked share of the images with a landmark picture (Vec2Face+, pose_control.py)."""
 _CENTER_IMAGE = 2**31
 """Image number under which an identity's centre draws its random numbers. No image of a dataset has so high a one."""
 

@@ -1,8 +1,8 @@
 """Export trained networks for others: weights rounded to float16, and a JSON card beside them.
 
-In: a finished folder of ``generate train``. Out: ``generator.safetensors``, half as large as the training's, and
-``generator.json``, which states training data, licence, settings, figures and cost. ``generate.hub.provenance`` reads
-the card when a dataset is made with the weights.
+In: a finished folder of ``generate train`` or ``train-pose``. Out: ``generator.safetensors`` or ``pose.safetensors``,
+half as large as the training's, and a card of that name with the suffix ``.json``, which states training data, licence,
+settings, figures and cost. ``generate.hub.provenance`` reads the card when a dataset is made with the weights.
 """
 
 from dataclasses import asdict, dataclass
@@ -20,8 +20,8 @@ from bench.machine.digests import check_digest
 from bench.machine.facts import Cost, environment, git_state
 from bench.runs.cards import CARD_NAMES, GeneratorCard, read_card
 
-WEIGHTS_NAME = "generator.safetensors"
-"""Weights in a folder of ``generate train``, and in the folder they are shipped to."""
+WEIGHTS_NAME, POSE_NAME = "generator.safetensors", "pose.safetensors"
+"""Weights in a folder of ``generate train`` and of ``train-pose``, and in the folder they are shipped to."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Origin:
 
 
 def ship_generator(directory: Path, target: Path, *, trained_on: str, licence: str) -> Path:
-    """Export a finished training of ``generate train`` as float16 weights with a card.
+    """Export a finished training of ``generate train`` or ``train-pose`` as float16 weights with a card.
 
     Args:
         directory: Folder of the training.
-        target: Folder that gets generator.safetensors and generator.json.
+        target: Folder that gets generator.safetensors and generator.json, or pose.safetensors and pose.json.
         trained_on: Whose faces the generator was trained on, in words; every dataset made with it repeats this.
         licence: Terms under which the weights may be used.
 
@@ -52,12 +52,13 @@ def ship_generator(directory: Path, target: Path, *, trained_on: str, licence: s
     if not (directory / CARD_NAMES[GeneratorCard]).exists():
         raise InputError(f"{directory} holds no {CARD_NAMES[GeneratorCard]}; give a finished folder of generate train")
     card = read_card(directory, GeneratorCard)
-    source, weights = directory / WEIGHTS_NAME, target / WEIGHTS_NAME
+    name, role = (POSE_NAME, "pose model") if "generator" in card.networks else (WEIGHTS_NAME, "generator")
+    source, weights = directory / name, target / name
     check_digest(source, card.weights_sha256, "restore the file, or train the generator again")
     store_rounded(source, weights)
     write_weight_card(
         weights,
-        role="generator",
+        role=role,
         origin=Origin(trained_on, licence, card.seed),
         settings=card.inputs["recipe"]
         | {

@@ -34,6 +34,10 @@ class MaskRatio:
         return float(ratio)
 
 
+POSED_MASK_RATIO = MaskRatio(low=0.8, high=0.9, mean=0.85, std=0.05)
+"""Masked share of images with a landmark picture (Vec2Face+, pose_control.py)."""
+
+
 def draw_masks(
     seed: int, identity_id: int, images: Sequence[int], num_tokens: int, ratio: MaskRatio
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:

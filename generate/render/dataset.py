@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -154,9 +155,25 @@ def _render_with_alignment(job: Job, quality: int) -> tuple[bytes, NDArray[np.fl
 
 def _jobs(table: pd.DataFrame) -> list[Job]:
     """One job per row of a ``factor_table``."""
-    fields = [column for column in table.columns if column not in _NOT_FACTORS]
+    columns = [field.name for field in fields(Factors)]
     jobs = []
     for row in table.to_dict("records"):
-        factors = Factors(**{field: row[field] for field in fields})
+        factors = Factors(**{column: row[column] for column in columns})
         jobs.append((row["identity_seed"], row["image_seed"], factors))
     return jobs
+
+
+def read_jobs(table: pd.DataFrame, source: str | Path) -> list[Job]:
+    """The faces of a dataset that ``render_dataset`` wrote: identity seed, image seed and circumstances of each.
+
+    Args:
+        table: Content of its faces.parquet.
+        source: The file, for the message.
+
+    Raises:
+        InputError: If a column of rendered faces is missing.
+    """
+    needed = {*_NOT_FACTORS, *(field.name for field in fields(Factors))}
+    if missing := sorted(needed - set(table.columns)):
+        raise InputError(f"{source} has no column {missing[0]}; give the faces.parquet of rendered faces")
+    return _jobs(table)

@@ -61,14 +61,39 @@ def render_face(identity_seed: int, image_seed: int, factors: Factors) -> NDArra
         image_seed: Number of the image among those of the person, 0 or more.
         factors: Circumstances of the image, usually ``draw_factors(identity_seed, image_seed)``.
     """
-    person = draw_identity(identity_seed)
-    rng = np.random.default_rng([4, identity_seed, image_seed])
+    person, rng = draw_identity(identity_seed), _image_rng(identity_seed, image_seed)
+    surface, head_to_camera, placed = _place(person, factors, rng)
+    fine = shading.shade(surface, head_to_camera, placed, person, factors)
+    return shading.develop(camera.shrink(fine, factors.blur_pixels), factors, rng)
+
+
+def face_landmarks(identity_seed: int, image_seed: int, factors: Factors) -> NDArray[np.float64]:
+    """The true landmarks of the face that ``render_face`` renders, x and y in its pixels, shape (5, 2).
+
+    Whole numbers are pixel centres. The order is that of the ArcFace template: the eye on the left of the image, the
+    other eye, nose, left and right corner of the mouth. In profile a landmark may lie behind the head.
+
+    Args:
+        identity_seed: As of ``render_face``, like the others.
+        image_seed: Number of the image.
+        factors: Circumstances of the image.
+    """
+    _, _, placed = _place(draw_identity(identity_seed), factors, _image_rng(identity_seed, image_seed))
+    return placed[:2, head.template().landmarks].T.astype(np.float64) / camera.SUPERSAMPLING - 0.5
+
+
+def _image_rng(identity_seed: int, image_seed: int) -> np.random.Generator:
+    """Source of the noise of one image."""
+    return np.random.default_rng([4, identity_seed, image_seed])
+
+
+def _place(person: Identity, factors: Factors, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
+    """Vertices (3, V) of a head, its rotation (3, 3), and the vertices in the fine image after alignment, (3, V)."""
     surface = _expressive_surface(person, factors)
     head_to_camera = camera.rotation(factors.yaw_degrees, factors.pitch_degrees)
     projected = camera.project(surface, head_to_camera, factors.distance)
     similarity = camera.align(projected[:2, head.template().landmarks], factors, rng)
-    fine = shading.shade(surface, head_to_camera, camera.to_fine_image(projected, similarity), person, factors)
-    return shading.develop(camera.shrink(fine, factors.blur_pixels), factors, rng)
+    return surface, head_to_camera, camera.to_fine_image(projected, similarity)
 
 
 @lru_cache(maxsize=64)

@@ -146,18 +146,27 @@ class FeatureBatches(Dataset[Batch]):
             )
         self._rank, self._world_size = rank, world_size
 
-    def __getitem__(self, step: int) -> Batch:
+    def positions(self, step: int) -> NDArray[np.int64]:
+        """Positions of the faces of a step, of this rank's share."""
         epoch, step_of_epoch = divmod(step, self.steps_per_epoch)
         if self._epoch != epoch:
             rng = np.random.default_rng([self._seed, _ORDER, epoch])
             self._epoch, self._order = epoch, self._positions[rng.permutation(len(self._positions))]
         start = step_of_epoch * self.batch_size
-        own_rows = slice(self._rank, None, self._world_size)
-        faces, features = load_faces(self._faces, self._order[start : start + self.batch_size][own_rows])
+        return self._order[start : start + self.batch_size][self.own_rows]
+
+    @property
+    def own_rows(self) -> slice:
+        """Rows of a batch that are this rank's share."""
+        return slice(self._rank, None, self._world_size)
+
+    def __getitem__(self, step: int) -> Batch:
+        faces, features = load_faces(self._faces, self.positions(step))
         rng = np.random.default_rng([self._seed, _MASKS, step])
         noise = rng.random((self.batch_size, NUM_GRID_TOKENS), dtype=np.float32)
         ratios = np.array([self._masks.draw(rng) for _ in range(self.batch_size)])
-        return Batch(faces, features, torch.from_numpy(noise[own_rows]), torch.from_numpy(ratios[own_rows]))
+        own = self.own_rows
+        return Batch(faces, features, torch.from_numpy(noise[own]), torch.from_numpy(ratios[own]))
 
     def stream(self, start_step: int, stop_step: int, *, num_workers: int | None) -> Iterator[Batch]:
         """The batches of a range of steps, loaded ahead by ``num_workers`` processes.

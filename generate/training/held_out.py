@@ -8,14 +8,14 @@ the mean absolute error of the pixels. Shapes: ``N`` faces, ``D`` width of the f
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.faces.grid import write_grid
 from bench.faces.lmdb_file import LmdbFaces
@@ -23,7 +23,7 @@ from bench.faces.pixels import to_network_input, to_pixels
 from bench.faces.sharpness import central_grey, sharpness
 from generate.networks.masks import MaskRatio, draw_masks
 from generate.training.data import load_faces
-from generate.vec2face import NUM_GRID_TOKENS, Vec2Face
+from generate.vec2face import NUM_GRID_TOKENS
 
 NUM_FACES = 64
 _NUM_GAUSSIAN = 4096
@@ -46,14 +46,19 @@ class HeldOut:
     """Identity vectors of invented people, (N, D)."""
     seed: int
     """Seed of the masks."""
+    landmarks: Tensor | None = None
+    """Landmark pictures of the faces, uint8 RGB, (N, 112, 112, 3), for a generator that takes them."""
+    masks: MaskRatio = field(default_factory=MaskRatio)
+    """Masked share of the reconstructions."""
 
     def measure(
-        self, generator: Vec2Face, identity: FeatureFunction, judge: FeatureFunction | None
+        self, generator: nn.Module, identity: FeatureFunction, judge: FeatureFunction | None
     ) -> tuple[dict[str, float], list[list]]:
         """Metrics of a generator, and the rows of its grid: faces, reconstructions, images of sampled identities.
 
         Args:
-            generator: The generator. It is in eval mode during the call.
+            generator: The generator: features, noise, mask ratio and, if there are any, landmark pictures to images.
+                It is in eval mode during the call.
             identity: The identity network of the loss: images (N, 3, 112, 112) in [-1, 1] to features.
             judge: An identity network that the loss does not use, if any.
         """
@@ -81,10 +86,12 @@ class HeldOut:
                 rows.append(list(to_pixels(images[start : start + _COLUMNS])))
         return {f"held_out/{name}": value for name, value in metrics.items()}, rows
 
-    def _draw(self, generator: Vec2Face, features: Tensor, device: torch.device) -> Tensor:
+    def _draw(self, generator: nn.Module, features: Tensor, device: torch.device) -> Tensor:
         """Images of features, (N, 3, 112, 112) in [-1, 1], on the CPU."""
-        noise, ratio = draw_masks(self.seed, 0, range(len(features)), NUM_GRID_TOKENS, MaskRatio())
-        inputs = (features, torch.from_numpy(noise), torch.from_numpy(ratio))
+        noise, ratio = draw_masks(self.seed, 0, range(len(features)), NUM_GRID_TOKENS, self.masks)
+        inputs = [features, torch.from_numpy(noise), torch.from_numpy(ratio)]
+        if self.landmarks is not None:
+            inputs.append(to_network_input(self.landmarks).contiguous())
         images = []
         for batch in zip(*(part.split(_BATCH) for part in inputs), strict=True):
             images.append(generator(*(part.to(device) for part in batch)).cpu())
@@ -106,7 +113,7 @@ def choose_held_out(
         seed: Seed of the vectors and of the masks.
         circumstances: Last numbers of a feature that are circumstances.
     """
-    chosen = positions[np.linspace(0, len(positions) - 1, min(NUM_FACES, len(positions))).astype(int)]
+    chosen = spread(positions)
     images, features = load_faces(faces, chosen)
     rng = np.random.default_rng([seed, 1])
     picked = rng.choice(trained, min(len(trained), _NUM_GAUSSIAN), replace=False)
@@ -117,6 +124,11 @@ def choose_held_out(
     if circumstances:
         sampled[:, -circumstances:] = known[rng.integers(len(known), size=len(chosen)), -circumstances:]
     return HeldOut(images, features, torch.from_numpy(sampled.astype(np.float32)), seed)
+
+
+def spread(positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Up to ``NUM_FACES`` of the positions, spread evenly."""
+    return positions[np.linspace(0, len(positions) - 1, min(NUM_FACES, len(positions))).astype(int)]
 
 
 def write_epoch_grid(directory: Path, epoch: int, rows: list[list]) -> Path:

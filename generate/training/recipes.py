@@ -23,7 +23,7 @@ quirks. What this project does with each:
 
 from pathlib import Path
 from statistics import NormalDist
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -35,6 +35,9 @@ from bench.names import nearest
 RECIPES_PATH = Path(__file__).parent.parent.parent / "generators.yaml"
 _MIN_MASK_PROBABILITY = 1e-3
 """Shares are drawn until one lies in the range, so that a range of lower probability takes for ever."""
+
+
+RecipeT = TypeVar("RecipeT", bound=Settings)
 
 
 class Term(Settings):
@@ -233,12 +236,17 @@ def load_recipe(name: str, path: str | Path = RECIPES_PATH) -> GeneratorRecipe:
     Raises:
         InputError: If the file cannot be read, the name is unknown (suggests the nearest), or a value does not fit.
     """
+    return load_entry(GeneratorRecipe, name, path)
+
+
+def load_entry(schema: type[RecipeT], name: str, path: str | Path) -> RecipeT:
+    """An entry of a YAML file of recipes, checked by ``schema``; raises as ``load_recipe``."""
     document: Any = read_yaml(path)
     check_entries(document, str(path))
     if name not in document:
         raise InputError(f"recipe {name} is not in {path}; {nearest(name, document)}")
     check_entries(document[name], f"{path}: {name}")
     try:
-        return GeneratorRecipe.model_validate({**document[name], "name": name})
+        return schema.model_validate({**document[name], "name": name})
     except ValidationError as error:
-        raise InputError(f"{path}: {name}: {describe_mistakes(error, GeneratorRecipe)}; correct the YAML") from None
+        raise InputError(f"{path}: {name}: {describe_mistakes(error, schema)}; correct the YAML") from None

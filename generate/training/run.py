@@ -5,7 +5,9 @@ networks. A training with the same inputs is therefore skipped if it is finished
 MLflow gets the metrics while it runs, and the card at the end.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from bench.errors import InputError
 from bench.files import flatten, sha256
 from bench.machine.device import choose_device, process_rank
 from bench.machine.digests import remembered_sha256
+from bench.machine.facts import Cost
 from bench.machine.stopwatch import Stopwatch
 from bench.runs.cards import CARD_NAMES, GeneratorCard, read_card, write_card
 from bench.runs.fingerprints import content_sha256, generator_stage, recipe_sha256
@@ -22,8 +25,12 @@ from bench.runs.tracking.live import followed, live_run
 from bench.runs.tracking.sending import sync_generator
 from generate.networks.identity import load_identity_network
 from generate.training.data import open_training_set
+from generate.training.loop import TrainOptions, TrainSummary
+from generate.training.pose.recipes import PoseRecipe
 from generate.training.recipes import GeneratorRecipe
-from generate.training.train import GENERATOR_NAME, FrozenNetworks, TrainOptions, train_generator
+from generate.training.train import GENERATOR_NAME, FrozenNetworks, train_generator
+
+Recipe = GeneratorRecipe | PoseRecipe
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,8 @@ class TrainingFiles:
     """Weights of a second identity network, which measures held-out identities and takes no part in the loss."""
     weights: Path = Path("weights")
     """Folder that may hold VGG-16, for LPIPS."""
+    generator: Path | None = None
+    """Weights of the generator that a pose model is trained for."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,36 @@ def run_training(
         InputError: If a network is missing, another process holds the folder, or the files do not fit the recipe.
     """
     device = choose_device(device)
-    stage = generator_stage(_declared_inputs(files, recipe, seed), runs=runs)
+    stage = generator_stage(declared_inputs(files, recipe, seed), runs=runs)
+    train = partial(_train, files, recipe, seed=seed, device=device)
+    return run_stage(stage, train, name=recipe.name, seed=seed, runs=runs, directory=directory)
+
+
+def run_stage(
+    stage: Stage,
+    train: Callable[[Stage], GeneratorCard],
+    *,
+    name: str,
+    seed: int,
+    runs: Path,
+    directory: Path | None,
+) -> FinishedTraining | None:
+    """Call ``train`` unless the stage is finished, follow it in MLflow, and write and send its card.
+
+    Args:
+        stage: The training, with its declared inputs.
+        train: Trains in the folder of a stage, and returns the card.
+        name: Name of the recipe.
+        seed: Seed of the training.
+        runs: Folder of all runs.
+        directory: Folder of this training; by default that of the stage.
+
+    Returns:
+        The finished training; None in all processes but the first.
+
+    Raises:
+        InputError: If another process holds the folder, or it holds a training with other inputs.
+    """
     fingerprint = stage.fingerprint
     if directory is not None:
         stage = replace(stage, directory=directory)
@@ -87,8 +125,8 @@ def run_training(
         _refuse_other_inputs(stage)
         return FinishedTraining(stage.directory / CARD_NAMES[GeneratorCard], is_skipped=True)
     with stage_lock(stage.directory):
-        with followed(live_run(stage, scale=recipe.name, seed=seed, runs=runs, pictures=GRIDS)):
-            card = _train(files, recipe, stage, seed=seed, device=device)
+        with followed(live_run(stage, scale=name, seed=seed, runs=runs, pictures=GRIDS)):
+            card = train(stage)
         card = card.model_copy(update={"fingerprint": fingerprint})  # the folder's name may be the user's
         if process_rank()[0] != 0:
             return None
@@ -96,11 +134,10 @@ def run_training(
         return FinishedTraining(path, warning=sync_generator(stage.directory, runs))
 
 
-def _declared_inputs(files: TrainingFiles, recipe: GeneratorRecipe, seed: int) -> dict[str, Any]:
+def declared_inputs(files: TrainingFiles, recipe: Recipe, seed: int) -> dict[str, Any]:
     """Everything that the result depends on. The fingerprint is its hash."""
-    networks = {"identity": _describe_network("identity", files.identity_network)}
-    if files.judge is not None:
-        networks["judge"] = _describe_network("judge", files.judge)
+    paths = {"identity": files.identity_network, "judge": files.judge, "generator": files.generator}
+    networks = {role: _describe_network(role, path) for role, path in paths.items() if path is not None}
     dataset = {}
     if files.faces.exists():
         dataset = {"name": files.faces.name, "sha256": content_sha256(files.faces)}
@@ -127,22 +164,52 @@ def _describe_network(role: str, path: Path) -> dict[str, str]:
 
 
 def _train(files: TrainingFiles, recipe: GeneratorRecipe, stage: Stage, *, seed: int, device: str) -> GeneratorCard:
-    faces = open_training_set(files.faces, files.mask)
-    judge = load_identity_network(files.judge) if files.judge else None
+    faces, stopwatch = open_training_set(files.faces, files.mask), Stopwatch()
     # circumstances stand in place of components of appearance
-    identity = load_identity_network(files.identity_network, with_appearance=not recipe.sizes.circumstances)
-    networks = FrozenNetworks(identity, judge, files.weights)
-    options = TrainOptions(
-        device=device,
-        must_match={"dataset": stage.inputs["dataset"], "networks": stage.inputs["networks"]},
-    )
-    stopwatch = Stopwatch()
+    networks = load_networks(files, with_appearance=not recipe.sizes.circumstances)
     with stopwatch.phase("training"):
-        summary = train_generator(faces, networks, recipe, stage.directory, seed=seed, options=options)
-    weights = stage.directory / GENERATOR_NAME
-    counts = {"num_images": len(faces), "num_identities": summary.num_trained_identities}
+        summary = train_generator(
+            faces, networks, recipe, stage.directory, seed=seed, options=stage_options(stage, device)
+        )
+    cost = stopwatch.cost(images=summary.num_images_seen, phase="training", device=device)
+    return make_card(stage, recipe, GENERATOR_NAME, summary, num_images=len(faces), cost=cost)
+
+
+def load_networks(files: TrainingFiles, *, with_appearance: bool = True) -> FrozenNetworks:
+    """The identity network, with or without components of appearance behind its features, and the judge."""
+    judge = load_identity_network(files.judge) if files.judge else None
+    identity = load_identity_network(files.identity_network, with_appearance=with_appearance)
+    return FrozenNetworks(identity, judge, files.weights)
+
+
+def stage_options(stage: Stage, device: str) -> TrainOptions:
+    """Options of a training whose checkpoint must match the inputs of its stage."""
+    return TrainOptions(device, must_match={name: stage.inputs[name] for name in ("dataset", "networks")})
+
+
+def make_card(
+    stage: Stage,
+    recipe: Recipe,
+    weights_name: str,
+    summary: TrainSummary,
+    *,
+    num_images: int,
+    cost: Cost,
+) -> GeneratorCard:
+    """The card of a finished training.
+
+    Args:
+        stage: The training.
+        recipe: How it was trained.
+        weights_name: Name of the trained weights in its folder.
+        summary: Counts and last metrics.
+        num_images: Faces of the dataset.
+        cost: Time and memory that it took.
+    """
+    weights = stage.directory / weights_name
+    counts = {"num_images": num_images, "num_identities": summary.num_trained_identities}
     return GeneratorCard(
-        **stage.card_header(scale=recipe.name, seed=seed),
+        **stage.card_header(scale=recipe.name, seed=stage.inputs["seed"]),
         recipe=recipe.name,
         recipe_sha256=recipe_sha256(recipe),
         dataset=stage.inputs["dataset"] | counts,
@@ -152,5 +219,5 @@ def _train(files: TrainingFiles, recipe: GeneratorRecipe, stage: Stage, *, seed:
         num_parameters=summary.num_parameters,
         num_images_seen=summary.num_images_seen,
         figures=summary.figures,
-        cost=stopwatch.cost(images=summary.num_images_seen, phase="training", device=device),
+        cost=cost,
     )

@@ -32,27 +32,48 @@ from generate.vec2face import Architecture, Vec2Face, token_masks
 
 StatefulPart = nn.Module | torch.optim.Optimizer | torch.amp.GradScaler
 """What has a state dict."""
-_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class _TrainingForward(nn.Module):
-    """The generator's forward pass in training: masks with a drop ratio, and it returns the tokens as well.
-
-    Returns images (B, 3, 112, 112), restored tokens (B, 49, D) and the expanded ones that they should equal (B, 49, D).
-    """
+    """``reconstruct`` as a module, which several processes can train together."""
 
     def __init__(self, generator: Vec2Face, drop_ratio: float) -> None:
         super().__init__()
         self.generator, self.drop_ratio = generator, drop_ratio
 
     def forward(self, features: Tensor, noise: Tensor, mask_ratio: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        generator = self.generator
-        dropped, masked = token_masks(noise, mask_ratio, self.drop_ratio)
-        with torch.autocast(features.device.type, enabled=False):  # the transformer stays in float32
-            tokens = generator.expand(features)
-            latent, encoded_positions = generator.encode(tokens, dropped, masked)
-            restored = generator.decode(latent, encoded_positions, masked)
-        return generator.paint(restored, features).float(), restored[:, 1:], tokens[:, 1:].detach()
+        return reconstruct(self.generator, features, noise, mask_ratio, drop_ratio=self.drop_ratio)
+
+
+def reconstruct(
+    generator: Vec2Face,
+    features: Tensor,
+    noise: Tensor,
+    mask_ratio: Tensor,
+    *,
+    drop_ratio: float,
+    fill: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The generator's forward pass under autocast, in which the transformer stays in float32.
+
+    Args:
+        generator: The generator.
+        features: Features (B, feature_dim).
+        noise: Noise that decides which tokens are masked, (B, 49).
+        mask_ratio: Share of masked tokens, (B,).
+        drop_ratio: Share of dropped tokens.
+        fill: Pose token (B, 1, D), in float32; None for the embedded identity token.
+
+    Returns:
+        Images (B, 3, 112, 112), restored tokens (B, 49, D) and the expanded ones that they should equal (B, 49, D).
+    """
+    dropped, masked = token_masks(noise, mask_ratio, drop_ratio)
+    with torch.autocast(features.device.type, enabled=False):
+        tokens = generator.expand(features)
+        latent, encoded_positions = generator.encode(tokens, dropped, masked)
+        restored = generator.decode(latent, encoded_positions, masked, fill)
+    return generator.paint(restored, features).float(), restored[:, 1:], tokens[:, 1:].detach()
 
 
 def build_generator(recipe: GeneratorRecipe) -> Vec2Face:
@@ -135,24 +156,36 @@ class TrainState:
         if coarse is not None:
             generator.coarse.load_state_dict(coarse)
         self.generator = generator.to(device)
-        self.discriminator = build_discriminator(recipe).to(device)
+        self.discriminator: Discriminator | ProjectionDiscriminator | None = None
+        if recipe.losses.adversarial.weight > 0:
+            self.discriminator = build_discriminator(recipe).to(device)
         settings = recipe.optimizer
         adamw = partial(torch.optim.AdamW, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay)
         self.optimizer = adamw([parameter for parameter in self.generator.parameters() if parameter.requires_grad])
-        self.discriminator_optimizer = adamw(
-            self.discriminator.parameters(), lr=settings.discriminator_lr or settings.lr
-        )
+        self.discriminator_optimizer = None
+        if self.discriminator is not None:
+            rate = settings.discriminator_lr or settings.lr
+            self.discriminator_optimizer = adamw(self.discriminator.parameters(), lr=rate)
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16" and device.type == "cuda")
         self.ema = None
         if recipe.ema_decay:
             self.ema = AveragedModel(self.generator, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay))
-        self._reconstruct = _distribute(_TrainingForward(self.generator, recipe.masking.low))
-        self._discriminate = _distribute(self.discriminator)
+        self._reconstruct = distribute(_TrainingForward(self.generator, recipe.masking.low))
+        self._discriminate = distribute(self.discriminator) if self.discriminator else None
 
     @property
     def trained(self) -> Vec2Face:
         """The generator to use after training: the exponential moving average where the recipe has one."""
         return self.generator if self.ema is None else cast(Vec2Face, self.ema.module)
+
+    def start(self) -> None:
+        """Set the generator to training mode."""
+        self.generator.train()
+
+    def schedule(self, steps_per_epoch: int) -> tuple[float, dict[str, float]]:
+        """Learning rate of the generator and weights of the terms at the next step."""
+        lr = lr_at(self.step, steps_per_epoch=steps_per_epoch, recipe=self.recipe)
+        return lr, self.recipe.losses.weights_at(self.step / steps_per_epoch)
 
     def update(self, batch: Batch, lr: float, weights: dict[str, float]) -> dict[str, Tensor]:
         """Do one step of both optimisers.
@@ -165,30 +198,29 @@ class TrainState:
         Returns:
             The unweighted terms, the loss and the gradient norms before clipping, still on the device.
         """
-        # Dropout depends on (seed, step, rank) alone, so that a resumed run needs no state of torch's generator.
-        rank, _ = joined_rank()
-        torch.manual_seed(int(np.random.SeedSequence([self.seed, self.step, rank]).generate_state(1)[0]))
+        seed_step(self.seed, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         faces, features, noise, mask_ratio = batch.to(self.device)
         condition = (features,) if self.recipe.discriminator == "projection" else ()
+        adversary = self.discriminator if weights["adversarial"] > 0 else None
         with self._autocast():
             reconstruction = Reconstruction(*self._reconstruct(features, noise, mask_ratio))
             terms = self.terms(reconstruction, faces, features, weights)
-            if weights["adversarial"] > 0:
-                self.discriminator.requires_grad_(False)  # the generator's loss must not move its weights
-                terms["adversarial"] = -self.discriminator(reconstruction.images, *condition).float().mean()
-                self.discriminator.requires_grad_(True)
+            if adversary is not None:
+                adversary.requires_grad_(False)  # the generator's loss must not move its weights
+                terms["adversarial"] = -adversary(reconstruction.images, *condition).float().mean()
+                adversary.requires_grad_(True)
         loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
         values = {name: term.detach() for name, term in terms.items()} | {"loss": loss.detach()}
         values["grad_norm"] = self._descend(loss, self.generator, self.optimizer)
-        if weights["adversarial"] > 0:
+        if adversary is not None and self._discriminate and self.discriminator_optimizer:
             with self._autocast():
                 both = torch.cat([faces, reconstruction.images.detach()])
                 logits = self._discriminate(both, *(torch.cat([part, part]) for part in condition)).float()
             loss = (hinge_loss if condition else discriminator_loss)(*logits.chunk(2))
             values["discriminator"] = loss.detach()
-            values["discriminator_grad_norm"] = self._descend(loss, self.discriminator, self.discriminator_optimizer)
+            values["discriminator_grad_norm"] = self._descend(loss, adversary, self.discriminator_optimizer)
         self.scaler.update()
         if self.ema is not None:
             self.ema.update_parameters(self.generator)
@@ -233,17 +265,17 @@ class TrainState:
         """Everything that a checkpoint holds, by name."""
         parts: dict[str, StatefulPart] = {
             "generator": self.generator,
-            "discriminator": self.discriminator,
             "optimizer": self.optimizer,
-            "discriminator_optimizer": self.discriminator_optimizer,
             "scaler": self.scaler,
         }
+        if self.discriminator and self.discriminator_optimizer:
+            parts |= {"discriminator": self.discriminator, "discriminator_optimizer": self.discriminator_optimizer}
         if self.ema is not None:
             parts["ema"] = self.ema
         return parts
 
     def _autocast(self) -> torch.autocast:
-        dtype = _AUTOCAST.get(self.recipe.precision)
+        dtype = AUTOCAST.get(self.recipe.precision)
         return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
 
     def _descend(self, loss: Tensor, network: nn.Module, optimizer: torch.optim.Optimizer) -> Tensor:
@@ -257,5 +289,15 @@ class TrainState:
         return norm
 
 
-def _distribute(module: nn.Module) -> nn.Module:
+def seed_step(seed: int, step: int) -> None:
+    """Seed torch's global generator for a step, so that a resumed run needs no state of it.
+
+    Dropout and shifted views then depend on (seed, step, rank) alone.
+    """
+    rank, _ = joined_rank()
+    torch.manual_seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0]))
+
+
+def distribute(module: nn.Module) -> nn.Module:
+    """The module, whose trainable parameters get the same gradients in all processes, if there are several."""
     return DistributedDataParallel(module, broadcast_buffers=False) if dist.is_initialized() else module

@@ -5,9 +5,9 @@ process, or in several under torchrun: the batch is global and each rank takes i
 every epoch. An interrupted run resumes from it and, on a CPU, ends with the same bits as an uninterrupted one.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,20 +17,17 @@ from bench.errors import InputError
 from bench.faces.lmdb_file import LmdbFaces
 from bench.faces.pixels import to_network_input
 from bench.machine.device import process_rank
-from bench.machine.journal import JOURNAL_NAME, JournalLine
-from bench.machine.loading import timed
 from bench.machine.processes import process_group
-from bench.machine.progress import progress
 from bench.machine.resume import CHECKPOINT_NAME
 from generate.networks.identity import IdentityNetwork
 from generate.networks.masks import MaskRatio
 from generate.training.coarse import fit_coarse
 from generate.training.data import FeatureBatches, load_faces, split_held_out
-from generate.training.held_out import HeldOut, choose_held_out, write_epoch_grid
-from generate.training.journal import Journal
+from generate.training.held_out import choose_held_out
+from generate.training.loop import TrainingLoop, TrainOptions, TrainSummary, final_figures
 from generate.training.losses import LossTerms
 from generate.training.recipes import GeneratorRecipe
-from generate.training.state import TrainState, lr_at
+from generate.training.state import TrainState
 from generate.vec2face import save_generator
 
 GENERATOR_NAME = "generator.safetensors"
@@ -52,30 +49,6 @@ class FrozenNetworks:
     """Measures reconstructions of held-out identities. The loss does not use it."""
     weights: Path = Path("weights")
     """Folder that may hold the weights of VGG-16, for LPIPS."""
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """Settings of the execution, which are part of no recipe."""
-
-    device: str = "cpu"
-    """Torch device. Under torchrun with GPUs, each rank takes its own."""
-    num_workers: int | None = None
-    """Processes that decode faces; by default one per spare core, at most 8. The result does not depend on it."""
-    must_match: dict[str, Any] = field(default_factory=dict)
-    """Values that a resumed run must share, besides recipe and seed: digests of the dataset and of the networks."""
-
-
-@dataclass(frozen=True)
-class TrainSummary:
-    """Counts and last metrics of a finished run."""
-
-    num_parameters: int
-    num_images_seen: int
-    num_trained_identities: int
-    perceptual_network: str
-    figures: dict[str, float]
-    """Last values in the journal: terms of the loss, and metrics on held-out identities; all finite."""
 
 
 def train_generator(
@@ -109,13 +82,22 @@ def train_generator(
     rank, world_size, _ = process_rank()
     batches.share(rank, world_size)
     with process_group(options.device) as device, torch.random.fork_rng():
-        terms = _load_loss_terms(networks, recipe, device)
+        terms = load_loss_terms(
+            networks,
+            device,
+            with_ssim=recipe.losses.ssim.weight > 0,
+            judged_share=recipe.judged_share,
+            judged_views=recipe.judged_views,
+            with_lpips=recipe.perceptual == "lpips",
+        )
         torch.manual_seed(seed)
         is_resumed = (directory / CHECKPOINT_NAME).exists()
         coarse = fit_coarse(faces, trained) if recipe.sizes.coarse and not is_resumed else None
         state = TrainState(recipe, terms, seed=seed, device=device, coarse=coarse)
         held_out_faces = choose_held_out(faces, held_out, trained, seed, recipe.sizes.circumstances)
-        loop = _TrainingLoop(state, batches, networks, held_out_faces, directory, options)
+        measure = partial(held_out_faces.measure, state.trained, networks.identity, networks.judge)
+        must_match = options.must_match | {"perceptual_network": terms.perceptual_network}
+        loop = TrainingLoop(state, batches, measure, directory, replace(options, must_match=must_match))
         last_values = loop.run(is_writing=rank == 0)
         if rank == 0:
             save_generator(state.trained, directory / GENERATOR_NAME)
@@ -124,18 +106,20 @@ def train_generator(
         num_images_seen=state.step * recipe.batch_size,
         num_trained_identities=faces.num_identities - recipe.held_out_identities,
         perceptual_network=terms.perceptual_network,
-        figures=_final_figures(last_values),
+        figures=final_figures(last_values),
     )
 
 
-def _final_figures(values: JournalLine) -> dict[str, float]:
-    """The values of a journal that describe the result, without the load of the machine."""
-    of_machine = {key for key in values if key.startswith("system/")} | {"step", "time"}
-    return {key: value for key, value in values.items() if key not in of_machine and value is not None}
-
-
-def _load_loss_terms(networks: FrozenNetworks, recipe: GeneratorRecipe, device: torch.device) -> LossTerms:
-    """The terms of the loss. Moves the frozen networks to the device."""
+def load_loss_terms(
+    networks: FrozenNetworks,
+    device: torch.device,
+    *,
+    with_ssim: bool,
+    judged_share: float,
+    judged_views: bool,
+    with_lpips: bool = True,
+) -> LossTerms:
+    """The terms of the loss, as ``LossTerms`` describes them. Moves the frozen networks to the device."""
     for network in (networks.identity, networks.judge):
         if network is not None:
             network.to(device)
@@ -143,10 +127,10 @@ def _load_loss_terms(networks: FrozenNetworks, recipe: GeneratorRecipe, device: 
         networks.identity,
         weights=networks.weights,
         device=device,
-        with_ssim=recipe.losses.ssim.weight > 0,
-        with_lpips=recipe.perceptual == "lpips",
-        judged_share=recipe.judged_share,
-        judged_views=recipe.judged_views,
+        with_ssim=with_ssim,
+        with_lpips=with_lpips,
+        judged_share=judged_share,
+        judged_views=judged_views,
     )
 
 
@@ -180,63 +164,3 @@ def check_features(faces: LmdbFaces, identity: IdentityNetwork, feature_dim: int
             f"{faces.path} holds features of another identity network: mean cosine {cosine:.2f} over {len(images)} "
             "faces; give the network of generate prepare, or prepare the set again"
         )
-
-
-class _TrainingLoop:
-    """The loop over steps and epochs, with the files that it writes. Starts at the checkpoint, if there is one."""
-
-    def __init__(
-        self,
-        state: TrainState,
-        batches: FeatureBatches,
-        networks: FrozenNetworks,
-        held_out: HeldOut,
-        directory: Path,
-        options: TrainOptions,
-    ) -> None:
-        self._state, self._batches = state, batches
-        self._networks, self._held_out = networks, held_out
-        self._directory, self._options = directory, options
-        self._checkpoint = directory / CHECKPOINT_NAME
-        self._must_match = options.must_match | {"perceptual_network": state.terms.perceptual_network}
-        if self._checkpoint.exists():
-            state.restore(self._checkpoint, self._must_match)
-
-    def run(self, *, is_writing: bool) -> JournalLine:
-        """Do every step that is left. Write means into the journal, and metrics and a checkpoint after every epoch.
-
-        Args:
-            is_writing: Whether this process writes the files.
-
-        Returns:
-            The last value of everything in the journal.
-        """
-        state, recipe = self._state, self._state.recipe
-        steps_per_epoch, batch_size = self._batches.steps_per_epoch, recipe.batch_size
-        num_steps = steps_per_epoch * recipe.epochs
-        is_fp16 = recipe.precision == "fp16"
-        path = self._directory / JOURNAL_NAME
-        journal = Journal(path, state.step, is_writing=is_writing, norms_may_overflow=is_fp16)
-        stream = self._batches.stream(state.step, num_steps, num_workers=self._options.num_workers)
-        state.generator.train()
-        with progress(desc="train generator", total=num_steps * batch_size, initial=state.step * batch_size) as bar:
-            for batch, waited_seconds in timed(stream):
-                epoch = state.step // steps_per_epoch
-                lr = lr_at(state.step, steps_per_epoch=steps_per_epoch, recipe=recipe)
-                weights = recipe.losses.weights_at(state.step / steps_per_epoch)
-                journal.add(state.update(batch, lr, weights), waited_seconds)
-                bar.update(batch_size)
-                is_epoch_done = state.step % steps_per_epoch == 0
-                if journal.is_due or is_epoch_done:
-                    means = journal.flush(state.step, batch_size, lr=lr, epoch=epoch + 1)
-                    bar.set_postfix(loss=f"{means['loss']:.3f}", lr=f"{lr:.1e}", refresh=False)
-                if is_epoch_done and is_writing:
-                    self._finish_epoch(epoch + 1, journal)
-        return journal.last
-
-    def _finish_epoch(self, epoch: int, journal: Journal) -> None:
-        metrics, rows = self._held_out.measure(self._state.trained, self._networks.identity, self._networks.judge)
-        journal.write(self._state.step, metrics)
-        write_epoch_grid(self._directory, epoch, rows)
-        self._state.save(self._checkpoint, self._must_match)
-        journal.restart_clock()

@@ -3,18 +3,22 @@
 import numpy as np
 import pytest
 import yaml
-from generator_training import tiny_recipe
+from generator_training import make_posed_set, tiny_pose_recipe, tiny_recipe
 
 from bench.config.benchmarks import BENCHMARKS_PATH
 from bench.config.generator import Vec2FaceGenerator
 from bench.errors import InputError
+from bench.faces.open import open_faces
 from bench.files import read_json, sha256
 from generate import make_assets as assets
 from generate.draw.dataset import make_dataset
 from generate.hub.ship import card_path, ship_generator
 from generate.make_assets import NAMES, SEED, SHARP_SEED, Workshop, make_assets, make_sharp_assets
 from generate.networks.circumstances import NUM_CIRCUMSTANCES
+from generate.render.dataset import render_dataset
 from generate.render.face import IDENTITIES_PER_SEED, PROTOCOL_IDENTITIES
+from generate.training.prepared.prepare import Preparation, prepare
+from generate.vec2face import load_generator
 
 
 def test_the_people_are_those_of_the_last_seed_before_the_protocols():
@@ -26,10 +30,10 @@ def test_files_too_large_to_ship_are_refused(tmp_path, monkeypatch):
     workshop.finished_dir.mkdir(parents=True)
     for name in NAMES:
         (workshop.finished_dir / name).write_bytes(b"12345")
-    for step in ("_make_identity", "_make_yaw", "_make_features", "_make_generator"):
+    for step in ("_make_identity", "_make_yaw", "_make_features", "_make_generator", "_make_pose"):
         monkeypatch.setattr(assets, step, lambda _: None)
     monkeypatch.setattr(assets, "MAX_BYTES", 24)
-    with pytest.raises(InputError, match="holds 25 bytes, but at most 24 are shipped; make the networks smaller"):
+    with pytest.raises(InputError, match="holds 30 bytes, but at most 24 are shipped; make the networks smaller"):
         make_assets(workshop, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -56,7 +60,9 @@ def workshop(tmp_path_factory):
     sharp["sizes"] |= {"feature_dim": 128 + NUM_CIRCUMSTANCES, "circumstances": NUM_CIRCUMSTANCES, "style_width": 8}
     del sharp["name"]
     (directory / "recipes.yaml").write_text(yaml.safe_dump({assets.RECIPE: recipe, assets.SHARP_RECIPE: sharp}))
-    return Workshop(directory, directory / "config.yaml", directory / "recipes.yaml")
+    pose = tiny_pose_recipe(epochs=1, exchange_pose=True).model_dump(mode="json", exclude={"name"})
+    (directory / "pose.yaml").write_text(yaml.safe_dump({assets.RECIPE: pose}))
+    return Workshop(*(directory / name for name in ("", "config.yaml", "recipes.yaml", "pose.yaml")))
 
 
 @pytest.mark.slow
@@ -66,21 +72,21 @@ def test_from_nothing_to_a_dataset_of_the_shipped_networks(workshop, tmp_path, m
     real, calls = assets._call, []
     monkeypatch.setattr(assets, "_call", lambda package, flags: calls.append(package) or real(package, flags))
     files = make_assets(workshop, tmp_path / "assets")
-    assert calls == ["generate", "fr_train", "generate"]
+    assert calls == ["generate", "fr_train", "generate", "generate"]
     for path in files:
         card = read_json(card_path(path))
         assert card["sha256"] == sha256(path) and card["bytes"] == path.stat().st_size
         assert str(SEED) in card["trained_on"] and card["cost"]["seconds"] > 0
     assert read_json(card_path(tmp_path / "assets" / "yaw.safetensors"))["figures"]["held_out_faces"] == 8
     make_assets(workshop, tmp_path / "assets")
-    assert len(calls) == 3  # everything was finished
+    assert len(calls) == 4  # everything was finished
     shipped = ship_generator(workshop.work_dir / "generator", tmp_path / "other", trained_on="people", licence="none")
     assert sha256(shipped) == sha256(workshop.finished_dir / "generator.safetensors")
     assert read_json(card_path(shipped))["trained_on"] == "people"
     (workshop.finished_dir / "generator.json").unlink()  # killed before the last card
     before = sha256(workshop.finished_dir / "generator.safetensors")
     make_assets(workshop, tmp_path / "assets")
-    assert len(calls) == 3 and sha256(workshop.finished_dir / "generator.safetensors") == before
+    assert len(calls) == 4 and sha256(workshop.finished_dir / "generator.safetensors") == before
 
     settings = Vec2FaceGenerator(
         kind="vec2face",
@@ -95,6 +101,7 @@ def test_from_nothing_to_a_dataset_of_the_shipped_networks(workshop, tmp_path, m
         identity_weights="assets/identity.safetensors",
         quality_weights="assets/identity.safetensors",
         pose_weights="assets/yaw.safetensors",
+        pose={"share": 0.25, "yaw_degrees": [45], "weights": "assets/pose.safetensors"},
         batch_size=4,
     )
     monkeypatch.setattr("bench.config.generator.ASSETS_PATH", tmp_path / "assets")
@@ -105,6 +112,36 @@ def test_from_nothing_to_a_dataset_of_the_shipped_networks(workshop, tmp_path, m
     assert all(entry.licence == "MIT" for entry in weights.values())
     centers = np.load(tmp_path / "assets" / "centers.npy")
     assert centers.dtype == np.float16 and centers.shape == (20, 16 + 40)
+
+
+@pytest.mark.slow
+def test_the_pose_model_is_trained_on_the_true_landmarks_of_the_generators_faces(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    pose = tiny_pose_recipe(epochs=1, exchange_pose=True).model_dump(mode="json", exclude={"name"})
+    (tmp_path / "pose.yaml").write_text(yaml.safe_dump({assets.RECIPE: pose}))
+    workshop = Workshop(tmp_path, pose_recipes=tmp_path / "pose.yaml")
+    heads = workshop.stages.generate.directory
+    render_dataset(heads, num_identities=5, images_per_identity=3, seed=SEED)
+    posed_set = make_posed_set(tmp_path / "other")
+    for name in (assets.IDENTITY, "generator.safetensors"):
+        (workshop.finished_dir / name).parent.mkdir(parents=True, exist_ok=True)
+        (workshop.finished_dir / name).write_bytes((posed_set / name).read_bytes())
+    prepare(
+        open_faces(heads / "faces.lmdb"),
+        Preparation(workshop.finished_dir / assets.IDENTITY),
+        workshop.work_dir / "prepared",
+    )
+    assets._make_pose(workshop)
+    shipped = workshop.finished_dir / "pose.safetensors"
+    card = read_json(card_path(shipped))
+    assert (card["role"], card["sha256"]) == ("pose model", sha256(shipped))
+    assert str(SEED) in card["trained_on"] and card["settings"]["exchange_pose"]
+    posed = load_generator(workshop.finished_dir / "generator.safetensors", pose=shipped)
+    assert posed.condition.channels == (4, 4, 4, 4)
+    calls = []
+    monkeypatch.setattr(assets, "_call", lambda *call: calls.append(call))
+    assets._make_pose(workshop)
+    assert not calls  # it was finished
 
 
 @pytest.mark.slow

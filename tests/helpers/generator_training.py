@@ -1,12 +1,18 @@
 """A small training set, identity network and recipe, for the tests of the generator's training."""
 
+import numpy as np
 import torch
+from face_files import make_faces
 
 from bench.config.recipe import Backbone
+from bench.faces.face import ARCFACE_TEMPLATE
 from fr_train.backbone import build_backbone
 from fr_train.checkpoint import save_backbone
+from generate.training.pose.recipes import PoseRecipe
 from generate.training.prepared.prepare import Preparation, prepare
 from generate.training.recipes import GeneratorRecipe
+from generate.training.state import build_generator
+from generate.vec2face import save_generator
 
 FEATURE_DIM = 16
 
@@ -62,3 +68,38 @@ def tiny_recipe(**changes):
         "held_out_identities": 2,
     }
     return GeneratorRecipe.model_validate(settings | changes)
+
+
+def face_points(num, seed=0):
+    """Landmarks of aligned faces that look to different sides, shape (num, 5, 2)."""
+    rng = np.random.default_rng(seed)
+    points = np.repeat(ARCFACE_TEMPLATE[None], num, axis=0).astype(np.float64)
+    points[:, 2, 0] += rng.uniform(-14, 14, num)
+    return points
+
+
+def make_posed_set(directory, *, num_identities=6, images_per_identity=3):
+    """A folder with a training set with landmark pictures, its identity network and a small generator."""
+    directory.mkdir(exist_ok=True)
+    faces = make_faces(directory, num_identities=num_identities, images_per_identity=images_per_identity)
+    np.save(directory / "points.npy", face_points(len(faces)))
+    make_prepared(directory, faces, landmarks=directory / "points.npy")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        save_generator(build_generator(tiny_recipe()), directory / "generator.safetensors")
+    return directory
+
+
+def tiny_pose_recipe(**changes):
+    """A recipe that trains a pose model in a second; ``changes`` replace its top-level fields."""
+    settings = {
+        "name": "tiny",
+        "about": "for tests",
+        "rank": 2,
+        "channels": [4, 4, 4, 4],
+        "optimizer": {"lr": 0.01},
+        "batch_size": 4,
+        "epochs": 2,
+        "held_out_identities": 2,
+    }
+    return PoseRecipe.model_validate(settings | changes)

@@ -2,7 +2,7 @@
 
 | file | holds | for |
 |---|---|---|
-| faces.lmdb | every face with its feature | ``generate train`` |
+| faces.lmdb | every face with its feature, and with ``--landmarks`` a landmark picture | ``train``, ``train-pose`` |
 | centers.npy | mean feature of every identity, (C, D) | ``identities: pca`` of a generator |
 | deviations.npy | root of the covariance of faces around their centre, (D, D) | ``perturbation.directions`` |
 | prepared.json | settings, counts and statistics | |
@@ -16,6 +16,7 @@ Shapes: ``N`` faces, ``C`` identities, ``D`` width of the features.
 import hashlib
 import shutil
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +25,21 @@ from numpy.typing import NDArray
 
 from bench.errors import InputError, python_command
 from bench.faces.alignment import mirror_axis
-from bench.faces.face import Faces, aligned_image, check_sizes, decode_image, encode_jpeg
+from bench.faces.face import Faces, aligned_image, check_sizes, decode_image, encode_jpeg, encode_png
 from bench.faces.lmdb_file import FaceWriter, LmdbFaces
 from bench.files import read_array, read_json_object, sha256, write_array, write_json
 from bench.machine.digests import remembered_sha256
-from bench.machine.progress import progress
+from bench.machine.progress import note, progress
 from bench.runs.fingerprints import content_sha256
 from bench.vectors.nearest import identity_centers
 from generate.networks.identity import load_identity_network
-from generate.networks.over_faces import outputs_over_faces
+from generate.networks.plus.pictures import draw_landmarks
+from generate.training.prepared.landmarks import landmarks_of_faces, mirrored_landmarks
+from generate.training.prepared.parts import outputs_in_parts
 
 PREPARED_NAME, LMDB_NAME = "prepared.json", "faces.lmdb"
 CENTERS_NAME, DEVIATIONS_NAME = "centers.npy", "deviations.npy"
-_PART_FACES = 2048
-_BATCH = 32
+_ROWS_PER_SUM = 2048
 _MIN_SYMMETRY, _MAX_OFF_CENTRE_PIXELS = 0.95, 3
 """--mirror is refused when the mean face is symmetric (r > 0.95) about an axis more than 3 px off centre."""
 
@@ -54,6 +56,8 @@ class Preparation:
     """Add every face mirrored, with its own feature."""
     mean_norm: float | None = None
     """Scale all features by one factor to this mean norm. None keeps their scale."""
+    landmarks: Path | None = None
+    """Landmarks of the faces (see ``landmarks.py``), for training a pose model. Faces without are left out."""
 
 
 def prepare(faces: Faces, settings: Preparation, directory: str | Path, *, device: str = "cpu") -> dict[str, Any]:
@@ -79,21 +83,20 @@ def prepare(faces: Faces, settings: Preparation, directory: str | Path, *, devic
     if settings.mirror:
         _refuse_off_centre(faces)
     inputs = _write_or_check_inputs(directory, faces, settings)
+    points = _landmarks(faces, settings, directory / "parts", device)
     features = _features(faces, settings, directory / "parts", device)
     norms = np.linalg.norm(features, axis=1)
     _refuse_bad_norms(norms, faces)
     if settings.mean_norm is not None:
         features *= settings.mean_norm / norms.mean()
     source = _WithMirrored(faces) if settings.mirror else faces
-    with FaceWriter(directory / LMDB_NAME) as writer:
-        for index in progress(range(len(source)), desc="write", total=len(source)):
-            writer.write(source.encoded(index), int(source.identity_ids[index]), features[index])
-    centers = identity_centers(features, source.identity_ids)
+    features, identity_ids = _write_faces(directory / LMDB_NAME, source, features, points)
+    centers = identity_centers(features, identity_ids)
     write_array(directory / CENTERS_NAME, centers)
-    write_array(directory / DEVIATIONS_NAME, deviation_directions(features, source.identity_ids, centers))
+    write_array(directory / DEVIATIONS_NAME, deviation_directions(features, identity_ids, centers))
     prepared = inputs | {
-        "num_images": len(source),
-        "num_identities": faces.num_identities,
+        "num_images": len(features),
+        "num_identities": len(centers),
         "feature_dim": features.shape[1],
         "mean_norm": round(float(np.linalg.norm(features, axis=1).mean()), 4),
         "std_per_dimension": round(float(features.std()), 5),
@@ -102,6 +105,25 @@ def prepare(faces: Faces, settings: Preparation, directory: str | Path, *, devic
     write_json(directory / PREPARED_NAME, prepared)
     shutil.rmtree(directory / "parts")
     return prepared
+
+
+def _write_faces(
+    path: Path, source: "Faces | _WithMirrored", features: NDArray[np.float32], points: NDArray[np.float64] | None
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Write the LMDB. Faces without landmarks are left out where others have some.
+
+    Returns:
+        Features and identities of the written faces, numbered without gaps.
+    """
+    rows = np.arange(len(source)) if points is None else np.flatnonzero(np.isfinite(points).all(axis=(1, 2)))
+    if len(rows) < len(source):
+        note(f"note: left out {len(source) - len(rows)} of {len(source)} faces without landmarks")
+    identity_ids = np.unique(source.identity_ids[rows], return_inverse=True)[1]
+    with FaceWriter(path) as writer:
+        for identity_id, index in zip(identity_ids, progress(rows, desc="write", total=len(rows)), strict=True):
+            picture = None if points is None else encode_png(draw_landmarks(points[index], source.name(index)))
+            writer.write(source.encoded(index), int(identity_id), features[index], picture)
+    return features[rows], identity_ids
 
 
 def _write_or_check_inputs(directory: Path, faces: Faces, settings: Preparation) -> dict[str, Any]:
@@ -115,6 +137,8 @@ def _write_or_check_inputs(directory: Path, faces: Faces, settings: Preparation)
         inputs["identity_sha256"] = remembered_sha256(settings.identity_weights)
     if settings.features is not None and settings.features.is_file():
         inputs["features_sha256"] = remembered_sha256(settings.features)
+    if settings.landmarks is not None and settings.landmarks.is_file():
+        inputs["landmarks_sha256"] = remembered_sha256(settings.landmarks)
     inputs |= {"source": faces.path.name, "source_images": len(faces), "source_sha256": _faces_sha256(faces)}
     path = directory / "parts" / "settings.json"
     if not path.exists():
@@ -143,7 +167,8 @@ def _features(faces: Faces, settings: Preparation, parts: Path, device: str) -> 
     """Features of all faces, (N, D), or of all faces and then the mirrored ones, (2 N, D)."""
     if settings.identity_weights is not None:
         source = _WithMirrored(faces) if settings.mirror else faces
-        return _extract(source, settings.identity_weights, parts, device)
+        load = partial(load_identity_network, settings.identity_weights, device)
+        return outputs_in_parts(load, source, parts, "features", device)
     if settings.mirror:
         raise InputError("--mirror needs features of the mirrored faces; give --identity-model to compute them")
     if settings.features is not None:
@@ -152,6 +177,14 @@ def _features(faces: Faces, settings: Preparation, parts: Path, device: str) -> 
         rows = progress(range(len(faces)), desc="read features", total=len(faces))
         return np.stack([faces.features(index).astype(np.float32).reshape(-1) for index in rows])
     raise InputError(f"{faces.path} holds no features; give --identity-model, or --features of these faces")
+
+
+def _landmarks(faces: Faces, settings: Preparation, parts: Path, device: str) -> NDArray[np.float64] | None:
+    """Landmarks of all faces, and then of the mirrored ones, (N or 2 N, 5, 2); None without landmarks."""
+    if settings.landmarks is None:
+        return None
+    points = landmarks_of_faces(faces, settings.landmarks, parts, device)
+    return np.concatenate([points, mirrored_landmarks(points)]) if settings.mirror else points
 
 
 def _refuse_bad_norms(norms: NDArray[np.floating], faces: Faces) -> None:
@@ -179,28 +212,6 @@ def read_features(path: str | Path, num_faces: int) -> NDArray[np.float32]:
     return features.astype(np.float32)
 
 
-def _extract(source: Faces, weights: Path, parts: Path, device: str) -> NDArray[np.float32]:
-    """Features that the network computes, shape (N, D). Parts that an interrupted command wrote are read."""
-    starts = range(0, len(source), _PART_FACES)
-    paths = [parts / f"features-{start:09d}.npy" for start in starts]
-    missing = [start for start, path in zip(starts, paths, strict=True) if not path.exists()]
-    network = load_identity_network(weights, device) if missing else None
-    done = len(source) - sum(min(_PART_FACES, len(source) - start) for start in missing)
-    with progress(desc="features", total=len(source), initial=done) as bar:
-        for start in missing:
-            stop = min(start + _PART_FACES, len(source))
-            features = outputs_over_faces(
-                network,  # type: ignore[arg-type]
-                source,
-                batch_size=_BATCH,
-                device=device,
-                rows=range(start, stop),
-                on_done=bar.update,
-            )
-            write_array(parts / f"features-{start:09d}.npy", features)
-    return np.concatenate([np.load(path) for path in paths])
-
-
 def deviation_directions(
     features: NDArray[np.floating], identity_ids: NDArray[np.integer], centers: NDArray[np.floating]
 ) -> NDArray[np.float32]:
@@ -215,8 +226,8 @@ def deviation_directions(
         centers: Centre per identity, shape (C, D).
     """
     covariance = np.zeros((features.shape[1],) * 2)
-    for start in range(0, len(features), _PART_FACES):
-        rows = slice(start, start + _PART_FACES)
+    for start in range(0, len(features), _ROWS_PER_SUM):
+        rows = slice(start, start + _ROWS_PER_SUM)
         deviations = features[rows].astype(np.float64) - centers[identity_ids[rows]]
         covariance += deviations.T @ deviations
     variances, directions = np.linalg.eigh(covariance)

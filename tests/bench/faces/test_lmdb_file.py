@@ -116,7 +116,7 @@ def test_records_with_landmark_pictures_round_trip_and_are_read_as_faces(tmp_pat
 
 
 def test_faces_without_landmark_pictures_say_so(tmp_path, dataset):
-    with pytest.raises(InputError, match=r"no landmark pictures \(key 0 has 3 elements, not 4\); give an LMDB with"):
+    with pytest.raises(InputError, match=r"no landmark pictures \(key 0 has 3 elements, not 4\); make a training set"):
         open_faces(FORMATS / "vec2face_training_layout.lmdb").landmark_picture(0)
     with pytest.raises(InputError, match=r"key 0 has 2 elements"):
         open_faces(dataset).landmark_picture(0)

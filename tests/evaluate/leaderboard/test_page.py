@@ -13,6 +13,7 @@ import pytest
 from leaderboard_rows import add_result, floor
 from paths import GOLDEN, REPORTS
 from results import make_protocol_result, make_result, make_template_result, write_run
+from scipy.stats import spearmanr
 
 from bench.machine.facts import Cost
 from bench.runs.cards import AuditCard, read_card, write_card
@@ -170,6 +171,21 @@ def published_numbers(path):
     return found + means + [a - b for a in means for b in means]
 
 
+def public_audits():
+    """Numbers of the public audits, accuracies of their rows, and how well the ranks of ratio and accuracy agree."""
+    rows = reader_rows(REPORTS / "published_audits.csv")
+    accuracies = {row["dataset"]: float(row["avg"]) for row in reader_rows(REPORTS / "published.csv") if row["avg"]}
+    pairs = [
+        (float(row["fisher_ratio"]), accuracies[row["accuracy_row"]])
+        for row in rows
+        if row["accuracy_row"] in accuracies
+    ]
+    found = numbers_in(rows) + list(accuracies.values())
+    for chosen in (pairs, [pair for pair in pairs if pair[0] >= 3]):
+        found += [float(len(chosen)), float(spearmanr(*zip(*chosen, strict=True)).statistic)]
+    return found
+
+
 def wrong_numbers(folder, cards, published):
     """Numbers of leaderboard.html, .md and .csv that no card gives, with the row that they stand in."""
     rows = rows_of(cards)
@@ -257,7 +273,7 @@ def test_every_number_of_the_committed_leaderboard_is_a_card_s():
 def test_every_number_of_a_committed_audit_is_its_card_s(path):
     page = path.with_suffix(".html").read_text()
     assert page == render_audit(read_card(path, AuditCard))
-    numbers = numbers_in(json.loads(path.read_text())) + numbers_in(template_text("audit.html"))
+    numbers = numbers_in(json.loads(path.read_text())) + numbers_in(template_text("audit.html")) + public_audits()
     assert missing(visible(page), numbers) == []
     assert missing(visible(page).replace("0.9", "0.97", 1), numbers) != [] or "0.9" not in visible(page)
 

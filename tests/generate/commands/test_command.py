@@ -25,12 +25,16 @@ FLAGS = {
         "--faces", "--mask", "--leave-out", "--identity-model", "--numbers", "--strength", "--out", "--device",
     },
     "prepare": {
-        "--faces", "--mask", "--leave-out", "--identity-model", "--features", "--mirror", "--mean-norm", "--out",
-        "--device",
+        "--faces", "--mask", "--leave-out", "--identity-model", "--features", "--mirror", "--mean-norm",
+        "--landmarks", "--out", "--device",
     },
     "variation": {"--prepared", "--min-faces", "--views"},
     "train": {
         "--faces", "--mask", "--identity-model", "--judge", "--recipe", "--recipes", "--out",
+        "--device", "--seed", "--weights", "--runs",
+    },
+    "train-pose": {
+        "--faces", "--mask", "--generator", "--identity-model", "--judge", "--recipe", "--recipes", "--out",
         "--device", "--seed", "--weights", "--runs",
     },
     "assets": {"--out", "--runs"},

@@ -25,8 +25,10 @@ from generate.training import journal as train_journal
 from generate.training import state as train_state
 from generate.training import train as trainer
 from generate.training.data import FeatureBatches, open_training_set, split_held_out
+from generate.training.loop import TrainingLoop, TrainOptions
+from generate.training.recipes import load_recipe
 from generate.training.state import build_generator, lr_at
-from generate.training.train import GENERATOR_NAME, FrozenNetworks, TrainOptions, train_generator
+from generate.training.train import GENERATOR_NAME, FrozenNetworks, train_generator
 from generate.vec2face import load_generator
 
 
@@ -101,6 +103,20 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(finished):
     assert np.isfinite(second["loss"])
 
 
+def test_the_recipe_of_vec2face_plus_and_training_without_a_discriminator(prepared, networks, tmp_path):
+    plus, present = load_recipe("plus"), load_recipe("present")
+    weights = {"pixel": 1.0, "perceptual": 0.4, "ssim": 1.0, "token": 1.0, "identity": 1.0, "adversarial": 0.0}
+    assert plus.losses.weights_at(0) == plus.losses.weights_at(99.5) == weights
+    assert plus.optimizer.grad_clip == 1.0
+    changed = {"name", "about", "losses", "optimizer"}
+    assert plus.model_dump(exclude=changed) == present.model_dump(exclude=changed)
+    run(prepared, networks, tmp_path, losses=plus.losses.model_dump())
+    assert not {"discriminator", "discriminator_optimizer"} & state_of(tmp_path).keys()
+    rows = read_json_lines(tmp_path / "train.jsonl")
+    assert rows[0]["loss"] == pytest.approx(sum(weights[name] * rows[0].get(name, 0) for name in weights), abs=1e-4)
+    assert "identity" in rows[0] and "adversarial" not in rows[2]
+
+
 def test_another_seed_gives_other_weights_and_global_randomness_is_left_alone(finished, prepared, networks, tmp_path):
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
@@ -143,7 +159,7 @@ import torch
 from generator_training import tiny_recipe
 from generate.training import state as train_state
 from generate.networks.identity import load_identity_network
-from generate.training.train import FrozenNetworks, TrainOptions, train_generator
+from generate.training.train import FrozenNetworks, train_generator
 from generate.training.data import open_training_set
 torch.set_num_threads(int(sys.argv[4]))
 real = train_state.TrainState.update
@@ -312,7 +328,7 @@ from pathlib import Path
 sys.path.insert(0, "tests/helpers")
 from generator_training import tiny_recipe
 from generate.networks.identity import load_identity_network
-from generate.training.train import FrozenNetworks, TrainOptions, train_generator
+from generate.training.train import FrozenNetworks, train_generator
 from generate.training.data import open_training_set
 folder, out = map(Path, sys.argv[1:])
 networks = FrozenNetworks(load_identity_network(folder / "identity.safetensors"))
@@ -343,7 +359,7 @@ def test_two_processes_give_the_losses_of_one(prepared, tmp_path):
 def test_it_learns(networks, tmp_path, monkeypatch):
     """On plain colours, with features that are linear in the colour; those of a random network would hardly differ."""
     # figures and checkpoints would take the most time
-    monkeypatch.setattr(trainer._TrainingLoop, "_finish_epoch", lambda *_: None)
+    monkeypatch.setattr(TrainingLoop, "_finish_epoch", lambda *_: None)
     monkeypatch.setattr(trainer, "check_features", lambda *_: None)
     mixing = np.random.default_rng(0).normal(size=(3, FEATURE_DIM))
     with FaceWriter(tmp_path / "colours.lmdb") as writer:

@@ -17,8 +17,8 @@ from bench.faces.pixels import to_network_input, to_pixels
 from generate.draw.attrop import PRESETS, Jobs, optimise
 from generate.draw.dataset_run import Networks
 from generate.draw.engine import generate_dataset
-from generate.draw.plan import POSED_MASK_RATIO, identity_rows, image_jobs
-from generate.networks.masks import draw_masks
+from generate.draw.plan import identity_rows, image_jobs
+from generate.networks.masks import POSED_MASK_RATIO, draw_masks
 from generate.networks.plus.pictures import draw_landmarks
 from generate.render.turned import turned_landmarks
 

@@ -14,6 +14,7 @@ from bench.files import read_json
 from generate.networks import over_faces
 from generate.networks.identity import load_identity_network
 from generate.training.data import open_training_set
+from generate.training.prepared import parts
 from generate.training.prepared import prepare as module
 from generate.training.prepared.prepare import Preparation, deviation_directions, prepare
 
@@ -109,8 +110,8 @@ def test_a_mask_selects_positions_as_for_webface4m(finished, tmp_path):
 
 
 def test_a_killed_command_goes_on_with_its_parts(finished, faces, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_PART_FACES", 5)
-    monkeypatch.setattr(module, "_BATCH", 5)
+    monkeypatch.setattr(parts, "PART_FACES", 5)
+    monkeypatch.setattr(parts, "BATCH", 5)
     real, calls = over_faces.aligned_image, []
 
     def dies_at_the_ninth(source, index):

@@ -1,0 +1,161 @@
+"""Measure poses: by a landmark picture in one pass, and by AttrOP, for the same identity vectors and yaws.
+
+Out: the rows of the tables that ``python -m bench.speed pose`` writes. Both draw with the small generator of
+generate/assets by the settings of the benchmark smoke, and both are judged by the same rule: identity and quality as in
+the settings, and a yaw within 10 degrees. AttrOP stops as soon as an image fulfils it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.config.benchmarks import load_benchmark
+from bench.config.generator import ASSETS_PATH, Vec2FaceGenerator, weight_path
+from bench.config.poses import LandmarkPoses
+from bench.errors import InputError
+from generate.draw.attrop import PRESETS, Jobs, Outcomes, optimise
+from generate.draw.dataset import load_networks
+from generate.draw.dataset_run import Networks
+from generate.draw.perturbation import perturb
+from generate.draw.plan import MASK_RATIO, POSE_SIGMA
+from generate.draw.pose.bank import make_bank
+from generate.identities import sample_identities
+from generate.networks.masks import POSED_MASK_RATIO, draw_masks
+from generate.vec2face import NUM_GRID_TOKENS, load_generator
+
+NUM_IDENTITIES, BATCH_SIZE, MAX_STEPS = 200, 16, 30
+YAWS = (0.0, 30.0, -30.0, 60.0, -60.0, 85.0, -85.0)
+MAX_MISS_DEGREES = 10.0
+POSE_MODEL = ASSETS_PATH / "pose.safetensors"
+LANDMARKS, ATTROP = "landmarks", "AttrOP"
+
+NOTES = (
+    "Identities of the benchmark smoke with its shipped networks, one image per identity and yaw, in batches of "
+    f"{BATCH_SIZE}. Both ways start from the same vectors, with the noise of AttrOP's images (sigma {POSE_SIGMA}). "
+    "Yaw: measured by the shipped yaw network, positive to the right of the image. Accepted: within "
+    f"{MAX_MISS_DEGREES:g} degrees of the yaw asked for, with the identity distance and the quality that smoke asks "
+    f"for. AttrOP stops at the first such image, and after at most {MAX_STEPS} steps. A call draws one image and, in "
+    "AttrOP, carries a gradient back; empty slots of a batch count."
+)
+
+Row = dict[str, str | float | None]
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What both ways of posing share."""
+
+    networks: Networks
+    """Estimators, and the posed generator."""
+    settings: Vec2FaceGenerator
+    vectors: NDArray[np.float32]
+    """Identity vectors, shape (N, D)."""
+    start: NDArray[np.float32]
+    """The vectors with noise, from which images are drawn, shape (N, D)."""
+
+    def draw(self, yaw: float, way: str) -> Outcomes:
+        """One image of every identity at a yaw, by ``LANDMARKS`` or by ``ATTROP``."""
+        by_landmarks, num = way == LANDMARKS, len(self.vectors)
+        masks = POSED_MASK_RATIO if by_landmarks else MASK_RATIO
+        noise, ratio = draw_masks(0, 0, range(num), NUM_GRID_TOKENS, masks)
+        targets = {
+            "quality": np.full(num, self.settings.attributes.quality, np.float32),
+            "yaw": np.full(num, yaw, np.float32),
+        }
+        pictures = None
+        if by_landmarks:
+            bank = make_bank(LandmarkPoses(share=1, yaw_degrees=(yaw,), pitch_degrees=(0,)))
+            pictures = np.repeat(bank.pictures, num, axis=0)
+        preset = replace(PRESETS[self.settings.attributes.preset], yaw_tolerance=MAX_MISS_DEGREES)
+        return optimise(
+            self.networks.generator,
+            self.networks.identity,
+            preset.goals(self.networks.quality, self.networks.yaw),
+            Jobs(self.start, self.vectors, noise, ratio, targets, pictures),
+            preset=preset,
+            batch_size=BATCH_SIZE,
+            max_steps=0 if by_landmarks else MAX_STEPS,
+        )
+
+
+def pose_tables(pose_model: Path = POSE_MODEL, num_identities: int = NUM_IDENTITIES) -> dict[str, list[Row]]:
+    """The tables by caption: every yaw by either way, and both ways over all yaws.
+
+    Args:
+        pose_model: Pose model of the generator of smoke.
+        num_identities: Identities to draw.
+
+    Raises:
+        InputError: If there is no pose model.
+    """
+    contest = make_contest(pose_model, num_identities)
+    outcomes = {(yaw, way): contest.draw(yaw, way) for yaw in YAWS for way in (LANDMARKS, ATTROP)}
+    rows: list[Row] = []
+    for (yaw, way), outcome in outcomes.items():
+        rows.append({"yaw asked for": yaw, "by": way, **describe(outcome, yaw)})
+    return {"One image per identity and yaw": rows, "All yaws together": summary(outcomes)}
+
+
+def make_contest(pose_model: Path, num_identities: int) -> Contest:
+    """Networks and start vectors by the settings of smoke.
+
+    Raises:
+        InputError: If there is no pose model.
+    """
+    if not pose_model.is_file():
+        raise InputError(f"{pose_model} is missing; make it with make assets")
+    settings = cast(Vec2FaceGenerator, load_benchmark("smoke").generator)
+    settings = settings.model_copy(update={"precision": "float32"})
+    networks = load_networks(settings, Path())
+    generator = load_generator(weight_path(settings.generator_weights, Path()), pose=pose_model)
+    centers, directions = (
+        weight_path(str(name), Path()) for name in (settings.centers, settings.perturbation.directions)
+    )
+    dim = generator.architecture.feature_dim
+    vectors = sample_identities(num_identities, 0, kind=settings.identities, centers=centers, feature_dim=dim)
+    sigma, noise = np.full(1, POSE_SIGMA, np.float32), np.load(directions).astype(np.float32)
+    start = [perturb(vector, sigma, seed=0, identity_id=row, directions=noise) for row, vector in enumerate(vectors)]
+    return Contest(replace(networks, generator=generator), settings, vectors, np.concatenate(start))
+
+
+def describe(outcomes: Outcomes, yaw: float) -> Row:
+    """Columns of the images of one yaw by one way."""
+    reached = outcomes.attributes["yaw"]
+    num_accepted = int(outcomes.accepted.sum())
+    return {
+        "yaw reached, mean": float(reached.mean()),
+        "share within 10 degrees": float((abs(reached - yaw) <= MAX_MISS_DEGREES).mean()),
+        "identity cosine, mean": float(outcomes.identity_cosine.mean()),
+        "share accepted": num_accepted / len(reached),
+        "calls per accepted image": outcomes.num_evaluations / num_accepted if num_accepted else None,
+    }
+
+
+def summary(outcomes: Mapping[tuple[float, str], Outcomes]) -> list[Row]:
+    """A row per way over all yaws, and how many times fewer calls landmarks need."""
+    rows: list[Row] = []
+    for way in (LANDMARKS, ATTROP):
+        own = {yaw: outcome for (yaw, by), outcome in outcomes.items() if by == way}
+        within = [abs(outcome.attributes["yaw"] - yaw) <= MAX_MISS_DEGREES for yaw, outcome in own.items()]
+        num_accepted = sum(int(outcome.accepted.sum()) for outcome in own.values())
+        num_calls = sum(outcome.num_evaluations for outcome in own.values())
+        rows.append(
+            {
+                "by": way,
+                "images": sum(map(len, within)),
+                "share within 10 degrees": float(np.concatenate(within).mean()),
+                "identity cosine, mean": float(np.mean([outcome.identity_cosine.mean() for outcome in own.values()])),
+                "accepted": num_accepted,
+                "calls": num_calls,
+                "calls per accepted image": num_calls / num_accepted if num_accepted else None,
+            }
+        )
+    ours, theirs = (row["calls per accepted image"] for row in rows)
+    for row in rows:
+        cost = row["calls per accepted image"]
+        row["times the calls of landmarks"] = float(cost) / float(ours) if cost and ours and theirs else None
+    return rows
