@@ -15,6 +15,14 @@ rounded identity network, so that their features are those of the shipped file.
 | features | the training set, centers.npy, deviations.npy | generate/training/prepared/prepare.py |
 | generator | generator.safetensors | generate/training/train.py, recipe ``rendered`` of generators.yaml |
 | pose | pose.safetensors | generate/training/pose/train.py, recipe ``rendered`` of pose_models.yaml |
+
+``generate assets sharp`` makes the sharp generator alone, in runs/assets/sharp_set and sharp, with the identity network
+that is shipped. No benchmark uses it yet.
+
+| stage | files | code |
+|---|---|---|
+| features | the training set, centers.npy, differences.npy | generate/training/sharp/rendered_set.py |
+| generator | generator.safetensors | generate/training/train.py, recipe ``sharp`` of generators.yaml |
 """
 
 import shutil
@@ -27,7 +35,7 @@ import numpy as np
 import pandas as pd
 
 from bench.config.benchmarks import load_benchmark
-from bench.config.generator import ASSETS_PATH
+from bench.config.generator import ASSETS_PATH, RenderGenerator
 from bench.errors import InputError, python_command
 from bench.faces.open import open_faces
 from bench.files import atomic_path, read_json_object
@@ -59,16 +67,23 @@ from generate.training.prepared.prepare import (
     Preparation,
     prepare,
 )
+from generate.training.prepared.variation import DIFFERENCES_NAME
 from generate.training.recipes import RECIPES_PATH
+from generate.training.sharp.rendered_set import RenderedPeople, render_training_set
 
 CONFIG = Path(__file__).parent / "assets" / "make.yaml"
 BENCHMARK, RECIPE = "rendered_people", "rendered"
+SHARP_BENCHMARK, SHARP_RECIPE = "sharp_people", "sharp"
+SHARP_COMMAND = "generate assets sharp"
 SEED = PROTOCOL_IDENTITIES // IDENTITIES_PER_SEED - 1
 """Seed of the rendered people: the last one that a rendered dataset can have, so that no other dataset shows them."""
+SHARP_SEED = SEED - 1
+"""Seed of the people that the sharp generator is trained on."""
 IDENTITY, YAW = "identity.safetensors", "yaw.safetensors"
 NAMES = (IDENTITY, YAW, CENTERS_NAME, DEVIATIONS_NAME, WEIGHTS_NAME, POSE_NAME)
 MAX_BYTES = 15_000_000
-TRAINED_ON = f"rendered heads of people who do not exist (seed {SEED}), which no benchmark and no protocol holds"
+_TRAINED_ON = "rendered heads of people who do not exist (seed {}), which no benchmark and no protocol holds"
+TRAINED_ON, SHARP_TRAINED_ON = _TRAINED_ON.format(SEED), _TRAINED_ON.format(SHARP_SEED)
 _HELD_OUT_SHARE = 0.1
 """Share of the identities on which the error of the yaw network is measured."""
 _NUM_COMPONENTS, _COMPONENT_STRENGTH = 40, 0.5
@@ -143,6 +158,43 @@ def make_assets(workshop: Workshop, target: Path = ASSETS_PATH) -> list[Path]:
         shutil.copyfile(path, target / path.name)
         shutil.copyfile(card_path(path), card_path(target / path.name))
     return [target / name for name in NAMES]
+
+
+def make_sharp_assets(workshop: Workshop, target: Path = ASSETS_PATH / "sharp") -> list[Path]:
+    """Render the training set of the sharp generator, train it, and export it with the vectors that it draws from.
+
+    What is finished is skipped, and a killed call continues.
+
+    Args:
+        workshop: Where and by which settings the assets are made.
+        target: Folder to write to; files of the same names are replaced.
+
+    Returns:
+        Paths of the written files, without their cards.
+
+    Raises:
+        InputError: If the shipped identity network is missing, or a stage fails.
+    """
+    people = load_benchmark(SHARP_BENCHMARK, workshop.config).generator
+    if not isinstance(people, RenderGenerator):
+        raise InputError(f"{workshop.config}: {SHARP_BENCHMARK} has a {people.kind} generator; give kind: render")
+    prepared, trained = workshop.work_dir / "sharp_set", workshop.work_dir / "sharp"
+    identity, stopwatch = ASSETS_PATH / IDENTITY, Stopwatch()
+    rendered = render_training_set(
+        RenderedPeople(people.num_identities, people.images_per_identity, SHARP_SEED, identity), prepared
+    )
+    cost = stopwatch.cost(images=rendered["num_images"])
+    if not (trained / CARD_NAMES[GeneratorCard]).exists():
+        flags = ["train", "--faces", str(prepared / LMDB_NAME), "--recipe", SHARP_RECIPE]
+        flags += ["--recipes", str(workshop.recipes), "--identity-model", str(identity)]
+        _call("generate", [*flags, "--seed", "0", "--runs", str(workshop.runs), "--out", str(trained)], SHARP_COMMAND)
+    ship_generator(trained, target, trained_on=SHARP_TRAINED_ON, licence="MIT")
+    origin = Origin(SHARP_TRAINED_ON, "MIT", SHARP_SEED)
+    for name, role in ((CENTERS_NAME, "identity centres"), (DIFFERENCES_NAME, "rows of image circumstances")):
+        shutil.copyfile(prepared / name, target / name)
+        settings = {"identity_sha256": rendered["identity_sha256"]}
+        write_weight_card(target / name, role=role, origin=origin, settings=settings, figures=rendered, cost=cost)
+    return [target / name for name in (WEIGHTS_NAME, CENTERS_NAME, DIFFERENCES_NAME)]
 
 
 def _make_identity(workshop: Workshop) -> None:
@@ -243,8 +295,13 @@ def _make_pose(workshop: Workshop) -> None:
     ship_generator(directory, workshop.finished_dir, trained_on=TRAINED_ON, licence="MIT")
 
 
-def _call(package: str, flags: list[str]) -> None:
+def _call(package: str, flags: list[str], command: str = "generate assets") -> None:
     """Run ``python -m package`` on the CPU, as the shipped networks were made; the command resumes its own work.
+
+    Args:
+        package: The package to run.
+        flags: Its sub-command and flags, without the device.
+        command: The command to give again after a failure, for the message.
 
     Raises:
         InputError: If it fails.
@@ -252,5 +309,5 @@ def _call(package: str, flags: list[str]) -> None:
     if status := run_command([sys.executable, "-m", package, *flags, "--device", "cpu"]):
         raise InputError(
             f"{python_command(package)} ended with status {status}; read its message above, correct the cause, then "
-            f"run {python_command('generate assets')} again"
+            f"run {python_command(command)} again"
         )

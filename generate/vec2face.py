@@ -26,6 +26,7 @@ from bench.files import atomic_path
 from generate.networks.identity import COARSE_SIDE
 from generate.networks.plus.condition import PosedGenerator
 from generate.networks.plus.pose_weights import main_state, read_pose_model, share_equal_parameters
+from generate.networks.styled_decoder import StyledDecoder
 from generate.networks.vec2face_decoder import ImageDecoder
 from generate.networks.weights import load_checked, read_weights
 
@@ -60,6 +61,12 @@ class Architecture:
     """Add the decoder's output to a low-resolution image (28 x 28) that a linear map computes from the feature. On
     photographs the linear map alone has a pixel error of 0.018; a small network without it reached 0.033 in one epoch.
     """
+    style_width: int = 0
+    """Width of the style by which the feature acts on every resolution of the image decoder (``StyledDecoder``); 0 for
+    the published decoder, which sees the tokens alone.
+    """
+    circumstances: int = 0
+    """Last numbers of the feature that no identity network gives, see ``generate/networks/circumstances.py``."""
 
 
 VARIANTS = {
@@ -145,7 +152,7 @@ class Vec2Face(nn.Module):
         if size.coarse:
             self.coarse = nn.Linear(size.feature_dim, 3 * COARSE_SIDE**2)
         self.center_token = nn.Linear(size.width, NUM_GRID_TOKENS)  # never used, part of the released state dict
-        self.im_decoder = ImageDecoder(size.channels, size.multipliers, size.latent_channels, smooth=size.smooth)
+        self.im_decoder = _image_decoder(size)
         self.im_decoder_proj = nn.Linear(size.width, size.latent_channels)
         self.patch_embed = _UnusedPatchEmbedding(size.width)  # never used, part of the released state dict
         self.blocks = _blocks(size.width, size.depth, size.num_heads, dropout)
@@ -193,7 +200,8 @@ class Vec2Face(nn.Module):
     def paint(self, tokens: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         """Restored tokens (B, 50, D) and features (B, feature_dim) -> images (B, 3, 112, 112), unclipped."""
         grid = self.im_decoder_proj(tokens[:, 1:]).transpose(1, 2)  # (B, latent_channels, 49)
-        images = self.im_decoder(grid.unflatten(2, (GRID, GRID)))
+        style = (features.to(self.norm.weight.dtype),) if self.architecture.style_width else ()
+        images = self.im_decoder(grid.unflatten(2, (GRID, GRID)), *style)
         if not self.architecture.coarse:
             return images
         coarse = self.coarse(features.to(self.coarse.weight.dtype)).unflatten(1, (3, COARSE_SIDE, COARSE_SIDE))
@@ -333,6 +341,18 @@ def _blocks(width: int, depth: int, num_heads: int, dropout: float) -> nn.Sequen
             Block(width, num_heads, qkv_bias=True, proj_drop=dropout, attn_drop=dropout, norm_layer=_layer_norm)
             for _ in range(depth)
         )
+    )
+
+
+def _image_decoder(size: Architecture) -> ImageDecoder | StyledDecoder:
+    if not size.style_width:
+        return ImageDecoder(size.channels, size.multipliers, size.latent_channels, smooth=size.smooth)
+    return StyledDecoder(
+        size.channels,
+        size.multipliers,
+        size.latent_channels,
+        feature_dim=size.feature_dim,
+        style_width=size.style_width,
     )
 
 

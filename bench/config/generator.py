@@ -74,6 +74,13 @@ class Perturbation(Settings):
         "variation); one of them, drawn at random, is the noise of an image",
     )
 
+    circumstances: bool = Field(
+        False,
+        exclude_if=lambda on: not on,
+        description="the rows of differences end with the circumstances of an image (those of generate assets sharp "
+        "do): sigmas do not scale them, and a target yaw is set in them",
+    )
+
     @model_validator(mode="after")
     def _shares_fit(self) -> "Perturbation":
         if len(self.sigmas) != len(self.shares) or abs(sum(self.shares) - 1) > 1e-6:
@@ -82,6 +89,8 @@ class Perturbation(Settings):
             )
         if self.directions and self.differences:
             raise ValueError(f"directions={self.directions} and differences={self.differences}: give one of them")
+        if self.circumstances and not self.differences:
+            raise ValueError("circumstances=true needs a file of rows that hold them; give differences")
         return self
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 from bench.errors import InputError
 from bench.faces.face import FACE_SIZE, decode_image, size_problem
+from bench.faces.sharpness import sharpness as sharpness
 from bench.machine.progress import progress
 from evaluate.audit.source import Source
 
@@ -79,17 +80,6 @@ def perceptual_hash(gray: NDArray[np.uint8]) -> int:
     low = _COSINES @ gray.astype(np.float32) @ _COSINES.T  # (8, 8), the lowest frequencies
     bits = (low > np.median(low.ravel()[1:])).ravel()  # the median leaves out the first, the mean brightness
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
-
-
-def sharpness(gray: NDArray[np.floating]) -> float:
-    """Variance of the Laplacian; low for a blurred image.
-
-    Args:
-        gray: Brightness in 0..255, shape (H, W).
-    """
-    centre = gray[1:-1, 1:-1]
-    laplacian = gray[:-2, 1:-1] + gray[2:, 1:-1] + gray[1:-1, :-2] + gray[1:-1, 2:] - 4 * centre
-    return float(laplacian.var()) if laplacian.size else 0.0
 
 
 def low_frequencies(side: int) -> NDArray[np.float32]:

@@ -105,16 +105,29 @@ def _finished_line(command: str, finished: "FinishedTraining | None") -> str | N
 
 
 def _assets_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, help="folder of the networks (default: generate/assets)")
+    parser.add_argument(
+        "which",
+        nargs="?",
+        choices=("all", "sharp"),
+        default="all",
+        help="all networks of smoke, or the sharp generator alone, which no benchmark uses yet (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--out", type=Path, help="folder of the networks (default: generate/assets, or generate/assets/sharp)"
+    )
     add_stage_flags(parser, "--runs")
 
 
 def _assets(args: argparse.Namespace) -> str:
     from bench.config.generator import ASSETS_PATH
-    from generate.make_assets import Workshop, make_assets
+    from generate.make_assets import Workshop, make_assets, make_sharp_assets
 
-    target = args.out or ASSETS_PATH
-    files = make_assets(Workshop(args.runs), target)
+    if args.which == "sharp":
+        target = args.out or ASSETS_PATH / "sharp"
+        files = make_sharp_assets(Workshop(args.runs), target)
+    else:
+        target = args.out or ASSETS_PATH
+        files = make_assets(Workshop(args.runs), target)
     size = sum(path.stat().st_size for path in files)
     return f"assets: {len(files)} files, {size / 1e6:.1f} MB in {target}"
 

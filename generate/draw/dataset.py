@@ -17,6 +17,7 @@ from generate.draw.plan import MASK_RATIO, Plan
 from generate.draw.published import fetch_published
 from generate.hub.provenance import weight_provenance
 from generate.identities import sample_identities
+from generate.networks.circumstances import NUM_CIRCUMSTANCES
 from generate.networks.estimators import identity_estimator, quality_estimator, yaw_estimator
 from generate.networks.masks import draw_masks
 from generate.vec2face import NUM_GRID_TOKENS, load_generator
@@ -112,14 +113,22 @@ def load_networks(settings: Vec2FaceGenerator, weights: Path, *, device: str = "
 
     yaw_input = settings.attributes.yaw_input
     judge = settings.quota.judge_weights if settings.quota else None
+    generator = load_generator(
+        path_of(settings.generator_weights),
+        pose=path_of(settings.pose.weights) if settings.pose else None,
+        device=device,
+        dtype=_TYPES[settings.precision],
+    )
+    circumstances = generator.architecture.circumstances
+    given = NUM_CIRCUMSTANCES if settings.perturbation.circumstances else 0
+    if circumstances != given:
+        raise InputError(
+            f"{settings.generator_weights} takes {circumstances} circumstances, but perturbation.circumstances gives "
+            f"{given}; set it to {str(circumstances > 0).lower()} and give differences that fit"
+        )
     return Networks(
-        generator=load_generator(
-            path_of(settings.generator_weights),
-            pose=path_of(settings.pose.weights) if settings.pose else None,
-            device=device,
-            dtype=_TYPES[settings.precision],
-        ),
-        identity=identity_estimator(path_of(settings.identity_weights), device),
+        generator=generator,
+        identity=identity_estimator(path_of(settings.identity_weights), device, circumstances=circumstances),
         quality=quality_estimator(path_of(settings.quality_weights), device),
         yaw=yaw_estimator(path_of(settings.pose_weights), device, yaw_input) if settings.measures_yaw else None,
         judge=identity_estimator(path_of(judge), device) if judge else None,

@@ -24,6 +24,7 @@ from bench.vectors.nearest import nearest_centers
 from generate.draw import shards
 from generate.draw.dataset_run import DatasetRun
 from generate.draw.plan import Plan, center_jobs
+from generate.draw.pose.image_rows import without_circumstances
 from generate.draw.qualify.candidates import first_candidates, more_candidates
 from generate.identities import separated
 
@@ -136,7 +137,10 @@ def _make_centers(run: DatasetRun, candidates: NDArray[np.float32], path: Path, 
     max_steps = plan.settings.attributes.max_steps if plan.center_steps is None else plan.center_steps
     outcomes = run.optimise(jobs, batch_size=plan.attribute_batch, max_steps=max_steps)
     names = ("vectors", "features", "steps", "accepted", "identity_cosine")
-    shards.write_arrays(path, **{name: getattr(outcomes, name) for name in names}, **outcomes.attributes)
+    arrays = {name: getattr(outcomes, name) for name in names}
+    if plan.settings.perturbation.circumstances:
+        arrays["vectors"] = without_circumstances(outcomes.vectors)
+    shards.write_arrays(path, **arrays, **outcomes.attributes)
 
 
 def _separate(run: DatasetRun, features: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -81,10 +81,10 @@ def perturb(
     """
     images = range(first_image, first_image + len(sigma))
     if differences is not None:
-        drawn = [int(_noise_rng(seed, identity_id, image).integers(len(differences))) for image in images]
+        drawn = [int(noise_rng(seed, identity_id, image).integers(len(differences))) for image in images]
         return vector + sigma[:, None] * differences[drawn].astype(np.float32)
     noise = np.stack(
-        [_noise_rng(seed, identity_id, image).standard_normal(len(vector), dtype=np.float32) for image in images]
+        [noise_rng(seed, identity_id, image).standard_normal(len(vector), dtype=np.float32) for image in images]
     )
     if directions is not None:
         noise = noise @ directions.astype(np.float32)
@@ -113,5 +113,6 @@ def draw_views(
     return yaw.astype(np.float32)
 
 
-def _noise_rng(seed: int, identity_id: int, image: int) -> np.random.Generator:
+def noise_rng(seed: int, identity_id: int, image: int) -> np.random.Generator:
+    """The random numbers that make the noise of one image."""
     return np.random.default_rng([seed, _NOISE_STREAM, identity_id, image])

@@ -18,6 +18,7 @@ from bench.errors import InputError
 from generate.draw.attrop import Jobs
 from generate.draw.perturbation import apportion, draw_views, perturb, strengths
 from generate.draw.pose.bank import LandmarkBank, make_bank
+from generate.draw.pose.image_rows import vectors_with_circumstances, with_neutral_circumstances
 from generate.networks.masks import POSED_MASK_RATIO, MaskRatio, draw_masks
 from generate.vec2face import NUM_GRID_TOKENS
 
@@ -133,14 +134,18 @@ def identity_rows(plan: Plan, identity_id: int, candidate: int, vector: NDArray[
         turned_yaw[:num_plain] = draw_views(plan.seed, candidate, num_plain, turned.share, turned.degrees)
     mask_noise, mask_ratio = draw_masks(plan.seed, candidate, range(num), NUM_GRID_TOKENS, MASK_RATIO)
     directions, differences = plan.array_path(noise.directions), plan.array_path(noise.differences)
-    vectors = perturb(
-        vector,
-        sigma,
-        seed=plan.seed,
-        identity_id=candidate,
-        directions=_read_directions(directions, len(vector)) if directions else None,
-        differences=_read_differences(differences, len(vector)) if differences else None,
-    )
+    random = {"seed": plan.seed, "identity_id": candidate}
+    if differences and noise.circumstances:
+        given = _read_differences(differences, len(vector))
+        vectors = vectors_with_circumstances(vector, sigma, yaw, given, **random)
+    else:
+        vectors = perturb(
+            vector,
+            sigma,
+            directions=_read_directions(directions, len(vector)) if directions else None,
+            differences=_read_differences(differences, len(vector)) if differences else None,
+            **random,
+        )
     rows = {
         "identity_id": np.full(num, identity_id),
         "candidate": np.full(num, candidate),
@@ -217,13 +222,14 @@ def center_jobs(plan: Plan, candidates: range, vectors: NDArray[np.float32]) -> 
         candidates: Numbers of the identity vectors.
         vectors: The identity vectors, shape (num_candidates, D).
     """
+    start = with_neutral_circumstances(vectors) if plan.settings.perturbation.circumstances else vectors
     noises, ratios = [], []
     for number in candidates:
         noise, ratio = draw_masks(plan.seed, number, [_CENTER_IMAGE], NUM_GRID_TOKENS, MASK_RATIO)
         noises.append(noise)
         ratios.append(ratio)
     quality = np.full(len(vectors), plan.settings.attributes.quality, np.float32)
-    return Jobs(vectors, vectors, np.concatenate(noises), np.concatenate(ratios), {"quality": quality})
+    return Jobs(start, vectors, np.concatenate(noises), np.concatenate(ratios), {"quality": quality})
 
 
 @lru_cache(maxsize=1)

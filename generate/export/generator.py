@@ -122,10 +122,10 @@ def _with_plain_upsampling(generator: Vec2Face) -> Vec2Face:
     """A copy whose doublings are transposed convolutions with ready weights, which the graph then only holds."""
     model = deepcopy(generator).float().cpu().eval()
     model.to(memory_format=torch.contiguous_format)
-    for level in model.im_decoder.up:
-        upsample = getattr(level, "upsample", None)
-        if isinstance(upsample, Upsample):
-            level.upsample = upsample.as_transposed_convolution()
+    for module in list(model.im_decoder.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, Upsample):
+                setattr(module, name, child.as_transposed_convolution())
     return model
 
 

@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from bench.errors import InputError
-from generate.networks.identity import WithAppearance, load_features, load_onnx
+from generate.networks.circumstances import PaddedFeatures
+from generate.networks.identity import WithAppearance, load_features, load_onnx, without_appearance
 from generate.networks.six_d_rep_net import SixDRepNet, YawInput
 from generate.networks.weights import load_checked, read_weights
 from generate.networks.yaw import load_yaw_network
@@ -41,17 +42,22 @@ class FeatureNorm(nn.Module):
         return torch.linalg.vector_norm(self.backbone(images).float(), dim=1)
 
 
-def identity_estimator(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:
+def identity_estimator(path: str | Path, device: str | torch.device = "cpu", *, circumstances: int = 0) -> nn.Module:
     """Images -> un-normalised identity features (B, D).
 
     Args:
         path: Weights of an IResNet, or an ONNX file.
         device: Where the network runs.
+        circumstances: Zeros to append in place of the circumstances that a generator takes behind the features. They
+            replace components of appearance.
 
     Raises:
         InputError: If the file is missing or holds another network.
     """
-    return _frozen(load_features(path), device)
+    network = load_features(path)
+    if circumstances:
+        network = PaddedFeatures(without_appearance(network, path), circumstances)
+    return _frozen(network, device)
 
 
 def quality_estimator(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:

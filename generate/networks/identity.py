@@ -135,13 +135,35 @@ def map_distance(first: list[Tensor], second: list[Tensor]) -> Tensor:
     return torch.stack(distances).mean()
 
 
-def load_identity_network(path: str | Path, device: str | torch.device = "cpu") -> IdentityNetwork:
+def load_identity_network(
+    path: str | Path, device: str | torch.device = "cpu", *, with_appearance: bool = True
+) -> IdentityNetwork:
     """An identity network from its weights, frozen, on its device.
 
+    Args:
+        path: Weights of an IResNet, or an ONNX file.
+        device: Where the network runs.
+        with_appearance: Whether the components of appearance that may follow the features are kept.
+
     Raises:
-        InputError: If the file is missing or broken, or onnx2torch is not installed for an ONNX file.
+        InputError: As ``load_features`` and ``without_appearance``.
     """
-    return IdentityNetwork(load_features(path)).to(device)
+    network = load_features(path)
+    return IdentityNetwork(network if with_appearance else without_appearance(network, path)).to(device)
+
+
+def without_appearance(network: nn.Module, path: str | Path) -> nn.Module:
+    """The identity network of ``load_features`` without components of appearance behind its features.
+
+    Raises:
+        InputError: If it is an ONNX file, whose components are part of the graph.
+    """
+    if Path(path).suffix == ".onnx":
+        raise InputError(
+            f"{path} may hold components of appearance, which cannot be cut off an ONNX file; give a .safetensors or "
+            ".pth of the identity network"
+        )
+    return network.network if isinstance(network, WithAppearance) else network
 
 
 def load_features(path: str | Path) -> nn.Module:

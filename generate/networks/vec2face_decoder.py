@@ -44,15 +44,15 @@ class ResidualBlock(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Nearest-neighbour doubling, then a 3 x 3 convolution: (B, C, H, W) -> (B, C, 2H, 2W).
+    """Nearest-neighbour doubling, then a 3 x 3 convolution: (B, C, H, W) -> (B, C_out, 2H, 2W), C_out = C by default.
 
     Both are computed as one transposed convolution of the small features: doubled neighbours are equal, so their
     weights are added beforehand. The result is the same up to rounding, with 4 instead of 9 products per output.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, out_channels: int | None = None) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv = nn.Conv2d(channels, out_channels or channels, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The doubled features."""

@@ -7,12 +7,13 @@ import multiprocessing
 import signal
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,7 @@ from bench.files import atomic_path
 from bench.machine.device import num_cores
 from bench.machine.figures import count_images
 from bench.machine.progress import progress
-from generate.render.face import IDENTITIES_PER_SEED, PROTOCOL_IDENTITIES, factor_table, render_face
+from generate.render.face import IDENTITIES_PER_SEED, PROTOCOL_IDENTITIES, alignment_error, factor_table, render_face
 from generate.render.people import Factors
 
 _GRID_ROWS, _GRID_COLUMNS = 12, 8
@@ -35,6 +36,7 @@ _NOT_FACTORS = ("identity_id", "identity_seed", "image_seed")
 
 Job = tuple[int, int, Factors]
 """One face to render: identity seed, image seed, circumstances."""
+Result = TypeVar("Result")
 
 
 def render_dataset(
@@ -58,7 +60,7 @@ def render_dataset(
     Raises:
         InputError: If the seed or the number of identities leaves the range of datasets.
     """
-    _check_range(seed, num_identities)
+    check_range(seed, num_identities)
     directory = Path(directory)
     identity_ids = np.repeat(np.arange(num_identities), images_per_identity)
     image_seeds = np.tile(np.arange(images_per_identity), num_identities)
@@ -83,8 +85,16 @@ def render_dataset(
 
 def render_jpegs(jobs: Sequence[Job], quality: int = 95) -> Iterator[bytes]:
     """Rendered faces as JPEG files, in the order of the jobs, made on all cores; their number changes no byte."""
+    return _on_all_cores(partial(_render_jpeg, quality=quality), jobs)
+
+
+def render_with_alignment(table: pd.DataFrame, quality: int = 95) -> Iterator[tuple[bytes, NDArray[np.float64]]]:
+    """The faces of a ``factor_table`` as ``render_jpegs`` renders them, each with its ``alignment_error``, (4,)."""
+    return _on_all_cores(partial(_render_with_alignment, quality=quality), _jobs(table))
+
+
+def _on_all_cores(render: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
     num_processes = min(num_cores(), -(-len(jobs) // _FACES_PER_TASK))
-    render = partial(_render_jpeg, quality=quality)
     if num_processes <= 1:
         yield from map(render, jobs)
         return
@@ -112,7 +122,7 @@ def _without_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _check_range(seed: int, num_identities: int) -> None:
+def check_range(seed: int, num_identities: int) -> None:
     """Refuse seeds and numbers of identities that would reach the identity seeds of the protocols.
 
     Raises:
@@ -137,6 +147,10 @@ def _statistics(table: pd.DataFrame) -> dict[str, float]:
 
 def _render_jpeg(job: Job, quality: int) -> bytes:
     return encode_jpeg(render_face(*job), quality)
+
+
+def _render_with_alignment(job: Job, quality: int) -> tuple[bytes, NDArray[np.float64]]:
+    return _render_jpeg(job, quality), alignment_error(*job)
 
 
 def _jobs(table: pd.DataFrame) -> list[Job]:

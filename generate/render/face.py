@@ -5,7 +5,7 @@ on the number of processes or threads. V counts vertices.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 
 import numpy as np
@@ -29,6 +29,28 @@ def factor_table(identity_seeds: Sequence[int], image_seeds: Sequence[int]) -> p
     """
     seeds = [(int(i), int(j)) for i, j in zip(identity_seeds, image_seeds, strict=True)]
     return pd.DataFrame([{"identity_seed": i, "image_seed": j, **asdict(draw_factors(i, j))} for i, j in seeds])
+
+
+def alignment_error(identity_seed: int, image_seed: int, factors: Factors) -> NDArray[np.float64]:
+    """What the errors of the detected landmarks add to the alignment of a face, shape (4,).
+
+    The numbers are the logarithm of the scale, the rotation in radians, and the shift of the image's centre in pixels,
+    to the right and down. They are 0 where ``landmark_jitter`` is.
+
+    Args:
+        identity_seed: Person in the image, as for ``render_face``.
+        image_seed: Number of the image among those of the person.
+        factors: Circumstances of the image.
+    """
+    rng = np.random.default_rng([4, identity_seed, image_seed])
+    surface = _expressive_surface(draw_identity(identity_seed), factors)[:, head.template().landmarks]
+    head_to_camera = camera.rotation(factors.yaw_degrees, factors.pitch_degrees)
+    landmarks = camera.project(surface, head_to_camera, factors.distance)[:2]
+    a, b = camera.align(landmarks, factors, rng)
+    exact_a, exact_b = camera.align(landmarks, replace(factors, landmark_jitter=0.0), rng)
+    turn, centre = a / exact_a, complex(camera.SIZE, camera.SIZE) / 2
+    shift = turn * (centre - exact_b) + b - centre
+    return np.array([np.log(abs(turn)), np.angle(turn), shift.real, shift.imag])
 
 
 def render_face(identity_seed: int, image_seed: int, factors: Factors) -> NDArray[np.uint8]:

@@ -109,10 +109,10 @@ def _measure(
 
 def _double_then_convolve(model: Vec2Face) -> None:
     """Replace the transposed convolutions of the decoder by the published upsampling, with the same weights."""
-    for level in model.im_decoder.up:
-        for name, layer in list(level.named_children()):
+    for module in list(model.im_decoder.modules()):
+        for name, layer in list(module.named_children()):
             if isinstance(layer, Upsample):
-                setattr(level, name, nn.Sequential(nn.Upsample(scale_factor=2.0, mode="nearest"), layer.conv))
+                setattr(module, name, nn.Sequential(nn.Upsample(scale_factor=2.0, mode="nearest"), layer.conv))
 
 
 def _synchronise(device: str) -> None:

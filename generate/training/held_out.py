@@ -2,7 +2,9 @@
 
 The faces are reconstructed from their features under the masks of generation. ``identity_cosine`` is measured by the
 network of the loss, so training raises it even where faces do not become more alike. ``judge_cosine`` is measured by a
-second network that the loss does not use: trust this figure. Shapes: ``N`` faces, ``D`` width of the features.
+second network that the loss does not use: trust this figure. ``sharpness`` is the median variance of the Laplacian of
+the reconstructions, divided by that of the faces; noise and wrong detail raise it too, so read it beside ``absolute``,
+the mean absolute error of the pixels. Shapes: ``N`` faces, ``D`` width of the features.
 """
 
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from torch import Tensor, nn
 from bench.faces.grid import write_grid
 from bench.faces.lmdb_file import LmdbFaces
 from bench.faces.pixels import to_network_input, to_pixels
+from bench.faces.sharpness import central_grey, sharpness
 from generate.networks.masks import MaskRatio, draw_masks
 from generate.training.data import load_faces
 from generate.vec2face import NUM_GRID_TOKENS
@@ -70,6 +73,8 @@ class HeldOut:
                 "identity_cosine": _mean_cosine(_features(identity, reconstructed, device), self.features),
                 "sampled_identity_cosine": _mean_cosine(_features(identity, sampled, device), self.sampled),
                 "pixel": F.mse_loss(reconstructed, originals).item(),
+                "absolute": F.l1_loss(reconstructed, originals).item(),
+                "sharpness": _median_sharpness(reconstructed) / _median_sharpness(originals),
             }
             if judge is not None:
                 features = _features(judge, originals, device)
@@ -93,16 +98,20 @@ class HeldOut:
         return torch.cat(images).clamp(-1, 1)
 
 
-def choose_held_out(faces: LmdbFaces, positions: NDArray[np.int64], trained: NDArray[np.int64], seed: int) -> HeldOut:
+def choose_held_out(
+    faces: LmdbFaces, positions: NDArray[np.int64], trained: NDArray[np.int64], seed: int, circumstances: int = 0
+) -> HeldOut:
     """Up to ``NUM_FACES`` held-out faces, and as many sampled identity vectors.
 
-    The vectors come from a Gaussian with the mean and covariance of the features of up to 4,096 trained faces.
+    The vectors come from a Gaussian with the mean and covariance of the features of up to 4,096 trained faces. The
+    circumstances behind them are those of a trained face, since mixed ones contradict each other.
 
     Args:
         faces: Faces with features.
         positions: Positions of the held-out faces, of which evenly spread ones are chosen.
         trained: Positions of the faces to train on.
         seed: Seed of the vectors and of the masks.
+        circumstances: Last numbers of a feature that are circumstances.
     """
     chosen = spread(positions)
     images, features = load_faces(faces, chosen)
@@ -112,6 +121,8 @@ def choose_held_out(faces: LmdbFaces, positions: NDArray[np.int64], trained: NDA
     weights = rng.standard_normal((len(chosen), len(known))) / np.sqrt(len(known))
     # A random combination of the centred features has their covariance.
     sampled = known.mean(axis=0) + weights @ (known - known.mean(axis=0))
+    if circumstances:
+        sampled[:, -circumstances:] = known[rng.integers(len(known), size=len(chosen)), -circumstances:]
     return HeldOut(images, features, torch.from_numpy(sampled.astype(np.float32)), seed)
 
 
@@ -131,5 +142,11 @@ def _features(network: FeatureFunction, images: Tensor, device: torch.device) ->
     return torch.cat([network(batch.to(device)).float().cpu() for batch in images.split(_BATCH)])
 
 
-def _mean_cosine(first: Tensor, second: Tensor) -> float:
-    return F.cosine_similarity(first, second).mean().item()
+def _mean_cosine(features: Tensor, wanted: Tensor) -> float:
+    """Mean cosine to the wanted vectors, (N, D), without the circumstances that may stand behind them."""
+    return F.cosine_similarity(features, wanted[:, : features.shape[1]]).mean().item()
+
+
+def _median_sharpness(images: Tensor) -> float:
+    """Median variance of the Laplacian of images (N, 3, 112, 112) in [-1, 1]; at least a small positive number."""
+    return max(1e-3, float(np.median([sharpness(central_grey(image)) for image in to_pixels(images)])))

@@ -48,6 +48,7 @@ class LossTerms:
         weights: Path,
         device: torch.device,
         with_ssim: bool,
+        with_lpips: bool = True,
         judged_share: float = 1.0,
         judged_views: bool = False,
     ) -> None:
@@ -58,6 +59,7 @@ class LossTerms:
             weights: Folder that may hold VGG's weights.
             device: Where the networks run.
             with_ssim: Whether the recipe uses SSIM.
+            with_lpips: Whether LPIPS is the perceptual term if VGG's weights are at hand.
             judged_share: Share of a batch, its first faces, for which the perceptual and the identity term are
                 computed. Below 1 it saves time: their networks cost more than a small generator.
             judged_views: Whether these two terms are computed on shifted and blurred images, see ``same_view``.
@@ -67,7 +69,7 @@ class LossTerms:
         """
         self.identity = identity
         self.judged_share, self.judged_views = judged_share, judged_views
-        self.lpips = load_lpips(weights, device)
+        self.lpips = load_lpips(weights, device) if with_lpips else None
         self.ssim: Callable[[Tensor, Tensor], Tensor] | None = _load_ssim() if with_ssim else None
 
     @property
@@ -94,6 +96,8 @@ class LossTerms:
             judged, originals = same_view(judged, originals)
         if weights["pixel"] > 0:
             terms["pixel"] = F.mse_loss(images, faces)
+        if weights.get("absolute", 0) > 0:
+            terms["absolute"] = F.l1_loss(images, faces)
         if weights["perceptual"] > 0 and self.lpips is not None:
             terms["perceptual"] = self.lpips(judged, originals).float().mean()
         if weights["ssim"] > 0 and self.ssim is not None:
@@ -105,7 +109,8 @@ class LossTerms:
         if weights["identity"] > 0 or needs_maps:
             judged_features, maps = self.identity.with_maps(judged)
             if weights["identity"] > 0:
-                cosines = F.cosine_similarity(judged_features.float(), features[:num_judged])
+                wanted = features[:num_judged, : judged_features.shape[1]]  # without circumstances
+                cosines = F.cosine_similarity(judged_features.float(), wanted)
                 terms["identity"] = (1 - cosines).mean()
             if needs_maps:
                 with torch.no_grad():

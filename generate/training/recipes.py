@@ -61,6 +61,11 @@ class Losses(Settings):
     """Terms of the loss (docs/field.md, section 1.3). The defaults are the reference's weights of today."""
 
     pixel: Term = Field(Term(weight=1.0), description="mean squared error of the images in [-1, 1]")
+    absolute: Term = Field(
+        Term(weight=0.0),
+        exclude_if=lambda term: term == Term(weight=0.0),
+        description="mean absolute error of the images in [-1, 1], which blurs edges less than the squared error",
+    )
     perceptual: Term = Field(
         Term(weight=0.2),
         description="LPIPS on VGG-16; without VGG's weights, a similar distance of the identity network's activations",
@@ -111,10 +116,32 @@ class Sizes(Settings):
         exclude_if=lambda on: not on,
         description="add the decoder's image to a low-resolution image that is a linear map of the feature",
     )
+    style_width: int = Field(
+        0,
+        ge=0,
+        exclude_if=lambda width: width == 0,
+        description="width of the style by which the feature acts on every resolution of the image decoder; needs five "
+        "multipliers; 0 for the published decoder",
+    )
+    circumstances: int = Field(
+        0,
+        ge=0,
+        exclude_if=lambda count: count == 0,
+        description="last numbers of a feature that no identity network gives, but the renderer knows",
+    )
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout probability in the transformer")
     discriminator_widths: tuple[Count, ...] = Field(
         (64, 128, 256, 512), min_length=2, description="channels at full resolution and after every stride of 2"
     )
+
+    @model_validator(mode="after")
+    def _circumstances_leave_identity(self) -> "Sizes":
+        if self.circumstances >= self.feature_dim:
+            raise ValueError(
+                f"circumstances={self.circumstances} leaves no identity features of feature_dim={self.feature_dim}; "
+                "lower it"
+            )
+        return self
 
 
 class Masking(Settings):
@@ -143,6 +170,12 @@ class GeneratorOptimizer(Settings):
     betas: tuple[Share, Share] = Field((0.9, 0.99), description="decay rates of the gradient's moments")
     weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay; torch's default, as in the reference")
     grad_clip: float | None = Field(2.0, gt=0, description="highest gradient norm, applied to each network separately")
+    discriminator_lr: float | None = Field(
+        None,
+        gt=0,
+        exclude_if=lambda lr: lr is None,
+        description="learning rate of the discriminator, which stays constant; null for lr",
+    )
 
 
 class GeneratorRecipe(Settings):
@@ -161,6 +194,18 @@ class GeneratorRecipe(Settings):
     )
     precision: Literal["float32", "bf16", "fp16"] = Field(
         "fp16", description="autocast type of everything but the transformer, which stays in float32"
+    )
+    discriminator: Literal["vec2face", "projection"] = Field(
+        "vec2face",
+        exclude_if=lambda kind: kind == "vec2face",
+        description="the reference's discriminator with a least-squares loss, or a projection discriminator, which "
+        "sees the features as well, with a hinge loss",
+    )
+    perceptual: Literal["lpips", "identity"] = Field(
+        "lpips",
+        exclude_if=lambda network: network == "lpips",
+        description="network of the perceptual term: LPIPS where VGG-16's weights are at hand, or always the identity "
+        "network, which is many times faster",
     )
     initial_positions: float = Field(
         0.02,

@@ -165,18 +165,21 @@ def _describe_network(role: str, path: Path) -> dict[str, str]:
 
 def _train(files: TrainingFiles, recipe: GeneratorRecipe, stage: Stage, *, seed: int, device: str) -> GeneratorCard:
     faces, stopwatch = open_training_set(files.faces, files.mask), Stopwatch()
+    # circumstances stand in place of components of appearance
+    networks = load_networks(files, with_appearance=not recipe.sizes.circumstances)
     with stopwatch.phase("training"):
         summary = train_generator(
-            faces, load_networks(files), recipe, stage.directory, seed=seed, options=stage_options(stage, device)
+            faces, networks, recipe, stage.directory, seed=seed, options=stage_options(stage, device)
         )
     cost = stopwatch.cost(images=summary.num_images_seen, phase="training", device=device)
     return make_card(stage, recipe, GENERATOR_NAME, summary, num_images=len(faces), cost=cost)
 
 
-def load_networks(files: TrainingFiles) -> FrozenNetworks:
-    """The identity network and the judge of a training."""
+def load_networks(files: TrainingFiles, *, with_appearance: bool = True) -> FrozenNetworks:
+    """The identity network, with or without components of appearance behind its features, and the judge."""
     judge = load_identity_network(files.judge) if files.judge else None
-    return FrozenNetworks(load_identity_network(files.identity_network), judge, files.weights)
+    identity = load_identity_network(files.identity_network, with_appearance=with_appearance)
+    return FrozenNetworks(identity, judge, files.weights)
 
 
 def stage_options(stage: Stage, device: str) -> TrainOptions:

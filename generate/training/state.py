@@ -20,12 +20,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from bench.files import atomic_path
 from bench.machine.processes import joined_rank
 from bench.machine.resume import refuse_damaged, refuse_other_settings
+from generate.networks.styled_decoder import StyledDecoder
 from generate.networks.vec2face_decoder import ImageDecoder
 from generate.networks.weights import read_weights
 from generate.training.data import Batch
 from generate.training.discriminator import Discriminator, discriminator_loss
 from generate.training.losses import LossTerms, Reconstruction
 from generate.training.recipes import GeneratorRecipe
+from generate.training.sharp.discriminator import ProjectionDiscriminator, hinge_loss
 from generate.vec2face import Architecture, Vec2Face, token_masks
 
 StatefulPart = nn.Module | torch.optim.Optimizer | torch.amp.GradScaler
@@ -86,13 +88,25 @@ def build_generator(recipe: GeneratorRecipe) -> Vec2Face:
         nn.init.normal_(generator.grid_tokens.weight, std=recipe.sizes.feature_dim**-0.5)
     nn.init.normal_(generator.decoder_pos_embed_learned, std=recipe.initial_positions)
     nn.init.normal_(generator.token_emb.position_embeddings.weight, std=recipe.initial_positions)
-    _equalise_pixels(generator.im_decoder)
-    if recipe.sizes.coarse:  # the first images are those of the linear map, see generate/training/coarse.py
-        for parameter in generator.im_decoder.conv_out.parameters():
-            nn.init.zeros_(parameter)
+    if isinstance(generator.im_decoder, StyledDecoder):
+        generator.im_decoder.initialise()
+        generator.im_decoder.to(memory_format=torch.channels_last)  # faster on CPUs
+    else:
+        _equalise_pixels(generator.im_decoder)
+        if recipe.sizes.coarse:  # the first images are those of the linear map, see generate/training/coarse.py
+            for parameter in generator.im_decoder.conv_out.parameters():
+                nn.init.zeros_(parameter)
     for unused in (generator.center_token, generator.patch_embed):  # only there to fit the released state dict
         unused.requires_grad_(False)
     return generator
+
+
+def build_discriminator(recipe: GeneratorRecipe) -> Discriminator | ProjectionDiscriminator:
+    """A discriminator of the recipe's kind and size, with random weights."""
+    widths = recipe.sizes.discriminator_widths
+    if recipe.discriminator == "projection":
+        return ProjectionDiscriminator(widths, recipe.sizes.feature_dim)
+    return Discriminator(widths)
 
 
 def _equalise_pixels(decoder: ImageDecoder) -> None:
@@ -142,13 +156,16 @@ class TrainState:
         if coarse is not None:
             generator.coarse.load_state_dict(coarse)
         self.generator = generator.to(device)
-        self.discriminator: Discriminator | None = None
+        self.discriminator: Discriminator | ProjectionDiscriminator | None = None
         if recipe.losses.adversarial.weight > 0:
-            self.discriminator = Discriminator(recipe.sizes.discriminator_widths).to(device)
+            self.discriminator = build_discriminator(recipe).to(device)
         settings = recipe.optimizer
         adamw = partial(torch.optim.AdamW, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay)
         self.optimizer = adamw([parameter for parameter in self.generator.parameters() if parameter.requires_grad])
-        self.discriminator_optimizer = adamw(self.discriminator.parameters()) if self.discriminator else None
+        self.discriminator_optimizer = None
+        if self.discriminator is not None:
+            rate = settings.discriminator_lr or settings.lr
+            self.discriminator_optimizer = adamw(self.discriminator.parameters(), lr=rate)
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16" and device.type == "cuda")
         self.ema = None
         if recipe.ema_decay:
@@ -185,21 +202,23 @@ class TrainState:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         faces, features, noise, mask_ratio = batch.to(self.device)
+        condition = (features,) if self.recipe.discriminator == "projection" else ()
         adversary = self.discriminator if weights["adversarial"] > 0 else None
         with self._autocast():
             reconstruction = Reconstruction(*self._reconstruct(features, noise, mask_ratio))
             terms = self.terms(reconstruction, faces, features, weights)
             if adversary is not None:
                 adversary.requires_grad_(False)  # the generator's loss must not move its weights
-                terms["adversarial"] = -adversary(reconstruction.images).float().mean()
+                terms["adversarial"] = -adversary(reconstruction.images, *condition).float().mean()
                 adversary.requires_grad_(True)
         loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
         values = {name: term.detach() for name, term in terms.items()} | {"loss": loss.detach()}
         values["grad_norm"] = self._descend(loss, self.generator, self.optimizer)
         if adversary is not None and self._discriminate and self.discriminator_optimizer:
             with self._autocast():
-                logits = self._discriminate(torch.cat([faces, reconstruction.images.detach()])).float()
-            loss = discriminator_loss(*logits.chunk(2))
+                both = torch.cat([faces, reconstruction.images.detach()])
+                logits = self._discriminate(both, *(torch.cat([part, part]) for part in condition)).float()
+            loss = (hinge_loss if condition else discriminator_loss)(*logits.chunk(2))
             values["discriminator"] = loss.detach()
             values["discriminator_grad_norm"] = self._descend(loss, adversary, self.discriminator_optimizer)
         self.scaler.update()

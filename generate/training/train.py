@@ -76,7 +76,7 @@ def train_generator(
     """
     directory, options = Path(directory), options or TrainOptions()
     trained, held_out = split_held_out(faces, recipe.held_out_identities, seed)
-    check_features(faces, networks.identity, recipe.sizes.feature_dim)
+    check_features(faces, networks.identity, recipe.sizes.feature_dim, recipe.sizes.circumstances)
     masks = MaskRatio(**recipe.masking.model_dump())
     batches = FeatureBatches(faces, trained, masks, batch_size=recipe.batch_size, seed=seed)
     rank, world_size, _ = process_rank()
@@ -88,12 +88,13 @@ def train_generator(
             with_ssim=recipe.losses.ssim.weight > 0,
             judged_share=recipe.judged_share,
             judged_views=recipe.judged_views,
+            with_lpips=recipe.perceptual == "lpips",
         )
         torch.manual_seed(seed)
         is_resumed = (directory / CHECKPOINT_NAME).exists()
         coarse = fit_coarse(faces, trained) if recipe.sizes.coarse and not is_resumed else None
         state = TrainState(recipe, terms, seed=seed, device=device, coarse=coarse)
-        held_out_faces = choose_held_out(faces, held_out, trained, seed)
+        held_out_faces = choose_held_out(faces, held_out, trained, seed, recipe.sizes.circumstances)
         measure = partial(held_out_faces.measure, state.trained, networks.identity, networks.judge)
         must_match = options.must_match | {"perceptual_network": terms.perceptual_network}
         loop = TrainingLoop(state, batches, measure, directory, replace(options, must_match=must_match))
@@ -110,7 +111,13 @@ def train_generator(
 
 
 def load_loss_terms(
-    networks: FrozenNetworks, device: torch.device, *, with_ssim: bool, judged_share: float, judged_views: bool
+    networks: FrozenNetworks,
+    device: torch.device,
+    *,
+    with_ssim: bool,
+    judged_share: float,
+    judged_views: bool,
+    with_lpips: bool = True,
 ) -> LossTerms:
     """The terms of the loss, as ``LossTerms`` describes them. Moves the frozen networks to the device."""
     for network in (networks.identity, networks.judge):
@@ -121,33 +128,37 @@ def load_loss_terms(
         weights=networks.weights,
         device=device,
         with_ssim=with_ssim,
+        with_lpips=with_lpips,
         judged_share=judged_share,
         judged_views=judged_views,
     )
 
 
-def check_features(faces: LmdbFaces, identity: IdentityNetwork, feature_dim: int) -> None:
+def check_features(faces: LmdbFaces, identity: IdentityNetwork, feature_dim: int, circumstances: int = 0) -> None:
     """Refuse features that the generator cannot take, or that another network computed.
 
     Args:
         faces: The training set, with features.
         identity: The network that should have computed them.
         feature_dim: Width of the features that the generator takes.
+        circumstances: How many of their last numbers the network does not give.
 
     Raises:
         InputError: If the widths of the stored features, of the network and of the generator differ, or the network
             gives other features than are stored, for 16 faces spread over the set.
     """
     stored = faces.features(0).reshape(-1).shape[0]
-    if not stored == identity.feature_dim == feature_dim:
+    if not stored == identity.feature_dim + circumstances == feature_dim:
+        added = f" + {circumstances} circumstances" if circumstances else ""
         raise InputError(
-            f"{faces.path} holds features of width {stored}, the identity network gives {identity.feature_dim} and the "
-            f"generator takes sizes.feature_dim={feature_dim}; all three must be equal, change network or recipe"
+            f"{faces.path} holds features of width {stored}, the identity network gives {identity.feature_dim}{added} "
+            f"and the generator takes sizes.feature_dim={feature_dim}; all three must be equal, change network or "
+            "recipe"
         )
     images, features = load_faces(faces, np.linspace(0, len(faces) - 1, min(_CHECKED_FACES, len(faces))).astype(int))
     with torch.no_grad():
         computed = identity(to_network_input(images))
-    cosine = F.cosine_similarity(computed.float(), features).mean().item()
+    cosine = F.cosine_similarity(computed.float(), features[:, : computed.shape[1]]).mean().item()
     if not cosine > _MIN_COSINE:
         raise InputError(
             f"{faces.path} holds features of another identity network: mean cosine {cosine:.2f} over {len(images)} "

@@ -13,7 +13,8 @@ from bench.files import read_json, sha256
 from generate import make_assets as assets
 from generate.draw.dataset import make_dataset
 from generate.hub.ship import card_path, ship_generator
-from generate.make_assets import NAMES, SEED, Workshop, make_assets
+from generate.make_assets import NAMES, SEED, SHARP_SEED, Workshop, make_assets, make_sharp_assets
+from generate.networks.circumstances import NUM_CIRCUMSTANCES
 from generate.render.dataset import render_dataset
 from generate.render.face import IDENTITIES_PER_SEED, PROTOCOL_IDENTITIES
 from generate.training.prepared.prepare import Preparation, prepare
@@ -51,10 +52,14 @@ def workshop(tmp_path_factory):
     config["recipes"]["identity"]["backbone"] |= {"width": 4, "embedding_dim": 16}
     config["recipes"]["identity"] |= {"batch_size": 8}
     config["benchmarks"][assets.BENCHMARK]["generator"] |= {"num_identities": 20, "images_per_identity": 4}
+    config["benchmarks"][assets.SHARP_BENCHMARK]["generator"] |= {"num_identities": 8, "images_per_identity": 3}
     (directory / "config.yaml").write_text(yaml.safe_dump(config))
     recipe = tiny_recipe(epochs=1).model_dump(mode="json", exclude={"name"})
     recipe["sizes"] |= {"multipliers": [1, 1, 1, 1], "feature_dim": 16 + 40}
-    (directory / "recipes.yaml").write_text(yaml.safe_dump({assets.RECIPE: recipe}))
+    sharp = tiny_recipe(epochs=1, discriminator="projection", perceptual="identity").model_dump(mode="json")
+    sharp["sizes"] |= {"feature_dim": 128 + NUM_CIRCUMSTANCES, "circumstances": NUM_CIRCUMSTANCES, "style_width": 8}
+    del sharp["name"]
+    (directory / "recipes.yaml").write_text(yaml.safe_dump({assets.RECIPE: recipe, assets.SHARP_RECIPE: sharp}))
     pose = tiny_pose_recipe(epochs=1, exchange_pose=True).model_dump(mode="json", exclude={"name"})
     (directory / "pose.yaml").write_text(yaml.safe_dump({assets.RECIPE: pose}))
     return Workshop(*(directory / name for name in ("", "config.yaml", "recipes.yaml", "pose.yaml")))
@@ -137,3 +142,52 @@ def test_the_pose_model_is_trained_on_the_true_landmarks_of_the_generators_faces
     monkeypatch.setattr(assets, "_call", lambda *call: calls.append(call))
     assets._make_pose(workshop)
     assert not calls  # it was finished
+
+
+@pytest.mark.slow
+def test_the_sharp_generator_from_nothing_to_a_dataset_with_set_yaws(workshop, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    monkeypatch.chdir(BENCHMARKS_PATH.parent)
+    real, calls = assets._call, []
+    monkeypatch.setattr(assets, "_call", lambda *given: calls.append(given[0]) or real(*given))
+    shipped = ("identity.safetensors", "identity.json", "yaw.safetensors", "yaw.json")
+    for name in shipped:
+        (tmp_path / "assets").mkdir(exist_ok=True)
+        (tmp_path / "assets" / name).write_bytes((assets.ASSETS_PATH / name).read_bytes())
+    target = tmp_path / "assets" / "sharp"
+    files = make_sharp_assets(workshop, target)
+    before = [sha256(path) for path in files]
+    assert [path.name for path in files] == ["generator.safetensors", "centers.npy", "differences.npy"]
+    for path in files:
+        card = read_json(card_path(path))
+        assert card["sha256"] == sha256(path) and str(SHARP_SEED) in card["trained_on"]
+    assert np.load(target / "centers.npy").shape == (8, 128 + NUM_CIRCUMSTANCES)
+    assert [sha256(path) for path in make_sharp_assets(workshop, target)] == before
+    assert calls == ["generate"]  # everything was finished
+
+    settings = Vec2FaceGenerator(
+        kind="vec2face",
+        num_identities=3,
+        images_per_identity=4,
+        identities="pca",
+        centers="assets/sharp/centers.npy",
+        max_cosine=0.9999,
+        perturbation={
+            "sigmas": [1], "shares": [1], "differences": "assets/sharp/differences.npy", "circumstances": True,
+        },
+        attributes={"pose_share": 0.25, "yaw_degrees": [30], "max_steps": 1, "quality": 1},
+        generator_weights="assets/sharp/generator.safetensors",
+        identity_weights="assets/identity.safetensors",
+        quality_weights="assets/identity.safetensors",
+        pose_weights="assets/yaw.safetensors",
+        batch_size=4,
+    )  # fmt: skip
+    monkeypatch.setattr("bench.config.generator.ASSETS_PATH", tmp_path / "assets")
+    dataset = make_dataset(tmp_path / "faces", settings, seed=0, weights=tmp_path / "none", device="cpu")
+    assert dataset.num_images == 12
+    again = make_dataset(tmp_path / "again", settings, seed=0, weights=tmp_path / "none", device="cpu")
+    assert dataset.content_sha256 == again.content_sha256
+
+
+def test_the_people_of_the_sharp_generator_are_others():
+    assert SHARP_SEED == SEED - 1

@@ -10,12 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from bench.faces.face import FACE_SIZE
-from evaluate.audit.images import sharpness
+from bench.faces.sharpness import CENTRAL_SIDE as SIDE
+from bench.faces.sharpness import central_grey, sharpness
 
-SIDE = 72
 OCTAVES = ("1/64 to 1/32", "1/32 to 1/16", "1/16 to 1/8", "1/8 to 1/4", "above 1/4")
 """Bands of spatial frequency in cycles per pixel; the last reaches to the corner of the spectrum."""
 
@@ -47,17 +45,6 @@ def evenly_spread(positions: NDArray[np.int64], num: int) -> Sequence[int]:
     """At most ``num`` of the positions, evenly spread over them."""
     picked = np.linspace(0, len(positions) - 1, min(num, len(positions))).astype(int)
     return positions[picked].tolist()
-
-
-def central_grey(image: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Grey level of the central 72 x 72 pixels of a face, 0..255, shape (72, 72).
-
-    Args:
-        image: Aligned face, uint8 RGB, shape (112, 112, 3).
-    """
-    margin = (FACE_SIZE - SIDE) // 2
-    grey = np.asarray(Image.fromarray(image).convert("L"), dtype=np.float64)
-    return grey[margin : margin + SIDE, margin : margin + SIDE]
 
 
 def octave_power(grey: NDArray[np.floating]) -> NDArray[np.float64]:

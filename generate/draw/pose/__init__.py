@@ -1,5 +1,5 @@
-"""Images with a pose: landmark pictures that Vec2Face+ draws by, and drawn images that are rotated on a mean 3D head.
+"""Images with a pose: landmark pictures that Vec2Face+ draws by, vectors that state a yaw, and images that are rotated.
 
-In: settings, or drawn images. Out: landmark pictures by number, or rotated images. May import what ``generate.draw``
-may.
+In: settings, identity vectors, or drawn images. Out: landmark pictures by number, vectors, or rotated images. May
+import what ``generate.draw`` may.
 """

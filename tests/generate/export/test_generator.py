@@ -15,6 +15,7 @@ from generate.vec2face import Architecture, Vec2Face, save_generator, token_mask
 
 LIKE_RELEASED = Architecture(16, 32, 1, 2, 1, 2, 32, (1, 1, 1, 1, 2), 8)
 LIKE_SHIPPED = Architecture(20, 32, 2, 4, 1, 2, 8, (1, 2, 2), 16, smooth=True, own_tokens=True, coarse=True)
+LIKE_SHARP = Architecture(20, 32, 1, 2, 1, 2, 4, (1, 1, 2, 2, 2), 8, own_tokens=True, style_width=16, circumstances=6)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -36,7 +37,9 @@ def inputs(network, ratios):
 RATIOS = (0.0, 0.1, 5 / 49, 3 * 7 / 49, 0.15, 0.5, 48.0001 / 49, 1.0)
 
 
-@pytest.mark.parametrize("architecture", [LIKE_RELEASED, LIKE_SHIPPED], ids=["released", "shipped"])
+@pytest.mark.parametrize(
+    "architecture", [LIKE_RELEASED, LIKE_SHIPPED, LIKE_SHARP], ids=["released", "shipped", "sharp"]
+)
 def test_the_form_for_onnx_masks_and_draws_as_the_generator(architecture):
     network = small(architecture)
     given = [torch.from_numpy(values) for values in inputs(network, RATIOS)]

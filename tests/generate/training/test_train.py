@@ -106,6 +106,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(finished):
 def test_the_recipe_of_vec2face_plus_and_training_without_a_discriminator(prepared, networks, tmp_path):
     plus, present = load_recipe("plus"), load_recipe("present")
     weights = {"pixel": 1.0, "perceptual": 0.4, "ssim": 1.0, "token": 1.0, "identity": 1.0, "adversarial": 0.0}
+    weights |= {"absolute": 0.0}
     assert plus.losses.weights_at(0) == plus.losses.weights_at(99.5) == weights
     assert plus.optimizer.grad_clip == 1.0
     changed = {"name", "about", "losses", "optimizer"}
