@@ -6,6 +6,7 @@ Shapes: ``B`` batch, ``D`` token width.
 
 import json
 import math
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -234,9 +235,7 @@ class TrainState:
             path: The file to write.
             must_match: Values that a resumed run must share, besides recipe and seed.
         """
-        state = {name: part.state_dict() for name, part in self._parts().items()}
-        with atomic_path(path) as temporary:
-            torch.save(state | {"step": self.step, "settings": json.dumps(self._settings(must_match))}, temporary)
+        write_checkpoint(path, self._parts(), self.step, self._settings(must_match))
 
     def restore(self, path: Path, must_match: dict[str, Any]) -> None:
         """Load a checkpoint.
@@ -249,14 +248,7 @@ class TrainState:
             InputError: If the file is broken, or was written with another recipe, seed, dataset or network; names the
                 first setting that differs.
         """
-        with refuse_damaged(path):
-            state, _ = read_weights(path)
-            settings = json.loads(state["settings"])
-        refuse_other_settings(path, settings, self._settings(must_match))
-        with refuse_damaged(path):
-            for name, part in self._parts().items():
-                part.load_state_dict(state[name])
-            self.step = state["step"]
+        self.step = read_checkpoint(path, self._parts(), self._settings(must_match))
 
     def _settings(self, must_match: dict[str, Any]) -> dict[str, Any]:
         return {"recipe": self.recipe.model_dump(mode="json"), "seed": self.seed, **must_match}
@@ -287,6 +279,32 @@ class TrainState:
         norm = nn.utils.clip_grad_norm_(network.parameters(), limit)
         self.scaler.step(optimizer)
         return norm
+
+
+def write_checkpoint(path: Path, parts: Mapping[str, StatefulPart], step: int, settings: dict[str, Any]) -> None:
+    """Write the states of all parts of a training, the number of steps done, and its settings, atomically."""
+    state = {name: part.state_dict() for name, part in parts.items()}
+    with atomic_path(path) as temporary:
+        torch.save(state | {"step": step, "settings": json.dumps(settings)}, temporary)
+
+
+def read_checkpoint(path: Path, parts: Mapping[str, StatefulPart], settings: dict[str, Any]) -> int:
+    """Load the states of all parts of a training.
+
+    Returns:
+        Number of steps done.
+
+    Raises:
+        InputError: If the file is broken, or was written with other settings; names the first one that differs.
+    """
+    with refuse_damaged(path):
+        state, _ = read_weights(path)
+        found = json.loads(state["settings"])
+    refuse_other_settings(path, found, settings)
+    with refuse_damaged(path):
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        return state["step"]
 
 
 def seed_step(seed: int, step: int) -> None:

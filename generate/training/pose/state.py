@@ -3,7 +3,6 @@
 Shapes: ``B`` batch, ``D`` width of the generator's tokens.
 """
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.files import atomic_path
-from bench.machine.resume import refuse_damaged, refuse_other_settings
 from generate.networks.plus.condition import POSED_DROP_RATIO, PoseNetwork
 from generate.networks.plus.lora import add_lora
-from generate.networks.weights import read_weights
 from generate.training.losses import LossTerms, Reconstruction
 from generate.training.pose.data import PoseBatch
 from generate.training.pose.recipes import PoseRecipe
-from generate.training.state import AUTOCAST, StatefulPart, distribute, reconstruct, seed_step
+from generate.training.state import (
+    AUTOCAST,
+    StatefulPart,
+    distribute,
+    read_checkpoint,
+    reconstruct,
+    seed_step,
+    write_checkpoint,
+)
 from generate.vec2face import Vec2Face
 
 _FIRST_SHARE = 1e-3
@@ -136,9 +140,7 @@ class PoseState:
             path: The file to write.
             must_match: Values that a resumed run must share, besides recipe and seed.
         """
-        state = {name: part.state_dict() for name, part in self._parts().items()}
-        with atomic_path(path) as temporary:
-            torch.save(state | {"step": self.step, "settings": json.dumps(self._settings(must_match))}, temporary)
+        write_checkpoint(path, self._parts(), self.step, self._settings(must_match))
 
     def restore(self, path: Path, must_match: dict[str, Any]) -> None:
         """Load a checkpoint.
@@ -151,14 +153,7 @@ class PoseState:
             InputError: If the file is broken, or was written with another rank, recipe, seed, dataset or network;
                 names the first setting that differs.
         """
-        with refuse_damaged(path):
-            state, _ = read_weights(path)
-            settings = json.loads(state["settings"])
-        refuse_other_settings(path, settings, self._settings(must_match))
-        with refuse_damaged(path):
-            for name, part in self._parts().items():
-                part.load_state_dict(state[name])
-            self.step = state["step"]
+        self.step = read_checkpoint(path, self._parts(), self._settings(must_match))
 
     def _settings(self, must_match: dict[str, Any]) -> dict[str, Any]:
         return {"recipe": self.recipe.model_dump(mode="json"), "seed": self.seed, **must_match}
