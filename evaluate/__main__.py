@@ -9,7 +9,7 @@ from bench.config.benchmarks import load_benchmark, protocol_names
 from bench.errors import InputError
 from bench.machine.device import choose_device, process_rank
 from bench.runs.fingerprints import TestMode
-from evaluate.commands import challenge, people, results
+from evaluate.commands import challenge, face_datasets, people, results, test_sets
 from evaluate.stage import Evaluation, evaluate_model, evaluate_scale
 
 _DESCRIPTION = """Evaluate a recognition network: accuracies on verification sets, scores of all pairs, a result card.
@@ -21,7 +21,13 @@ network whose result exists already is skipped.
 
 With --released it evaluates all released networks that lie in --weights, known by the names of their files, on all
 test sets that lie in --test-sets, and compares them with what their authors print."""
-COMMANDS = {**results.COMMANDS, "people": people.COMMANDS, "challenges": challenge.COMMANDS}
+COMMANDS = {
+    "results": results.COMMANDS,
+    "test sets": test_sets.COMMANDS,
+    "face datasets": face_datasets.COMMANDS,
+    "people": people.COMMANDS,
+    "challenges": challenge.COMMANDS,
+}
 _EXAMPLE = "evaluate --model weights/mobilefacenet_y1.onnx --protocols lfw cfp_fp"
 
 

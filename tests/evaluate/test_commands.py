@@ -87,8 +87,8 @@ def test_commands_are_listed_in_groups(capsys):
         parser.parse_args(["--help"])
     text = capsys.readouterr().out
     groups = re.findall(r"^(\w[\w ]*):$", text, re.MULTILINE)
-    headings = ["measure", "test sets", "leaderboard", "face datasets", "people", "challenges"]
-    assert groups[-6:] == list(COMMANDS) == headings
+    headings = ["results", "test sets", "face datasets", "people", "challenges"]
+    assert groups[-5:] == list(COMMANDS) == headings
     assert all(f"\n  {name} " in text for name in FLAGS)
 
 
