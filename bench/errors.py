@@ -1,20 +1,21 @@
 """Exceptions that end a command in one line, and the form of commands in messages."""
 
+import re
 import signal
 
-_MAX_CHARACTERS, _END_CHARACTERS = 2000, 300
+_LONG_WORD, _MAX_CHARACTERS, _END_CHARACTERS = 400, 2000, 300
 
 
 class InputError(ValueError):
     """Bad input: a setting, a file or a flag that does not fit.
 
     The text is one line: what is wrong, with the value that was given, and then what to do. The commands print it on
-    stderr and end with status 2. Any other exception is a bug and shows its traceback. A name or value of thousands of
-    characters, which only a damaged file holds, is cut in the middle.
+    stderr and end with status 2. Any other exception is a bug and shows its traceback. A name or value of hundreds of
+    characters, which only a damaged file holds, is cut in the middle, and so is a text of thousands.
     """
 
     def __str__(self) -> str:
-        text = super().__str__()
+        text = re.sub(rf"\S{{{_LONG_WORD},}}", lambda word: f"{word[0][:100]} ... {word[0][-100:]}", super().__str__())
         return text if len(text) <= _MAX_CHARACTERS else f"{text[: _MAX_CHARACTERS // 2]} ... {text[-_END_CHARACTERS:]}"
 
 

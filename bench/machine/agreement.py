@@ -44,5 +44,6 @@ def _exchange(description: tuple[str, dict[str, str]]) -> list[tuple[str, dict[s
     store.set(f"own{rank}", json.dumps(description))
     everyone = [json.loads(store.get(f"own{other}")) for other in range(world_size)]
     store.set(f"read{rank}", "")
-    store.wait([f"read{other}" for other in range(world_size)])  # the store may end with the process that holds it
+    if rank == 0:  # without torchrun it holds the store, which must not end before all have read
+        store.wait([f"read{other}" for other in range(world_size)])
     return everyone

@@ -44,11 +44,12 @@ def add_benchmark(tmp_path, **generator):
     return path
 
 
-def test_a_message_with_a_very_long_value_is_cut_in_the_middle():
+def test_a_message_with_a_very_long_value_is_cut():
     message = str(InputError(f"a.json: field {'9' * 100_000} is unknown; run the stage again"))
     assert message.startswith("a.json: field 999") and message.endswith("999 is unknown; run the stage again")
-    assert " ... " in message and len(message) < 2000
-    assert str(InputError("n" * 2000)) == "n" * 2000
+    assert " ... " in message and len(message) < 300
+    assert len(str(InputError("many words " * 1000))) < 2000
+    assert str(InputError("n" * 399)) == "n" * 399
 
 
 @pytest.mark.parametrize("program", ["generate", "fr_train", "evaluate", "bench run", "bench plan"])

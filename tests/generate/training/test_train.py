@@ -162,6 +162,7 @@ from generate.training import state as train_state
 from generate.networks.identity import load_identity_network
 from generate.training.train import FrozenNetworks, train_generator
 from generate.training.data import open_training_set
+from generate.training.loop import TrainOptions
 torch.set_num_threads(int(sys.argv[4]))
 real = train_state.TrainState.update
 
@@ -331,6 +332,7 @@ from generator_training import tiny_recipe
 from generate.networks.identity import load_identity_network
 from generate.training.train import FrozenNetworks, train_generator
 from generate.training.data import open_training_set
+from generate.training.loop import TrainOptions
 folder, out = map(Path, sys.argv[1:])
 networks = FrozenNetworks(load_identity_network(folder / "identity.safetensors"))
 recipe = tiny_recipe(sizes=tiny_recipe().sizes.model_dump() | {"dropout": 0})
