@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.cli import run
+from bench.config import flags
 from bench.errors import InputError, python_command
 from bench.machine.facts import environment
 from bench.speed import SPEED_DIR, Row, write_speed
@@ -20,6 +21,10 @@ def main() -> int:
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
         command.add_argument("--out", type=Path, default=SPEED_DIR, help="folder of the pages (default: reports/speed)")
+        if name == "pose":
+            command.add_argument(
+                "--identities", type=flags.count, default=200, metavar="N", help="identities to draw (default: 200)"
+            )
         command.set_defaults(measure=measure)
     args = parser.parse_args()
     print(args.measure(args).read_text())
@@ -47,7 +52,8 @@ def _pose(args: argparse.Namespace) -> Path:
     from generate.speed.pose import NOTES, pose_tables
 
     title = "Poses: one pass by a landmark picture against AttrOP"
-    return write_speed("pose", title, pose_tables(), notes=NOTES, directory=args.out)
+    tables = pose_tables(num_identities=args.identities)
+    return write_speed("pose", title, tables, notes=NOTES, directory=args.out)
 
 
 def _evaluate(args: argparse.Namespace) -> Path:

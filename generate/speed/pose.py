@@ -27,7 +27,7 @@ from generate.identities import sample_identities
 from generate.networks.masks import POSED_MASK_RATIO, draw_masks
 from generate.vec2face import NUM_GRID_TOKENS, load_generator
 
-NUM_IDENTITIES, BATCH_SIZE, MAX_STEPS = 200, 16, 30
+BATCH_SIZE, MAX_STEPS = 16, 30
 YAWS = (0.0, 30.0, -30.0, 60.0, -60.0, 85.0, -85.0)
 MAX_MISS_DEGREES = 10.0
 POSE_MODEL = ASSETS_PATH / "pose.safetensors"
@@ -82,7 +82,7 @@ class Contest:
         )
 
 
-def pose_tables(pose_model: Path = POSE_MODEL, num_identities: int = NUM_IDENTITIES) -> dict[str, list[Row]]:
+def pose_tables(pose_model: Path = POSE_MODEL, *, num_identities: int) -> dict[str, list[Row]]:
     """The tables by caption: every yaw by either way, and both ways over all yaws.
 
     Args:

@@ -56,7 +56,7 @@ def test_columns_by_hand():
 
 def test_a_missing_pose_model_is_named(tmp_path):
     with pytest.raises(InputError, match=r"none\.safetensors is missing; make it with make assets"):
-        pose_tables(tmp_path / "none.safetensors")
+        pose_tables(tmp_path / "none.safetensors", num_identities=3)
 
 
 @pytest.mark.slow
