@@ -95,7 +95,7 @@ demo: setup ## Make the page that draws faces in a browser, and serve it on loca
 	@$(RUN) -m generate demo --scale=$(call quote,$(SCALE)) --runs=$(call quote,$(RUNS)) --weights=$(call quote,$(WEIGHTS))
 	@$(RUN) -m http.server --bind 127.0.0.1 --directory $(call quote,$(RUNS)/demo/$(SCALE)) $(call quote,$(or $(PORT),8000))
 
-test: setup ## Run the fast tests, under two minutes on two cores
+test: setup ## Run the fast tests, about two minutes on two cores
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n logical --maxprocesses 4 --dist worksteal -m "not slow and not gpu"
 
 test-all: setup ## Run every test that this machine can run

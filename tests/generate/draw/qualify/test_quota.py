@@ -131,6 +131,7 @@ def test_no_pose_is_drawn_less_often_than_it_is_kept():
 
 
 @pytest.mark.parametrize(("keep", "column"), [("identity", "identity_cosine"), ("quality", "quality")])
+@pytest.mark.slow
 def test_the_best_are_kept(tmp_path, keep, column):
     make(tmp_path, quota(num_identities=2, attributes={"pose_share": 0}, quota={"max_drawn": 8, "keep": keep}))
     kept = pd.read_parquet(tmp_path / "faces.parquet")
