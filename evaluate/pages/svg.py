@@ -7,7 +7,7 @@ The project draws in two ways. The HTML pages of the leaderboard and of the audi
 - Equal cards give equal bytes, so that a test can compare a committed page with its cards.
 - The last step of every benchmark renders a page and must not import matplotlib.
 
-Figures that stand alone as PNG files are drawn with matplotlib, such as the one of ``docs/make_overview.py``.
+Figures that stand alone as PNG files are drawn with matplotlib, such as the one of ``reports/make_overview.py``.
 Fonts and the colours of axes come from the style sheets of the pages (``evaluate/pages``).
 """
 

@@ -12,10 +12,16 @@ if TYPE_CHECKING:
 _RECIPES, _POSE_RECIPES = "generators.yaml", "pose_models.yaml"
 
 
-def _train_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--faces", type=Path, required=True, help="faces.lmdb of generate prepare, or the LMDB of WebFace4M"
-    )
+def _training_flags(parser: argparse.ArgumentParser, *, faces: str, recipe: str, recipes: str) -> None:
+    """Flags of both trainings.
+
+    Args:
+        parser: Parser that gets the flags.
+        faces: Help of ``--faces``.
+        recipe: Default of ``--recipe``.
+        recipes: Name of the file of recipes.
+    """
+    parser.add_argument("--faces", type=Path, required=True, help=faces)
     parser.add_argument("--mask", type=Path, help=".npy of positions of the faces to use (default: all)")
     parser.add_argument(
         "--identity-model", type=Path, required=True, help="identity network that computed the features of --faces"
@@ -25,10 +31,15 @@ def _train_flags(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="second identity network, which measures held-out identities and is not in the loss (default: none)",
     )
-    parser.add_argument("--recipe", default="present", help=f"entry of {_RECIPES} (default: %(default)s)")
-    parser.add_argument("--recipes", type=Path, help=f"YAML file of recipes (default: {_RECIPES})")
+    parser.add_argument("--recipe", default=recipe, help=f"entry of {recipes} (default: %(default)s)")
+    parser.add_argument("--recipes", type=Path, help=f"YAML file of recipes (default: {recipes})")
     parser.add_argument("--out", type=Path, help="folder of this training (default: RUNS/generators/<fingerprint>)")
     add_stage_flags(parser, "--device", "--seed", "--weights", "--runs")
+
+
+def _train_flags(parser: argparse.ArgumentParser) -> None:
+    faces = "faces.lmdb of generate prepare, or the LMDB of WebFace4M"
+    _training_flags(parser, faces=faces, recipe="present", recipes=_RECIPES)
 
 
 def _train(args: argparse.Namespace) -> str | None:
@@ -47,28 +58,11 @@ def _train(args: argparse.Namespace) -> str | None:
 
 
 def _train_pose_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--faces",
-        type=Path,
-        required=True,
-        help="faces.lmdb of generate prepare --landmarks, or WebFace4M_with_landmarks.lmdb",
-    )
-    parser.add_argument("--mask", type=Path, help=".npy of positions of the faces to use (default: all)")
+    faces = "faces.lmdb of generate prepare --landmarks, or WebFace4M_with_landmarks.lmdb"
     parser.add_argument(
         "--generator", type=Path, required=True, help="trained generator, whose own weights stay as they are"
     )
-    parser.add_argument(
-        "--identity-model", type=Path, required=True, help="identity network that computed the features of --faces"
-    )
-    parser.add_argument(
-        "--judge",
-        type=Path,
-        help="second identity network, which measures held-out identities and is not in the loss (default: none)",
-    )
-    parser.add_argument("--recipe", default="plus", help=f"entry of {_POSE_RECIPES} (default: %(default)s)")
-    parser.add_argument("--recipes", type=Path, help=f"YAML file of recipes (default: {_POSE_RECIPES})")
-    parser.add_argument("--out", type=Path, help="folder of this training (default: RUNS/generators/<fingerprint>)")
-    add_stage_flags(parser, "--device", "--seed", "--weights", "--runs")
+    _training_flags(parser, faces=faces, recipe="plus", recipes=_POSE_RECIPES)
 
 
 def _train_pose(args: argparse.Namespace) -> str | None:

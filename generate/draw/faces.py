@@ -155,7 +155,8 @@ def make_faces(
         landmarks=request.landmarks,
     )
     drawn = generate_dataset(directory, plan, networks)
-    assert drawn is not None  # this process has rank 0
+    if drawn is None:
+        raise RuntimeError("process 0 of a dataset got no faces, which only the other processes do")
     if not request.as_lmdb:
         _write_folder(directory, names)
     remove_parts(directory)

@@ -123,9 +123,9 @@ class StyledDecoder(nn.Module):
     def forward(self, grid: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         """The image, unclipped."""
         style = self.to_style(features)
-        x: torch.Tensor = grid
+        x = grid
         image: torch.Tensor | None = None
-        for level in self.levels:
+        for level in self.levels[:-1]:
             x, image = level(x, image, style)
-        assert image is not None  # the level of full resolution gives one
-        return image
+        _, full_size_image = self.levels[-1](x, image, style)
+        return full_size_image

@@ -19,6 +19,7 @@ from bench.faces.face import FACE_SIZE, Faces, aligned_image
 from bench.faces.lmdb_file import LmdbFaces
 from bench.faces.open import open_faces
 from bench.faces.pixels import to_network_input
+from bench.machine.device import process_rank
 from bench.machine.loading import prefetched_batches
 from generate.networks.masks import MaskRatio
 from generate.vec2face import NUM_GRID_TOKENS
@@ -175,3 +176,28 @@ class FeatureBatches(Dataset[Batch]):
             InputError: If a face cannot be decoded or is not 112 x 112.
         """
         return prefetched_batches(self, range(start_step, stop_step), num_workers=num_workers)
+
+
+def open_batches(
+    faces: LmdbFaces, masks: MaskRatio, *, batch_size: int, num_held_out: int, seed: int
+) -> tuple[FeatureBatches, NDArray[np.int64], NDArray[np.int64]]:
+    """The batches of a training, of which this process takes its share, and how the set is divided.
+
+    Args:
+        faces: The training set, with features.
+        masks: Distribution of the share of masked tokens.
+        batch_size: Faces per step, over all processes.
+        num_held_out: Identities that are not trained on.
+        seed: Seed of the order, the masks and the held-out identities.
+
+    Returns:
+        The batches, positions of the faces to train on, and positions of the held-out faces.
+
+    Raises:
+        InputError: If fewer than two identities would be left to train on, or the set is too small for a batch.
+    """
+    trained, held_out = split_held_out(faces, num_held_out, seed)
+    batches = FeatureBatches(faces, trained, masks, batch_size=batch_size, seed=seed)
+    rank, world_size, _ = process_rank()
+    batches.share(rank, world_size)
+    return batches, trained, held_out

@@ -8,6 +8,7 @@ every epoch. An interrupted run resumes from it and, on a CPU, ends with the sam
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from bench.machine.resume import CHECKPOINT_NAME
 from generate.networks.identity import IdentityNetwork
 from generate.networks.masks import MaskRatio
 from generate.training.coarse import fit_coarse
-from generate.training.data import FeatureBatches, load_faces, split_held_out
+from generate.training.data import load_faces, open_batches
 from generate.training.held_out import choose_held_out
 from generate.training.loop import TrainingLoop, TrainOptions, TrainSummary, final_figures
 from generate.training.losses import LossTerms
@@ -75,19 +76,21 @@ def train_generator(
             belongs to another run, or a term of the loss is not finite (the last good checkpoint is kept).
     """
     directory, options = Path(directory), options or TrainOptions()
-    trained, held_out = split_held_out(faces, recipe.held_out_identities, seed)
     check_features(faces, networks.identity, recipe.sizes.feature_dim, recipe.sizes.circumstances)
-    masks = MaskRatio(**recipe.masking.model_dump())
-    batches = FeatureBatches(faces, trained, masks, batch_size=recipe.batch_size, seed=seed)
-    rank, world_size, _ = process_rank()
-    batches.share(rank, world_size)
+    batches, trained, held_out = open_batches(
+        faces,
+        MaskRatio(**recipe.masking.model_dump()),
+        batch_size=recipe.batch_size,
+        num_held_out=recipe.held_out_identities,
+        seed=seed,
+    )
+    is_writing = process_rank()[0] == 0
     with process_group(options.device) as device, torch.random.fork_rng():
         terms = load_loss_terms(
             networks,
             device,
+            recipe,
             with_ssim=recipe.losses.ssim.weight > 0,
-            judged_share=recipe.judged_share,
-            judged_views=recipe.judged_views,
             with_lpips=recipe.perceptual == "lpips",
         )
         torch.manual_seed(seed)
@@ -98,8 +101,8 @@ def train_generator(
         measure = partial(held_out_faces.measure, state.trained, networks.identity, networks.judge)
         must_match = options.must_match | {"perceptual_network": terms.perceptual_network}
         loop = TrainingLoop(state, batches, measure, directory, replace(options, must_match=must_match))
-        last_values = loop.run(is_writing=rank == 0)
-        if rank == 0:
+        last_values = loop.run(is_writing=is_writing)
+        if is_writing:
             save_generator(state.trained, directory / GENERATOR_NAME)
     return TrainSummary(
         num_parameters=sum(parameter.numel() for parameter in state.generator.parameters()),
@@ -110,13 +113,24 @@ def train_generator(
     )
 
 
+class JudgedShare(Protocol):
+    """What the terms of the loss need of a recipe."""
+
+    @property
+    def judged_share(self) -> float:
+        """Share of a batch on which the identity network judges."""
+
+    @property
+    def judged_views(self) -> bool:
+        """Whether it sees shifted views."""
+
+
 def load_loss_terms(
     networks: FrozenNetworks,
     device: torch.device,
+    recipe: JudgedShare,
     *,
     with_ssim: bool,
-    judged_share: float,
-    judged_views: bool,
     with_lpips: bool = True,
 ) -> LossTerms:
     """The terms of the loss, as ``LossTerms`` describes them. Moves the frozen networks to the device."""
@@ -129,8 +143,8 @@ def load_loss_terms(
         device=device,
         with_ssim=with_ssim,
         with_lpips=with_lpips,
-        judged_share=judged_share,
-        judged_views=judged_views,
+        judged_share=recipe.judged_share,
+        judged_views=recipe.judged_views,
     )
 
 

@@ -138,8 +138,13 @@ def _own_cells(card: AuditCard, pairs: PairsSection) -> TableRow:
     scores = card.diversity_scores
     match = ("", "", "", "")
     if card.privacy:
-        found = card.privacy.judges[0].matches
-        match = (f"{found.median:.3f}", f"{found.p99:.3f}", f"{found.max:.3f}", f"{found.share_above_half:.2%}")
+        nearest_match = card.privacy.judges[0].matches
+        match = (
+            f"{nearest_match.median:.3f}",
+            f"{nearest_match.p99:.3f}",
+            f"{nearest_match.max:.3f}",
+            f"{nearest_match.share_above_half:.2%}",
+        )
     elif card.leakage:
         nearest, above = card.leakage[0].image_cosine, card.leakage[0].share_of_images_above["0.5"]
         match = (f"{nearest.p50:.3f}", f"{nearest.p99:.3f}", f"{nearest.max:.3f}", f"{above:.2%}")

@@ -78,24 +78,11 @@ def report_groups(
         for fmr in question.fmrs:
             check_resolution(np.bincount(table.identity_ids), grouping, fmr)
     comparisons = _compare(network, table, device, highest)
-    attributes: dict[str, dict[str, GroupErrors | None]] = {
-        grouping.name: {
-            fmr: group_errors(comparisons, grouping, fmr, reference=question.reference, seed=seed)
-            for fmr in question.fmrs
-        }
-        for grouping in groupings
-    }
-    result = GroupResult(
-        attributes=attributes,
-        num_images=len(table.faces),
-        num_identities=len(table.identity_names),
-        sha256=table.sha256,
-        dropped=table.dropped,
-    )
+    result = _measure(comparisons, groupings, question, table, seed)
     sections = [
-        _section(grouping.name, fmr, errors)
-        for grouping in groupings
-        for fmr, errors in attributes[grouping.name].items()
+        _section(attribute, fmr, errors)
+        for attribute, by_fmr in result.attributes.items()
+        for fmr, errors in by_fmr.items()
         if errors is not None
     ]
     if against is not None:
@@ -120,6 +107,26 @@ def _compare(path: Path, table: FaceTable, device: str, highest_fmr: float) -> C
         return compare_all(embeddings, table.identity_ids, highest_fmr=highest_fmr)
     except InputError as error:
         raise InputError(f"{path} on {table.name}: {error}") from None
+
+
+def _measure(
+    comparisons: Comparisons, groupings: Sequence[Grouping], question: GroupQuestion, table: FaceTable, seed: int
+) -> GroupResult:
+    """Errors of every attribute at every rate."""
+    attributes: dict[str, dict[str, GroupErrors | None]] = {
+        grouping.name: {
+            fmr: group_errors(comparisons, grouping, fmr, reference=question.reference, seed=seed)
+            for fmr in question.fmrs
+        }
+        for grouping in groupings
+    }
+    return GroupResult(
+        attributes=attributes,
+        num_images=len(table.faces),
+        num_identities=len(table.identity_names),
+        sha256=table.sha256,
+        dropped=table.dropped,
+    )
 
 
 def _section(attribute: str, fmr: str, errors: GroupErrors) -> dict[str, Any]:

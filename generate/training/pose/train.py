@@ -9,15 +9,17 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from bench.faces.lmdb_file import LmdbFaces
 from bench.machine.device import process_rank
 from bench.machine.processes import process_group
 from generate.networks.masks import POSED_MASK_RATIO, MaskRatio
 from generate.networks.plus.pose_weights import save_pose_model
-from generate.training.data import FeatureBatches, split_held_out
-from generate.training.held_out import choose_held_out, spread
+from generate.training.data import open_batches
+from generate.training.held_out import HeldOut, choose_held_out, spread
 from generate.training.loop import TrainingLoop, TrainOptions, TrainSummary, final_figures
 from generate.training.pose.data import PoseBatches, check_pictures, load_pictures
 from generate.training.pose.exchange import fit_exchange
@@ -59,25 +61,20 @@ def train_pose(
     check_pictures(faces)
     model = load_generator(generator)
     check_features(faces, networks.identity, model.architecture.feature_dim)
-    trained, held_out = split_held_out(faces, recipe.held_out_identities, seed)
-    masks = MaskRatio(**recipe.masking.model_dump())
-    batches = FeatureBatches(faces, trained, masks, batch_size=recipe.batch_size, seed=seed)
-    rank, world_size, _ = process_rank()
-    batches.share(rank, world_size)
+    batches, trained, held_out = open_batches(
+        faces,
+        MaskRatio(**recipe.masking.model_dump()),
+        batch_size=recipe.batch_size,
+        num_held_out=recipe.held_out_identities,
+        seed=seed,
+    )
+    is_writing = process_rank()[0] == 0
     exchange = fit_exchange(faces, trained) if recipe.exchange_pose else None
     with process_group(options.device) as device, torch.random.fork_rng():
-        terms = load_loss_terms(
-            networks,
-            device,
-            with_ssim=recipe.losses.ssim > 0,
-            judged_share=recipe.judged_share,
-            judged_views=recipe.judged_views,
-        )
+        terms = load_loss_terms(networks, device, recipe, with_ssim=recipe.losses.ssim > 0)
         torch.manual_seed(seed)
         state = PoseState(recipe, model, terms, seed=seed, device=device)
-        pictures = torch.from_numpy(load_pictures(faces, spread(held_out)))
-        chosen = choose_held_out(faces, held_out, trained, seed)
-        measured = replace(chosen, landmarks=pictures, masks=POSED_MASK_RATIO)
+        measured = _posed_held_out(faces, held_out, trained, seed)
         must_match = options.must_match | {"perceptual_network": terms.perceptual_network}
         loop = TrainingLoop(
             state,
@@ -86,8 +83,8 @@ def train_pose(
             directory,
             replace(options, must_match=must_match),
         )
-        last_values = loop.run(is_writing=rank == 0)
-        if rank == 0:
+        last_values = loop.run(is_writing=is_writing)
+        if is_writing:
             save_pose_model(directory / POSE_NAME, state.posed.generator, state.posed.network)
     return TrainSummary(
         num_parameters=sum(parameter.numel() for parameter in state.trained),
@@ -96,3 +93,9 @@ def train_pose(
         perceptual_network=terms.perceptual_network,
         figures=final_figures(last_values),
     )
+
+
+def _posed_held_out(faces: LmdbFaces, held_out: NDArray[np.int64], trained: NDArray[np.int64], seed: int) -> HeldOut:
+    """The faces that are measured after every epoch, each with its own landmark picture."""
+    pictures = torch.from_numpy(load_pictures(faces, spread(held_out)))
+    return replace(choose_held_out(faces, held_out, trained, seed), landmarks=pictures, masks=POSED_MASK_RATIO)

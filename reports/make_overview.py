@@ -1,6 +1,6 @@
 """Committed results and sample faces -> reports/overview.png, the picture of README.md.
 
-Run it from the repository's root: ``.venv/bin/python docs/make_overview.py``. Left: faces of invented people from
+Run it from the repository's root: ``.venv/bin/python reports/make_overview.py``. Left: faces of invented people from
 ``reports/results/mini.jpg``, one person per row. Right: mean accuracies from ``reports/results/*.json``.
 """
 
@@ -16,7 +16,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from PIL import Image
 
-REPORTS = Path(__file__).parent.parent / "reports"
+REPORTS = Path(__file__).parent
 SAMPLE_SIZE = 80
 """Pixels from one face of a published sample grid to the next."""
 SAMPLE_ROWS = (0, 3, 4, 7, 8, 10)
