@@ -72,7 +72,9 @@ def make_parser() -> argparse.ArgumentParser:
     """The parser of the stage and of its sub-commands."""
     parser = stage_parser("evaluate", _DESCRIPTION, example=_EXAMPLE)
     parser.add_argument(
-        "--model", type=Path, help=".safetensors, .pth or .onnx file to evaluate instead of the network of --scale"
+        "--model",
+        type=Path,
+        help=".safetensors, .pth, .ckpt or .onnx file to evaluate instead of the network of --scale",
     )
     parser.add_argument(
         "--protocols",

@@ -80,7 +80,7 @@ def evaluate_model(model: Path, protocols: Sequence[str], evaluation: Evaluation
     """Evaluate a network that belongs to no benchmark.
 
     Args:
-        model: Weights, a .safetensors, .pth or .onnx file.
+        model: Weights, a .safetensors, .pth, .ckpt or .onnx file.
         protocols: Names of test sets.
         evaluation: Settings of the call.
 
@@ -91,7 +91,7 @@ def evaluate_model(model: Path, protocols: Sequence[str], evaluation: Evaluation
         InputError: If the file or a test set is missing.
     """
     if not model.exists():
-        raise InputError(f"--model {model} does not exist; give a .safetensors, .pth or .onnx file")
+        raise InputError(f"--model {model} does not exist; give a .safetensors, .pth, .ckpt or .onnx file")
     mode = evaluation.test_mode
     stage = model_stage(model, protocols, runs=evaluation.runs, test_sets=evaluation.test_sets, test_mode=mode)
     yield evaluate_row(stage, model, protocols, model_row(model, stage.inputs["model"], mode), evaluation)

@@ -31,6 +31,8 @@ BLOCKS = {
 """Depth -> residual blocks of the four stages. The reference trainer of HSFace builds R100 when asked for 200."""
 
 SqueezeExcite = Literal["none", "shortcut", "standard"]
+InputRange = Literal["symmetric", "unit"]
+"""[-1, 1] or 0..1."""
 STRIDE = 16
 """Ratio of input to output side: 112 pixels become 7."""
 
@@ -94,11 +96,21 @@ class IResNet(nn.Module):
         embedding_dim: Length D of the features.
         width: Channels of the stem and the first stage; the other stages have 2, 4 and 8 times as many.
         dropout: Probability in [0, 1) that a value of the last feature map is zeroed in training.
+        input_range: Range of the pixels at the first convolution. ``unit`` brings faces to 0..1 first, as in MagFace.
     """
 
-    def __init__(self, depth: int, se: SqueezeExcite, embedding_dim: int, width: int, dropout: float) -> None:
+    def __init__(
+        self,
+        depth: int,
+        se: SqueezeExcite,
+        embedding_dim: int,
+        width: int,
+        dropout: float,
+        input_range: InputRange = "symmetric",
+    ) -> None:
         super().__init__()
         self.checkpointing = False
+        self.input_range = input_range
         self.conv1 = nn.Conv2d(3, width, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.prelu = PReLU(width)
@@ -124,6 +136,8 @@ class IResNet(nn.Module):
 
     def forward(self, faces: Tensor) -> Tensor:
         """Faces (B, 3, 112, 112) in [-1, 1] -> features (B, D), at least float32, before normalisation."""
+        if self.input_range == "unit":
+            faces = faces * 0.5 + 0.5
         x = self.prelu(self.bn1(self.conv1(faces)))
         for name in ("layer1", "layer2", "layer3", "layer4"):
             blocks = self.get_submodule(name).children()
@@ -134,7 +148,12 @@ class IResNet(nn.Module):
 
 
 def iresnet(
-    depth: int, se: bool | SqueezeExcite = False, embedding_dim: int = 512, width: int = 64, dropout: float = 0.0
+    depth: int,
+    se: bool | SqueezeExcite = False,
+    embedding_dim: int = 512,
+    width: int = 64,
+    dropout: float = 0.0,
+    input_range: InputRange = "symmetric",
 ) -> IResNet:
     """An IResNet with random weights. At width 64 its state dict has the entries of the released files.
 
@@ -144,6 +163,7 @@ def iresnet(
         embedding_dim: Length D of the features.
         width: As for ``IResNet``.
         dropout: As for ``IResNet``.
+        input_range: As for ``IResNet``.
 
     Raises:
         InputError: If the depth or the kind of squeeze-excitation is unknown.
@@ -154,7 +174,7 @@ def iresnet(
         se = "shortcut" if se else "none"
     if se not in ("none", "shortcut", "standard"):
         raise InputError(f"se={se} is unknown; choose from none, shortcut, standard")
-    return IResNet(depth, se, embedding_dim, width, dropout)
+    return IResNet(depth, se, embedding_dim, width, dropout, input_range)
 
 
 def build_backbone(settings: Backbone) -> IResNet | MobileFaceNet | TimmBackbone:
@@ -164,7 +184,14 @@ def build_backbone(settings: Backbone) -> IResNet | MobileFaceNet | TimmBackbone
         InputError: If the settings name an unknown network.
     """
     if settings.kind == "iresnet":
-        return iresnet(settings.depth, settings.se, settings.embedding_dim, settings.width, settings.dropout)
+        return iresnet(
+            settings.depth,
+            settings.se,
+            settings.embedding_dim,
+            settings.width,
+            settings.dropout,
+            settings.input_range,
+        )
     if settings.kind == "mobilefacenet":
         return MobileFaceNet(settings.embedding_dim, settings.width, settings.dropout)
     if settings.name is None:

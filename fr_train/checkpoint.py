@@ -1,4 +1,4 @@
-"""Recognition networks on disk: our ``.safetensors`` files with settings, and released IResNet ``.pth`` files.
+"""Recognition networks on disk: our ``.safetensors`` files with settings, and files that others released.
 
 In: a file. Out: a backbone in eval mode, its settings, or its weights. This is the only module of ``fr_train`` that
 ``generate`` and ``evaluate`` import.
@@ -6,7 +6,8 @@ In: a file. Out: a backbone in eval mode, its settings, or its weights. This is 
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,14 @@ from torch import Tensor, nn
 from bench.config.recipe import Backbone
 from bench.errors import InputError
 from bench.files import atomic_path
-from bench.machine.progress import note
-from fr_train.backbone import BLOCKS, build_backbone
+from fr_train.backbone import build_backbone
+from fr_train.released import ACCEPTED, holds_network, read_released, state_dicts
 
 _SETTINGS_KEY = "backbone"
-_FIRST_BLOCK = "layer1.0.bn1.weight"
-"""An entry of every IResNet. What stands before it in a file is the prefix of wrappers, such as ``module.``."""
 _STATE_DEPTH = 2
 """Dictionaries around a state dict that are searched, such as ``{"model": {"state_dict": ...}}``."""
-_PARTS = ("conv1", "bn1", "prelu", "layer1", "layer2", "layer3", "layer4", "bn2", "dropout", "fc", "features")
-"""Parts of an IResNet, by the first word of an entry's name."""
-_COUNTER = "num_batches_tracked"
+_LIGHTNING_PARTS = ("pytorch_lightning", "lightning", "lightning_fabric", "omegaconf", "argparse", "pathlib")
+"""Packages of the objects that Lightning writes beside the tensors: callbacks, settings, paths."""
 _MAX_BYTES_RATIO = 4
 """Tensors may claim this many times the size of their file. Views of one number could claim all memory."""
 
@@ -49,12 +47,12 @@ def save_backbone(path: str | Path, backbone: nn.Module, settings: Backbone, *, 
 
 
 def load_backbone(path: str | Path) -> nn.Module:
-    """A backbone in eval mode on the CPU, from our ``.safetensors`` or from a released IResNet ``.pth``.
+    """A backbone in eval mode on the CPU, from our ``.safetensors`` or from a released network.
 
-    Depth, width, embedding dimension and squeeze-excitation of a ``.pth`` are inferred from its entries. Prefixes of
-    wrappers (``module.``, ``model.``, ``features.module.``) and dictionaries around the state dict are removed, the
-    weights of a head are left out with a note, and counters of batch norms may be missing. Only tensors are unpickled,
-    so that a file cannot run code.
+    Released are IResNets of insightface and HSFace (``.pth``), MagFace (``.pth``), AdaFace (``.ckpt``) and CVLface
+    (``.safetensors``, ``.pt``), see ``fr_train.released``. Depth, width, embedding dimension and squeeze-excitation are
+    inferred from the entries. All of them take RGB faces in [-1, 1] here: the module brings these to the channel order
+    and the range that the authors trained with. Only tensors are unpickled, so that a file cannot run code.
 
     Raises:
         InputError: If the file is missing or broken, or holds another architecture. The message names the first entries
@@ -79,7 +77,7 @@ def read_backbone(path: str | Path) -> tuple[nn.Module, Backbone]:
     path = Path(path)
     if not path.is_file():
         what = "is no file" if path.exists() else "does not exist"
-        raise InputError(f"{path} {what}; give a .safetensors or .pth file")
+        raise InputError(f"{path} {what}; give a .safetensors, .pth or .ckpt file")
     settings, weights = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pth(path)
     backbone = _build_fitting(settings, weights, path)
     load_weights(backbone, weights, str(path))
@@ -163,17 +161,23 @@ def _read_safetensors(path: Path) -> tuple[Backbone, dict[str, Tensor]]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        return Backbone.model_validate(json.loads(metadata[_SETTINGS_KEY])), weights
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is not a whole safetensors file ({error}); fetch or train it again") from None
+    if _SETTINGS_KEY not in metadata and holds_network(weights):
+        return read_released(weights, path)
+    try:
+        return Backbone.model_validate(json.loads(metadata[_SETTINGS_KEY])), weights
     except (KeyError, ValueError, RecursionError):  # ValueError: no JSON, or (pydantic's) other settings
-        raise InputError(f"{path} has no backbone settings in its metadata; give a file of this suite") from None
+        first = ", ".join(list(weights)[:3])
+        raise InputError(
+            f"{path} has no backbone settings in its metadata, and its first entries are {first}; {ACCEPTED}"
+        ) from None
 
 
 def _read_pth(path: Path) -> tuple[Backbone, dict[str, Tensor]]:
-    content = read_torch_file(path)
-    candidates = list(_state_dicts(content, _STATE_DEPTH))
-    networks = [state for state in candidates if any(name.endswith(_FIRST_BLOCK) for name in state)]
+    content = _read_lightning(path) if path.suffix == ".ckpt" else read_torch_file(path)
+    candidates = list(state_dicts(content, _STATE_DEPTH))
+    networks = [state for state in candidates if holds_network(state)]
     if not candidates:
         raise InputError(f"{path} holds no state dict of tensors; give the backbone's weights")
     if len(networks) > 1:
@@ -182,81 +186,36 @@ def _read_pth(path: Path) -> tuple[Backbone, dict[str, Tensor]]:
     num_bytes, size = sum(value.numel() * value.element_size() for value in state.values()), path.stat().st_size
     if num_bytes > _MAX_BYTES_RATIO * size:
         raise InputError(f"{path} has {size} bytes, but its tensors claim {num_bytes}; fetch it again")
-    weights = _without_prefix(state, path)
-    settings = _infer_settings(weights, path)
-    return settings, _fill_counters(_without_head(weights, settings, path))
+    return read_released(state, path)
 
 
-def _state_dicts(content: Any, depth: int) -> Iterator[dict[str, Tensor]]:
-    """Every dictionary of tensors in the content of a file, down to a depth. Other values beside them are left out."""
-    if not isinstance(content, dict):
-        return
-    tensors = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
-    if tensors:
-        yield tensors
-    if depth > 0:
-        for value in content.values():
-            yield from _state_dicts(value, depth - 1)
+class _LeftOut:
+    """Stands in for an object beside the tensors of a Lightning checkpoint; takes any content and keeps none."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    def __setstate__(self, state: object) -> None: ...
 
 
-def _without_prefix(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Entries of the network without the prefix of its wrappers; entries outside it (a head's) are left out."""
-    prefixes = [name.removesuffix(_FIRST_BLOCK) for name in state if name.endswith(_FIRST_BLOCK)]
-    if len(prefixes) > 1:
-        raise InputError(f"{path} holds {len(prefixes)} networks ({', '.join(prefixes[:4])}); save one of them")
-    prefix = prefixes[0] if prefixes else ""
-    _note_left_out([name for name in state if not name.startswith(prefix)], path)
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+def _read_lightning(path: Path) -> Any:
+    """Content of a PyTorch Lightning checkpoint. Objects beside its tensors become empty stand-ins.
 
+    No class that the file names is imported: torch looks names up in a list, which holds the stand-ins instead.
 
-def _without_head(weights: dict[str, Tensor], settings: Backbone, path: Path) -> dict[str, Tensor]:
-    """The weights without those of a head: one matrix with a row or column per identity, and single numbers."""
-    head = [
-        name
-        for name, value in weights.items()
-        if name.split(".")[0] not in _PARTS
-        and (value.numel() == 1 or (value.dim() == 2 and settings.embedding_dim in value.shape))
-    ]
-    _note_left_out(head, path)
-    return {name: value for name, value in weights.items() if name not in head}
-
-
-def _note_left_out(names: list[str], path: Path) -> None:
-    if names:
-        note(f"note: {path}: {len(names)} entries beside the backbone are left out, first {names[0]}")
-
-
-def _fill_counters(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights with the counters of batch norms, which older versions of torch did not save, set to 0."""
-    norms = [name.removesuffix("running_var") for name in weights if name.endswith(".running_var")]
-    return {f"{norm}{_COUNTER}": torch.tensor(0) for norm in norms} | weights
-
-
-def _infer_settings(weights: Mapping[str, Tensor], path: Path) -> Backbone:
-    """Settings of the IResNet that a state dict belongs to."""
-    blocks = tuple(_num_blocks(weights, stage) for stage in range(1, 5))
-    depth = next((depth for depth, counts in BLOCKS.items() if counts == blocks), None)
-    if depth is None or "conv1.weight" not in weights or "fc.weight" not in weights:
-        first = ", ".join(list(weights)[:3])
+    Raises:
+        InputError: If the file is broken, or names anything but tensors and settings of Lightning.
+    """
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception as error:  # damaged files make torch raise errors of every kind
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"{path} is not a whole Lightning checkpoint ({reason}); fetch it again") from None
+    refused = [name for name in names if name.split(".")[0] not in _LIGHTNING_PARTS]
+    if refused:
         raise InputError(
-            f"{path} is no IResNet: looked for conv1.weight, {_FIRST_BLOCK}, layer1 to layer4 and fc.weight, found "
-            f"stages of {blocks} blocks, first entries {first}; give an IResNet .pth"
+            f"{path} names {refused[0]}, which a Lightning checkpoint does not need and which may run code; nothing of "
+            "it was run; give the file as its authors released it"
         )
-    se = "none"
-    if any(".attn." in name for name in weights):
-        se = "shortcut"
-    if any(".se." in name for name in weights):
-        se = "standard"
-    return Backbone.model_validate(
-        {
-            "depth": depth,
-            "se": se,
-            "width": weights["conv1.weight"].shape[0],
-            "embedding_dim": weights["fc.weight"].shape[0],
-        }
-    )
-
-
-def _num_blocks(weights: Mapping[str, Tensor], stage: int) -> int:
-    """Number of residual blocks of a stage, 1 to 4, in an IResNet state dict."""
-    return len({name.split(".")[1] for name in weights if name.startswith(f"layer{stage}.")})
+    stand_ins: list[Any] = [(OrderedDict if name.endswith("Dict") else _LeftOut, name) for name in names]
+    with torch.serialization.safe_globals(stand_ins):
+        return read_torch_file(path)

@@ -7,7 +7,7 @@ from bench.cli import Command, add_stage_flags
 
 
 def _add_export_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, help="model.safetensors, its folder, or a released IResNet .pth")
+    parser.add_argument("model", type=Path, help="model.safetensors, its folder, or a released network (.pth, .ckpt)")
     parser.add_argument("--out", type=Path, required=True, help="folder to create; it must not exist")
     parser.add_argument(
         "--formats",

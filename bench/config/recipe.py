@@ -27,6 +27,12 @@ class Backbone(Settings):
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="share of the last feature map dropped in training"
     )
+    input_range: Literal["symmetric", "unit"] = Field(
+        "symmetric",
+        exclude_if=lambda name: name == "symmetric",
+        description="range of the pixels inside the network, for kind iresnet only: [-1, 1], or 0..1 as MagFace's "
+        "authors train; faces are given in [-1, 1] either way",
+    )
 
 
 class Margin(Settings):

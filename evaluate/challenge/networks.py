@@ -14,7 +14,7 @@ from bench.runs.card_parts.references import DatasetReference, RecipeReference
 from evaluate.leaderboard.published import PublishedRow
 from evaluate.leaderboard.write import PUBLISHED_PATH
 
-SUFFIXES = (".pth", ".safetensors", ".onnx")
+SUFFIXES = (".pth", ".ckpt", ".safetensors", ".onnx")
 _VEC2FACE, _VEC2FACE_PLUS, _CVLFACE = "HaiyuWu/Vec2Face README", "HaiyuWu/Vec2Face_plus README", "mk-minchul/CVLface"
 _RECIPE = "hsface_arcface"
 

@@ -17,7 +17,7 @@ def _add_submit_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--format", choices=_FORMATS, default="datacv", help="whose file to write (default: datacv)")
     parser.add_argument(
-        "--model", type=Path, help=".safetensors, .pth or .onnx file (default: the trained network of --scale)"
+        "--model", type=Path, help=".safetensors, .pth, .ckpt or .onnx file (default: the trained network of --scale)"
     )
     parser.add_argument("--out", type=Path, default=Path(), help="folder of the file (default: this folder)")
     add_stage_flags(parser, "--scale", "--seed", "--device", "--runs", "--test-sets", "--config", scale="datacv_10k")

@@ -14,7 +14,9 @@ def _add_audit_flags(parser: argparse.ArgumentParser) -> None:
         "path", type=Path, nargs="?", help="LMDB file, .rec file or folder to audit (default: the faces of --scale)"
     )
     parser.add_argument(
-        "--network", type=Path, help="recognition network, a .safetensors, .pth or .onnx file (default: images only)"
+        "--network",
+        type=Path,
+        help="recognition network, a .safetensors, .pth, .ckpt or .onnx file (default: images only)",
     )
     parser.add_argument(
         "--against",

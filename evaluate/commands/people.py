@@ -7,7 +7,7 @@ from bench.cli import Command, add_stage_flags
 
 
 def _add_network_and_set(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument("network", type=Path, metavar="NETWORK", help=".safetensors, .pth or .onnx file")
+    parser.add_argument("network", type=Path, metavar="NETWORK", help=".safetensors, .pth, .ckpt or .onnx file")
     parser.add_argument("path", type=Path, metavar="SET", help=what)
 
 

@@ -49,7 +49,8 @@ def load_network(path: str | Path, device: str = "cpu") -> FaceNetwork:
     """A recognition network from a file, ready on ``device`` and in eval mode.
 
     Args:
-        path: ``.safetensors`` or ``.pth`` (trained here, or a released IResNet), or ``.onnx``.
+        path: ``.onnx``, or any file of ``fr_train.checkpoint.load_backbone``: trained here, or released as ``.pth``,
+            ``.ckpt`` or ``.safetensors``.
         device: Torch device. An ONNX network runs on the GPU where the installed onnxruntime can, else on the CPU.
 
     Raises:
@@ -62,7 +63,7 @@ def load_network(path: str | Path, device: str = "cpu") -> FaceNetwork:
     """
     path = Path(path)
     if not path.exists():
-        raise InputError(f"{path} does not exist; give a .safetensors, .pth or .onnx file")
+        raise InputError(f"{path} does not exist; give a .safetensors, .pth, .ckpt or .onnx file")
     if path.suffix == ".onnx":
         return OnnxNetwork(path, device)
     from fr_train.checkpoint import load_backbone

@@ -35,7 +35,7 @@ def export(weights: str | Path, directory: str | Path, formats: Sequence[str] = 
     """Write a network in other formats, and compare each with the source on random faces.
 
     Args:
-        weights: Our ``.safetensors``, or a released IResNet ``.pth``.
+        weights: Our ``.safetensors``, or a released network (``fr_train.released``).
         directory: Receives ``model.onnx`` and ``model.safetensors``.
         formats: Formats to write, out of ``FORMATS``.
 

@@ -16,7 +16,7 @@ def export_folder(model: Path, target: Path, formats: Sequence[str], runs: Path)
     """Write a network and its model card into a new folder, which appears whole or not at all.
 
     Args:
-        model: Weights (.safetensors, or a released .pth), or the folder of a finished training.
+        model: Weights (.safetensors, or a released network), or the folder of a finished training.
         target: Folder to create.
         formats: ``"onnx"``, ``"safetensors"`` or both.
         runs: Folder of all runs, in which results of the network are looked for.

@@ -170,7 +170,7 @@ def load_features(path: str | Path) -> nn.Module:
     """An identity network as a plain module: images in [-1, 1] to un-normalised features.
 
     Args:
-        path: Weights of an IResNet (``.pth``, ``.safetensors``), or an ONNX file.
+        path: Any file of ``fr_train.checkpoint.load_backbone``, or an ONNX file.
 
     Raises:
         InputError: As ``load_identity_network``.

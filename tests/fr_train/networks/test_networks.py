@@ -10,8 +10,9 @@ from paths import GOLDEN
 from bench.config.recipe import Backbone
 from bench.errors import InputError
 from fr_train.backbone import build_backbone
-from fr_train.checkpoint import _infer_settings, _without_prefix, load_backbone, save_backbone
+from fr_train.checkpoint import load_backbone, save_backbone
 from fr_train.networks.mobilefacenet import MobileFaceNet
+from fr_train.released import infer_settings, split_prefix
 
 SMALL = [
     {"kind": "mobilefacenet", "width": 16, "embedding_dim": 32},
@@ -82,8 +83,9 @@ def test_an_unknown_timm_model_is_refused(name, message):
 def test_settings_of_released_files_are_inferred_from_their_entries(file, depth, se, prefix):
     entries = json.loads((GOLDEN / f"{file}.keys.json").read_text())
     released = {prefix + entry[0]: torch.empty(entry[1], device="meta") for entry in entries}
-    weights = _without_prefix(released, Path("released.pth"))
-    settings = _infer_settings(weights, Path("released.pth"))
+    found, weights = split_prefix(released, Path("released.pth"))
+    settings, _ = infer_settings(weights, Path("released.pth"))
+    assert found == prefix
     assert (settings.depth, settings.se, settings.width, settings.embedding_dim) == (depth, se, 64, 512)
     with torch.device("meta"):
         ours = {name: list(value.shape) for name, value in build_backbone(settings).state_dict().items()}
