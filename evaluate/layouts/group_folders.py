@@ -1,9 +1,9 @@
 """RFW and BFW in their authors' layouts -> faces with a group per person.
 
 RFW has ``data/RACE/IDENTITY/IDENTITY_000n.jpg`` and ``txts/RACE/RACE_lmk.txt``; the landmarks align the images that are
-not 112 x 112. BFW has a table of pairs, ``bfw-VERSION-datatable.csv``, with the columns p1, p2, att1 and att2, beside
-aligned faces ``SUBGROUP/IDENTITY/NAME.jpg``. Both sets come with lists of pairs. Their lists are not used: RFW's 3,000
-impostor pairs a group give 3 errors at FMR 1e-3, so every face is compared with every other of its group.
+not 112 x 112. BFW has a table of pairs, ``bfw-VERSION-datatable.pkl`` or ``.csv``, with the columns p1, p2, att1 and
+att2, beside aligned faces ``SUBGROUP/IDENTITY/NAME.jpg``. Both sets come with lists of pairs. Their lists are not used:
+RFW's 3,000 impostor pairs a group give 3 errors at FMR 1e-3, so every face is compared with every other of its group.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,10 @@ from bench.files import is_hidden, sha256
 from evaluate.layouts.face_table import FaceTable, make_table, open_images, read_rows
 from evaluate.layouts.images import LazyImages, check_faces, listed
 from evaluate.layouts.pairs import find_images
+from evaluate.layouts.pandas_pickle import read_columns
 
+_BFW_COLUMNS = ("p1", "p2", "att1", "att2")
+_BFW_SUFFIXES = (".csv", ".pkl")
 _BFW_SUBGROUPS = {first + second for first in "ABIW" for second in "FM"}
 
 
@@ -94,9 +97,12 @@ def load_bfw(folder: str | Path, *, drop_shared: bool = False) -> FaceTable:
             f"{folder} holds {len(tables)} tables of BFW: {listed([path.name for path in tables])}; keep one"
         )
     path = tables[0]
+    columns = _read_pairs(path)
     subgroups: dict[str, str] = {}
-    for row in read_rows(path, ("p1", "p2", "att1", "att2")):
-        for image, subgroup in ((row["p1"], _subgroup(row["att1"], path)), (row["p2"], _subgroup(row["att2"], path))):
+    known = {text: _subgroup(text, path) for text in {*columns[2], *columns[3]}}
+    for images, groups in ((columns[0], columns[2]), (columns[1], columns[3])):
+        for image, text in zip(images, groups, strict=True):
+            subgroup = known[text]
             if subgroups.setdefault(image, subgroup) != subgroup:
                 raise InputError(f"{path} gives {image} the subgroups {subgroups[image]} and {subgroup}; correct it")
     names = sorted(subgroups)
@@ -107,7 +113,18 @@ def load_bfw(folder: str | Path, *, drop_shared: bool = False) -> FaceTable:
 
 
 def _bfw_tables(folder: Path) -> Sequence[Path]:
-    return sorted(path for path in folder.glob("bfw-*datatable.csv") if not is_hidden(path.name))
+    """Tables of pairs; a CSV counts in place of the pickle that it was saved from."""
+    tables = sorted(path for path in folder.glob("bfw-*datatable.*") if path.suffix in _BFW_SUFFIXES)
+    saved = {path.stem for path in tables if path.suffix == ".csv"}
+    return [path for path in tables if not is_hidden(path.name) and (path.suffix == ".csv" or path.stem not in saved)]
+
+
+def _read_pairs(path: Path) -> Sequence[Sequence[str]]:
+    """The columns p1, p2, att1 and att2 of BFW's table."""
+    if path.suffix == ".pkl":
+        return read_columns(path, _BFW_COLUMNS)
+    rows = read_rows(path, _BFW_COLUMNS)
+    return [[row[name] for row in rows] for name in _BFW_COLUMNS]
 
 
 def _subgroup(text: str, path: Path) -> str:

@@ -86,7 +86,7 @@ class _SafeUnpickler(pickle._Unpickler):
         return text.encode("latin1")
 
 
-class _LimitedFile:
+class LimitedFile:
     """A file of which at most ``max_bytes`` can be read.
 
     One read returns no more than is left, so that a pickle cannot ask for memory that its file does not fill.
@@ -96,10 +96,12 @@ class _LimitedFile:
         self._file, self._left = file, max_bytes
 
     def read(self, size: int = -1) -> bytes:
+        """As of a file; an InputError beyond the limit."""
         data = self._file.read(min(size, self._left + 1) if size >= 0 else self._left + 1)
         return self._counted(data)
 
     def readline(self) -> bytes:
+        """As of a file; an InputError beyond the limit."""
         return self._counted(self._file.readline(self._left + 1))
 
     def _counted(self, data: bytes) -> bytes:
@@ -124,7 +126,7 @@ def read_bin(path: Path) -> tuple[list[bytes], NDArray[np.bool_]]:
     size = path.stat().st_size
     max_bytes = max(_MAX_RATIO * size, _MAX_SMALL) if is_xz else size
     with lzma.open(path) if is_xz else path.open("rb") as file:
-        content = _unpickle(_LimitedFile(file, max_bytes), path, max_bytes)
+        content = _unpickle(LimitedFile(file, max_bytes), path, max_bytes)
     if not isinstance(content, tuple | list) or len(content) != 2:
         raise InputError(f"{path} holds a {type(content).__name__}, not (images, labels); {_FETCH_AGAIN}")
     images, labels = content
@@ -211,7 +213,7 @@ def write_npy(folder: str | Path, images: Iterable[NDArray[np.uint8]], is_genuin
         (temporary / "issame.txt").write_text("".join(f"{int(label)}\n" for label in is_genuine))
 
 
-def _unpickle(file: _LimitedFile, path: Path, max_bytes: int) -> Any:
+def _unpickle(file: LimitedFile, path: Path, max_bytes: int) -> Any:
     try:
         return _SafeUnpickler(file, max_bytes=max_bytes).load()
     except InputError as error:
