@@ -4,6 +4,7 @@ import contextlib
 import io
 import pickle
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -84,7 +85,7 @@ def _pickled_without_check(value, protocol):
             else:
                 super().save_global(obj, name)
 
-        dispatch = {**pickle._Pickler.dispatch, type: save_global}
+        dispatch: ClassVar[dict] = {**pickle._Pickler.dispatch, type: save_global}
 
     file = io.BytesIO()
     Pickler(file, protocol).dump(value)
