@@ -1,6 +1,7 @@
 """Evaluate a recognition network on verification sets: ``python -m evaluate --scale smoke``."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -97,7 +98,7 @@ def make_parser() -> argparse.ArgumentParser:
         "the accuracies that its authors print (default: the network of --scale)",
     )
     add_commands(parser, COMMANDS)
-    parser.set_defaults(load_estimator=_load_estimator)
+    parser.set_defaults(load_estimator=_load_estimator, rendered_groups=_rendered_groups)
     return parser
 
 
@@ -107,6 +108,13 @@ def _load_estimator(kind: str, path: Path, device: str) -> Any:
 
     load_released = {"quality": quality_estimator, "yaw": yaw_estimator}[kind]
     return load_released(path, device) if path.suffix == ".pth" else load_estimator(path, device)
+
+
+def _rendered_groups(people: Sequence[int], ages: Sequence[float]) -> dict[str, list[str]]:
+    """Groups of rendered images for audits, by the renderer's own numbers."""
+    from generate.render.protocols.people import rendered_groups
+
+    return rendered_groups(people, ages)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ PARTS = {
 }
 CROSSINGS = {
     "fr_train.__main__": "evaluate.measure.validate evaluate.test_sets.open",
-    "evaluate.__main__": "generate.networks.estimators",
+    "evaluate.__main__": "generate.networks.estimators generate.render.protocols.people",
     "bench.speed.__main__": "generate fr_train evaluate",
 }
 """The only modules that import from a package that their own may not, and what they import from it."""

@@ -27,6 +27,7 @@ from bench.runs.card_parts.audit import (
 )
 from bench.runs.card_parts.groups import GroupResult
 from bench.runs.card_parts.identification import IdentificationResult
+from bench.runs.card_parts.makeup import MakeUp
 from bench.runs.card_parts.privacy import PrivacySection
 from bench.runs.card_parts.quality import DetailFigures, DiversityFigures, QualitySection
 from bench.runs.card_parts.references import (
@@ -243,6 +244,9 @@ class AuditCard(Card):
     leakage: list[LeakageSection] = Field([], description="one entry per reference")
     detail: DetailFigures | None = Field(
         None, exclude_if=is_none, description="null where no image can be an aligned face; earlier cards lack it"
+    )
+    makeup: list[MakeUp] = Field(
+        [], exclude_if=lambda attributes: not attributes, description="by attribute whose groups are known"
     )
     diversity_scores: DiversityFigures | None = Field(
         None, exclude_if=is_none, description="this and all below: left out where they were not measured"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bench.errors import python_command
 from bench.runs.card_parts.audit import Distribution, Histogram, LeakageSection, MirrorAxisPart, PairsSection
 from bench.runs.cards import AuditCard
+from evaluate.audit.makeup import makeup_figure, makeup_rows
 from evaluate.audit.privacy.page import hub_rows, match_rows, membership_rows, sentence
 from evaluate.audit.quality.page import (
     accuracy_plot,
@@ -49,6 +50,7 @@ def render_audit(card: AuditCard) -> str:
         standing=standing_rows(card, published),
         agreement=[rank_agreement(published, ratio) for ratio in (0, WELL_SEPARATED)],
         well_separated=WELL_SEPARATED,
+        makeup=[(makeup, makeup_rows(makeup)) for makeup in card.makeup],
         judge=JUDGE,
         **_privacy_tables(card),
         count="{:,}".format,
@@ -60,6 +62,7 @@ def at_a_glance(card: AuditCard) -> list[Figure]:
     figures = _image_figures(card)
     if card.images.mirror_axis:
         figures.append(_axis_figure(card.images.mirror_axis))
+    figures += [makeup_figure(makeup) for makeup in card.makeup]
     return figures + _network_figures(card) + _quality_figures(card)
 
 

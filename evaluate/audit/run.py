@@ -34,6 +34,7 @@ from evaluate.audit.identities.cosines import impostor_histogram, measure_identi
 from evaluate.audit.identities.leakage import Leakage, measure_leakage
 from evaluate.audit.identities.separation import measure_separation
 from evaluate.audit.images import NEAR_BITS, Scan, usable_images
+from evaluate.audit.makeup import measure_makeup
 from evaluate.audit.page import render_audit
 from evaluate.audit.privacy.people import TrainingPeople, refuse_shared_images
 from evaluate.audit.privacy.report import Judged, privacy_report
@@ -114,7 +115,8 @@ def audit(
         seed: Seed of the samples behind the colour check, the histogram of impostor pairs and the quality figures.
 
     Raises:
-        InputError: If an embedding is not finite, or a set is too small to compare with.
+        InputError: If an embedding is not finite, a set is too small to compare with, or an attribute network does not
+            have one output per group.
     """
     stopwatch = Stopwatch()
     with claim(stage) as is_needed:
@@ -125,6 +127,7 @@ def audit(
             near = near_pairs(scan.table["hash"][scan.decoded], NEAR_BITS)
             usable = usable_images(scan)
             detail = detail_figures(source, usable) if len(usable) else None
+            makeup = measure_makeup(source, usable)
         images, duplicates = images_section(source, scan), duplicates_section(source, scan, near)
         _write_table(stage.directory / "duplicates.tsv", _duplicate_rows(source, scan, near))
         sections: NetworkSections = {}
@@ -153,6 +156,7 @@ def audit(
             images=images,
             duplicates=duplicates,
             detail=detail,
+            makeup=makeup,
             **sections,
         )
         write_text(stage.directory / "audit.html", render_audit(card))

@@ -21,6 +21,21 @@ from evaluate.protocol import Protocol, load_protocol
 
 
 @dataclass(frozen=True)
+class Attribute:
+    """Groups of the images of a source."""
+
+    name: str
+    origin: str
+    """Who assigned the groups, for people to read."""
+    state: str
+    """Text that changes if the groups change; part of the inputs of an audit."""
+    groups_of: Callable[[NDArray[np.int64]], Sequence[str]]
+    """Positions of images -> group of each; empty for an image of none."""
+    order: tuple[str, ...] = ()
+    """All groups in their order; empty for the alphabetical order of those that occur."""
+
+
+@dataclass(frozen=True)
 class Source:
     """Images with identities."""
 
@@ -36,6 +51,8 @@ class Source:
     """0 .. C - 1 without gaps, shape (N,)."""
     identity_names: list[str]
     """Name of each of the C identities."""
+    attributes: tuple[Attribute, ...] = ()
+    """What is known of the groups of its images."""
 
     def __len__(self) -> int:
         return len(self.identity_ids)

@@ -60,6 +60,8 @@ def audit_unless_finished(
     inputs = _network_inputs(networks, [flag for flag, sources in needing.items() if sources])
     states = {reference.name: reference.state for reference in others.references}
     more = _other_inputs(others, networks)
+    if source.attributes:
+        more["makeup"] = {attribute.name: attribute.state for attribute in source.attributes}
     runs = scale_dir.parent
     stage = audit_stage(scale_dir.name, (source.name, source.state), states, inputs, others=more, runs=runs)
     page = stage.directory / "audit.html"

@@ -60,9 +60,25 @@ def _add_audit_flags(parser: argparse.ArgumentParser) -> None:
             f"{estimator} weights (.pth), or any TorchScript or ONNX estimator of {name} (default: not estimated)"
         )
         parser.add_argument(f"--{name}", type=Path, help=help_text)
+    parser.add_argument(
+        "--groups",
+        type=Path,
+        metavar="TABLE",
+        help="CSV 'identity,ATTRIBUTE,...' with a line per identity, to count the dataset's make-up by group (default: "
+        "the renderer's groups of a rendered dataset)",
+    )
+    parser.add_argument(
+        "--attribute",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="ONNX networks that tell a group of each face, as FILE.onnx or FILE.onnx:GROUP,GROUP with the names of "
+        "its outputs (default: none)",
+    )
 
 
 def _audit(args: argparse.Namespace) -> str:
+    from evaluate.audit.makeup import with_attributes
     from evaluate.audit.privacy.people import open_people
     from evaluate.audit.run import Comparisons
     from evaluate.audit.source import benchmark_source, find_source, find_sources, open_source
@@ -73,6 +89,7 @@ def _audit(args: argparse.Namespace) -> str:
     else:
         benchmark, scale = load_benchmark(args.scale, args.config, args.set), args.scale
         source = benchmark_source(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets)
+    source = with_attributes(source, args.groups, args.attribute, args.rendered_groups, device=args.device)
     references = find_sources(protocol_names(args.against, args.config), args.test_sets)
     estimators = {name: path for name in ("quality", "yaw") if (path := getattr(args, name))}
     real = find_source(args.against_real, args.test_sets) if args.against_real else None
@@ -107,7 +124,8 @@ COMMANDS = (
         "--network, the audit also measures the separation of identities, consistency, diversity and the colour "
         "order; with --against, identities that are shared with other sets; with --against-real, the distance to "
         "real faces; with --members and --control, what a synthetic dataset repeats of its generator's training "
-        "people. Reads the dataset and writes audit.json, audit.html and tables to RUNS/SCALE/audits "
+        "people. Where groups of people are known, by the renderer, --groups or --attribute, it counts them. Reads the "
+        "dataset and writes audit.json, audit.html and tables to RUNS/SCALE/audits "
         "(RUNS/datasets/audits for a path). Use it before training on a dataset, or publishing it.",
         "evaluate audit faces.lmdb --network weights/mobilefacenet_y1.onnx --against lfw",
         _add_audit_flags,

@@ -14,7 +14,7 @@ circumstances have the same distribution for everybody. ``render_gallery`` enrol
 person, and searches for these people and for strangers by images of any circumstances.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice, product
 from pathlib import Path
@@ -69,6 +69,24 @@ def groups_of(person: int) -> tuple[str, str]:
     """Shape and skin of a person, by the renderer's own numbers."""
     identity = draw_identity(person)
     return SHAPES[int(identity.masculinity > 0)], SKINS[min(int(identity.skin_tone * len(SKINS)), len(SKINS) - 1)]
+
+
+def rendered_groups(people: Sequence[int], ages: Sequence[float]) -> dict[str, list[str]]:
+    """Groups of rendered images: attribute -> group of each image, for the attributes of ``render_groups``.
+
+    Args:
+        people: Identity seed of the person in each image.
+        ages: Age in years that each image shows.
+    """
+    cells = {person: groups_of(person) for person in set(people)}
+    by_image = [cells[person] for person in people]
+    oldest = {name: bounds[1] + 1 for name, bounds in AGES.items()}
+    return {
+        "shape": [shape for shape, _ in by_image],
+        "skin": [skin for _, skin in by_image],
+        "age": [next((name for name, end in oldest.items() if years < end), tuple(AGES)[-1]) for years in ages],
+        "shape_skin": [f"{shape} {skin}" for shape, skin in by_image],
+    }
 
 
 def write_gallery(name: str, folder: Path) -> None:
