@@ -198,7 +198,7 @@ def test_metadata_of_others_is_named(tmp_path, text):
 @pytest.mark.parametrize("name", ["m.pth", "m.safetensors"])
 def test_a_folder_is_no_network(tmp_path, name):
     (tmp_path / name).mkdir()
-    with pytest.raises(InputError, match=r"is no file; give a \.safetensors or \.pth file"):
+    with pytest.raises(InputError, match=r"is no file; give a \.safetensors, \.pth or \.ckpt file"):
         load_backbone(tmp_path / name)
 
 
