@@ -66,7 +66,7 @@ PARTS = {
     "evaluate.measure.identification.report": "bench evaluate.measure evaluate.layouts evaluate.pages",
     "evaluate.leaderboard": "bench evaluate.measure evaluate.metrics evaluate.test_sets.registry evaluate.pages",
     "evaluate.audit": "bench evaluate.measure.embed evaluate.metrics evaluate.protocol evaluate.layouts evaluate.pages "
-    "evaluate.leaderboard.published",
+    "evaluate.leaderboard.published fr_train.checkpoint",
     "evaluate.scaling": "bench evaluate.measure evaluate.pages evaluate.leaderboard.published "
     "evaluate.leaderboard.protocol_names",
     "evaluate.stage": "bench evaluate.measure fr_train.checkpoint",

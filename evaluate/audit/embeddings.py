@@ -6,7 +6,7 @@ Legend: B batch, M images that decode, D embedding dimension.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ class Embedder:
     """Name (quality, yaw) -> network from RGB images in [-1, 1], shape (B, 3, 112, 112), to numbers, shape (B,)."""
     name: str = ""
     """Name of the network's file."""
+    perceptual: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
+    """Perceptual distance of two batches of images in [-1, 1]."""
 
 
 @dataclass(frozen=True)

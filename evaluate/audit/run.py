@@ -38,6 +38,7 @@ from evaluate.audit.makeup import measure_makeup
 from evaluate.audit.page import render_audit
 from evaluate.audit.privacy.people import TrainingPeople, refuse_shared_images
 from evaluate.audit.privacy.report import Judged, privacy_report
+from evaluate.audit.quality.perceptual import perceptual_figures
 from evaluate.audit.quality.section import detail_figures, diversity_figures, quality_section
 from evaluate.audit.sections import (
     consistency_section,
@@ -136,6 +137,7 @@ def audit(
                 embedded = cached_embeddings(source, scan, embedder, cache)
             with stopwatch.phase("identities"):
                 sections = describe_embeddings(embedded, device=embedder.device, seed=seed)
+                sections["diversity_scores"] = _with_lpips(sections["diversity_scores"], embedded, embedder, seed)
                 sections["colour_order"] = check_colour_order(embedded, embedder, seed=seed)
             tools = _Tools(embedder, cache, stopwatch, seed)
             sections["leakage"] = [
@@ -196,6 +198,14 @@ def _leakage(directory: Path, scan: Scan, embedded: Embedded, reference: Source,
     return section
 
 
+def _with_lpips(figures: DiversityFigures, embedded: Embedded, embedder: Embedder, seed: int) -> DiversityFigures:
+    """The diversity of a set with its perceptual distances, where a network for these was given."""
+    if embedder.perceptual is None:
+        return figures
+    lpips = perceptual_figures(embedded, embedder.perceptual, device=embedder.device, seed=seed)
+    return figures.model_copy(update={"lpips": lpips})
+
+
 def _quality(embedded: Embedded, detail: DetailFigures, real: Source, tools: _Tools) -> QualitySection:
     """Compare the distribution of a dataset with that of real faces."""
     _, embedded_real = tools.embed(real)
@@ -204,6 +214,7 @@ def _quality(embedded: Embedded, detail: DetailFigures, real: Source, tools: _To
         figures = measure_identities(embedded_real.embeddings, embedded_real.identity_ids, device=device)
         counts, _ = impostor_histogram(embedded_real.embeddings, embedded_real.identity_ids, seed=tools.seed)
         diversity = diversity_figures(embedded_real, figures, counts, device=device)
+        diversity = _with_lpips(diversity, embedded_real, tools.embedder, tools.seed)
         real_detail = detail_figures(real, embedded_real.positions)
         return quality_section(
             embedded, embedded_real, detail, (real_detail, diversity), device=device, seed=tools.seed

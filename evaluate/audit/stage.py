@@ -17,6 +17,7 @@ from bench.runs.tracking.addresses import sync_command
 from bench.runs.tracking.sending import sync
 from evaluate.audit.embeddings import Embedder
 from evaluate.audit.page import at_a_glance
+from evaluate.audit.quality.perceptual import load_lpips
 from evaluate.audit.run import Comparisons, audit
 from evaluate.audit.source import Source
 from evaluate.measure.embed import FaceNetwork, load_network
@@ -34,6 +35,8 @@ class NetworkFiles:
     """Name, file and device -> estimator."""
     second_judge: Path | None = None
     """A second recognition network, for the privacy of training people."""
+    lpips: Path | None = None
+    """AlexNet's weights, for perceptual distances."""
 
 
 def audit_unless_finished(
@@ -56,7 +59,12 @@ def audit_unless_finished(
         InputError: If sets to compare with or estimators are given without a recognition network, or an image or a
             network cannot be read.
     """
-    needing = {"--against": others.references, "--against-real": others.real, "--members": others.people}
+    needing = {
+        "--against": others.references,
+        "--against-real": others.real,
+        "--members": others.people,
+        "--lpips": networks.lpips,
+    }
     inputs = _network_inputs(networks, [flag for flag, sources in needing.items() if sources])
     states = {reference.name: reference.state for reference in others.references}
     more = _other_inputs(others, networks)
@@ -99,6 +107,8 @@ def _network_inputs(networks: NetworkFiles, needing: Sequence[str]) -> dict[str,
 def _other_inputs(others: Comparisons, networks: NetworkFiles) -> dict[str, Any]:
     """Further declared inputs, by their role."""
     inputs: dict[str, Any] = {}
+    if networks.lpips and networks.lpips.is_file():
+        inputs["lpips"] = remembered_sha256(networks.lpips)
     if others.real:
         inputs["real"] = {others.real.name: others.real.state}
     if people := others.people:
@@ -117,8 +127,9 @@ def _load_embedder(networks: NetworkFiles, inputs: dict[str, str] | None, device
     if networks.recognition is None or inputs is None:
         return None
     estimators = {name: networks.load_estimator(name, path, device) for name, path in networks.estimators.items()}
+    perceptual = load_lpips(networks.lpips, device) if networks.lpips else None
     network = load_network(networks.recognition, device)
-    return Embedder(network, inputs["sha256"], device, estimators, networks.recognition.name)
+    return Embedder(network, inputs["sha256"], device, estimators, networks.recognition.name, perceptual)
 
 
 def _describe(card: AuditCard, page: Path) -> list[str]:

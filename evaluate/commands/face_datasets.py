@@ -61,6 +61,13 @@ def _add_audit_flags(parser: argparse.ArgumentParser) -> None:
         )
         parser.add_argument(f"--{name}", type=Path, help=help_text)
     parser.add_argument(
+        "--lpips",
+        type=Path,
+        metavar="FILE",
+        help="torchvision's AlexNet weights, to measure how far images of one identity lie apart perceptually; needs "
+        "--network (default: not measured)",
+    )
+    parser.add_argument(
         "--groups",
         type=Path,
         metavar="TABLE",
@@ -100,7 +107,7 @@ def _audit(args: argparse.Namespace) -> str:
         )
     people = open_people(args.members, args.control) if args.members else None
     others = Comparisons(references, real, people, show_members=args.show_members)
-    networks = NetworkFiles(args.network, estimators, args.load_estimator, args.second_network)
+    networks = NetworkFiles(args.network, estimators, args.load_estimator, args.second_network, args.lpips)
     return audit_unless_finished(
         source, others, networks, scale_dir=args.runs / scale, device=args.device, seed=args.seed
     )

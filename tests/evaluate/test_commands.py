@@ -25,7 +25,7 @@ FLAGS = {
     "submit": STAGE_FLAGS - {"--weights", "--set"} | {"--format", "--model", "--out"},
     "audit": STAGE_FLAGS
     | {"--against", "--against-real", "--mask", "--network", "--quality", "--yaw"}
-    | {"--members", "--control", "--second-network", "--show-members", "--groups", "--attribute"},
+    | {"--members", "--control", "--second-network", "--show-members", "--groups", "--attribute", "--lpips"},
 }
 
 

@@ -18,14 +18,24 @@ class DetailFigures(GivenPart):
     )
 
 
+class PerceptualFigures(GivenPart):
+    """Mean LPIPS of pairs of images, on AlexNet; null without a pair."""
+
+    num_within: int = Field(description="pairs of one identity, one per identity at most")
+    within: float | None = Field(description="mean distance of these")
+    num_across: int = Field(description="pairs of two identities")
+    across: float | None = Field(description="mean distance of these")
+
+
 class DiversityFigures(GivenPart):
-    """How diverse the embeddings of a set are."""
+    """How diverse the embeddings of a set are, and its images."""
 
     vendi_images: float = Field(description="Vendi score of all images: number of effectively different ones")
     vendi_identities: float = Field(description="Vendi score of the centres of the identities")
     radius: float = Field(description="cosine distance below which two faces count as one person, for the two below")
     u_class: float = Field(description="share of identities with no earlier centre within the radius")
     c_intra: float = Field(description="share of images within the radius of the centre of their identity")
+    lpips: PerceptualFigures | None = Field(None, description="where AlexNet's weights were given")
     eer: float | None = Field(None, description="equal error rate of all genuine against impostor pairs, by histograms")
 
 

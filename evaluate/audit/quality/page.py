@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.runs.card_parts.audit import PairsSection
-from bench.runs.card_parts.quality import DetailFigures, Distances, QualitySection
+from bench.runs.card_parts.quality import DetailFigures, Distances, PerceptualFigures, QualitySection
 from bench.runs.cards import AuditCard
 from evaluate.audit.quality.published import PublishedAudit
 from evaluate.pages.svg import COLORS, GREY, Axis, Plot
@@ -51,6 +51,21 @@ def diversity_rows(card: AuditCard) -> list[TableRow]:
         "vendi_identities": ("Vendi score of identities", "the same of the centres of identities"),
         "u_class": ("U_class", f"share of identities with no earlier one within cosine distance {ours.radius:g}"),
         "c_intra": ("C_intra", "share of images within that distance of their identity's centre"),
+    }
+    rows = [
+        (label, _text(getattr(ours, name)), _text(getattr(theirs, name)) if theirs else "", meaning)
+        for name, (label, meaning) in meanings.items()
+    ]
+    return rows + _lpips_rows(ours.lpips, theirs.lpips if theirs else None)
+
+
+def _lpips_rows(ours: PerceptualFigures | None, theirs: PerceptualFigures | None) -> list[TableRow]:
+    """Rows of perceptual distances; none where they were not measured."""
+    if ours is None:
+        return []
+    meanings = {
+        "within": ("LPIPS within identities", f"mean perceptual distance of {ours.num_within:,} pairs of one identity"),
+        "across": ("LPIPS across identities", f"the same of {ours.num_across:,} pairs of two identities"),
     }
     return [
         (label, _text(getattr(ours, name)), _text(getattr(theirs, name)) if theirs else "", meaning)

@@ -6,7 +6,7 @@ import pytest
 from paths import GOLDEN, REPORTS
 
 from bench.errors import InputError
-from bench.runs.card_parts.quality import DetailFigures, Distances, DiversityFigures, QualitySection
+from bench.runs.card_parts.quality import DetailFigures, Distances, DiversityFigures, PerceptualFigures, QualitySection
 from bench.runs.cards import AuditCard, read_card
 from evaluate.audit.page import at_a_glance, render_audit
 from evaluate.audit.quality.page import distance_rows, diversity_rows, octave_plot, rank_agreement, standing_rows
@@ -38,6 +38,18 @@ def test_rows_hold_both_sides(card):
     alone = card.model_copy(update={"quality": None})
     assert diversity_rows(alone)[0][2] == ""
     assert "real" not in octave_plot(DETAIL, None) and "real" in octave_plot(DETAIL, QUALITY)
+
+
+def test_perceptual_distances_have_rows_where_they_were_measured(card):
+    lpips = PerceptualFigures(num_within=1000, within=0.21, num_across=9, across=None)
+    figures = DIVERSITY.model_copy(update={"lpips": lpips})
+    measured = card.model_copy(update={"diversity_scores": figures})
+    assert diversity_rows(measured)[-2:] == [
+        ("LPIPS within identities", "0.210", "", "mean perceptual distance of 1,000 pairs of one identity"),
+        ("LPIPS across identities", "", "", "the same of 9 pairs of two identities"),
+    ]
+    assert len(diversity_rows(card)) == len(diversity_rows(measured)) - 2
+    assert "LPIPS within identities" in render_audit(measured)
 
 
 def test_the_page_shows_them(card):
