@@ -94,7 +94,7 @@ def read_released(state: Weights, path: Path) -> tuple[Backbone, Weights]:
     words = prefix.split(".")[:-1]
     is_ir = _FIRST_IR_BLOCK in weights
     settings, weights = _from_ir(weights, path) if is_ir else infer_settings(weights, path)
-    is_magface = not is_ir and "features" in words
+    is_magface = not is_ir and {"features", "module"} <= set(words)
     if is_magface:
         settings = settings.model_copy(update={"input_range": "unit"})
         weights = {

@@ -26,9 +26,8 @@ class _Held:
     """Stands in for a class or function of pandas: keeps its arguments and its state."""
 
     name = ""
-
-    def __init__(self, *args: Any) -> None:
-        self.args, self.state = args, None
+    args: tuple[Any, ...]
+    state: Any
 
     def __new__(cls, *args: Any) -> "_Held":
         held = super().__new__(cls)
@@ -139,7 +138,7 @@ def _columns(frame: _Held, wanted: set[str]) -> Iterator[tuple[str, Any]]:
     """Name and values of the wanted columns: an array of objects, or what stands in for categories."""
     if not isinstance(frame, _Held) or frame.name != "DataFrame" or not isinstance(frame.state, dict):
         raise InputError("holds no pandas.DataFrame")
-    manager = frame.state.get("_mgr", frame.state.get("_data"))
+    manager: Any = frame.state.get("_mgr", frame.state.get("_data"))
     if isinstance(manager.state, tuple):  # before pandas 1.3
         stored = manager.state[3][_BLOCKS_BEFORE_1_3]
         axes, blocks = stored["axes"], [(block["values"], block["mgr_locs"]) for block in stored["blocks"]]

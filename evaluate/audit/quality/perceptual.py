@@ -53,12 +53,12 @@ def load_lpips(path: Path, device: str = "cpu") -> PerceptualDistance:
     except ImportError:
         raise InputError("--lpips needs the package lpips; run .venv/bin/pip install -e '.[generator]'") from None
     content = read_torch_file(path)
-    entries = content if isinstance(content, dict) else {}
+    entries = {str(name): value for name, value in content.items()} if isinstance(content, dict) else {}
     with warnings.catch_warnings(action="ignore"):  # lpips uses an argument that torchvision deprecates
         network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)  # a random AlexNet, which is not downloaded
     # slice1.0.weight of LPIPS is features.0.weight of torchvision, the same layer
     slices = {f"{_TRUNK}{name.split('.', 1)[1]}": name for name in network.net.state_dict()}
-    weights = {slices.get(name, name): value for name, value in entries.items() if str(name).startswith(_TRUNK)}
+    weights = {slices.get(name, name): value for name, value in entries.items() if name.startswith(_TRUNK)}
     try:
         load_weights(network.net, weights, str(path))
     except InputError as error:
