@@ -4,16 +4,18 @@ torchrun starts the processes and describes the group in environment variables. 
 and every function here returns its own value.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
+from bench.errors import InputError
 from bench.machine.device import process_rank
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 @contextmanager
@@ -52,21 +54,6 @@ def flag_of_rank0(flag: bool) -> bool:
     return flags[0]
 
 
-def rank0_first(function: Callable[[], T]) -> T:
-    """Call a function in rank 0, then in the others, and return each one's result. All processes must call this.
-
-    It suits a function that makes a file if it is missing: rank 0 makes it, and the others find it.
-    """
-    if not dist.is_initialized():
-        return function()
-    if dist.get_rank() == 0:
-        result = function()
-        dist.barrier()
-        return result
-    dist.barrier()
-    return function()
-
-
 def wait_for_all() -> None:
     """Return when all processes have called this."""
     if dist.is_initialized():
@@ -80,6 +67,41 @@ def gather_in_order(value: T) -> list[T]:
     values = [value] * dist.get_world_size()
     dist.all_gather_object(values, value)
     return values
+
+
+def share_in_order(items: Sequence[Item], work: Callable[[Sequence[Item]], Iterator[T]]) -> Iterator[T]:
+    """The results of all items, in order, in every process. Process r works on the items r, r + world_size, ...
+
+    All processes must call this with the same items, and take all results.
+
+    Args:
+        items: What there is to do.
+        work: Yields one result for each item that it is given, in order. Results are pickled.
+
+    Raises:
+        InputError: In every process, if the work of any process raises it.
+    """
+    rank, world_size = joined_rank()
+    if world_size == 1:
+        yield from work(items)
+        return
+    own_results = work(items[rank::world_size])
+    for first in range(0, len(items), world_size):
+        results = gather_in_order(_next_result(own_results))
+        for result in results[: len(items) - first]:
+            if not isinstance(result, list):
+                raise result if result is not None else RuntimeError("a process has fewer results than items")
+            yield result[0]
+
+
+def _next_result(results: Iterator[T]) -> list[T] | InputError | None:
+    """The next result of this process, in a list; the error that it raises; None if no result is left."""
+    try:
+        for result in results:
+            return [result]
+    except InputError as error:
+        return error
+    return None
 
 
 def merge_over_processes(entries: dict[int, Any]) -> dict[int, Any]:

@@ -60,7 +60,7 @@ def _add_audit_flags(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", type=Path, help=help_text)
 
 
-def _audit(args: argparse.Namespace) -> str:
+def _audit(args: argparse.Namespace) -> str | None:
     from evaluate.audit.privacy.people import open_people
     from evaluate.audit.run import Comparisons
     from evaluate.audit.source import benchmark_source, find_source, find_sources, open_source
