@@ -16,7 +16,7 @@ JOBS = [(identity, image, draw_factors(identity, image)) for identity in range(3
 
 
 def render(folder):
-    """What each process of a launch does: a dataset of 12 faces and a protocol of 8; counts the faces that it renders."""
+    """What each process of a launch does: render a dataset of 12 faces and a protocol of 8, and count its own."""
     real, num_rendered = rendering.render_jpegs, 0
 
     def count(jobs, quality=95):
