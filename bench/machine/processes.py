@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from bench.errors import InputError
+from bench.errors import InputError, Preempted
 from bench.machine.device import process_rank
 
 T = TypeVar("T")
@@ -22,8 +22,9 @@ Item = TypeVar("Item")
 def process_group(device: str) -> Iterator[torch.device]:
     """Join the process group of torchrun for the block, and yield the device of this process.
 
-    All processes leave the block together. If one raises, the group is not torn down: the other processes may be
-    waiting in a collective call, and torchrun ends them.
+    All processes leave the block together. The group is torn down before the process ends, since a thread of gloo that
+    still frees a tensor while Python ends would end the process with SIGABRT. Only if a process on a GPU raises alone,
+    the group stays: NCCL would wait for the other processes, and torchrun ends them.
     """
     _, world_size, device = process_rank(device)
     if world_size == 1:
@@ -31,10 +32,19 @@ def process_group(device: str) -> Iterator[torch.device]:
         return
     if device.startswith("cuda"):
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-    yield torch.device(device)
-    dist.barrier()
-    dist.destroy_process_group()
+    backend = "nccl" if device.startswith("cuda") else "gloo"
+    dist.init_process_group(backend)
+    leaves_together = backend == "gloo"
+    try:
+        yield torch.device(device)
+        dist.barrier()
+        leaves_together = True
+    except Preempted:
+        leaves_together = True  # all processes raise it
+        raise
+    finally:
+        if leaves_together:
+            dist.destroy_process_group()
 
 
 def joined_rank() -> tuple[int, int]:

@@ -65,8 +65,7 @@ def audit_unless_finished(
     stage = audit_stage(scale_dir.name, (source.name, source.state), states, inputs, others=more, runs=runs)
     page = stage.directory / "audit.html"
     rank, world_size, _ = process_rank()
-    if world_size > 1:
-        refuse_different_processes(stage.inputs)
+    refuse_different_processes(stage.inputs)
     if stage.is_finished:
         return f"audit: skip, unchanged ({page})" if rank == 0 else None
     _, _, device = process_rank(choose_device(device))
