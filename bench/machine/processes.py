@@ -4,25 +4,32 @@ torchrun starts the processes and describes the group in environment variables. 
 and every function here returns its own value.
 """
 
+import warnings
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn.functional  # before any group: the defaults of its functions would keep the group alive
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from bench.errors import InputError, Preempted
 from bench.machine.device import process_rank
 
 T = TypeVar("T")
 Item = TypeVar("Item")
+_averaging: "weakref.WeakSet[DistributedDataParallel]" = weakref.WeakSet()
+"""Networks of ``average_gradients``, which refer to the group."""
 
 
 @contextmanager
 def process_group(device: str) -> Iterator[torch.device]:
     """Join the process group of torchrun for the block, and yield the device of this process.
 
-    All processes leave the block together. The group is torn down before the process ends, since a thread of gloo that
+    All processes leave the block together. The group and its threads end before the process does: a thread of gloo that
     still frees a tensor while Python ends would end the process with SIGABRT. Only if a process on a GPU raises alone,
     the group stays: NCCL would wait for the other processes, and torchrun ends them.
     """
@@ -44,7 +51,33 @@ def process_group(device: str) -> Iterator[torch.device]:
         raise
     finally:
         if leaves_together:
-            dist.destroy_process_group()
+            _end_group()
+
+
+def _end_group() -> None:
+    """End the group of this process. Its threads end with the last reference to it."""
+    for network in _averaging:
+        network.process_group = network.reducer = network.logger = None
+    _averaging.clear()
+    dist.destroy_process_group()
+
+
+def average_gradients(network: nn.Module, **options: Any) -> nn.Module:
+    """A network whose backward pass averages gradients over the processes; the network itself without a group.
+
+    It works until the block of ``process_group`` ends.
+
+    Args:
+        network: The network, on the device of this process.
+        options: Further arguments of ``DistributedDataParallel``.
+    """
+    if not dist.is_initialized():
+        return network
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # the new name of broadcast_buffers is not in torch 2.9
+        averaging = DistributedDataParallel(network, broadcast_buffers=False, **options)
+    _averaging.add(averaging)
+    return averaging
 
 
 def joined_rank() -> tuple[int, int]:

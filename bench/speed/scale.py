@@ -93,7 +93,7 @@ def growth_rows(names: Sequence[str], sizes: Sequence[Size], lines: Sequence[Map
     The exponents compare the two largest sizes: 1 where seconds, or memory beyond that of the imports, grow as the
     number of identities, 2 where they grow as its square.
     """
-    rows = []
+    rows: list[Row] = []
     for name in names:
         row: dict[str, str | float | None] = {"step": name}
         found = []

@@ -8,11 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import torch
 import torch.distributed as dist
 from training import run_processes
 
 from bench.errors import InputError, Preempted
-from bench.machine.processes import gather_in_order, process_group, share_in_order
+from bench.machine.processes import average_gradients, gather_in_order, process_group, share_in_order
 
 
 class StopError(Exception):
@@ -33,8 +34,11 @@ def test_one_process_does_everything():
 
 
 def share_and_leave(folder):
-    """Share items with a bad one among them, then leave the block by an error; write what was seen."""
+    """Average gradients, share items with a bad one among them, then leave by an error; write what was seen."""
+    network = torch.nn.Linear(2, 1)
     with suppress(StopError), process_group("cpu"):
+        averaging = average_gradients(network)
+        averaging(torch.full((1, 2), float(os.environ["RANK"]))).sum().backward()
         done = []
 
         def work(items):
@@ -50,7 +54,15 @@ def share_and_leave(folder):
             error = str(bad)
         raise StopError
     threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
-    found = {"seen": seen, "done": done, "error": error, "threads": threads, "joined": dist.is_initialized()}
+    mean = network.weight.grad.mean().item()
+    found = {
+        "seen": seen,
+        "gradient": mean,
+        "done": done,
+        "error": error,
+        "threads": threads,
+        "joined": dist.is_initialized(),
+    }
     (folder / f"{os.environ['RANK']}.json").write_text(json.dumps(found))
     with suppress(Preempted), process_group("cpu"):  # a process may join again
         gather_in_order(None)
@@ -68,5 +80,6 @@ def test_processes_share_items_and_end_their_group_before_they_end(tmp_path, wor
         assert process["done"] == process["seen"][rank::world_size]
         assert process["error"] == "-2 is negative"
         assert process["joined"] is False
+        assert process["gradient"] == pytest.approx((world_size - 1) / 2)  # the mean of the ranks
         if sys.platform == "linux":
             assert not [name for name in process["threads"] if "gloo" in name]
