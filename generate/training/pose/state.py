@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.machine.processes import average_gradients
 from generate.networks.plus.condition import POSED_DROP_RATIO, PoseNetwork
 from generate.networks.plus.lora import add_lora
 from generate.training.losses import LossTerms, Reconstruction
