@@ -57,7 +57,7 @@ def process_group(device: str) -> Iterator[torch.device]:
 def _end_group() -> None:
     """End the group of this process. Its threads end with the last reference to it."""
     for network in _averaging:
-        network.process_group = network.reducer = network.logger = None
+        vars(network).update(process_group=None, reducer=None, logger=None)
     _averaging.clear()
     dist.destroy_process_group()
 
