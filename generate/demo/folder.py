@@ -24,7 +24,6 @@ from generate.demo.attributes import named_directions
 from generate.demo.directions import (
     Direction,
     DrawnSample,
-    YawCurve,
     draw_sample,
     in_batches,
     principal_directions,
@@ -39,15 +38,18 @@ from generate.draw.plan import MASK_RATIO
 from generate.export.generator import write_generator
 from generate.export.identity import IdentityFeatures, write_identity
 from generate.hub.provenance import weight_provenance
+from generate.networks.circumstances import neutral_circumstances, yaw_scales
 from generate.networks.estimators import identity_estimator, yaw_estimator
-from generate.vec2face import load_generator
+from generate.vec2face import Vec2Face, load_generator
 
 DEMO_NAME, GENERATOR_NAME, IDENTITY_NAME = "demo.json", "generator.onnx", "identity.onnx"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised when demo.json or an ONNX file gets another form; folders of other versions are made anew."""
 PAGE_PATH = Path(__file__).parent / "page"
 _NUM_DIRECTIONS = 4
 _RARE_SHARE = 0.99
+_MAX_TURN_DEGREES = 60
+"""Ends of the yaw slider of a generator that is told the yaw."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +109,6 @@ def _make_networks(
     write_identity(identity, directory / IDENTITY_NAME)
     people = population(settings, weights, exported.feature_dim)
     sample = draw_sample(generator, people, size.people)
-    yaw_path, turning = weight_path(settings.pose_weights, weights), None
-    if yaw_path.is_file():
-        turning = yaw_curve(generator, yaw_estimator(yaw_path), sample, people)
     directions = _directions(benchmark, identity_path, sample, people, size)
     return {
         "name": benchmark.name,
@@ -120,8 +119,9 @@ def _make_networks(
         "trained_on": _trained_on(settings, weights),
         "people": {"mean": vector_text(people.mean), "spread": _text(people.spread)},
         "noise": {"kind": people.noise_kind, "matrix": _text(people.noise), "sigma": people.sigma},
+        "neutral": _neutral(people),
         "mask_ratio": asdict(MASK_RATIO),
-        "yaw": _yaw_entry(turning),
+        "yaw": _turning(generator, weight_path(settings.pose_weights, weights), sample, people),
         "directions": [_direction_entry(direction) for direction in directions],
         "cosines": _cosines(identity, sample),
     }
@@ -155,10 +155,20 @@ def _trained_on(settings: Vec2FaceGenerator, weights: Path) -> str | None:
     return weight_provenance(settings, digests, weights)[settings.generator_weights].trained_on
 
 
-def _yaw_entry(curve: YawCurve | None) -> dict[str, Any] | None:
-    if curve is None:
+def _neutral(people: Population) -> str | None:
+    """The circumstances of a person's portrait, for a generator that takes circumstances."""
+    return vector_text(neutral_circumstances()) if people.noise_kind == "circumstances" else None
+
+
+def _turning(generator: Vec2Face, yaw_weights: Path, sample: DrawnSample, people: Population) -> dict[str, Any] | None:
+    """How the page turns heads; None without a network of yaw, or if the generator turns no heads."""
+    if people.noise_kind == "circumstances":
+        first, scales = yaw_scales()
+        return {"first": first, "scales": scales, "degrees": [-_MAX_TURN_DEGREES, _MAX_TURN_DEGREES]}
+    if not yaw_weights.is_file():
         return None
-    return {"vector": vector_text(curve.vector), "amounts": curve.amounts, "degrees": curve.degrees}
+    curve = yaw_curve(generator, yaw_estimator(yaw_weights), sample, people)
+    return None if curve is None else asdict(curve) | {"vector": vector_text(curve.vector)}
 
 
 def _direction_entry(direction: Direction) -> dict[str, str]:

@@ -18,6 +18,7 @@ from bench.config.generator import Vec2FaceGenerator, weight_path
 from bench.errors import InputError
 from bench.files import read_array
 from generate.draw.perturbation import perturb
+from generate.draw.pose.image_rows import vectors_with_circumstances
 from generate.identities import fitted_gaussian, read_vectors
 
 _MAX_DIFFERENCES = 512
@@ -33,10 +34,10 @@ class Population:
     """Mean identity vector, shape (D,)."""
     spread: Floats | None
     """Matrix (D, D): standard normal numbers times it, plus the mean, are a person; None for the identity matrix."""
-    noise_kind: Literal["directions", "differences"]
+    noise_kind: Literal["directions", "differences", "circumstances"]
     noise: Floats | None
     """``directions``: matrix (D, D) for standard normal numbers, None for the identity matrix. ``differences``: rows
-    (M, D), one of which is drawn."""
+    (M, D), one of which is drawn. ``circumstances``: such rows, whose last numbers are the image's circumstances."""
     sigma: float
     """Strength of the noise in the settings, the mean over images."""
 
@@ -47,11 +48,15 @@ class Population:
 
     def images(self, identity: Floats, num: int, seed: int, number: int) -> Floats:
         """Vectors of ``num`` images of the person ``identity``, shape (num, D); ``number`` decides the noise."""
+        sigma = np.full(num, self.sigma, np.float32)
+        random = {"seed": seed, "identity_id": number}
+        if self.noise_kind == "circumstances" and self.noise is not None:
+            own_yaw = np.full(num, np.nan)
+            return vectors_with_circumstances(identity, sigma, own_yaw, self.noise, **random)
         return perturb(
             identity,
-            np.full(num, self.sigma, np.float32),
-            seed=seed,
-            identity_id=number,
+            sigma,
+            **random,
             directions=self.noise if self.noise_kind == "directions" else None,
             differences=self.noise if self.noise_kind == "differences" else None,
         )
@@ -81,7 +86,8 @@ def population(settings: Vec2FaceGenerator, weights: Path, feature_dim: int) -> 
     name = given.differences or given.directions
     noise = _read_noise(weight_path(name, weights), feature_dim) if name else None
     sigma = float(np.dot(given.sigmas, given.shares))
-    return Population(mean, spread, "differences" if given.differences else "directions", noise, sigma)
+    kind: Literal["directions", "differences", "circumstances"] = "differences" if given.differences else "directions"
+    return Population(mean, spread, "circumstances" if given.circumstances else kind, noise, sigma)
 
 
 def _read_noise(path: Path, feature_dim: int) -> Floats:

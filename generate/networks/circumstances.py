@@ -119,6 +119,18 @@ def with_yaw(circumstances: NDArray[np.float32], degrees: NDArray[np.floating] |
     return changed
 
 
+def yaw_scales() -> tuple[int, list[tuple[float, float]]]:
+    """Where the numbers of the yaw begin, and mean and deviation of each: degrees, then the four of ``_yaw_values``."""
+    return NAMES.index(_YAW[0]), [_SCALES[name] for name in _YAW]
+
+
+def change_of(name: str) -> NDArray[np.float32]:
+    """The change of circumstances, shape (C,), by one deviation of the one of this name."""
+    change = np.zeros(NUM_CIRCUMSTANCES, np.float32)
+    change[NAMES.index(name)] = 1
+    return change
+
+
 def with_clear_view(circumstances: NDArray[np.float32]) -> NDArray[np.float32]:
     """The circumstances (N, C) of the same images without lens blur and sensor noise."""
     changed = circumstances.copy()

@@ -8,7 +8,7 @@ const canvasOf = (slot) => find(`[data-slot="${slot}"] canvas`);
 
 let people, painter, description, random, tokens, side;
 const persons = {}; // A and B: {vector, tokens}
-const circumstances = {}; // of each image of the row
+const variations = {}; // of each image of the row
 const features = {}; // slot -> identity features of the image that it shows
 let chosen = ["A", "1"];
 const times = { first: null, row: null };
@@ -71,7 +71,7 @@ export async function start(tell) {
   painter = new Painter(worker, show);
   const seed = new URLSearchParams(location.search).get("seed");
   random = uniforms(seed === null ? crypto.getRandomValues(new Uint32Array(1))[0] : Number(seed));
-  for (const slot of ROW) circumstances[slot] = people.circumstances(random, tokens);
+  for (const slot of ROW) variations[slot] = people.variation(random, tokens);
   newPerson("A");
   newPerson("B");
 }
@@ -90,7 +90,7 @@ function buildPage() {
   find("#mix").addEventListener("input", drawRow);
   find("#reset").addEventListener("click", reset);
   find("#images").addEventListener("click", () => {
-    for (const slot of ROW) circumstances[slot] = people.circumstances(random, tokens);
+    for (const slot of ROW) variations[slot] = people.variation(random, tokens);
     drawRow();
   });
   for (const button of document.querySelectorAll("[data-new]")) button.addEventListener("click", () => newPerson(button.dataset.new));
@@ -137,7 +137,7 @@ function currentPerson() {
 function newPerson(slot) {
   const vector = people.person(random);
   persons[slot] = { vector, tokens: Float32Array.from({ length: tokens }, random) };
-  painter.draw(slot, { features: vector, noise: persons[slot].tokens, maskRatio: people.maskRatio.low });
+  painter.draw(slot, { features: people.portrait(vector), noise: persons[slot].tokens, maskRatio: people.maskRatio.low });
   if (persons.A && persons.B) drawRow();
 }
 
@@ -147,7 +147,7 @@ function drawRow() {
   const person = currentPerson();
   times.asked = performance.now();
   for (const slot of ROW) {
-    const { noise, tokens: own, maskRatio } = circumstances[slot];
+    const { noise, tokens: own, maskRatio } = variations[slot];
     const vector = people.image(person, noise, valueOf("noise"), valueOf("yaw"));
     painter.draw(slot, { features: vector, noise: own, maskRatio });
   }

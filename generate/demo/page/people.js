@@ -49,8 +49,9 @@ export class People {
     this.mean = decode(description.people.mean);
     this.spread = matrix(description.people.spread);
     this.noise = { ...description.noise, matrix: matrix(description.noise.matrix) };
+    this.neutral = matrix(description.neutral); // the circumstances of a portrait; null if the generator takes none
     this.maskRatio = description.mask_ratio;
-    this.yaw = description.yaw && { ...description.yaw, vector: decode(description.yaw.vector) };
+    this.yaw = description.yaw && { ...description.yaw, vector: matrix(description.yaw.vector) };
     this.directions = description.directions.map((entry) => ({ ...entry, vector: decode(entry.vector) }));
   }
 
@@ -70,14 +71,21 @@ export class People {
     return this.directions.reduce((sum, { vector }, i) => add(sum, vector, amounts[i]), scaled(between, length));
   }
 
+  /** The vector of a clear image of a person from the front. */
+  portrait(person) {
+    if (!this.neutral) return person;
+    const first = this.width - this.neutral.length;
+    return person.map((value, i) => (i < first ? value : value + this.neutral[i - first]));
+  }
+
   /** What an image has of its own: the noise of its vector, and which tokens are masked. */
-  circumstances(random, numTokens) {
+  variation(random, numTokens) {
     const { kind, matrix } = this.noise;
     const row = () => Math.floor(random() * (matrix.length / this.width)) * this.width;
-    const from = kind === "differences" ? row() : 0;
-    const noise = kind === "differences"
-      ? matrix.slice(from, from + this.width)
-      : times(normals(random, this.width), matrix);
+    const from = kind === "directions" ? 0 : row();
+    const noise = kind === "directions"
+      ? times(normals(random, this.width), matrix)
+      : matrix.slice(from, from + this.width);
     return { noise, tokens: Float32Array.from({ length: numTokens }, random), maskRatio: this.drawMaskRatio(random) };
   }
 
@@ -91,9 +99,29 @@ export class People {
 
   /** The vector of an image: the person, noise of strength sigma (at the person's length), a head that is turned. */
   image(person, noise, sigma, degrees) {
+    if (this.neutral) return this.turned(this.inCircumstances(person, noise, sigma), degrees);
     const moved = add(person, noise, sigma);
     const vector = this.noise.kind === "differences" ? moved : scaled(moved, norm(person));
     return degrees && this.yaw ? add(vector, this.yaw.vector, this.yawAmount(degrees)) : vector;
+  }
+
+  /** The person with noise of strength sigma on the identity features, in the circumstances of the noise, unscaled. */
+  inCircumstances(person, noise, sigma) {
+    const first = this.width - this.neutral.length;
+    return person.map((value, i) => value + (i < first ? sigma : 1) * noise[i]);
+  }
+
+  /** The vector with its yaw turned further, as generate/networks/circumstances.py writes a yaw. */
+  turned(vector, degrees) {
+    if (!degrees) return vector;
+    const first = this.width - this.neutral.length + this.yaw.first;
+    const [mean, deviation] = this.yaw.scales[0];
+    const yaw = Math.min(90, Math.max(-90, vector[first] * deviation + mean + degrees));
+    const angle = (yaw * Math.PI) / 180;
+    const values = [yaw, Math.sin(angle), Math.cos(angle), Math.sin(2 * angle), Math.cos(2 * angle)];
+    const changed = vector.slice();
+    this.yaw.scales.forEach(([center, scale], i) => { changed[first + i] = (values[i] - center) / scale; });
+    return changed;
   }
 
   /** How far to move for a turn, between the measured points of the curve. */

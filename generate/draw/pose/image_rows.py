@@ -30,14 +30,15 @@ def vectors_with_circumstances(
     """The vectors of one identity's images, shape (N, D).
 
     Args:
-        vector: Identity vector, shape (D,); its circumstances are ignored.
+        vector: Identity vector, shape (D,). Its circumstances, zeros as a rule, are added to those of every row.
         sigma: Strength of the deviation of the identity features per image, shape (N,). Circumstances are not scaled.
         yaw: Target yaw per image in degrees, shape (N,); NaN where the yaw is that of the row.
         rows: Deviations of identity features, then circumstances, shape (M, D).
         seed: Seed of the dataset.
         identity_id: Number of the identity.
     """
-    person, of_rows = vector[:-NUM_CIRCUMSTANCES], yaw_of(rows[:, -NUM_CIRCUMSTANCES:])
+    person, added = np.split(vector, [-NUM_CIRCUMSTANCES])
+    of_rows = yaw_of(rows[:, -NUM_CIRCUMSTANCES:])
     vectors = np.empty((len(sigma), len(vector)), np.float32)
     for image, (strength, target) in enumerate(zip(sigma, yaw, strict=True)):
         rng = noise_rng(seed, identity_id, image)
@@ -48,7 +49,7 @@ def vectors_with_circumstances(
             nearest = np.argsort(np.abs(of_rows - target), kind="stable")[:_NEAREST_ROWS]
             row = rows[nearest[rng.integers(len(nearest))]]
             circumstances = with_yaw(row[-NUM_CIRCUMSTANCES:], float(target))
-        vectors[image] = np.concatenate([person + strength * row[:-NUM_CIRCUMSTANCES], circumstances])
+        vectors[image] = np.concatenate([person + strength * row[:-NUM_CIRCUMSTANCES], circumstances + added])
     return vectors
 
 

@@ -7,7 +7,9 @@ from small_generation import settings
 from bench.errors import InputError
 from generate.demo.population import population
 from generate.draw.perturbation import perturb
+from generate.draw.pose.image_rows import vectors_with_circumstances
 from generate.identities import sample_identities
+from generate.networks.circumstances import NUM_CIRCUMSTANCES
 
 DIM = 16
 
@@ -45,6 +47,18 @@ def test_noise_is_that_of_the_benchmark(tmp_path, kind):
     assert people.sigma == pytest.approx(0.6)
     vector = np.ones(DIM, np.float32)
     expected = perturb(vector, np.full(3, 0.6, np.float32), seed=2, identity_id=4, **{kind: noise})
+    np.testing.assert_array_equal(people.images(vector, 3, 2, 4), expected)
+
+
+def test_images_in_circumstances_are_those_of_the_benchmark(tmp_path):
+    dim = DIM + NUM_CIRCUMSTANCES
+    rows = np.random.default_rng(1).standard_normal((40, dim)).astype(np.float32)
+    saved(tmp_path, rows=rows)
+    given = {"sigmas": [0.5, 1], "shares": [0.5, 0.5], "differences": "rows.npy", "circumstances": True}
+    people = population(settings(perturbation=given), tmp_path, dim)
+    vector = np.ones(dim, np.float32)
+    sigma, own_yaw = np.full(3, 0.75, np.float32), np.full(3, np.nan)
+    expected = vectors_with_circumstances(vector, sigma, own_yaw, rows, seed=2, identity_id=4)
     np.testing.assert_array_equal(people.images(vector, 3, 2, 4), expected)
 
 

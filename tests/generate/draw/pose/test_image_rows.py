@@ -80,6 +80,16 @@ def test_a_target_yaw_is_set_in_a_row_of_about_that_yaw(target):
     assert len(np.unique(vectors[:, IDENTITY + NAMES.index("age_years")])) > 10  # many different rows
 
 
+def test_circumstances_of_a_person_are_added_to_those_of_every_row():
+    older = PERSON.copy()
+    older[IDENTITY + NAMES.index("age_years")] = 2
+    sigmas, yaws = np.ones(5, np.float32), np.array([np.nan, np.nan, 40, -40, np.nan])
+    plain, changed = (
+        vectors_with_circumstances(vector, sigmas, yaws, ROWS, seed=0, identity_id=3) for vector in (PERSON, older)
+    )
+    np.testing.assert_allclose(changed - plain, np.broadcast_to(older - PERSON, plain.shape), atol=1e-5)
+
+
 def test_rows_depend_on_seed_person_and_image_alone():
     assert np.array_equal(draw(9)[:4], draw(4))
     assert not np.array_equal(draw(4), draw(4, identity_id=1))
