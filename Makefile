@@ -63,7 +63,7 @@ assets: setup ## Train the networks of generate/assets again, on rendered people
 	@$(RUN) -m generate assets --runs=$(call quote,$(RUNS))
 
 audit: setup ## Measure a face dataset, DATA=path; NETWORK=file adds separation, AGAINST="sets" leakage, REAL=set quality
-	@$(RUN) -m evaluate audit $(SINGLE) $(if $(DATA),$(call quote,$(DATA))) $(if $(NETWORK),--network=$(call quote,$(NETWORK))) $(if $(AGAINST),--against $(call quote_each,$(AGAINST))) $(if $(REAL),--against-real=$(call quote,$(REAL))) $(if $(MEMBERS),--members=$(call quote,$(MEMBERS))) $(if $(CONTROL),--control=$(call quote,$(CONTROL)))
+	@$(STAGE) audit $(SINGLE) $(if $(DATA),$(call quote,$(DATA))) $(if $(NETWORK),--network=$(call quote,$(NETWORK))) $(if $(AGAINST),--against $(call quote_each,$(AGAINST))) $(if $(REAL),--against-real=$(call quote,$(REAL))) $(if $(MEMBERS),--members=$(call quote,$(MEMBERS))) $(if $(CONTROL),--control=$(call quote,$(CONTROL)))
 
 report: setup ## Render runs/leaderboard.{md,html,csv}
 	@$(RUN) -m evaluate leaderboard --runs=$(call quote,$(RUNS))

@@ -7,7 +7,8 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,6 +31,9 @@ DISK_ERRORS = {
 _TEMPORARY = re.compile(r"\.(?P<stem>.+)\.(?P<process>\d+)\.tmp")
 _PROBE_BYTES = 1 << 16
 _CLOCK_TOLERANCE_SECONDS = 2.0
+_POLL_SECONDS = 0.2
+PARTS_NAME = "parts"
+"""Sub-folder of the shards of a dataset that is being made; ``remove_parts`` deletes it."""
 
 
 @contextmanager
@@ -143,6 +147,36 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def wait_for_files(paths: Sequence[Path], is_over: Callable[[], bool] = lambda: False) -> None:
+    """Return when all files exist, which other processes write.
+
+    Args:
+        paths: The files.
+        is_over: Whether the files will not appear any more.
+
+    Raises:
+        FileNotFoundError: If a file does not exist and ``is_over`` is true.
+    """
+    for path in paths:
+        while not path.exists():
+            if is_over():
+                raise FileNotFoundError(path)
+            time.sleep(_POLL_SECONDS)
+
+
+def wait_for_any_file(paths: Sequence[Path], is_over: Callable[[], bool] = lambda: False) -> None:
+    """As ``wait_for_files``, but return when one of the files exists."""
+    while not any(path.exists() for path in paths):
+        if is_over():
+            raise FileNotFoundError(paths[0])
+        time.sleep(_POLL_SECONDS)
+
+
+def remove_parts(directory: str | Path) -> None:
+    """Delete the shards of a dataset whose card is written."""
+    shutil.rmtree(Path(directory) / PARTS_NAME, ignore_errors=True)
 
 
 def sha256(path: str | Path) -> str:

@@ -143,11 +143,10 @@ def _evaluate(
     with claim(stage) as is_needed:
         if not is_needed:  # another run held the folder and has finished
             return skip
-        from bench.machine.processes import rank0_first
         from evaluate.measure.result import describe_result, evaluate_network
 
         folders = {"test_sets": evaluation.test_sets, "runs": evaluation.runs}
-        paths = rank0_first(lambda: {protocol_path(name, **folders): name for name in protocols})
+        paths = {protocol_path(name, **folders): name for name in protocols}
         _, world_size, device = process_rank(choose_device(evaluation.device))
         if device == "cpu":
             use_every_core(world_size)

@@ -4,8 +4,8 @@ import argparse
 
 from bench.cli import add_commands, parse_flags, run, run_command, stage_parser
 from bench.config.benchmarks import Benchmark, load_benchmark
-from bench.config.generator import FilesGenerator, Vec2FaceGenerator
-from bench.files import write_text
+from bench.config.generator import FilesGenerator
+from bench.files import remove_parts, write_text
 from bench.machine.device import process_rank
 from bench.machine.stopwatch import Stopwatch
 from bench.runs.cards import DatasetCard, write_card
@@ -85,10 +85,7 @@ def _generate(benchmark: Benchmark, stage: Stage, args: argparse.Namespace) -> N
     if not isinstance(benchmark.generator, FilesGenerator):  # their authors describe them
         write_croissant(stage.directory, card)
     print(f"generate: {write_card(stage.directory, card)}")
-    if isinstance(benchmark.generator, Vec2FaceGenerator):
-        from generate.draw.engine import remove_parts
-
-        remove_parts(stage.directory)
+    remove_parts(stage.directory)
 
 
 if __name__ == "__main__":

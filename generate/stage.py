@@ -14,7 +14,7 @@ from bench.errors import InputError
 from bench.faces.face import Faces
 from bench.machine.device import choose_device, process_rank, use_every_core
 from bench.runs.card_parts.statistics import DatasetStatistics, PartOfMixture
-from bench.runs.cards import MadeFaces
+from bench.runs.cards import CARD_NAMES, DatasetCard, MadeFaces
 
 
 def make_faces(directory: Path, benchmark: Benchmark, *, seed: int, weights: Path, device: str) -> MadeFaces | None:
@@ -55,7 +55,9 @@ def make_faces(directory: Path, benchmark: Benchmark, *, seed: int, weights: Pat
 def is_shared_work(benchmark: Benchmark) -> bool:
     """Whether several processes share the work of making the faces; if not, only rank 0 has something to do."""
     generator = benchmark.generator
-    return isinstance(generator, Vec2FaceGenerator) and generator.source == "generate"
+    if isinstance(generator, Vec2FaceGenerator):
+        return generator.source == "generate"
+    return isinstance(generator, RenderGenerator)
 
 
 def _describe_files(benchmark: Benchmark, generator: FilesGenerator, directory: Path, seed: int) -> MadeFaces:
@@ -125,7 +127,7 @@ def _mix(benchmark: Benchmark, generator: MixtureGenerator, directory: Path, see
     )
 
 
-def _render(generator: RenderGenerator, directory: Path, seed: int) -> MadeFaces:
+def _render(generator: RenderGenerator, directory: Path, seed: int) -> MadeFaces | None:
     from bench.files import sha256
     from generate.render.dataset import render_dataset
 
@@ -135,7 +137,10 @@ def _render(generator: RenderGenerator, directory: Path, seed: int) -> MadeFaces
         images_per_identity=generator.images_per_identity,
         seed=seed,
         jpeg_quality=generator.jpeg_quality,
+        is_over=(directory / CARD_NAMES[DatasetCard]).exists,
     )
+    if statistics is None:
+        return None
     return MadeFaces(
         "faces.lmdb",
         generator.num_identities * generator.images_per_identity,

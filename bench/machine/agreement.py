@@ -9,6 +9,7 @@ import torch.distributed as dist
 
 from bench.errors import InputError
 from bench.files import flatten
+from bench.machine.device import process_rank
 from bench.machine.facts import git_state
 from bench.machine.processes import gather_in_order
 
@@ -22,6 +23,8 @@ def refuse_different_processes(settings: Mapping[str, Any]) -> None:
     Raises:
         InputError: In every process. The message names two processes with their machines, and both values.
     """
+    if process_rank()[1] == 1:
+        return
     git = git_state()
     own = {"commit": f"{git.commit}{' with changes' if git.dirty else ''}"}
     own |= {name: str(value) for name, value in flatten(dict(settings)).items()}

@@ -53,6 +53,11 @@ def noted_arrival(arguments: Sequence[str]) -> Iterator[Callable[[], str]]:
 def _describe_missing(folder: Path, num_machines: int, seconds: int) -> str:
     oldest = time.time() - seconds - _SLACK_SECONDS  # a file before that was left by a launch that was killed
     arrived = sorted(path.name for path in folder.iterdir() if path.stat().st_mtime >= oldest)
+    if len(arrived) >= num_machines:
+        return (
+            f"the connection between the machines {', '.join(arrived)} broke, or one of them ended; see what each of "
+            "them printed, and start the same command on all of them again"
+        )
     missing = [name for name in _expected_names() if name not in arrived]
     what = ", ".join(missing) if missing else f"{num_machines - len(arrived)} of {num_machines} machines"
     return (

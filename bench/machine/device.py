@@ -78,6 +78,11 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def cores_of_process() -> int:
+    """Number of cores for this process alone: its share of those of the machine, at least 1."""
+    return max(1, num_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
 def use_every_core(num_processes: int) -> None:
     """Let torch use as many threads as there are cores, for any number of processes.
 

@@ -4,7 +4,6 @@ In: a data set whose item ``s`` is the batch of step ``s``. Out: an iterator ove
 the caller waited for each.
 """
 
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from bench.errors import InputError
-from bench.machine.device import num_cores
+from bench.machine.device import cores_of_process
 
 _MAX_WORKERS = 8
 BatchT = TypeVar("BatchT")
@@ -22,8 +21,7 @@ BatchT = TypeVar("BatchT")
 
 def default_workers() -> int:
     """Number of worker processes per rank: the rank's share of this machine's cores less one, from 1 to 8."""
-    num_local_ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return min(_MAX_WORKERS, max(1, num_cores() // num_local_ranks - 1))
+    return min(_MAX_WORKERS, max(1, cores_of_process() - 1))
 
 
 def prefetched_batches(batches: Dataset[BatchT], steps: range, *, num_workers: int | None = None) -> Iterator[BatchT]:

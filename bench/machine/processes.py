@@ -4,24 +4,34 @@ torchrun starts the processes and describes the group in environment variables. 
 and every function here returns its own value.
 """
 
-from collections.abc import Callable, Iterator
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn.functional  # before any group: the defaults of its functions would keep the group alive
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
+from bench.errors import InputError, Preempted
 from bench.machine.device import process_rank
 
 T = TypeVar("T")
+Item = TypeVar("Item")
+_averaging: "weakref.WeakSet[DistributedDataParallel]" = weakref.WeakSet()
+"""Networks of ``average_gradients``, which refer to the group."""
 
 
 @contextmanager
 def process_group(device: str) -> Iterator[torch.device]:
     """Join the process group of torchrun for the block, and yield the device of this process.
 
-    All processes leave the block together. If one raises, the group is not torn down: the other processes may be
-    waiting in a collective call, and torchrun ends them.
+    All processes leave the block together. The group and its threads end before the process does: a thread of gloo that
+    still frees a tensor while Python ends would end the process with SIGABRT. Only if a process on a GPU raises alone,
+    the group stays: NCCL would wait for the other processes, and torchrun ends them.
     """
     _, world_size, device = process_rank(device)
     if world_size == 1:
@@ -29,10 +39,45 @@ def process_group(device: str) -> Iterator[torch.device]:
         return
     if device.startswith("cuda"):
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-    yield torch.device(device)
-    dist.barrier()
+    backend = "nccl" if device.startswith("cuda") else "gloo"
+    dist.init_process_group(backend)
+    leaves_together = backend == "gloo"
+    try:
+        yield torch.device(device)
+        dist.barrier()
+        leaves_together = True
+    except Preempted:
+        leaves_together = True  # all processes raise it
+        raise
+    finally:
+        if leaves_together:
+            _end_group()
+
+
+def _end_group() -> None:
+    """End the group of this process. Its threads end with the last reference to it."""
+    for network in _averaging:
+        vars(network).update(process_group=None, reducer=None, logger=None)
+    _averaging.clear()
     dist.destroy_process_group()
+
+
+def average_gradients(network: nn.Module, **options: Any) -> nn.Module:
+    """A network whose backward pass averages gradients over the processes; the network itself without a group.
+
+    It works until the block of ``process_group`` ends.
+
+    Args:
+        network: The network, on the device of this process.
+        options: Further arguments of ``DistributedDataParallel``.
+    """
+    if not dist.is_initialized():
+        return network
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # the new name of broadcast_buffers is not in torch 2.9
+        averaging = DistributedDataParallel(network, broadcast_buffers=False, **options)
+    _averaging.add(averaging)
+    return averaging
 
 
 def joined_rank() -> tuple[int, int]:
@@ -52,21 +97,6 @@ def flag_of_rank0(flag: bool) -> bool:
     return flags[0]
 
 
-def rank0_first(function: Callable[[], T]) -> T:
-    """Call a function in rank 0, then in the others, and return each one's result. All processes must call this.
-
-    It suits a function that makes a file if it is missing: rank 0 makes it, and the others find it.
-    """
-    if not dist.is_initialized():
-        return function()
-    if dist.get_rank() == 0:
-        result = function()
-        dist.barrier()
-        return result
-    dist.barrier()
-    return function()
-
-
 def wait_for_all() -> None:
     """Return when all processes have called this."""
     if dist.is_initialized():
@@ -80,6 +110,41 @@ def gather_in_order(value: T) -> list[T]:
     values = [value] * dist.get_world_size()
     dist.all_gather_object(values, value)
     return values
+
+
+def share_in_order(items: Sequence[Item], work: Callable[[Sequence[Item]], Iterator[T]]) -> Iterator[T]:
+    """The results of all items, in order, in every process. Process r works on the items r, r + world_size, ...
+
+    All processes must call this with the same items, and take all results.
+
+    Args:
+        items: What there is to do.
+        work: Yields one result for each item that it is given, in order. Results are pickled.
+
+    Raises:
+        InputError: In every process, if the work of any process raises it.
+    """
+    rank, world_size = joined_rank()
+    if world_size == 1:
+        yield from work(items)
+        return
+    own_results = work(items[rank::world_size])
+    for first in range(0, len(items), world_size):
+        results = gather_in_order(_next_result(own_results))
+        for result in results[: len(items) - first]:
+            if not isinstance(result, list):
+                raise result if result is not None else RuntimeError("a process has fewer results than items")
+            yield result[0]
+
+
+def _next_result(results: Iterator[T]) -> list[T] | InputError | None:
+    """The next result of this process, in a list; the error that it raises; None if no result is left."""
+    try:
+        for result in results:
+            return [result]
+    except InputError as error:
+        return error
+    return None
 
 
 def merge_over_processes(entries: dict[int, Any]) -> dict[int, Any]:

@@ -11,7 +11,7 @@ from bench.config.settings import GeneratorSettings
 from bench.machine.progress import note
 from bench.runs.fingerprints import part_stage
 from bench.runs.inputs import make_rendered_protocols
-from bench.runs.launch import run_command, stage_command
+from bench.runs.launch import launcher, run_command, stage_command
 from bench.runs.stage import Stages, read_latest, write_latest
 from bench.runs.tracking.addresses import shown_uri, sync_command
 from bench.runs.tracking.sending import sync
@@ -60,7 +60,7 @@ def _run_stages(benchmark: Benchmark, stages: Stages, args: argparse.Namespace) 
             continue
         yield f"{stage.name}: run, {reason}"
         if stage.name != "generate":
-            make_rendered_protocols(benchmark.protocols, args.runs)
+            make_rendered_protocols(benchmark.protocols, args.runs, launcher())
         _run_or_exit(stage_command(stage, args))
     write_latest(args.runs, benchmark.name, stages)
 

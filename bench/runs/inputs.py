@@ -1,7 +1,7 @@
 """Files that a benchmark needs and the repository does not hold: test sets, weights, faces; and where to get each."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,23 +96,29 @@ def rendered_protocol_path(name: str, runs: Path) -> Path:
     return runs / "protocols" / f"render_v{RENDER_VERSION}" / name
 
 
-def make_rendered_protocols(names: Iterable[str], runs: Path) -> None:
+def make_rendered_protocols(names: Iterable[str], runs: Path, launcher: Sequence[str] = (sys.executable, "-m")) -> None:
     """Render those of the named protocols that are rendered and do not exist yet, by ``python -m generate protocols``.
 
-    Several processes may call this at once: the first one renders, the others wait.
+    Several launches may call this at once: the first one renders, the others wait. Under torchrun, all processes must
+    call this, and share the work.
+
+    Args:
+        names: Names of protocols.
+        runs: Folder of all runs.
+        launcher: Words of the command line before ``generate``, as of ``bench.runs.launch.launcher``.
 
     Raises:
         SystemExit: With the status of the command, which has said why it failed.
     """
     missing = [name for name in names if is_rendered(name) and not rendered_protocol_path(name, runs).exists()]
     if missing:
-        command = [sys.executable, "-m", "generate", "protocols", *missing, "--runs", str(runs)]
+        command = [*launcher, "generate", "protocols", *missing, "--runs", str(runs)]
         if status := run_command(command, is_quiet=True):
             sys.exit(status)
 
 
 def protocol_path(name: str, *, test_sets: Path, runs: Path) -> Path:
-    """File or folder of a protocol, rendered if need be.
+    """File or folder of a protocol, rendered if need be. All processes of a launch must call this.
 
     Raises:
         InputError: If it is a test set that does not exist.

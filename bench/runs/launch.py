@@ -1,6 +1,6 @@
 """Start a stage of a benchmark, under the launcher that the user names.
 
-``python -m bench.runs.launch generate|train|evaluate FLAGS`` is what ``make generate`` and the like call.
+``python -m bench.runs.launch generate|train|evaluate|audit FLAGS`` is what ``make generate`` and the like call.
 """
 
 import os
@@ -25,14 +25,16 @@ _FLAGS = ("scale", "seed", "device", "runs", "test_sets", "weights", "config", "
 
 
 def main() -> int:
-    """Start the stage that the first word of the command line names, once for each seed.
+    """Start the stage that the first word of the command line names, once for each seed, or an audit.
 
     All flags are those of the stage, but for ``--seeds``. The first seed that fails ends the command.
     """
     name, *words = sys.argv[1:]
+    if name == "audit":
+        return run_command([*launcher(), "evaluate", "audit", *words])
     flags, seeds = _take_seeds(words)
     for seed in seeds:
-        if status := run_command([*_launcher(), _PACKAGES[name], *flags, f"--seed={seed}", *_train_flags(name)]):
+        if status := run_command([*launcher(), _PACKAGES[name], *flags, f"--seed={seed}", *_train_flags(name)]):
             return status
     return 0
 
@@ -111,16 +113,21 @@ def stage_command(stage: Stage, args: Namespace) -> list[str]:
     Raises:
         InputError: If NPROC is not a number of processes.
     """
-    return [*_launcher(), _PACKAGES[stage.name], *_stage_flags(args), *_train_flags(stage.name)]
+    return [*launcher(), _PACKAGES[stage.name], *_stage_flags(args), *_train_flags(stage.name)]
 
 
 def _train_flags(name: str) -> list[str]:
     return _words("TRAIN_FLAGS") if name == "train" else []
 
 
-def _launcher() -> list[str]:
-    if launcher := _words("LAUNCH"):
-        return [*launcher, "-m"]
+def launcher() -> list[str]:
+    """The words before the name of a package: those of LAUNCH, or torchrun for NPROC processes, or this Python.
+
+    Raises:
+        InputError: If NPROC is not a number of processes, or LAUNCH is no command line.
+    """
+    if words := _words("LAUNCH"):
+        return [*words, "-m"]
     num_processes = os.environ.get("NPROC") or "1"
     if not num_processes.isdecimal() or int(num_processes) < 1:
         raise InputError(f"NPROC={num_processes} is no number of processes; give 1 or more, as in NPROC=2")

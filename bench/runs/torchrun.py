@@ -36,7 +36,7 @@ def main() -> None:
             sys.exit(128 + int(error.sigval))
         except KeyboardInterrupt:
             sys.exit(128 + signal.SIGINT)
-        except (RendezvousConnectionError, RendezvousTimeoutError):
+        except (RendezvousConnectionError, RendezvousTimeoutError, torch.distributed.DistError):
             sys.stderr.write(f"error: {describe_missing()}\n")
             sys.exit(2)
         except ChildFailedError as error:

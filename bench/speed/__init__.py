@@ -4,9 +4,11 @@ Each package measures itself (``generate/speed``, ``fr_train/speed``, ``evaluate
 by ``python -m bench.speed NAME``. A figure holds for one machine; the ratio of two rows of a table carries over.
 """
 
+import multiprocessing
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,12 @@ def write_speed(
     write_json(directory / f"{name}.json", record)
     write_text(directory / f"{name}.md", render_speed(record))
     return directory / f"{name}.md"
+
+
+def in_own_process(measure: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in a new process, and return its result."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:  # unlike a Pool's, may start processes
+        return pool.submit(measure, *arguments).result()
 
 
 def render_speed(record: Mapping[str, Any]) -> str:

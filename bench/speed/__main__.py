@@ -25,6 +25,8 @@ def main() -> int:
             command.add_argument(
                 "--identities", type=flags.count, default=200, metavar="N", help="identities to draw (default: 200)"
             )
+        if name == "scale":
+            _add_scale_flags(command)
         command.set_defaults(measure=measure)
     args = parser.parse_args()
     print(args.measure(args).read_text())
@@ -122,6 +124,48 @@ def _mixture(args: argparse.Namespace) -> Path:
     return write_speed("mixture", title, tables, notes=NOTES, directory=args.out)
 
 
+def _add_scale_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--identities",
+        type=flags.count,
+        nargs="+",
+        default=[30_000, 100_000, 300_000],
+        metavar="N",
+        help="numbers of identities (default: 30000 100000 300000)",
+    )
+    parser.add_argument(
+        "--images", type=flags.count, default=50, metavar="N", help="images of each identity (default: 50)"
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path("runs/scale"),
+        help="folder of the made-up files, 22 GB at 300,000 identities, and of the figures so far; a run that was "
+        "broken off goes on from them (default: runs/scale)",
+    )
+
+
+def _scale(args: argparse.Namespace) -> Path:
+    import evaluate.audit.scale
+    import fr_train.speed.scale
+    import generate.speed.scale
+    from bench.speed.scale import Size, measure_steps
+
+    steps = [*generate.speed.scale.steps(), *fr_train.speed.scale.steps(), *evaluate.audit.scale.steps()]
+    sizes = [Size(number, args.images) for number in sorted(args.identities)]
+    caption = f"Made-up datasets with {args.images} images of each identity"
+    tables = {caption: measure_steps(steps, sizes, args.folder)}
+    notes = (
+        "Every step of a benchmark that uses no network, each in a process of its own, by the code of a real run. "
+        "Image files have 59 bytes, vectors and embeddings 512 dimensions; those of the audit are memory-mapped, as "
+        "float16. Peak MiB: resident memory, pages of mapped files included, which the system takes back when it needs "
+        "them. The exponents compare the two largest sizes measured; that of memory leaves out what the imports take. "
+        "A dash was not measured."
+    )
+    title = "Memory and time at many identities"
+    return write_speed("scale", title, tables, notes=notes, directory=args.out)
+
+
 def _gpu(args: argparse.Namespace) -> Path:
     import torch
 
@@ -155,6 +199,7 @@ COMMANDS = {
     "pose": (_pose, "poses by landmark pictures and by AttrOP: yaw reached, identity kept, generator calls"),
     "train": (_train, "training: decoding, one step, waiting for faces, memory of test sets and of the head"),
     "tracking": (_tracking, "MLflow: images per second of a training that is followed, and of one that is not"),
+    "scale": (_scale, "seconds and memory of every step without a network, up to 300,000 identities of 50 images"),
     "mixture": (_mixture, "reading a mixture of three datasets, against one LMDB of the same faces"),
     "gpu": (_gpu, "what only a GPU can prove, in five minutes: parity, NCCL, loss scale of fp16, rates, memory"),
     "evaluate": (_evaluate, "ten-fold accuracy of five test sets: the field's loop over thresholds, and ours"),

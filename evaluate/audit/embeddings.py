@@ -1,12 +1,14 @@
 """A source of images -> its scan and its embeddings, computed once per source and network and cached on disk.
 
 Embeddings are float32 and memory-mapped: a million of them with 512 dimensions take 2 GB of disk and little memory.
+The processes of a group share the images, and process 0 writes the cache; all of them must call these functions.
 Legend: B batch, M images that decode, D embedding dimension.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,12 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.faces.pixels import to_network_input
 from bench.files import atomic_path
+from bench.machine.processes import flag_of_rank0, joined_rank, wait_for_all
 from evaluate.audit.images import Scan, scan_images, usable_images
 from evaluate.audit.source import Source
 from evaluate.layouts.images import LazyImages, decode_face, listed
-from evaluate.measure.embed import FaceNetwork, feature_batches
+from evaluate.measure.embed import FaceNetwork, shared_feature_batches
 
 _VERSION = 1
 """Part of the cache key. Raise it when a change of code changes the result of ``scan_images`` or the embeddings."""
@@ -66,10 +68,11 @@ class Embedded:
 def cached_scan(source: Source, cache: Path) -> Scan:
     """``scan_images`` of a source; read from the folder ``cache`` unless the source has changed."""
     path = cache / f"{_key(source)}.npz"
-    if not path.exists():
+    if not flag_of_rank0(path.exists()):
         scan = scan_images(source)
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, table=scan.table, problems=np.array(scan.problems, dtype=str))
+        if joined_rank()[0] == 0:
+            with atomic_path(path) as temporary, temporary.open("wb") as file:
+                np.savez(file, table=scan.table, problems=np.array(scan.problems, dtype=str))
         return scan
     with np.load(path, allow_pickle=False) as stored:
         return Scan(stored["table"], stored["problems"].tolist())
@@ -89,13 +92,15 @@ def cached_embeddings(source: Source, scan: Scan, embedder: Embedder, cache: Pat
     labels, identity_ids = np.unique(source.identity_ids[positions], return_inverse=True)
     names = [source.identity_names[label] for label in labels]
     directory = cache / _key(source, embedder.sha256, sorted(embedder.estimators or {}))
-    if not directory.exists():
+    if not flag_of_rank0(directory.exists()):
         cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(cache / f".{directory.name}.lock"):  # a second audit waits, then finds the folder of the first
-            if not directory.exists():
-                with atomic_path(directory) as temporary:
-                    temporary.mkdir()
+        lock = FileLock(cache / f".{directory.name}.lock")  # a second audit waits, then finds the folder of the first
+        is_first = joined_rank()[0] == 0
+        with lock if is_first else nullcontext():
+            if not flag_of_rank0(directory.exists()):
+                with atomic_path(directory) if is_first else nullcontext() as temporary:
                     _write(temporary, source, positions, embedder)
+        wait_for_all()
     with np.load(directory / "values.npz", allow_pickle=False) as stored:
         values = {name: stored[name] for name in stored.files}
     embeddings = np.load(directory / "embeddings.npy", mmap_mode="r")
@@ -113,30 +118,41 @@ def read_faces(source: Source, positions: NDArray[np.int64]) -> LazyImages:
     return LazyImages(read, positions)
 
 
-def _write(directory: Path, source: Source, positions: NDArray[np.int64], embedder: Embedder) -> None:
-    """Embed batch by batch into files of ``directory``, so that memory does not grow with the dataset."""
+def _write(directory: Path | None, source: Source, positions: NDArray[np.int64], embedder: Embedder) -> None:
+    """Embed batch by batch, so that memory does not grow with the dataset.
+
+    Process 0 writes into the new folder ``directory``; it is None in all others.
+    """
     images = read_faces(source, positions)
-    estimators = dict(embedder.estimators or {})
-    values = {name: np.empty(len(images), np.float32) for name in ("magnitude", *estimators)}
+    magnitude = np.empty(len(images), np.float32)
     array: np.memmap | None = None
-    for batch, features in feature_batches(embedder.network, images, device=embedder.device):
+    if directory is not None:
+        directory.mkdir()
+    for batch, features in shared_feature_batches(embedder.network, images, device=embedder.device):
         rows = features.cpu()
+        bad = [source.label(int(i)) for i in positions[batch][~torch.isfinite(rows).all(dim=1).numpy()]]
+        if bad:
+            raise InputError(f"embeddings of {listed(bad)} are not finite; check these images and the network")
+        if directory is None:
+            continue
         if array is None:
             shape = (len(images), rows.shape[1])
             array = np.lib.format.open_memmap(directory / "embeddings.npy", "w+", np.float32, shape)
         array[batch] = F.normalize(rows).numpy()
-        values["magnitude"][batch] = torch.linalg.vector_norm(rows, dim=1).numpy()
-        bad = [source.label(int(i)) for i in positions[batch][~torch.isfinite(rows).all(dim=1).numpy()]]
-        if bad:
-            raise InputError(f"embeddings of {listed(bad)} are not finite; check these images and the network")
-        if estimators:
-            faces = to_network_input(images[batch], embedder.device)
-            for name, estimator in estimators.items():
-                values[name][batch] = estimator(faces).float().cpu().numpy()
-    if array is not None:
+        magnitude[batch] = torch.linalg.vector_norm(rows, dim=1).numpy()
+    values = {name: _estimate(estimator, images, embedder) for name, estimator in (embedder.estimators or {}).items()}
+    if array is not None and directory is not None:
         array.flush()
-    with (directory / "values.npz").open("wb") as file:
-        np.savez(file, **values)  # type: ignore[arg-type]
+        with (directory / "values.npz").open("wb") as file:
+            np.savez(file, magnitude=magnitude, **values)  # type: ignore[arg-type]
+
+
+def _estimate(estimator: FaceNetwork, images: LazyImages, embedder: Embedder) -> NDArray[np.float32]:
+    """The number that an estimator gives for each image, shape (M,)."""
+    values = np.empty(len(images), np.float32)
+    for batch, numbers in shared_feature_batches(estimator, images, device=embedder.device, mode="no_flip"):
+        values[batch] = numbers.cpu().numpy()
+    return values
 
 
 def _key(source: Source, *parts: Any) -> str:

@@ -5,10 +5,10 @@ frequencies of a cosine transform) differs in at most ``NEAR_BITS`` bits for nea
 """
 
 import hashlib
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from PIL import Image
 from bench.errors import InputError
 from bench.faces.face import FACE_SIZE, decode_image, size_problem
 from bench.faces.sharpness import sharpness as sharpness
+from bench.machine.device import cores_of_process
+from bench.machine.processes import share_in_order
 from bench.machine.progress import progress
 from evaluate.audit.source import Source
 
@@ -54,14 +56,18 @@ class Scan:
 
 
 def scan_images(source: Source) -> Scan:
-    """Read every image once: files in order, decoded in threads."""
+    """Read every image once: files in order, decoded in threads. The processes of a group share the images.
+
+    All processes must call this, and all get the whole result.
+    """
     table = np.zeros(len(source), dtype=_FIELDS)
     problems: list[str] = []
     with (
-        ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool,
+        ThreadPoolExecutor(max_workers=min(8, cores_of_process())) as pool,
         progress(desc="scan images", total=len(source)) as bar,
     ):
-        for start, rows, batch_problems in _scan_batches(source, pool):
+        tasks = range(0, len(source), _IMAGES_PER_TASK)
+        for start, rows, batch_problems in share_in_order(tasks, partial(_scan_batches, source, pool)):
             table[start : start + len(rows)] = rows
             problems += batch_problems
             bar.update(len(rows))
@@ -91,12 +97,13 @@ def low_frequencies(side: int) -> NDArray[np.float32]:
 _COSINES = low_frequencies(_HASH_SIDE)
 
 
-def _scan_batches(source: Source, pool: Executor) -> Iterator[tuple[int, NDArray[Any], list[str]]]:
-    """First position, table rows and problems of each batch, in order.
+def _scan_batches(
+    source: Source, pool: Executor, tasks: Sequence[int]
+) -> Iterator[tuple[int, NDArray[Any], list[str]]]:
+    """First position, table rows and problems of the batches that start at ``tasks``, in order.
 
     At most 16 batches are read ahead, so that memory does not grow with the dataset.
     """
-    tasks = range(0, len(source), _IMAGES_PER_TASK)
     waiting = []
     for start in tasks:
         loaded = [_load(source, i) for i in range(start, min(start + _IMAGES_PER_TASK, len(source)))]

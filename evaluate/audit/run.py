@@ -2,7 +2,8 @@
 
 Without a network, only the images are measured. With one, separation, consistency, diversity, Fisher ratio, colour
 order, leakage and the distance to real faces are measured as well. Embeddings are computed once and memory-mapped, so
-that memory does not grow with their number.
+that memory does not grow with their number. Under torchrun the processes share the reading and embedding of all images;
+process 0 measures the rest alone.
 """
 
 import csv
@@ -14,6 +15,8 @@ from typing import TypedDict
 import numpy as np
 
 from bench.files import atomic_path, write_text
+from bench.machine.device import process_rank
+from bench.machine.processes import process_group
 from bench.machine.stopwatch import Stopwatch
 from bench.runs.card_parts.audit import (
     ColourOrder,
@@ -104,8 +107,8 @@ class _Tools:
 
 def audit(
     stage: Stage, source: Source, others: Comparisons, embedder: Embedder | None, *, cache: Path, seed: int = 0
-) -> AuditCard:
-    """Measure a dataset and write tables and page, then the card.
+) -> AuditCard | None:
+    """Measure a dataset and write tables and page, then the card. All processes of torchrun must call this.
 
     Args:
         stage: Folder and inputs of the audit.
@@ -115,6 +118,9 @@ def audit(
         cache: Folder of scans and embeddings.
         seed: Seed of the samples behind the colour check, the histogram of impostor pairs and the quality figures.
 
+    Returns:
+        The card; None in all processes but the first.
+
     Raises:
         InputError: If an embedding is not finite, a set is too small to compare with, or an attribute network does not
             have one output per group.
@@ -123,6 +129,12 @@ def audit(
     with claim(stage) as is_needed:
         if not is_needed:  # another run held the folder and has finished the same audit
             return read_card(stage.directory, AuditCard)
+        rank, world_size, _ = process_rank()
+        if embedder is not None and world_size > 1:
+            with stopwatch.phase("embed"), process_group(embedder.device):
+                _embed_all(source, others, embedder, cache)
+        if rank != 0:
+            return None
         with stopwatch.phase("images"):
             scan = cached_scan(source, cache)
             near = near_pairs(scan.table["hash"][scan.decoded], NEAR_BITS)
@@ -149,7 +161,8 @@ def audit(
                 sections["privacy"] = _privacy(stage.directory, (source, scan), others.people, others, tools)
         header = stage.card_header(scale=stage.directory.parent.parent.name, seed=seed)
         counts = {"num_images": len(source), "num_identities": len(source.identity_names)}
-        cost = stopwatch.cost(images=len(source), device=embedder.device if embedder else "cpu")
+        device, num_processes = (embedder.device, world_size) if embedder else ("cpu", 1)
+        cost = stopwatch.cost(images=len(source), device=device, num_processes=num_processes)
         card = AuditCard(
             **header,
             name=source.name,
@@ -164,6 +177,17 @@ def audit(
         write_text(stage.directory / "audit.html", render_audit(card))
         write_card(stage.directory, card)
     return card
+
+
+def _embed_all(source: Source, others: Comparisons, embedder: Embedder, cache: Path) -> None:
+    """Fill the cache with scans and embeddings of all sets, so that no process waits while another one measures."""
+    people = [others.people.members, others.people.controls] if others.people else []
+    real = [others.real] if others.real else []
+    judged = [(embedder, each) for each in (source, *others.references, *real, *people)]
+    if others.second_judge is not None:
+        judged += [(others.second_judge, each) for each in (source, *people)]
+    for judge, each in judged:
+        cached_embeddings(each, cached_scan(each, cache), judge, cache)
 
 
 def describe_embeddings(embedded: Embedded, *, device: str = "cpu", seed: int = 0) -> NetworkSections:

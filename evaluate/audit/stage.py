@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError
-from bench.machine.device import choose_device
+from bench.machine.agreement import refuse_different_processes
+from bench.machine.device import choose_device, process_rank, use_every_core
 from bench.machine.digests import remembered_sha256
 from bench.runs.cards import AuditCard
 from bench.runs.fingerprints import audit_stage
@@ -41,8 +42,8 @@ class NetworkFiles:
 
 def audit_unless_finished(
     source: Source, others: Comparisons, networks: NetworkFiles, *, scale_dir: Path, device: str, seed: int
-) -> str:
-    """Audit a dataset unless the same audit exists already.
+) -> str | None:
+    """Audit a dataset unless the same audit exists already. All processes of torchrun must call this.
 
     Args:
         source: The dataset.
@@ -53,7 +54,7 @@ def audit_unless_finished(
         seed: Seed of all samples.
 
     Returns:
-        The main figures and the path of the page, one per line.
+        The main figures and the path of the page, one per line. None in all processes but the first.
 
     Raises:
         InputError: If sets to compare with or estimators are given without a recognition network, or an image or a
@@ -73,15 +74,21 @@ def audit_unless_finished(
     runs = scale_dir.parent
     stage = audit_stage(scale_dir.name, (source.name, source.state), states, inputs, others=more, runs=runs)
     page = stage.directory / "audit.html"
+    rank, world_size, _ = process_rank()
+    refuse_different_processes(stage.inputs)
     if stage.is_finished:
-        return f"audit: skip, unchanged ({page})"
-    device = choose_device(device)
+        return f"audit: skip, unchanged ({page})" if rank == 0 else None
+    _, _, device = process_rank(choose_device(device))
+    if device == "cpu":
+        use_every_core(world_size)
     embedder = _load_embedder(networks, inputs, device)
     if second := networks.second_judge:
         network = load_network(second, device)
         judge = Embedder(network, remembered_sha256(second), device, name=second.name)
         others = replace(others, second_judge=judge)
     card = audit(stage, source, others, embedder, cache=runs / "embeddings", seed=seed)
+    if card is None or rank != 0:
+        return None
     _, problem = sync(runs)
     warnings = [f"warning: {problem}; the card is kept, send it later with: {sync_command(runs)}"] if problem else []
     return "\n".join([*_describe(card, page), *warnings])

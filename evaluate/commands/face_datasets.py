@@ -84,7 +84,7 @@ def _add_audit_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _audit(args: argparse.Namespace) -> str:
+def _audit(args: argparse.Namespace) -> str | None:
     from evaluate.audit.makeup import with_attributes
     from evaluate.audit.privacy.people import open_people
     from evaluate.audit.run import Comparisons

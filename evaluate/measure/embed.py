@@ -24,7 +24,7 @@ from bench.errors import InputError
 from bench.faces.face import FACE_SIZE
 from bench.faces.pixels import to_network_input
 from bench.machine.figures import count_images
-from bench.machine.processes import gather_in_order, joined_rank
+from bench.machine.processes import joined_rank, share_in_order
 from bench.machine.progress import progress
 from bench.runs.fingerprints import TestMode
 from evaluate.layouts.images import ImageArray, LazyImages
@@ -183,30 +183,19 @@ def shared_feature_batches(
     Yields:
         Positions of the batch in ``images``, and its features before normalising, float32, shape (B, D), on ``device``.
     """
-    rank, world_size = joined_rank()
     batches = [slice(start, min(start + BATCH_SIZE, len(images))) for start in range(0, len(images), BATCH_SIZE)]
-    if world_size == 1:
+    if joined_rank()[1] == 1:
         yield from feature_batches(network, images, device=device, precision=precision, mode=mode)
         return
-    own_positions = [images.positions[batch] for batch in batches[rank::world_size]]
-    own_images = LazyImages(images.read, np.concatenate([images.positions[:0], *own_positions]))
-    own_features = feature_batches(network, own_images, device=device, precision=precision, mode=mode)
-    for first in range(0, len(batches), world_size):
-        parts = gather_in_order(_next_features(own_features))
-        for batch, part in zip(batches[first : first + world_size], parts, strict=False):
-            if not isinstance(part, np.ndarray):
-                raise part if part is not None else RuntimeError(f"a process has no features of images {batch}")
-            yield batch, torch.from_numpy(part).to(device)
 
+    def compute(own_batches: Sequence[slice]) -> Iterator[NDArray[np.float32]]:
+        own_positions = [images.positions[batch] for batch in own_batches]
+        own_images = LazyImages(images.read, np.concatenate([images.positions[:0], *own_positions]))
+        for _, features in feature_batches(network, own_images, device=device, precision=precision, mode=mode):
+            yield features.cpu().numpy()
 
-def _next_features(batches: Iterator[tuple[slice, torch.Tensor]]) -> NDArray[np.float32] | InputError | None:
-    """Features of the next batch of this process; the error if it has a bad image; None if it has no batch left."""
-    try:
-        for _, features in batches:
-            return features.cpu().numpy()
-    except InputError as error:
-        return error
-    return None
+    for batch, features in zip(batches, share_in_order(batches, compute), strict=True):
+        yield batch, torch.from_numpy(features).to(device)
 
 
 def _features(network: FaceNetwork, faces: torch.Tensor, mode: TestMode) -> torch.Tensor:

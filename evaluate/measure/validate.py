@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from bench.machine.processes import rank0_first
 from evaluate.measure.embed import FaceNetwork, Precision, shared_embeddings
 from evaluate.metrics import fold_accuracies
 from evaluate.protocol import Protocol, load_protocol
@@ -20,8 +19,8 @@ class Validation:
     """Measures networks on the same test sets again and again. All processes must call it at the same time.
 
     Args:
-        find: Returns name -> path of the verification sets; called at the first validation. The first process calls it
-            before the others, so that it can write sets that do not exist yet.
+        find: Returns name -> path of the verification sets; called by all processes at the first validation. It may
+            write sets that do not exist yet.
         device: Torch device of the networks in this process.
         precision: ``bf16`` embeds under autocast.
     """
@@ -35,7 +34,7 @@ class Validation:
     def __call__(self, network: FaceNetwork) -> dict[str, float]:
         """Accuracy on each set by the published 10-fold protocol, a fraction; equal in every process."""
         if not self._protocols:
-            self._protocols = [load_protocol(path, name) for name, path in rank0_first(self._find).items()]
+            self._protocols = [load_protocol(path, name) for name, path in self._find().items()]
         _use_statistics_of_rank0(network)
         return {protocol.name: self._accuracy(network, protocol) for protocol in self._protocols}
 

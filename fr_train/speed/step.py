@@ -5,12 +5,9 @@ that of another row.
 """
 
 import json
-import multiprocessing
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +22,7 @@ from bench.faces.open import open_faces
 from bench.files import read_json_lines
 from bench.machine.device import keep_freed_memory, num_cores
 from bench.machine.stopwatch import peak_memory_mb
+from bench.speed import in_own_process
 from fr_train.speed.faces import Row
 from fr_train.trainer.data import Batch
 from fr_train.trainer.engine import Engine
@@ -178,9 +176,3 @@ def _measure_rank(rank: int, num_identities: int, num_ranks: int, sample_rate: f
     Path(folder, f"{rank}.json").write_text(json.dumps(figures))
     if num_ranks > 1:
         dist.destroy_process_group()
-
-
-def in_own_process(measure: Any, *arguments: Any) -> Any:
-    """Call a function in a new process, and return its result."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:  # unlike a Pool's, may start processes
-        return pool.submit(measure, *arguments).result()

@@ -18,8 +18,8 @@ from bench.faces.lmdb_file import FaceWriter
 from bench.faces.open import open_faces
 from bench.runs.tracking import live
 from bench.runs.tracking.store import connect
+from bench.speed import in_own_process
 from fr_train.speed.faces import Row
-from fr_train.speed.step import in_own_process
 from fr_train.trainer.train import train
 
 NUM_FACES, NUM_REPEATS = 1024, 5

@@ -6,15 +6,14 @@ calls, which may be compiled and distributed over processes.
 """
 
 import copy
-import warnings
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from bench.config.recipe import Recipe
 from bench.errors import InputError
+from bench.machine.processes import average_gradients
 from bench.machine.progress import note
 from fr_train.backbone import build_backbone
 from fr_train.trainer.options import RunOptions
@@ -67,11 +66,7 @@ def wrap_for_steps(backbone: nn.Module, recipe: Recipe, options: RunOptions, num
         if is_channels_last(recipe):
             faces = faces.to(memory_format=torch.channels_last)
         network = compile_or_fall_back(backbone, faces, AUTOCAST.get(recipe.precision))
-    if dist.is_initialized():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # the new name of broadcast_buffers is not in torch 2.9
-            network = DistributedDataParallel(network, broadcast_buffers=False, gradient_as_bucket_view=True)
-    return network
+    return average_gradients(network, gradient_as_bucket_view=True)
 
 
 def compile_or_fall_back(backbone: nn.Module, faces: Tensor, autocast: torch.dtype | None) -> nn.Module:

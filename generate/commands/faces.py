@@ -9,6 +9,7 @@ from bench.config import flags
 from bench.config.benchmarks import load_benchmark, protocol_names
 from bench.config.generator import Vec2FaceGenerator, weight_path
 from bench.errors import InputError
+from bench.machine.device import process_rank
 from bench.runs.inputs import is_rendered, rendered_protocol_path
 
 _DEFAULT_SCALE, _LANDMARK_SCALE = "10k", "v10k"
@@ -151,7 +152,7 @@ def _protocols_flags(parser: argparse.ArgumentParser) -> None:
     add_stage_flags(parser, "--config", "--runs")
 
 
-def _protocols(args: argparse.Namespace) -> str:
+def _protocols(args: argparse.Namespace) -> str | None:
     from generate.render.protocols.write import rendered_protocol
 
     if args.names and args.scale:
@@ -164,7 +165,8 @@ def _protocols(args: argparse.Namespace) -> str:
         if not names:
             return f"protocols: benchmark {benchmark.name} uses no rendered protocol, nothing to write"
     folders = [rendered_protocol(name, rendered_protocol_path(name, args.runs).parent) for name in names]
-    return "\n".join(f"protocols: {folder}" for folder in folders)
+    is_first = process_rank()[0] == 0
+    return "\n".join(f"protocols: {folder}" for folder in folders) if is_first else None
 
 
 def _vec2face_settings(args: argparse.Namespace) -> Vec2FaceGenerator:
@@ -212,7 +214,7 @@ COMMANDS = (
         "Render the synthetic verification protocols of a benchmark",
         "Reads the names of rendered protocols from a benchmark or the command line and writes each below "
         "RUNS/protocols. Training and evaluation call this themselves when they need a protocol. Protocols that exist "
-        "are left unchanged. Several processes may run it at once.",
+        "are left unchanged. Several launches may run it at once, and the processes of torchrun share the rendering.",
         "generate protocols --scale smoke",
         _protocols_flags,
         _protocols,

@@ -39,7 +39,7 @@ def make_dataset(
     """Draw a benchmark's dataset, or finish it; or download the published one.
 
     Args:
-        directory: Folder of the dataset. Shards lie in ``parts`` below it until ``engine.remove_parts``.
+        directory: Folder of the dataset. Shards lie in ``parts`` below it until ``bench.files.remove_parts``.
         settings: Section ``generator`` of the benchmark.
         seed: Seed of the dataset.
         weights: Folder of downloaded weights, arrays and published datasets.

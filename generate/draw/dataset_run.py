@@ -15,11 +15,10 @@ import torch
 from tqdm import tqdm
 
 from bench.errors import InputError
-from bench.files import read_json_object, write_json
+from bench.files import read_json_object, wait_for_any_file, wait_for_files, write_json
 from bench.machine.device import keep_freed_memory
 from bench.machine.figures import count_images
 from bench.machine.progress import progress
-from generate.draw import shards
 from generate.draw.attrop import PRESETS, Goal, Jobs, Outcomes, Preset, optimise
 from generate.draw.plan import Plan
 from generate.draw.qualify.adopt import PLAN_NAME, adopt, parts_alike
@@ -104,11 +103,11 @@ class DatasetRun:
         Raises:
             FileNotFoundError: If rank 0 has finished the dataset, so that they will not appear any more.
         """
-        shards.wait_for(paths, is_over=lambda: self.finished_by_rank0)
+        wait_for_files(paths, is_over=lambda: self.finished_by_rank0)
 
     def wait_for_any(self, paths: list[Path]) -> None:
         """Return when one of the files exists; raises as ``wait_for``."""
-        shards.wait_for_any(paths, is_over=lambda: self.finished_by_rank0)
+        wait_for_any_file(paths, is_over=lambda: self.finished_by_rank0)
 
     def shard_ranges(self, prefix: str, suffix: str, ends: Sequence[int]) -> dict[Path, range]:
         """The shards of a round and the numbers of their identities, in order.

@@ -5,13 +5,13 @@ is the unit of work and of resume. Its content depends on the plan alone: random
 image), and batches never cross shards. Rank 0 decides the separation and joins the shards.
 """
 
-import shutil
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from bench.faces.grid import sample_grid, write_grid
 from bench.faces.lmdb_file import LmdbFaces
+from bench.files import PARTS_NAME, wait_for_files
 from bench.runs.stage import stage_lock
 from generate.draw import shards
 from generate.draw.dataset_run import DatasetRun, Networks
@@ -21,15 +21,13 @@ from generate.draw.plan import Plan
 from generate.draw.qualify.join import join_shards
 from generate.draw.qualify.quota import next_tries
 
-_PARTS_NAME = "parts"
-
 
 def generate_dataset(
     directory: str | Path, plan: Plan, networks: Networks, *, rank: int = 0, world_size: int = 1
 ) -> shards.DrawnFaces | None:
     """Make a dataset in ``directory``, or finish it: faces.lmdb, faces.parquet, grid.png.
 
-    Shards stay in ``directory/parts`` until ``remove_parts``.
+    Shards stay in ``directory/parts`` until ``bench.files.remove_parts``.
 
     Args:
         directory: Folder of the dataset; all processes must see it.
@@ -46,7 +44,7 @@ def generate_dataset(
             or given identity vectors are invalid.
     """
     directory = Path(directory)
-    parts = directory / _PARTS_NAME
+    parts = directory / PARTS_NAME
     with stage_lock(parts) if rank == 0 else nullcontext():
         run = DatasetRun(plan, networks, parts, rank=rank, world_size=world_size)
         try:
@@ -59,7 +57,7 @@ def generate_dataset(
         if rank != 0:
             return None
         paths = list(image_shards(run, tries))
-        shards.wait_for(paths)
+        wait_for_files(paths)
         num_identities = plan.settings.num_identities if plan.settings.quota else None
         drawn = join_shards(paths, directory, tries[-1] * sum(plan.drawn_counts), num_identities=num_identities)
         identities = describe_identities(run, tries[-1])
@@ -87,8 +85,3 @@ def _make_rounds(run: DatasetRun) -> list[int]:
         if num_filled >= settings.num_identities:
             return tries
         tries.append(next_tries(settings, quota, num_tried=tries[-1], num_filled=num_filled))
-
-
-def remove_parts(directory: str | Path) -> None:
-    """Delete the shards of a dataset whose card is written."""
-    shutil.rmtree(Path(directory) / _PARTS_NAME, ignore_errors=True)

@@ -27,12 +27,12 @@ from bench.config.poses import LandmarkPoses
 from bench.errors import InputError
 from bench.faces.folders import FolderWriter
 from bench.faces.lmdb_file import LmdbFaces
-from bench.files import sha256, write_array
+from bench.files import remove_parts, sha256, write_array
 from bench.runs.fingerprints import content_sha256
 from generate.draw.centers import face_centers, open_people
 from generate.draw.dataset import load_networks, weight_digests
 from generate.draw.dataset_run import Networks
-from generate.draw.engine import generate_dataset, remove_parts
+from generate.draw.engine import generate_dataset
 from generate.draw.plan import Plan
 from generate.draw.shards import DrawnFaces, read_labels
 from generate.identities import check_vectors, read_vectors

@@ -4,9 +4,8 @@ A shard of images is a Parquet file with one row per image: its record (identity
 the encoded image. A shard of centres is an ``.npz``. A shard that was cut short is recognised and made again.
 """
 
-import time
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from bench.files import atomic_path
 from bench.runs.card_parts.statistics import DatasetStatistics
 from generate.draw.qualify.filters import KEPT
 
-_POLL_SECONDS = 0.2
 RECORD = pa.schema(
     [
         ("identity_id", pa.int64()),
@@ -112,31 +110,6 @@ def gather(paths: Sequence[Path], name: str) -> NDArray:
     for path, end, count in zip(paths, ends, counts, strict=True):
         joined[end - count : end] = np.load(path)[name]
     return joined
-
-
-def wait_for(paths: Sequence[Path], is_over: Callable[[], bool] = lambda: False) -> None:
-    """Return when all files exist, which other processes write.
-
-    Args:
-        paths: The files.
-        is_over: Whether the files will not appear any more.
-
-    Raises:
-        FileNotFoundError: If a file does not exist and ``is_over`` is true.
-    """
-    for path in paths:
-        while not path.exists():
-            if is_over():
-                raise FileNotFoundError(path)
-            time.sleep(_POLL_SECONDS)
-
-
-def wait_for_any(paths: Sequence[Path], is_over: Callable[[], bool] = lambda: False) -> None:
-    """As ``wait_for``, but return when one of the files exists."""
-    while not any(path.exists() for path in paths):
-        if is_over():
-            raise FileNotFoundError(paths[0])
-        time.sleep(_POLL_SECONDS)
 
 
 def read_images(shard: Path) -> pa.Table:

@@ -1,8 +1,11 @@
 """Render a face dataset: ``faces.lmdb``, ``faces.parquet`` with the true factors of every image, and ``grid.png``.
 
-In: numbers of identities and images, and a seed. The faces are encoded as JPEG on all cores.
+In: numbers of identities and images, and a seed. The faces are encoded as JPEG on all cores, and shared out over the
+processes of torchrun in shards, small LMDB files that process 0 joins. The name of a shard holds a digest of its faces,
+so an interrupted rendering goes on from the shards that exist, with any number of processes.
 """
 
+import hashlib
 import multiprocessing
 import signal
 import threading
@@ -12,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,16 +26,16 @@ from numpy.typing import NDArray
 from bench.errors import InputError
 from bench.faces.face import decode_image, encode_jpeg
 from bench.faces.grid import write_grid
-from bench.faces.lmdb_file import FaceWriter
-from bench.files import atomic_path
-from bench.machine.device import num_cores
+from bench.faces.lmdb_file import FaceWriter, LmdbFaces
+from bench.files import PARTS_NAME, atomic_path, wait_for_files
+from bench.machine.device import cores_of_process, process_rank
 from bench.machine.figures import count_images
 from bench.machine.progress import progress
 from generate.render.face import IDENTITIES_PER_SEED, PROTOCOL_IDENTITIES, alignment_error, factor_table, render_face
 from generate.render.people import Factors
 
 _GRID_ROWS, _GRID_COLUMNS = 12, 8
-_FACES_PER_TASK = 8
+_FACES_PER_TASK, _FACES_PER_SHARD = 8, 64
 _NOT_FACTORS = ("identity_id", "identity_seed", "image_seed")
 
 Job = tuple[int, int, Factors]
@@ -40,12 +44,18 @@ Result = TypeVar("Result")
 
 
 def render_dataset(
-    directory: str | Path, *, num_identities: int, images_per_identity: int, seed: int, jpeg_quality: int = 95
-) -> dict[str, float]:
+    directory: str | Path,
+    *,
+    num_identities: int,
+    images_per_identity: int,
+    seed: int,
+    jpeg_quality: int = 95,
+    is_over: Callable[[], bool] = lambda: False,
+) -> dict[str, float] | None:
     """Render a dataset into a folder. Each of its three files appears whole or not at all.
 
     ``faces.lmdb`` holds the faces, ``faces.parquet`` their true factors, one row per face in the same order, and
-    ``grid.png`` the faces of some identities.
+    ``grid.png`` the faces of some identities. Shards stay in ``parts`` until ``bench.files.remove_parts``.
 
     Args:
         directory: Folder of the files.
@@ -53,9 +63,11 @@ def render_dataset(
         images_per_identity: Images of each person.
         seed: Seed of the dataset; datasets of different seeds share no person.
         jpeg_quality: 1 to 100.
+        is_over: Whether process 0 has finished the dataset, asked by the other processes of torchrun.
 
     Returns:
-        Statistics for the dataset's card: mean yaw and age, shares of profiles and of glasses.
+        Statistics for the dataset's card: mean yaw and age, shares of profiles and of glasses. None in all processes
+        but the first.
 
     Raises:
         InputError: If the seed or the number of identities leaves the range of datasets.
@@ -66,14 +78,14 @@ def render_dataset(
     image_seeds = np.tile(np.arange(images_per_identity), num_identities)
     table = factor_table((identity_ids + seed * IDENTITIES_PER_SEED).tolist(), image_seeds.tolist())
     table.insert(0, "identity_id", identity_ids)
+    shards = render_shards(_jobs(table), directory / PARTS_NAME, jpeg_quality, is_over=is_over)
+    if process_rank()[0] != 0:
+        return None
     identities_per_row = max(1, num_identities // _GRID_ROWS)
     grid: defaultdict[int, list[NDArray[np.uint8]]] = defaultdict(list)
-    jobs = _jobs(table)
     with FaceWriter(directory / "faces.lmdb") as writer:
-        faces = zip(identity_ids.tolist(), render_jpegs(jobs, jpeg_quality), strict=True)
-        for identity, encoded in progress(faces, desc="render", total=len(jobs)):
+        for identity, encoded in zip(identity_ids.tolist(), read_shards(shards), strict=True):
             writer.write(encoded, identity)
-            count_images("render", 1)
             row, remainder = divmod(identity, identities_per_row)
             if remainder == 0 and row < _GRID_ROWS and len(grid[row]) < _GRID_COLUMNS:
                 grid[row].append(decode_image(encoded))
@@ -83,8 +95,57 @@ def render_dataset(
     return _statistics(table)
 
 
+def render_shards(
+    jobs: Sequence[Job], parts: Path, quality: int = 95, *, is_over: Callable[[], bool] = lambda: False
+) -> list[Path]:
+    """Render this process's share of the faces, as shards that do not exist yet.
+
+    The faces are cut into the same shards whatever the number of processes; process r renders the shards r,
+    r + world_size, ...
+
+    Args:
+        jobs: All faces, the same in every process.
+        parts: Folder of the shards, which all processes see.
+        quality: JPEG quality, 1 to 100.
+        is_over: Whether process 0 has used all shards and removed them; another process that is late asks it.
+
+    Returns:
+        The shards of all faces, in their order, those of other processes too; ``read_shards`` waits for them.
+    """
+    rank, world_size, _ = process_rank()
+    cuts = [jobs[start : start + _FACES_PER_SHARD] for start in range(0, len(jobs), _FACES_PER_SHARD)]
+    shards = [parts / f"faces-{number:06d}-{_digest(cut, quality)}.lmdb" for number, cut in enumerate(cuts)]
+    missing = [number for number in range(rank, len(cuts), world_size) if not shards[number].exists()]
+    if rank != 0 and is_over():
+        return shards
+    encoded = render_jpegs([job for number in missing for job in cuts[number]], quality)
+    with progress(desc="render", total=sum(len(cuts[number]) for number in missing)) as bar:
+        for number in missing:
+            with FaceWriter(shards[number]) as writer:
+                for content in islice(encoded, len(cuts[number])):
+                    writer.write(content, 0)
+                    bar.update(1)
+                    count_images("render", 1)
+    return shards
+
+
+def read_shards(shards: Sequence[Path]) -> Iterator[bytes]:
+    """The JPEG files in shards of ``render_shards``, in order; waits for shards that other processes still render."""
+    for shard in shards:
+        wait_for_files([shard])
+        faces = LmdbFaces(shard)
+        yield from (faces.encoded(index) for index in range(len(faces)))
+
+
+def _digest(jobs: Sequence[Job], quality: int) -> str:
+    return hashlib.sha256(repr((quality, jobs)).encode()).hexdigest()[:16]
+
+
 def render_jpegs(jobs: Sequence[Job], quality: int = 95) -> Iterator[bytes]:
-    """Rendered faces as JPEG files, in the order of the jobs, made on all cores; their number changes no byte."""
+    """Rendered faces as JPEG files, in the order of the jobs, made on all cores of this process.
+
+    The number of cores changes no byte.
+    """
     return _on_all_cores(partial(_render_jpeg, quality=quality), jobs)
 
 
@@ -94,7 +155,7 @@ def render_with_alignment(table: pd.DataFrame, quality: int = 95) -> Iterator[tu
 
 
 def _on_all_cores(render: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
-    num_processes = min(num_cores(), -(-len(jobs) // _FACES_PER_TASK))
+    num_processes = min(cores_of_process(), -(-len(jobs) // _FACES_PER_TASK))
     if num_processes <= 1:
         yield from map(render, jobs)
         return

@@ -13,13 +13,11 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from bench.files import atomic_path
-from bench.machine.processes import joined_rank
+from bench.machine.processes import average_gradients, joined_rank
 from bench.machine.resume import refuse_damaged, refuse_other_settings
 from generate.networks.styled_decoder import StyledDecoder
 from generate.networks.vec2face_decoder import ImageDecoder
@@ -171,8 +169,8 @@ class TrainState:
         self.ema = None
         if recipe.ema_decay:
             self.ema = AveragedModel(self.generator, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay))
-        self._reconstruct = distribute(_TrainingForward(self.generator, recipe.masking.low))
-        self._discriminate = distribute(self.discriminator) if self.discriminator else None
+        self._reconstruct = average_gradients(_TrainingForward(self.generator, recipe.masking.low))
+        self._discriminate = average_gradients(self.discriminator) if self.discriminator else None
 
     @property
     def trained(self) -> Vec2Face:
@@ -314,8 +312,3 @@ def seed_step(seed: int, step: int) -> None:
     """
     rank, _ = joined_rank()
     torch.manual_seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0]))
-
-
-def distribute(module: nn.Module) -> nn.Module:
-    """The module, whose trainable parameters get the same gradients in all processes, if there are several."""
-    return DistributedDataParallel(module, broadcast_buffers=False) if dist.is_initialized() else module

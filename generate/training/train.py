@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from bench.errors import InputError
 from bench.faces.lmdb_file import LmdbFaces
 from bench.faces.pixels import to_network_input
+from bench.machine.agreement import refuse_different_processes
 from bench.machine.device import process_rank
 from bench.machine.processes import process_group
 from bench.machine.resume import CHECKPOINT_NAME
@@ -100,6 +101,7 @@ def train_generator(
         held_out_faces = choose_held_out(faces, held_out, trained, seed, recipe.sizes.circumstances)
         measure = partial(held_out_faces.measure, state.trained, networks.identity, networks.judge)
         must_match = options.must_match | {"perceptual_network": terms.perceptual_network}
+        refuse_different_processes({"recipe": recipe.model_dump(mode="json"), "seed": seed, **must_match})
         loop = TrainingLoop(state, batches, measure, directory, replace(options, must_match=must_match))
         last_values = loop.run(is_writing=is_writing)
         if is_writing:

@@ -164,8 +164,8 @@ def faces_bytes(generator: Vec2FaceGenerator | RenderGenerator) -> dict[str, flo
         sizes for quality, sizes in _FACE_BYTES.items() if quality >= generator.jpeg_quality
     )
     disk: dict[str, float] = {"faces": num_images * (record_bytes + _RECORD_BYTES)}
-    if isinstance(generator, Vec2FaceGenerator):
-        disk["shards"] = num_images * (file_bytes + _RECORD_BYTES)
+    is_drawn = isinstance(generator, Vec2FaceGenerator)
+    disk["shards"] = num_images * (file_bytes + _RECORD_BYTES if is_drawn else record_bytes)  # Parquet, or LMDB
     return disk
 
 

@@ -18,7 +18,7 @@ from bench.errors import InputError
 from bench.machine.progress import note
 from bench.runs.benchmark import make_parts
 from bench.runs.inputs import make_rendered_protocols, missing_inputs
-from bench.runs.launch import run_command, stage_command
+from bench.runs.launch import launcher, run_command, stage_command
 from bench.runs.stage import check_weights, stage_lock
 from bench.runs.sweeps.plan_file import make_plan, sweep_dir, write_plan
 from bench.runs.sweeps.points import Point
@@ -118,7 +118,7 @@ def _run_points(
     write_plan(folder, make_plan(sweep, points, args.runs, {}))
     protocols = {name for point in points for name in point.benchmark.protocols}
     if tasks:
-        make_rendered_protocols(sorted(protocols), args.runs)
+        make_rendered_protocols(sorted(protocols), args.runs, launcher())
         yield from _make_parts(points, args)
     outcomes: list[Outcome] = []
     last_sent = time.monotonic()

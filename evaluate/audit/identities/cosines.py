@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench.machine.progress import progress
+from bench.vectors.rows import read_rows
 
 BINS = np.linspace(-1, 1, 201)
 """Edges of the 200 bins of a cosine histogram."""
@@ -205,4 +206,4 @@ def _histogram(cosines: torch.Tensor) -> NDArray[np.int64]:
 
 def _gather(embeddings: NDArray[np.floating], rows: Any) -> NDArray[np.float32]:
     """A copy of some rows as float32, whatever type the file has."""
-    return np.array(embeddings[rows], dtype=np.float32)
+    return read_rows(embeddings, rows, np.float32)

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from bench.errors import InputError
 from bench.vectors.nearest import identity_centers, nearest_centers
+from bench.vectors.rows import read_rows
 from evaluate.metrics import auc, tar_at_far
 
 FALSE_POSITIVE_RATES = ("1e-2", "1e-3")
 MIN_CONTROLS = 100
 """Controls that the highest of these rates needs."""
 NUM_RESAMPLES = 2000
-_RESAMPLES_PER_BLOCK = 100
+_RESAMPLES_PER_BLOCK, _SYNTHETIC_ROWS = 100, 65_536
 
 
 @dataclass(frozen=True)
@@ -95,18 +96,26 @@ def person_scores(
     Args:
         embeddings: Real images, unit length, may be memory-mapped.
         people: Which of them count, and whose they are.
-        synthetic: Synthetic images, shape (N, D).
+        synthetic: Synthetic images, shape (N, D), may be memory-mapped.
         device: Torch device of the products.
 
     Returns:
         Two scores per person, each of shape (C,).
     """
     real = np.array(embeddings[people.rows], dtype=np.float32)
-    to_centre, _ = nearest_centers(identity_centers(real, people.labels), synthetic, device=device)
-    cosines, _ = nearest_centers(real, synthetic, device=device)
+    to_centre = _highest_cosines(identity_centers(real, people.labels), synthetic, device)
     to_image = np.full(len(to_centre), -1, dtype=np.float32)
-    np.maximum.at(to_image, people.labels, cosines)
+    np.maximum.at(to_image, people.labels, _highest_cosines(real, synthetic, device))
     return {"centre": to_centre, "image": to_image}
+
+
+def _highest_cosines(real: NDArray[np.float32], synthetic: NDArray[np.floating], device: str) -> NDArray[np.float32]:
+    """Cosine of each real vector to the nearest synthetic image, which are read block by block, shape (len(real),)."""
+    highest = np.full(len(real), -1, dtype=np.float32)
+    for start in range(0, len(synthetic), _SYNTHETIC_ROWS):
+        block = read_rows(synthetic, slice(start, start + _SYNTHETIC_ROWS))
+        np.maximum(highest, nearest_centers(real, block, device=device)[0], out=highest)
+    return highest
 
 
 def measure_membership(members: NDArray[np.floating], controls: NDArray[np.floating], *, seed: int = 0) -> Membership:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.vectors.nearest import identity_centers
+from bench.vectors.rows import read_rows
 from bench.vectors.separation import separated
 from evaluate.audit.quality.checks import check_features
 from evaluate.audit.quality.neighbours import covered_share
@@ -42,7 +43,7 @@ def vendi_score(embeddings: NDArray[np.floating]) -> float:
     check_features(embeddings, "the set", min_rows=1)
     products = np.zeros((embeddings.shape[1],) * 2)
     for start in range(0, len(embeddings), _BLOCK_ROWS):
-        block = np.asarray(embeddings[start : start + _BLOCK_ROWS], dtype=np.float32)
+        block = read_rows(embeddings, slice(start, start + _BLOCK_ROWS), np.float32)
         products += block.T @ block
     shares = np.linalg.eigvalsh(products / np.trace(products)).clip(min=0)
     shares = shares[shares > 0] / shares.sum()
@@ -85,7 +86,7 @@ def covered_variation(
     ball of one of its own, with the distance to its third nearest as radius.
 
     Args:
-        embeddings: Unit length, shape (N, D).
+        embeddings: Unit length, shape (N, D), may be memory-mapped.
         identity_ids: 0 .. C - 1 without gaps, shape (N,).
         real: Embeddings of real faces, shape (M, D).
         real_ids: Their identities, without gaps, shape (M,). Only identities of 5 images or more count, of both sets.
@@ -95,12 +96,13 @@ def covered_variation(
     Returns:
         A fraction; NaN if no identity of either set has 5 images.
     """
-    ours, our_ids = _deviations(embeddings, identity_ids)
     theirs, _ = _deviations(real, real_ids)
-    identities = np.unique(our_ids)
+    identities = np.flatnonzero(np.bincount(identity_ids) >= MIN_IMAGES_PER_IDENTITY)
     if not len(identities) or not len(theirs):
         return float("nan")
     chosen = np.random.default_rng(seed).choice(identities, min(max_identities, len(identities)), replace=False)
+    rows = np.flatnonzero(np.isin(identity_ids, chosen))  # the embeddings of all identities might not fit into memory
+    ours, our_ids = _deviations(read_rows(embeddings, rows), identity_ids[rows])
     shares = [covered_share(ours[our_ids == identity], theirs, NUM_NEIGHBOURS) for identity in chosen]
     return float(np.mean(shares))
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bench.errors import InputError
 from bench.runs.card_parts.quality import DetailFigures, Distances, DiversityFigures, QualitySection
+from bench.vectors.rows import read_rows
 from evaluate.audit.embeddings import Embedded, read_faces
 from evaluate.audit.identities.cosines import IdentityFigures
 from evaluate.audit.quality.detail import OCTAVES, evenly_spread, measure_detail
@@ -154,8 +155,12 @@ Sample = tuple[Embedded, NDArray[np.int64]]
 
 def _variation(ours: Sample, theirs: Sample, seed: int) -> float | None:
     """D_intra, over all images of both samples, since it needs many images of one person."""
-    embeddings, real = (np.array(embedded.embeddings[rows], np.float32) for embedded, rows in (ours, theirs))
-    ids, real_ids = (embedded.identity_ids[rows] for embedded, rows in (ours, theirs))
+    embedded, rows = ours
+    embeddings = embedded.embeddings
+    if len(rows) < len(embeddings):  # else they stay in their file, since all of them might not fit into memory
+        embeddings = read_rows(embeddings, rows, np.float32)
+    real = read_rows(theirs[0].embeddings, theirs[1], np.float32)
+    ids, real_ids = (sample.identity_ids[rows] for sample, rows in (ours, theirs))
     share = covered_variation(embeddings, ids, real, real_ids, seed=seed)
     return None if np.isnan(share) else share
 

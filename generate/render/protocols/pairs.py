@@ -15,13 +15,12 @@ use. The protocols are fixed: they depend on the version of the renderer alone, 
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from generate.render.dataset import Job
 from generate.render.people import Factors, coarse_look, draw_factors, draw_identity
-from generate.render.protocols.held_out import held_out_people, write_faces
+from generate.render.protocols.held_out import HeldOutSet, held_out_people
 
 NUM_FOLDS = 10
 PAIRS_PER_KIND_AND_FOLD = 30
@@ -37,8 +36,8 @@ class Pair:
     is_genuine: bool
 
 
-def write_pairs(name: str, folder: Path) -> None:
-    """Render the pairs of a protocol into a folder, as ``name.npy`` and ``issame.txt`` with a 1 or 0 per pair.
+def draw_pair_set(name: str) -> HeldOutSet:
+    """A protocol: the faces of its pairs one after the other, and ``issame.txt`` with a 1 or 0 per pair.
 
     Raises:
         InputError: If there is no such protocol.
@@ -47,8 +46,7 @@ def write_pairs(name: str, folder: Path) -> None:
     jobs: list[Job] = []
     for pair in pairs:
         jobs += [pair.first, pair.second]
-    write_faces(jobs, folder, name)
-    (folder / "issame.txt").write_text("".join(f"{int(pair.is_genuine)}\n" for pair in pairs))
+    return HeldOutSet(jobs, "issame.txt", [str(int(pair.is_genuine)) for pair in pairs])
 
 
 def draw_pairs(name: str) -> list[Pair]:

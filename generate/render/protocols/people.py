@@ -17,13 +17,12 @@ person, and searches for these people and for strangers by images of any circums
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice, product
-from pathlib import Path
 
 import numpy as np
 
 from generate.render.dataset import Job
 from generate.render.people import Factors, draw_factors, draw_identity
-from generate.render.protocols.held_out import held_out_people, write_faces
+from generate.render.protocols.held_out import HeldOutSet, held_out_people
 
 PEOPLE_PER_CELL, IMAGES_PER_PERSON = 20, 4
 SHAPES, SKINS = ("feminine", "masculine"), ("light", "medium", "dark")
@@ -35,12 +34,11 @@ GroupRow = tuple[str, str, str, str, str]
 """Identity, shape, skin, age, shape_skin."""
 
 
-def write_groups(name: str, folder: Path) -> None:
-    """Render the people of ``render_groups`` into a folder, as ``name.npy`` and ``groups.csv``."""
+def draw_group_set(name: str) -> HeldOutSet:
+    """The people of ``render_groups``, and ``groups.csv``."""
     faces = draw_group_faces(name)
-    write_faces([job for job, _ in faces], folder, name)
     lines = ["identity,shape,skin,age,shape_skin", *(",".join(row) for _, row in faces)]
-    (folder / "groups.csv").write_text("\n".join(lines) + "\n")
+    return HeldOutSet([job for job, _ in faces], "groups.csv", lines)
 
 
 def draw_group_faces(name: str = "render_groups") -> list[tuple[Job, GroupRow]]:
@@ -89,12 +87,11 @@ def rendered_groups(people: Sequence[int], ages: Sequence[float]) -> dict[str, l
     }
 
 
-def write_gallery(name: str, folder: Path) -> None:
-    """Render ``render_gallery`` into a folder, as ``name.npy`` and ``searches.csv``."""
+def draw_gallery_set(name: str) -> HeldOutSet:
+    """The gallery, distractors and probes of ``render_gallery``, and ``searches.csv``."""
     faces = list(draw_gallery_faces(name))
-    write_faces([job for job, _ in faces], folder, name)
     lines = ["identity,role", *(f"{job[0]},{role}" for job, role in faces)]
-    (folder / "searches.csv").write_text("\n".join(lines) + "\n")
+    return HeldOutSet([job for job, _ in faces], "searches.csv", lines)
 
 
 def draw_gallery_faces(name: str = "render_gallery") -> Iterator[tuple[Job, str]]:

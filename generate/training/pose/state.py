@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.machine.processes import average_gradients
 from generate.networks.plus.condition import POSED_DROP_RATIO, PoseNetwork
 from generate.networks.plus.lora import add_lora
 from generate.training.losses import LossTerms, Reconstruction
@@ -18,7 +19,6 @@ from generate.training.pose.recipes import PoseRecipe
 from generate.training.state import (
     AUTOCAST,
     StatefulPart,
-    distribute,
     read_checkpoint,
     reconstruct,
     seed_step,
@@ -93,7 +93,7 @@ class PoseState:
         self.optimizer = torch.optim.AdamW(
             self.trained, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay
         )
-        self._draw = distribute(self.posed)
+        self._draw = average_gradients(self.posed)
         self._weights = recipe.losses.model_dump() | {"token": 0.0}
 
     def start(self) -> None:

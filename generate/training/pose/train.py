@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench.faces.lmdb_file import LmdbFaces
+from bench.machine.agreement import refuse_different_processes
 from bench.machine.device import process_rank
 from bench.machine.processes import process_group
 from generate.networks.masks import POSED_MASK_RATIO, MaskRatio
@@ -76,6 +77,7 @@ def train_pose(
         state = PoseState(recipe, model, terms, seed=seed, device=device)
         measured = _posed_held_out(faces, held_out, trained, seed)
         must_match = options.must_match | {"perceptual_network": terms.perceptual_network}
+        refuse_different_processes({"recipe": recipe.model_dump(mode="json"), "seed": seed, **must_match})
         loop = TrainingLoop(
             state,
             PoseBatches(batches, faces, trained, seed=seed, exchange=exchange),

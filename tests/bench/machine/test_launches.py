@@ -101,6 +101,13 @@ def test_missing_machines_are_named(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.rglob("node*")] == ["node2"]
 
 
+def test_machines_that_all_came_and_lost_each_other(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURMD_NODENAME", "node0")
+    with noted_arrival(arguments(tmp_path, 2)) as describe_missing:
+        (tmp_path / ".launch" / "7" / "node1").touch()
+        assert describe_missing().startswith("the connection between the machines node0, node1 broke, or one of them")
+
+
 def test_slurm_tells_the_names_of_the_machines(tmp_path, monkeypatch):
     program = tmp_path / "scontrol"
     program.write_text('#!/bin/sh\n[ "$*" = "show hostnames node[0-1]" ] && printf "node0\\nnode1\\n"\n')
@@ -118,18 +125,16 @@ def test_one_machine_leaves_no_trace(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_launch_whose_second_machine_never_comes_ends_in_one_line(tmp_path):
+@pytest.mark.parametrize("rendezvous", ["c10d", "static"])
+def test_a_launch_whose_second_machine_never_comes_ends_in_one_line(tmp_path, rendezvous):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    line = [
-        sys.executable,
-        "-m",
-        "bench.runs.torchrun",
-        "--rdzv-endpoint",
-        f"127.0.0.1:{port}",
-        *arguments(tmp_path, 2),
-    ]
+    words = ["--rdzv-endpoint", f"127.0.0.1:{port}", *arguments(tmp_path, 2)]
+    if rendezvous == "static":
+        words = ["--nnodes=2", "--node-rank=0", "--master-addr=127.0.0.1", f"--master-port={port}"]
+        words += ["--rdzv-conf=timeout=5", "-m", "fr_train", "--runs", str(tmp_path)]
+    line = [sys.executable, "-m", "bench.runs.torchrun", *words]
     done = subprocess.run(
         line,
         cwd=ROOT,

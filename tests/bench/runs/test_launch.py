@@ -60,6 +60,29 @@ def test_a_line_with_a_lonely_quote(stages, monkeypatch, variable):
         stage_command(stages.train, flags())
 
 
+@pytest.mark.parametrize(
+    ("launch", "message"),
+    [
+        ("nosuchprogram -n 4 python", "nosuchprogram cannot be started (No such file or directory); correct LAUNCH"),
+        ("/ -n 4", "/ cannot be started (Permission denied); correct LAUNCH"),
+    ],
+)
+def test_a_launcher_that_cannot_be_started(launch, message):
+    """By the command that ``make train`` calls."""
+    line = [sys.executable, "-m", "bench.runs.launch", "train", "--scale=smoke", "--seed=0"]
+    done = subprocess.run(line, cwd=ROOT, env=os.environ | {"LAUNCH": launch}, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {message}\n")
+
+
+def test_an_audit_takes_the_launcher(tmp_path):
+    program = tmp_path / "launcher"
+    program.write_text('#!/bin/sh\necho "$@"\n')
+    program.chmod(0o755)
+    line = [sys.executable, "-m", "bench.runs.launch", "audit", "--scale=smoke", "faces.lmdb"]
+    done = subprocess.run(line, cwd=ROOT, env=os.environ | {"LAUNCH": str(program)}, capture_output=True, text=True)
+    assert done.stdout == "-m evaluate audit --scale=smoke faces.lmdb\n"
+
+
 CHILD = """
 import signal, sys, time
 signal.signal(signal.SIGINT, lambda *_: (print("interrupted", flush=True), sys.exit(130)))

@@ -10,6 +10,7 @@ import yaml
 from paths import ROOT
 from soak import check_clean, command, finish, outcome, write_inputs
 
+from bench.files import sha256
 from bench.runs.cards import DatasetCard, ResultCard, read_card
 
 
@@ -34,7 +35,28 @@ def test_the_datasets_are_equal_and_nothing_is_made_twice(folder):
         assert log.count(line) == 2, line
     cards = [read_card(path, DatasetCard) for path in folder.glob("2/tiny/faces/*")]
     cards += [read_card(path, ResultCard) for path in folder.glob("2/tiny/results/*")]
-    assert [card.cost.num_processes for card in cards] == [1, 2, 2, 2]  # those that worked
+    assert [card.cost.num_processes for card in cards] == [2, 2, 2, 2]
+    assert not list(folder.rglob("parts"))
+
+
+@pytest.mark.slow
+def test_three_processes_render_the_same_dataset(folder, tmp_path):
+    torchrun = [sys.executable, "-m", "bench.runs.torchrun", "--standalone", "--nproc-per-node=3", "-m"]
+    flags = [
+        "--scale",
+        "tiny",
+        "--runs",
+        tmp_path,
+        "--config",
+        folder / "inputs" / "benchmarks.yaml",
+        "--device",
+        "cpu",
+    ]
+    subprocess.run([*torchrun, "generate", *flags], cwd=ROOT, check=True, env=os.environ | {"BENCH_PROGRESS": "0"})
+    (ours,), (others,) = tmp_path.glob("tiny/faces/*"), folder.glob("1/tiny/faces/*")
+    assert ours.name == others.name
+    for name in ("faces.lmdb", "faces.parquet", "grid.png"):
+        assert sha256(ours / name) == sha256(others / name)
 
 
 @pytest.mark.slow

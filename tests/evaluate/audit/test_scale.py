@@ -7,17 +7,21 @@ import sys
 import pytest
 from paths import ROOT
 
+from bench.files import read_json_lines
+from bench.speed.scale import MEASURED_NAME, Size, measure_steps
+from evaluate.audit.scale import NUM_SHARED, steps
+
 
 @pytest.mark.slow
 def test_a_hundred_thousand_embeddings(tmp_path):
-    script = ROOT / "tests" / "helpers" / "audit_at_scale.py"
-    command = [sys.executable, str(script), "100000", "50", "float16", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found = json.loads(done.stdout)
-    assert found["num_shared_found"] == found["num_shared"] == 20
-    assert found["unique"] == found["num_identities"]
+    size = Size(2000, 50)
+    measure_steps(steps(), [size], tmp_path)
+    duplicates, described, compared = read_json_lines(tmp_path / MEASURED_NAME)
+    assert described["counts"]["unique"] == size.num_identities
+    assert compared["counts"]["shared"] == NUM_SHARED
     # 100 MB of embeddings, and blocks whose size does not depend on their number
-    assert found["peak_memory_mb"] - found["memory_before_mb"] < 1300
+    for line in (duplicates, described, compared):
+        assert line["peak_memory_mb"] - line["memory_before_mb"] < 1300
 
 
 @pytest.mark.slow

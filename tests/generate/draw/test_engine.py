@@ -18,8 +18,9 @@ from small_generation import DIM, PLAN, Read, change, make, make_networks
 from bench.errors import InputError
 from bench.faces.face import decode_image
 from bench.faces.open import open_faces
+from bench.files import remove_parts
 from bench.runs.card_parts.statistics import ImagesPerIdentity
-from generate.draw.engine import generate_dataset, remove_parts
+from generate.draw.engine import generate_dataset
 
 
 class StopError(Exception):

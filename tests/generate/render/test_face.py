@@ -11,6 +11,7 @@ from paths import ROOT
 
 from bench.errors import InputError
 from bench.faces.open import open_faces
+from bench.files import remove_parts
 from generate.render import camera, head
 from generate.render.dataset import render_dataset, render_jpegs
 from generate.render.face import IDENTITIES_PER_SEED, PROTOCOL_IDENTITIES, factor_table, render_face
@@ -173,6 +174,7 @@ def test_dataset_on_disk(tmp_path):
     assert table["identity_seed"].tolist() == [5 * IDENTITIES_PER_SEED + i for i in (0, 0, 1, 1, 2, 2)]
     raw = render_faces(table["identity_seed"], table["image_seed"])
     assert difference(faces.image(3).astype(int), raw[3].astype(int)) < 3
+    remove_parts(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["faces.lmdb", "faces.parquet", "grid.png"]
 
 

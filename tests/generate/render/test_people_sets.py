@@ -11,6 +11,7 @@ from generate.render.people import draw_identity
 from generate.render.protocols import people as module
 from generate.render.protocols.pairs import draw_pairs
 from generate.render.protocols.people import AGES, draw_gallery_faces, draw_group_faces
+from generate.render.protocols.write import write_protocol
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +71,7 @@ def test_no_person_belongs_to_two_sets(group_faces, gallery_faces):
 def test_written_groups_are_read_back(tmp_path, monkeypatch, group_faces):
     few = group_faces[:8]
     monkeypatch.setattr(module, "draw_group_faces", lambda name: few)
-    folder = tmp_path / "render_groups"
-    folder.mkdir()
-    module.write_groups("render_groups", folder)
+    folder = write_protocol("render_groups", tmp_path)
     table = load_group_set(folder)
     assert table.identity_names == sorted({row[0] for _, row in few})
     assert list(table.attributes) == ["shape", "skin", "age", "shape_skin"]

@@ -27,7 +27,8 @@ def test_members_and_controls_get_equally_many_images():
         assert len(owners) == people.labels.max() + 1  # a label stands for one person
 
 
-def test_scores_equal_loops():
+def test_scores_equal_loops(monkeypatch):
+    monkeypatch.setattr(membership, "_SYNTHETIC_ROWS", 7)  # blocks of the 50 synthetic images
     rng = np.random.default_rng(2)
     real, synthetic = rng.normal(size=(30, 6)), rng.normal(size=(50, 6)).astype(np.float32)
     real = (real / np.linalg.norm(real, axis=1, keepdims=True)).astype(np.float32)

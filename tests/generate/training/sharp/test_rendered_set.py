@@ -33,7 +33,7 @@ def weights(tmp_path_factory):
 def in_one_process():
     """Render in this process, and in parts of two people."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rendering, "num_cores", lambda: 1)
+        patch.setattr(rendering, "cores_of_process", lambda: 1)
         patch.setattr(rendered_set, "_PART_FACES", 2 * IMAGES)
         yield
 

@@ -1,0 +1,118 @@
+"""Measures steps at several numbers of identities: processor seconds, peak memory, and how both grow.
+
+Every measurement runs in a process of its own, because the peak memory of a process cannot be reset. What was measured
+stays in ``measured.jsonl`` of the working folder, so that a run that was broken off goes on from there.
+"""
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.files import append_text, read_json_lines
+from bench.machine.progress import note
+from bench.machine.stopwatch import peak_memory_mb
+from bench.speed import Row, in_own_process
+
+MEASURED_NAME = "measured.jsonl"
+
+
+@dataclass(frozen=True)
+class Size:
+    """Size of a made-up dataset."""
+
+    num_identities: int
+    images_per_identity: int
+
+    @property
+    def num_images(self) -> int:
+        """Number of images."""
+        return self.num_identities * self.images_per_identity
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a benchmark that uses no network."""
+
+    name: str
+    measure: Callable[[Size, Path], Mapping[str, float]]
+    """(size, folder) -> counts that show what was done. Only this is measured."""
+    prepare: Callable[[Size, Path], object] = lambda size, folder: None
+    """(size, folder) -> writes what the step reads, unless it is there. It runs in this process."""
+
+
+def measure_steps(steps: Sequence[Step], sizes: Sequence[Size], folder: Path) -> list[Row]:
+    """Measure all steps at all sizes, the smallest size first.
+
+    Args:
+        steps: The steps, in the order in which they use each other's files.
+        sizes: Numbers of identities and images.
+        folder: Working folder. The files of a size are deleted once all steps are measured at it.
+
+    Returns:
+        One row per step: seconds and MiB at each size, and the exponents of their growth, see ``growth_rows``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / MEASURED_NAME
+    lines = read_json_lines(path) if path.exists() else []
+    for size in sorted(sizes, key=lambda size: size.num_images):
+        place = folder / f"{size.num_identities}x{size.images_per_identity}"
+        for step in steps:
+            key = {"step": step.name, **asdict(size)}
+            if any(key.items() <= line.items() for line in lines):
+                continue
+            note(f"{step.name}, {size.num_identities:,} identities")
+            place.mkdir(exist_ok=True)
+            step.prepare(size, place)
+            lines.append(key | in_own_process(_measured, step.measure, size, place))
+            append_text(path, json.dumps(lines[-1]) + "\n")
+            note(f"{step.name}: {lines[-1]}")
+        shutil.rmtree(place, ignore_errors=True)
+    return growth_rows([step.name for step in steps], sizes, lines)
+
+
+def _measured(measure: Callable[[Size, Path], Mapping[str, float]], size: Size, folder: Path) -> dict[str, Any]:
+    before, start, processor = peak_memory_mb(), time.perf_counter(), time.process_time()
+    counts = measure(size, folder)
+    return {
+        "processor_seconds": time.process_time() - processor,
+        "seconds": time.perf_counter() - start,
+        "memory_before_mb": before,
+        "peak_memory_mb": peak_memory_mb(),
+        "counts": dict(counts),
+    }
+
+
+def growth_rows(names: Sequence[str], sizes: Sequence[Size], lines: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """One row per step from lines of ``measured.jsonl``; None where a step was not measured.
+
+    The exponents compare the two largest sizes: 1 where seconds, or memory beyond that of the imports, grow as the
+    number of identities, 2 where they grow as its square.
+    """
+    rows: list[Row] = []
+    for name in names:
+        row: dict[str, str | float | None] = {"step": name}
+        found = []
+        for size in sizes:
+            key = {"step": name, **asdict(size)}
+            line = next((line for line in lines if key.items() <= line.items()), None)
+            row[f"{size.num_identities:,}: processor s"] = line["processor_seconds"] if line else None
+            row[f"{size.num_identities:,}: peak MiB"] = line["peak_memory_mb"] if line else None
+            found += [line] if line else []
+        memory = [line["peak_memory_mb"] - line["memory_before_mb"] for line in found]
+        numbers = [line["num_identities"] for line in found]
+        row["seconds grow as N to the"] = _exponent(numbers, [line["processor_seconds"] for line in found])
+        row["memory grows as N to the"] = _exponent(numbers, memory)
+        rows.append(row)
+    return rows
+
+
+def _exponent(numbers: Sequence[int], values: Sequence[float]) -> float | None:
+    """K such that the last two values grow as number^k; None where they are too few or not positive."""
+    if len(values) < 2 or min(values[-2:]) <= 0:
+        return None
+    return math.log(values[-1] / values[-2]) / math.log(numbers[-1] / numbers[-2])

@@ -1,0 +1,37 @@
+"""Rows that are read from a memory-mapped file are right, and do not stay in the memory of the process."""
+
+import sys
+
+import numpy as np
+import psutil
+import pytest
+
+from bench.vectors.rows import read_rows
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    array = np.lib.format.open_memmap(tmp_path / "rows.npy", "w+", np.float16, (32_768, 1024))  # 64 MiB
+    array[:] = (np.arange(32_768) % 1000)[:, None]
+    array.flush()
+    del array
+    return np.load(tmp_path / "rows.npy", mmap_mode="r")
+
+
+@pytest.mark.parametrize("rows", [slice(5, 9), slice(40_000, 50_000), np.array([7, 3, 3]), np.arange(32_768) < 2])
+def test_rows_are_copies(mapped, rows):
+    for vectors in (mapped, np.array(mapped)):
+        copied = read_rows(vectors, rows)
+        np.testing.assert_array_equal(copied, np.array(mapped)[rows])
+        assert copied.dtype == np.float16 and copied.flags.writeable and not isinstance(copied, np.memmap)
+        assert read_rows(vectors, rows, np.float32).dtype == np.float32
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="resident memory is counted as Linux does")
+def test_what_was_read_does_not_stay_in_memory(mapped):
+    process, total = psutil.Process(), 0.0
+    before = process.memory_info().rss
+    for start in range(0, len(mapped), 1024):
+        total += float(read_rows(mapped, slice(start, start + 1024))[:, 0].sum(dtype=np.float64))
+        assert process.memory_info().rss - before < 20 << 20
+    assert total == sum(number % 1000 for number in range(len(mapped)))
