@@ -16,8 +16,8 @@ rounded identity network, so that their features are those of the shipped file.
 | generator | generator.safetensors | generate/training/train.py, recipe ``rendered`` of generators.yaml |
 | pose | pose.safetensors | generate/training/pose/train.py, recipe ``rendered`` of pose_models.yaml |
 
-``generate assets sharp`` makes the sharp generator alone, in runs/assets/sharp_set and sharp, with the identity network
-that is shipped. No benchmark uses it yet.
+The sharp generator, that of ``smoke``, follows in runs/assets/sharp_set and sharp, with the same identity network.
+``generate assets sharp`` makes it alone, with the identity network that is shipped.
 
 | stage | files | code |
 |---|---|---|
@@ -160,7 +160,9 @@ def make_assets(workshop: Workshop, target: Path = ASSETS_PATH) -> list[Path]:
     return [target / name for name in NAMES]
 
 
-def make_sharp_assets(workshop: Workshop, target: Path = ASSETS_PATH / "sharp") -> list[Path]:
+def make_sharp_assets(
+    workshop: Workshop, target: Path = ASSETS_PATH / "sharp", identity: Path = ASSETS_PATH / IDENTITY
+) -> list[Path]:
     """Render the training set of the sharp generator, train it, and export it with the vectors that it draws from.
 
     What is finished is skipped, and a killed call continues.
@@ -168,18 +170,19 @@ def make_sharp_assets(workshop: Workshop, target: Path = ASSETS_PATH / "sharp") 
     Args:
         workshop: Where and by which settings the assets are made.
         target: Folder to write to; files of the same names are replaced.
+        identity: The identity network; by default the shipped one.
 
     Returns:
         Paths of the written files, without their cards.
 
     Raises:
-        InputError: If the shipped identity network is missing, or a stage fails.
+        InputError: If the identity network is missing, or a stage fails.
     """
     people = load_benchmark(SHARP_BENCHMARK, workshop.config).generator
     if not isinstance(people, RenderGenerator):
         raise InputError(f"{workshop.config}: {SHARP_BENCHMARK} has a {people.kind} generator; give kind: render")
     prepared, trained = workshop.work_dir / "sharp_set", workshop.work_dir / "sharp"
-    identity, stopwatch = ASSETS_PATH / IDENTITY, Stopwatch()
+    stopwatch = Stopwatch()
     rendered = render_training_set(
         RenderedPeople(people.num_identities, people.images_per_identity, SHARP_SEED, identity), prepared
     )

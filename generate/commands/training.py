@@ -104,24 +104,26 @@ def _assets_flags(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         choices=("all", "sharp"),
         default="all",
-        help="all networks of smoke, or the sharp generator alone, which no benchmark uses yet (default: %(default)s)",
+        help="all networks, or the generator of smoke alone, which is sharp (default: %(default)s)",
     )
     parser.add_argument(
-        "--out", type=Path, help="folder of the networks (default: generate/assets, or generate/assets/sharp)"
+        "--out",
+        type=Path,
+        help="folder of the networks; the sharp generator gets its folder sharp (default: generate/assets)",
     )
     add_stage_flags(parser, "--runs")
 
 
 def _assets(args: argparse.Namespace) -> str:
     from bench.config.generator import ASSETS_PATH
-    from generate.make_assets import Workshop, make_assets, make_sharp_assets
+    from generate.make_assets import IDENTITY, Workshop, make_assets, make_sharp_assets
 
+    workshop, target = Workshop(args.runs), args.out or ASSETS_PATH
     if args.which == "sharp":
-        target = args.out or ASSETS_PATH / "sharp"
-        files = make_sharp_assets(Workshop(args.runs), target)
+        files = make_sharp_assets(workshop, target / "sharp")
     else:
-        target = args.out or ASSETS_PATH
-        files = make_assets(Workshop(args.runs), target)
+        files = make_assets(workshop, target)
+        files += make_sharp_assets(workshop, target / "sharp", identity=target / IDENTITY)
     size = sum(path.stat().st_size for path in files)
     return f"assets: {len(files)} files, {size / 1e6:.1f} MB in {target}"
 
@@ -154,7 +156,8 @@ COMMANDS = (
         "Train the networks of generate/assets again, on two CPU cores",
         "Reads generate/assets/make.yaml and generators.yaml. Renders people, trains the identity, yaw and generator "
         "networks on them below RUNS/assets and copies them with their cards into --out. Needed only to change the "
-        "networks that come with this project. Finished steps are skipped.",
+        "networks that come with this project. Takes about two and a half hours. "
+        "Finished steps are skipped.",
         "generate assets --out generate/assets",
         _assets_flags,
         _assets,
