@@ -1,9 +1,10 @@
 """Local results -> ``reports/results``, from which the committed leaderboard is rendered.
 
-A result becomes NAME.json and NAME.npz. The sample grid is copied as a small NAME.jpg if a generator drew every face of
-the dataset: photographs of people are never published.
+A result becomes NAME.json and NAME.npz. Its command loses the flags of folders on this machine. The sample grid is
+copied as a small NAME.jpg if a generator drew every face of the dataset: photographs of people are never published.
 """
 
+import json
 import re
 import shutil
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from evaluate.leaderboard.read import read_checked
 from evaluate.leaderboard.write import write_committed_leaderboard
 from evaluate.measure.scores import scores_path_of
 
+_FOLDER_FLAGS = re.compile(r" --(?:runs|weights|test-sets)[ =](?:'[^']*'|\S+)")
 _MAX_NAME = 150
 """Characters of a name that states changed settings; file systems allow 255."""
 
@@ -43,8 +45,8 @@ def publish(results: Sequence[Path], reports: Path) -> list[Path]:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise InputError(f"several results have the name {', '.join(repeated)}; publish one per name, scale and seed")
-    for (folder, _), name in zip(cards, names, strict=True):
-        _copy(folder, reports / "results" / name)
+    for (folder, card), name in zip(cards, names, strict=True):
+        _copy(folder, card.command, reports / "results" / name)
     written = [reports / "results" / f"{name}.json" for name in names]
     return [*written, write_committed_leaderboard(reports)]
 
@@ -78,15 +80,17 @@ def published_name(card: ResultCard) -> str:
     return re.sub(r"[^\w.-]+", "_", name).lstrip(".") + (f"_seed{card.seed}" if card.seed else "")
 
 
-def _copy(folder: Path, target: Path) -> None:
+def _copy(folder: Path, command: str, target: Path) -> None:
     grid = _generated_grid(folder)
     if grid is not None:
         with atomic_path(target.with_suffix(".jpg")) as temporary:
             temporary.write_bytes(grid)
-    for source, suffix in (("scores.npz", ".npz"), (CARD_NAMES[ResultCard], ".json")):  # the card last
-        if (folder / source).exists():
-            with atomic_path(target.with_suffix(suffix)) as temporary:
-                shutil.copyfile(folder / source, temporary)
+    if scores_path_of(folder).exists():
+        with atomic_path(target.with_suffix(".npz")) as temporary:
+            shutil.copyfile(scores_path_of(folder), temporary)
+    text = (folder / CARD_NAMES[ResultCard]).read_text()
+    with atomic_path(target.with_suffix(".json")) as temporary:
+        temporary.write_text(text.replace(json.dumps(command), json.dumps(_FOLDER_FLAGS.sub("", command))))
 
 
 def _generated_grid(folder: Path) -> bytes | None:

@@ -31,6 +31,18 @@ def test_card_scores_and_generated_faces_are_copied_and_the_leaderboard_rendered
     assert "data:image/jpeg" in written[-1].read_text()
 
 
+def test_a_published_command_names_no_folder_of_this_machine(result, tmp_path):
+    card = read_card(result, ResultCard)
+    flags = "--runs '/home/me/my runs' --seed 1 --weights=/data/w --test-sets /data/sets --device cpu"
+    write_card(result, card.model_copy(update={"command": f"python -m evaluate --scale smoke {flags}"}))
+    publish([result], tmp_path / "reports")
+    published = read_card(result, ResultCard).model_copy(
+        update={"command": "python -m evaluate --scale smoke --seed 1 --device cpu"}
+    )
+    text = (tmp_path / "reports" / "results" / "smoke_seed1.json").read_text()
+    assert ResultCard.model_validate_json(text) == published
+
+
 def test_photographs_are_never_published(result, tmp_path):
     card = tmp_path / "runs" / "smoke" / "faces" / "faces1" / "dataset.json"
     card.write_text(card.read_text().replace('"kind": "render"', '"kind": "files"'))
