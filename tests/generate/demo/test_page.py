@@ -181,7 +181,8 @@ def test_vectors_of_images_are_those_of_python(page, folder, degrees):
     vector[-NUM_CIRCUMSTANCES:] = 0
     yaw = yaw_of(row[:, -NUM_CIRCUMSTANCES:]) + degrees
     expected = vectors_with_circumstances(vector, np.array([0.9], np.float32), yaw, row, seed=7, identity_id=4)[0]
-    np.testing.assert_allclose(image_vector(page, vector, row[0], degrees), expected, atol=1e-4)
+    # the row is kept in float16, so that its sine and cosine are rounded where the yaw stays as it is
+    np.testing.assert_allclose(image_vector(page, vector, row[0], degrees), expected, atol=1e-3)
 
 
 def test_the_first_picture_and_a_row_come_in_time(page):
