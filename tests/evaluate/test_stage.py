@@ -82,7 +82,9 @@ def test_a_test_mode_is_another_result_and_stated(evaluation, tmp_path):
 
 
 def test_what_is_missing_is_named(evaluation, tmp_path):
-    with pytest.raises(InputError, match=r"--model .*gone.pth does not exist; give a .safetensors, .pth or .onnx file"):
+    with pytest.raises(
+        InputError, match=r"--model .*gone.pth does not exist; give a .safetensors, .pth, .ckpt or .onnx file"
+    ):
         list(evaluate_model(tmp_path / "gone.pth", ["lfw"], evaluation))
     (tmp_path / "net.pth").write_bytes(b"x")
     advice = r"run \.venv/bin/python -m evaluate fetch lfw, save it there as lfw\.bin"

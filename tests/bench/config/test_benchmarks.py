@@ -222,7 +222,7 @@ def test_lists_of_protocols_are_expanded():
 
 
 def test_unknown_scale_names_the_nearest():
-    with pytest.raises(InputError, match=r"SCALE=smok is not in .*did you mean smoke\? choose from smoke, smoke_l"):
+    with pytest.raises(InputError, match=r"SCALE=smok is not in .*did you mean smoke\? choose from smoke, smoke_a"):
         load_benchmark("smok")
 
 

@@ -11,7 +11,7 @@ from bench.runs.cards import DatasetCard
 from bench.runs.fingerprints import plan_stages
 
 
-def changed(text, name="smoke"):
+def changed(text, name="smoke_attrop"):
     return load_benchmark(name, changes=text)
 
 
@@ -43,7 +43,7 @@ def test_sections_and_fields_that_the_entry_leaves_out():
 
 def test_a_value_that_is_that_of_the_file_is_no_change():
     benchmark = changed("generator.num_identities=280 recipe=smoke_arcface recipe.margin.scale=32")
-    assert benchmark == load_benchmark("smoke")
+    assert benchmark == load_benchmark("smoke_attrop")
 
 
 def test_changes_survive_as_text():
@@ -68,7 +68,7 @@ def test_each_stage_records_its_own_changes(tmp_path):
     assert stages.generate.changes == ("generator.num_identities=100",)
     assert stages.train.changes == ("generator.num_identities=100", "recipe.margin.margin=0.4")
     assert stages.evaluate.changes[2:] == ('protocols=["render_lfw"]',)
-    base = plan_stages(load_benchmark("smoke"), **folders)
+    base = plan_stages(load_benchmark("smoke_attrop"), **folders)
     assert all(now.fingerprint != before.fingerprint for now, before in zip(stages, base, strict=True))
     assert {stage.directory.parent for stage in stages} == {stage.directory.parent for stage in base}
     only_about = plan_stages(changed("about=changed"), **folders)

@@ -134,7 +134,7 @@ def test_onnx_models_get_the_range_that_they_expect(tmp_path, images, normalises
 
 
 def test_files_that_hold_no_network(tmp_path):
-    with pytest.raises(InputError, match=r"gone.pth does not exist; give a .safetensors, .pth or .onnx file"):
+    with pytest.raises(InputError, match=r"gone.pth does not exist; give a .safetensors, .pth, .ckpt or .onnx file"):
         load_network(tmp_path / "gone.pth")
     pytest.importorskip("onnxruntime")
     (tmp_path / "bad.onnx").write_bytes(b"nothing")

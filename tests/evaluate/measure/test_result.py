@@ -77,7 +77,7 @@ def test_what_cannot_be_evaluated_is_said(sets):
         evaluate(raw_pixels, [])
     with pytest.raises(InputError, match="network is a int; give the path of a network's file, or a callable"):
         evaluate(3, ["toy"], test_sets_dir=sets)
-    with pytest.raises(InputError, match=r"gone.onnx does not exist; give a .safetensors, .pth or .onnx file"):
+    with pytest.raises(InputError, match=r"gone.onnx does not exist; give a .safetensors, .pth, .ckpt or .onnx file"):
         evaluate("gone.onnx", ["toy"], device="cpu", test_sets_dir=sets)
     with pytest.raises(InputError, match=r"two test sets are called toy, one of them .*toy; rename one"):
         evaluate(raw_pixels, [sets / "toy.bin", FORMATS / "toy"])

@@ -14,7 +14,7 @@ from bench.runs.sweeps.points import make_points
 
 @pytest.fixture
 def written(tmp_path):
-    entry = {"about": "x", "base": "smoke", "grid": {"generator.perturbation.sigmas": [[0.1, 0.2, 0.3]]}}
+    entry = {"about": "x", "base": "smoke_attrop", "grid": {"generator.perturbation.sigmas": [[0.1, 0.2, 0.3]]}}
     (tmp_path / "sweeps.yaml").write_text(yaml.safe_dump({"sweeps": {"mine": entry}}))
     sweep = load_sweep("mine", tmp_path / "sweeps.yaml")
     points = make_points(sweep, config=ROOT / "benchmarks.yaml", runs=tmp_path, test_sets=tmp_path)
