@@ -51,7 +51,8 @@ def edit(head, change, name=GOOD):
 def test_a_good_card_is_accepted(base, head):
     changed = ["reports/results/smoke_seed2.json", "reports/results/smoke_seed2.npz", "reports/leaderboard.md"]
     line = check_pull_request(base, head, changed)
-    assert line.startswith("accepted smoke_seed2.json: smoke, seed 2, mean 79.77% over render_lfw, render_cfp_fp")
+    mean = json.loads((head / f"{GOOD}.json").read_text())["mean_accuracy"]
+    assert line.startswith(f"accepted smoke_seed2.json: smoke, seed 2, mean {mean:.2%} over render_lfw, render_cfp_fp")
 
 
 def other_schema(head):
@@ -69,12 +70,16 @@ def other_accuracy(head):
         result = card["protocols"]["render_lfw"]
         result["folds"] = [1.0] * 10
         result |= {"accuracy": 1.0, "fold_std": 0.0, "standard_error": 0.0, "exact_accuracy": 1.0}
-        results = card["protocols"].values()
-        card["mean_accuracy"] = float(np.mean([result["accuracy"] for result in results]))
-        errors = np.array([result["standard_error"] for result in results])
-        card["mean_standard_error"] = float(np.sqrt(np.sum(errors**2)) / len(errors))
+        set_means(card, card["protocols"].values())
 
     edit(head, change)
+
+
+def set_means(card, results):
+    """The mean of a card, and its standard error, over some of its sets."""
+    errors = np.array([result["standard_error"] for result in results])
+    card["mean_accuracy"] = float(np.mean([result["accuracy"] for result in results]))
+    card["mean_standard_error"] = float(np.sqrt(np.sum(errors**2)) / len(errors))
 
 
 def no_scores(head):
@@ -98,6 +103,8 @@ def over_the_caps(head):
 
 
 def outside_the_band(head):
+    for path in (REPORTS / "results").glob("smoke_attrop_seed2.*"):
+        shutil.copy(path, head / path.name.replace("smoke_attrop_seed2", GOOD))
     edit(head, lambda card: card.update(scale="smoke_reference"), name="smoke_reference_seed2")
 
 
@@ -120,7 +127,10 @@ def other_pairs(head):
 
 
 def unknown_copy(head):
-    rename_set(head, "hadrian")
+    rename_set(head, "hadrian")  # a hard set, which does not enter the mean beside others
+    edit(
+        head, lambda card: set_means(card, [card["protocols"][name] for name in card["protocols"] if name != "hadrian"])
+    )
 
 
 def rename_set(head, name):
@@ -174,12 +184,12 @@ def nothing_new(head):
 BAD = {
     other_schema: r"smoke_seed2\.json: protocols: Field required",
     no_json: r"smoke_seed2\.json: ",
-    other_accuracy: r"render_lfw: accuracy is 1\.0, but its scores give 0\.875000",
+    other_accuracy: r"render_lfw: accuracy is 1\.0, but its decisions give 0\.900000",
     no_scores: r"smoke_seed2\.npz is missing, so no figure can be counted again; add it",
     other_name: r"the file of this card is called smoke_seed2\.json; rename it",
     other_recipe: r"the recipe has the SHA-256 9aa1c8bc6ae9c391\.\.\., division datacv_10k has 36a1285db9a1b6f3\.\.\.",
     over_the_caps: r"the dataset has 500,001 images, more than 500,000 in division datacv_10k; cut it down",
-    outside_the_band: r"the mean accuracy 79\.77% is outside the plausible band 82\.0% to 90\.0%",
+    outside_the_band: r"the mean accuracy 80\.53% is outside the plausible band 82\.0% to 90\.0%",
     unknown_benchmark: r"scale mine is no entry of benchmarks\.yaml; add the entry in a pull request of its own first",
     uncommitted_code: r"the code was at commit \w{12} with changes; run a committed version",
     known_network: r"the network \w{16}\.\.\. is the row smoke\.json already; add another network",
