@@ -60,18 +60,18 @@ def measure_steps(steps: Sequence[Step], sizes: Sequence[Size], folder: Path) ->
     path = folder / MEASURED_NAME
     lines = read_json_lines(path) if path.exists() else []
     for size in sorted(sizes, key=lambda size: size.num_images):
-        place = folder / f"{size.num_identities}x{size.images_per_identity}"
+        size_folder = folder / f"{size.num_identities}x{size.images_per_identity}"
         for step in steps:
             key = {"step": step.name, **asdict(size)}
             if any(key.items() <= line.items() for line in lines):
                 continue
             note(f"{step.name}, {size.num_identities:,} identities")
-            place.mkdir(exist_ok=True)
-            step.prepare(size, place)
-            lines.append(key | in_own_process(_measured, step.measure, size, place))
+            size_folder.mkdir(exist_ok=True)
+            step.prepare(size, size_folder)
+            lines.append(key | in_own_process(_measured, step.measure, size, size_folder))
             append_text(path, json.dumps(lines[-1]) + "\n")
             note(f"{step.name}: {lines[-1]}")
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(size_folder, ignore_errors=True)
     return growth_rows([step.name for step in steps], sizes, lines)
 
 
@@ -96,16 +96,16 @@ def growth_rows(names: Sequence[str], sizes: Sequence[Size], lines: Sequence[Map
     rows: list[Row] = []
     for name in names:
         row: dict[str, str | float | None] = {"step": name}
-        found = []
+        measured = []
         for size in sizes:
             key = {"step": name, **asdict(size)}
             line = next((line for line in lines if key.items() <= line.items()), None)
             row[f"{size.num_identities:,}: processor s"] = line["processor_seconds"] if line else None
             row[f"{size.num_identities:,}: peak MiB"] = line["peak_memory_mb"] if line else None
-            found += [line] if line else []
-        memory = [line["peak_memory_mb"] - line["memory_before_mb"] for line in found]
-        numbers = [line["num_identities"] for line in found]
-        row["seconds grow as N to the"] = _exponent(numbers, [line["processor_seconds"] for line in found])
+            measured += [line] if line else []
+        memory = [line["peak_memory_mb"] - line["memory_before_mb"] for line in measured]
+        numbers = [line["num_identities"] for line in measured]
+        row["seconds grow as N to the"] = _exponent(numbers, [line["processor_seconds"] for line in measured])
         row["memory grows as N to the"] = _exponent(numbers, memory)
         rows.append(row)
     return rows

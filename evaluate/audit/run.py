@@ -145,20 +145,8 @@ def audit(
         _write_table(stage.directory / "duplicates.tsv", _duplicate_rows(source, scan, near))
         sections: NetworkSections = {}
         if embedder is not None:
-            with stopwatch.phase("embed"):
-                embedded = cached_embeddings(source, scan, embedder, cache)
-            with stopwatch.phase("identities"):
-                sections = describe_embeddings(embedded, device=embedder.device, seed=seed)
-                sections["diversity_scores"] = _with_lpips(sections["diversity_scores"], embedded, embedder, seed)
-                sections["colour_order"] = check_colour_order(embedded, embedder, seed=seed)
             tools = _Tools(embedder, cache, stopwatch, seed)
-            sections["leakage"] = [
-                _leakage(stage.directory, scan, embedded, reference, tools) for reference in others.references
-            ]
-            if others.real is not None and detail is not None:
-                sections["quality"] = _quality(embedded, detail, others.real, tools)
-            if others.people is not None:
-                sections["privacy"] = _privacy(stage.directory, (source, scan), others.people, others, tools)
+            sections = _network_sections(stage.directory, (source, scan), detail, others, tools)
         header = stage.card_header(scale=stage.directory.parent.parent.name, seed=seed)
         counts = {"num_images": len(source), "num_identities": len(source.identity_names)}
         device, num_processes = (embedder.device, world_size) if embedder else ("cpu", 1)
@@ -177,6 +165,25 @@ def audit(
         write_text(stage.directory / "audit.html", render_audit(card))
         write_card(stage.directory, card)
     return card
+
+
+def _network_sections(
+    directory: Path, scanned: tuple[Source, Scan], detail: DetailFigures | None, others: Comparisons, tools: _Tools
+) -> NetworkSections:
+    """The sections that need a network; tables of leakage and pictures of people go into the folder of the audit."""
+    source, scan = scanned
+    with tools.stopwatch.phase("embed"):
+        embedded = cached_embeddings(source, scan, tools.embedder, tools.cache)
+    with tools.stopwatch.phase("identities"):
+        sections: NetworkSections = describe_embeddings(embedded, device=tools.embedder.device, seed=tools.seed)
+        sections["diversity_scores"] = _with_lpips(sections["diversity_scores"], embedded, tools.embedder, tools.seed)
+        sections["colour_order"] = check_colour_order(embedded, tools.embedder, seed=tools.seed)
+    sections["leakage"] = [_leakage(directory, scan, embedded, reference, tools) for reference in others.references]
+    if others.real is not None and detail is not None:
+        sections["quality"] = _quality(embedded, detail, others.real, tools)
+    if others.people is not None:
+        sections["privacy"] = _privacy(directory, scanned, others.people, others, tools)
+    return sections
 
 
 def _embed_all(source: Source, others: Comparisons, embedder: Embedder, cache: Path) -> None:

@@ -32,6 +32,24 @@ def _add_audit_flags(parser: argparse.ArgumentParser) -> None:
         help="real faces, a dataset or a test set, to measure quality and diversity against: distances of embeddings, "
         "sharpness (default: none)",
     )
+    _add_privacy_flags(parser)
+    parser.add_argument("--mask", help=".npy file with the positions of the images to audit (default: all of them)")
+    for name, estimator in (("quality", "MagFace"), ("yaw", "6DRepNet")):
+        help_text = (
+            f"{estimator} weights (.pth), or any TorchScript or ONNX estimator of {name} (default: not estimated)"
+        )
+        parser.add_argument(f"--{name}", type=Path, help=help_text)
+    parser.add_argument(
+        "--lpips",
+        type=Path,
+        metavar="FILE",
+        help="torchvision's AlexNet weights, to measure how far images of one identity lie apart perceptually; needs "
+        "--network (default: not measured)",
+    )
+    _add_group_flags(parser)
+
+
+def _add_privacy_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--members",
         type=Path,
@@ -54,19 +72,9 @@ def _add_audit_flags(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="draw training images beside the synthetic ones nearest to them in nearest_pairs.png (default: a blank)",
     )
-    parser.add_argument("--mask", help=".npy file with the positions of the images to audit (default: all of them)")
-    for name, estimator in (("quality", "MagFace"), ("yaw", "6DRepNet")):
-        help_text = (
-            f"{estimator} weights (.pth), or any TorchScript or ONNX estimator of {name} (default: not estimated)"
-        )
-        parser.add_argument(f"--{name}", type=Path, help=help_text)
-    parser.add_argument(
-        "--lpips",
-        type=Path,
-        metavar="FILE",
-        help="torchvision's AlexNet weights, to measure how far images of one identity lie apart perceptually; needs "
-        "--network (default: not measured)",
-    )
+
+
+def _add_group_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--groups",
         type=Path,

@@ -57,6 +57,10 @@ class RunLength(Protocol):
         """Passes over the training set."""
 
     @property
+    def held_out_identities(self) -> int:
+        """Identities that are not trained on."""
+
+    @property
     def precision(self) -> str:
         """Type of the computation; in ``fp16`` gradient norms may overflow."""
 

@@ -5,6 +5,7 @@ process, or in several under torchrun: the batch is global and each rank takes i
 every epoch. An interrupted run resumes from it and, on a CPU, ends with the same bits as an uninterrupted one.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,12 +14,14 @@ from typing import Protocol
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from bench.errors import InputError
 from bench.faces.lmdb_file import LmdbFaces
 from bench.faces.pixels import to_network_input
 from bench.machine.agreement import refuse_different_processes
 from bench.machine.device import process_rank
+from bench.machine.journal import JournalLine
 from bench.machine.processes import process_group
 from bench.machine.resume import CHECKPOINT_NAME
 from generate.networks.identity import IdentityNetwork
@@ -26,7 +29,7 @@ from generate.networks.masks import MaskRatio
 from generate.training.coarse import fit_coarse
 from generate.training.data import load_faces, open_batches
 from generate.training.held_out import choose_held_out
-from generate.training.loop import TrainingLoop, TrainOptions, TrainSummary, final_figures
+from generate.training.loop import Trainee, TrainingLoop, TrainOptions, TrainSummary, final_figures
 from generate.training.losses import LossTerms
 from generate.training.recipes import GeneratorRecipe
 from generate.training.state import TrainState
@@ -106,10 +109,25 @@ def train_generator(
         last_values = loop.run(is_writing=is_writing)
         if is_writing:
             save_generator(state.trained, directory / GENERATOR_NAME)
+    return summarise(state, state.generator.parameters(), faces, terms, last_values)
+
+
+def summarise(
+    state: Trainee, trained: Iterable[nn.Parameter], faces: LmdbFaces, terms: LossTerms, last_values: JournalLine
+) -> TrainSummary:
+    """What a finished training did.
+
+    Args:
+        state: Its state after the last step.
+        trained: The parameters that count.
+        faces: The training set.
+        terms: The terms of its loss.
+        last_values: The last value of everything in the journal.
+    """
     return TrainSummary(
-        num_parameters=sum(parameter.numel() for parameter in state.generator.parameters()),
-        num_images_seen=state.step * recipe.batch_size,
-        num_trained_identities=faces.num_identities - recipe.held_out_identities,
+        num_parameters=sum(parameter.numel() for parameter in trained),
+        num_images_seen=state.step * state.recipe.batch_size,
+        num_trained_identities=faces.num_identities - state.recipe.held_out_identities,
         perceptual_network=terms.perceptual_network,
         figures=final_figures(last_values),
     )

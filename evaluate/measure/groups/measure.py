@@ -65,6 +65,11 @@ def measure_groups(embeddings: NDArray[np.floating], table: FaceTable, *, seed: 
             fmr: group_errors(comparisons, grouping, fmr, seed=seed) if _resolves(comparisons, grouping, fmr) else None
             for fmr in FMRS
         }
+    return group_result(attributes, table)
+
+
+def group_result(attributes: dict[str, dict[str, GroupErrors | None]], table: FaceTable) -> GroupResult:
+    """The result of a set: its size and digest beside the errors, by attribute and rate."""
     return GroupResult(
         attributes=attributes,
         num_images=len(table.faces),

@@ -18,7 +18,7 @@ from evaluate.layouts.face_table import FaceTable
 from evaluate.measure.embed import embed, load_network
 from evaluate.measure.groups.comparisons import Comparisons, compare_all
 from evaluate.measure.groups.difference import group_differences
-from evaluate.measure.groups.measure import Grouping, check_resolution, group_errors, groupings_of
+from evaluate.measure.groups.measure import Grouping, check_resolution, group_errors, group_result, groupings_of
 from evaluate.measure.groups.sources import open_group_set
 from evaluate.metrics import FARS
 from evaluate.pages.curves import group_det_plot, group_rates_plot, legend
@@ -120,13 +120,7 @@ def _measure(
         }
         for grouping in groupings
     }
-    return GroupResult(
-        attributes=attributes,
-        num_images=len(table.faces),
-        num_identities=len(table.identity_names),
-        sha256=table.sha256,
-        dropped=table.dropped,
-    )
+    return group_result(attributes, table)
 
 
 def _section(attribute: str, fmr: str, errors: GroupErrors) -> dict[str, Any]:

@@ -21,12 +21,12 @@ from generate.networks.masks import POSED_MASK_RATIO, MaskRatio
 from generate.networks.plus.pose_weights import save_pose_model
 from generate.training.data import open_batches
 from generate.training.held_out import HeldOut, choose_held_out, spread
-from generate.training.loop import TrainingLoop, TrainOptions, TrainSummary, final_figures
+from generate.training.loop import TrainingLoop, TrainOptions, TrainSummary
 from generate.training.pose.data import PoseBatches, check_pictures, load_pictures
 from generate.training.pose.exchange import fit_exchange
 from generate.training.pose.recipes import PoseRecipe
 from generate.training.pose.state import PoseState
-from generate.training.train import FrozenNetworks, check_features, load_loss_terms
+from generate.training.train import FrozenNetworks, check_features, load_loss_terms, summarise
 from generate.vec2face import load_generator
 
 POSE_NAME = "pose.safetensors"
@@ -88,13 +88,7 @@ def train_pose(
         last_values = loop.run(is_writing=is_writing)
         if is_writing:
             save_pose_model(directory / POSE_NAME, state.posed.generator, state.posed.network)
-    return TrainSummary(
-        num_parameters=sum(parameter.numel() for parameter in state.trained),
-        num_images_seen=state.step * recipe.batch_size,
-        num_trained_identities=faces.num_identities - recipe.held_out_identities,
-        perceptual_network=terms.perceptual_network,
-        figures=final_figures(last_values),
-    )
+    return summarise(state, state.trained, faces, terms, last_values)
 
 
 def _posed_held_out(faces: LmdbFaces, held_out: NDArray[np.int64], trained: NDArray[np.int64], seed: int) -> HeldOut:
