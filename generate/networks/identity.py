@@ -200,7 +200,7 @@ def load_onnx(path: Path) -> nn.Module:
         raise InputError(f"{path} needs {error.name}; run .venv/bin/pip install -e '.[generator]'") from None
     try:
         model = onnx.load(path)
-        network = convert(model)
+        network = convert(model).eval()  # batch norms in training mode would change with every image
         with torch.no_grad():
             network(torch.zeros(1, 3, 112, 112))
     except Exception as error:  # protobuf's and onnx2torch's errors share no base class
