@@ -2,6 +2,7 @@
 
 import builtins
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from evaluate.measure.embed import load_network
 from fr_train.backbone import build_backbone
 from fr_train.checkpoint import save_backbone
 from generate.networks.estimators import identity_estimator, load_estimator, quality_estimator, yaw_estimator
+from generate.networks.identity import load_onnx
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +96,28 @@ def test_an_onnx_network_that_does_not_run_on_a_face_says_why(tmp_path, capfd):
     with pytest.raises(InputError, match=r"a\.onnx is not a complete ONNX model"):
         load_network(tmp_path / "a.onnx")
     assert capfd.readouterr().out == "", "onnxruntime prints what it tries next, if that is not switched off"
+
+
+def test_an_onnx_network_with_batch_norm_gives_onnxruntimes_features(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnx2torch")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    rng = np.random.default_rng(0)
+    helper, shapes = onnx.helper, {"images": [1, 3, 112, 112], "features": [1, 3]}
+    values = [helper.make_tensor_value_info(name, 1, shape) for name, shape in shapes.items()]
+    statistics = {"scale": rng.normal(size=3), "bias": rng.normal(size=3), "mean": rng.normal(size=3), "var": [2, 3, 4]}
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["images"], ["means"]),  # (B, 3, 1, 1), as in MobileFaceNet
+        helper.make_node("BatchNormalization", ["means", *statistics], ["normalised"]),
+        helper.make_node("Flatten", ["normalised"], ["features"]),
+    ]
+    weights = [onnx.numpy_helper.from_array(np.array(of, np.float32), name) for name, of in statistics.items()]
+    graph = helper.make_graph(nodes, "norm", values[:1], values[1:], initializer=weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, tmp_path / "a.onnx")
+    faces = rng.normal(size=(1, 3, 112, 112)).astype(np.float32)
+    (wanted,) = onnxruntime.InferenceSession(tmp_path / "a.onnx").run(None, {"images": faces})
+    network = load_onnx(tmp_path / "a.onnx")
+    torch.testing.assert_close(
+        network(torch.from_numpy(faces)).detach(), torch.from_numpy(wanted), rtol=1e-5, atol=1e-6
+    )
