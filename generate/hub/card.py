@@ -8,7 +8,7 @@ from bench.files import flatten
 from bench.markdown import markdown_table
 from bench.runs.card_parts.references import WeightProvenance
 from bench.runs.cards import DatasetCard
-from generate.hub.datasheet import datasheet, is_learned_from_photographs
+from generate.hub.datasheet import datasheet, is_learned_from_photographs, is_rendered
 
 README_NAME = "README.md"
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -66,23 +66,23 @@ def render_readme(card: DatasetCard) -> str:
     """
     from huggingface_hub import DatasetCardData  # takes a fifth of a second, which --help must not wait for
 
-    weights = card.weights
+    is_free = is_rendered(card)
     metadata = DatasetCardData(
         pretty_name=card.name,
-        license="other" if weights else "mit",
-        license_name="see-weights" if weights else None,
+        license="mit" if is_free else "other",
+        license_name=None if is_free else "see-weights" if card.weights else "see-datasheet",
         task_categories=["image-classification"],
         tags=["face-recognition", "synthetic"],
         size_categories=[_size_category(card.num_images)],
     )
-    return f"---\n{metadata.to_yaml()}\n---\n\n{_page(card, weights)}\n"
+    return f"---\n{metadata.to_yaml()}\n---\n\n{_page(card)}\n"
 
 
 def _size_category(num_images: int) -> str:
     return next((category for limit, category in _SIZES if num_images < limit), _LARGEST_SIZE)
 
 
-def _page(card: DatasetCard, weights: dict[str, WeightProvenance]) -> str:
+def _page(card: DatasetCard) -> str:
     statistics = flatten(card.statistics.model_dump(exclude={"weights"}))
     figures = [(_LABELS.get(name, name), value) for name, value in statistics.items()]
     per_identity = card.num_images / card.num_identities
@@ -101,7 +101,7 @@ def _page(card: DatasetCard, weights: dict[str, WeightProvenance]) -> str:
         "## Figures",
         markdown_table(("figure", "value"), figures),
         "## Weights",
-        _weights_table(weights),
+        _weights_table(card.weights),
         "## How it was made",
         _production(card),
         "## Use",
@@ -113,14 +113,14 @@ def _page(card: DatasetCard, weights: dict[str, WeightProvenance]) -> str:
 
 
 def _use(card: DatasetCard) -> str:
-    if not card.weights:
+    if is_rendered(card):
         return _USE_RENDERED
     return _USE_LEARNED if is_learned_from_photographs(card) else _USE_OF_RENDERED_NETWORKS
 
 
 def _weights_table(weights: dict[str, WeightProvenance]) -> str:
     if not weights:
-        return "None: the images do not come from a trained network."
+        return "The card names no trained network."
     rows = []
     for name, weight in weights.items():
         source, digest = weight.source or "placed by hand", f"`{weight.sha256[:16]}`"

@@ -7,6 +7,8 @@ holds the answers under the names of Croissant's vocabulary for responsible AI.
 from bench.runs.cards import DatasetCard
 
 GAP = "Not stated: the publisher of the dataset has to write this."
+_RENDERER = "render"
+"""The kind of the generator that draws heads without a network."""
 _RENDERED = "rendered heads"
 """How the provenance of networks begins to say what they learned from, if it was rendered faces."""
 
@@ -38,13 +40,20 @@ def datasheet(card: DatasetCard) -> list[tuple[str, str]]:
     ]
 
 
+def is_rendered(card: DatasetCard) -> bool:
+    """Whether the renderer alone made the images, without a network or data of others."""
+    return (card.inputs.get("generator") or {}).get("kind") == _RENDERER
+
+
 def is_learned_from_photographs(card: DatasetCard) -> bool:
-    """Whether a network behind the images was trained on photographs, or on data that its provenance does not name.
+    """Whether a network behind the images was trained on photographs, or nothing says what the images come from.
 
     So were the networks of the datasets that others published.
     """
+    if is_rendered(card):
+        return False
     sources = [weight.trained_on or "" for weight in card.weights.values()]
-    return card.statistics.source is not None or not all(source.startswith(_RENDERED) for source in sources)
+    return not sources or not all(source.startswith(_RENDERED) for source in sources)
 
 
 def personal_information(card: DatasetCard) -> str:
@@ -79,13 +88,15 @@ def use_cases() -> str:
 def limitations(card: DatasetCard) -> str:
     """What the dataset should not be used for."""
     text = "Not for surveillance of people who have not agreed, and not as the only evidence about any group of people."
-    if is_learned_from_photographs(card):
+    if not card.statistics.parts and is_learned_from_photographs(card):
         text += " Networks trained on it recognise real faces less well than those trained on as many photographs."
     return text
 
 
 def biases(card: DatasetCard) -> str:
     """What is known of the make-up of the people."""
+    if card.statistics.parts:
+        return "Those of its parts; see their cards."
     if is_learned_from_photographs(card):
         return "Age, sex and skin tone follow the photographs that the networks learned from; not measured."
     return "Age, head shape and skin tone are drawn from the renderer's distributions, which represent no population."
@@ -97,8 +108,10 @@ def licence(card: DatasetCard) -> str:
         return "Follows the licences of the parts of the mixture."
     if card.statistics.source:
         return f"The licence of its authors; see {card.statistics.source}."
-    if not card.weights:
+    if is_rendered(card):
         return "MIT"
+    if not card.weights:
+        return "Not stated: the card names no network whose licence would hold."
     named = sorted({weight.licence or "not stated" for weight in card.weights.values()})
     return f"Follows the licences of the networks: {', '.join(named)}."
 

@@ -23,10 +23,11 @@ RENDERED = {"identity.safetensors": {"sha256": "b" * 64, "trained_on": "rendered
 RAI = ("dataLimitations", "dataBiases", "personalSensitiveInformation", "dataUseCases", "dataSocialImpact")
 
 
-def make_card(directory, weights=LEARNED, **statistics):
+def make_card(directory, weights=LEARNED, kind="vec2face", **statistics):
     path = directory / "faces.lmdb"
     return DatasetCard(
-        scale="10k", seed=3, fingerprint="0123456789abcdef", inputs={"version": 1}, command="python -m generate",
+        scale="10k", seed=3, fingerprint="0123456789abcdef", inputs={"generator": {"kind": kind}},
+        command="python -m generate",
         cost=Cost(seconds=1), environment=ENVIRONMENT, git=Git(commit="c" * 40, dirty=False), name="HSFace 10k",
         path="faces.lmdb", num_images=4, num_identities=2, content_sha256=sha256(path) if path.exists() else None,
         statistics=DatasetStatistics(weights=weights, **statistics),
@@ -78,19 +79,27 @@ def test_the_fields_for_responsible_ai_are_known_terms_or_plain_gaps(dataset):
 
 
 @pytest.mark.parametrize(
-    ("weights", "information"),
-    [(LEARNED, "some may resemble them"), (RENDERED, "No photograph"), (None, "No photograph")],
+    ("weights", "kind", "information", "terms"),
+    [
+        (LEARNED, "vec2face", "some may resemble them", "Follows the licences"),
+        (RENDERED, "vec2face", "No photograph", "Follows the licences"),
+        (None, "render", "No photograph", "MIT"),
+        (None, "diffusion", "some may resemble them", "Not stated"),
+    ],
 )
-def test_what_is_said_of_people_follows_from_the_networks(tmp_path, weights, information):
-    answers = dict(datasheet(make_card(tmp_path, weights)))
+def test_what_is_said_of_people_and_terms_follows_from_the_networks(tmp_path, weights, kind, information, terms):
+    card = make_card(tmp_path, weights, kind)
+    answers = dict(datasheet(card))
     assert information in answers["Does it hold confidential data or data about people?"]
+    assert answers["Under which licence?"].startswith(terms)
+    assert ("license: mit" in render_readme(card)) == (terms == "MIT")
     assert answers["Was there consent, or an ethical review?"] == GAP
 
 
 def test_a_mixture_with_photographs_says_so(tmp_path):
     parts = [PartOfMixture(name=name, num_images=2, num_identities=1, sha256="d" * 64, is_real=name == "casia")
              for name in ("casia", "smoke")]  # fmt: skip
-    card = make_card(tmp_path, None, parts=parts)
+    card = make_card(tmp_path, None, "mixture", parts=parts)
     assert "photographs of real people" in dict(datasheet(card))["Does it hold confidential data or data about people?"]
     (tmp_path / "selection.npy").write_bytes(b"positions")
     content = json.loads(write_croissant(tmp_path, card).read_text())

@@ -102,7 +102,12 @@ def test_the_hub_reads_the_metadata(dataset):
 @pytest.mark.parametrize("name", ["Vec2Face mini: 1,500 # people", "- 'quoted' \"twice\"", "no", "Gesichter für alle"])
 def test_any_name_survives_the_metadata(dataset, name):
     card = read_card(dataset, DatasetCard).model_copy(
-        update={"name": name, "num_images": 20_000, "statistics": DatasetStatistics()}
+        update={
+            "name": name,
+            "num_images": 20_000,
+            "statistics": DatasetStatistics(),
+            "inputs": {"generator": {"kind": "render"}},
+        }
     )
     data = HubCard(render_readme(card)).data
     assert (data.pretty_name, data.license, data.get("license_name")) == (name, "mit", None)
