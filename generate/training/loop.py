@@ -4,6 +4,7 @@ In: the state of a training (``Trainee``) and its batches. A checkpoint is writt
 starts at the checkpoint if there is one.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,8 @@ class TrainSummary:
     num_images_seen: int
     num_trained_identities: int
     perceptual_network: str
+    earlier_seconds: float
+    """Time that interrupted runs took up to the checkpoint."""
     figures: dict[str, float]
     """Last values in the journal: terms of the loss, and metrics on held-out identities; all finite."""
 
@@ -69,6 +72,9 @@ class Trainee(Protocol):
     """The state of a training."""
 
     step: int
+    """Steps done."""
+    seconds: float
+    """Time that they took, those of interrupted runs included; set before a checkpoint is written."""
 
     @property
     def recipe(self) -> RunLength:
@@ -129,6 +135,8 @@ class TrainingLoop:
         self._checkpoint = directory / CHECKPOINT_NAME
         if self._checkpoint.exists():
             state.restore(self._checkpoint, options.must_match)
+        self.earlier_seconds = state.seconds
+        self._start = time.perf_counter()
 
     def run(self, *, is_writing: bool) -> JournalLine:
         """Do every step that is left. Write means into the journal, and metrics and a checkpoint after every epoch.
@@ -168,7 +176,7 @@ class TrainingLoop:
                     self._finish_epoch(epoch + 1, journal)
                 if number := preemption.agreed_signal(state.step, self._options.device.partition(":")[0]):
                     if is_writing and not is_epoch_done:
-                        state.save(self._checkpoint, self._options.must_match)
+                        self._save()
                     raise Preempted(number)
         return journal.last
 
@@ -176,8 +184,12 @@ class TrainingLoop:
         metrics, rows = self._measure()
         journal.write(self._state.step, metrics)
         write_epoch_grid(self._directory, epoch, rows)
-        self._state.save(self._checkpoint, self._options.must_match)
+        self._save()
         journal.restart_clock()
+
+    def _save(self) -> None:
+        self._state.seconds = self.earlier_seconds + time.perf_counter() - self._start
+        self._state.save(self._checkpoint, self._options.must_match)
 
 
 def final_figures(values: JournalLine) -> dict[str, float]:

@@ -171,6 +171,7 @@ def _train(files: TrainingFiles, recipe: GeneratorRecipe, stage: Stage, *, seed:
         summary = train_generator(
             faces, networks, recipe, stage.directory, seed=seed, options=stage_options(stage, device)
         )
+    stopwatch.carry("training", summary.earlier_seconds)
     cost = stopwatch.cost(images=summary.num_images_seen, phase="training", device=device)
     return make_card(stage, recipe, GENERATOR_NAME, summary, num_images=len(faces), cost=cost)
 

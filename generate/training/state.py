@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -150,7 +150,7 @@ class TrainState:
     ) -> None:
         self.recipe, self.terms = recipe, terms
         self.seed, self.device = seed, device
-        self.step = 0
+        self.step, self.seconds = 0, 0.0
         generator = build_generator(recipe)
         if coarse is not None:
             generator.coarse.load_state_dict(coarse)
@@ -233,7 +233,7 @@ class TrainState:
             path: The file to write.
             must_match: Values that a resumed run must share, besides recipe and seed.
         """
-        write_checkpoint(path, self._parts(), self.step, self._settings(must_match))
+        write_checkpoint(path, self._parts(), self, self._settings(must_match))
 
     def restore(self, path: Path, must_match: dict[str, Any]) -> None:
         """Load a checkpoint.
@@ -246,7 +246,7 @@ class TrainState:
             InputError: If the file is broken, or was written with another recipe, seed, dataset or network; names the
                 first setting that differs.
         """
-        self.step = read_checkpoint(path, self._parts(), self._settings(must_match))
+        self.step, self.seconds = read_checkpoint(path, self._parts(), self._settings(must_match))
 
     def _settings(self, must_match: dict[str, Any]) -> dict[str, Any]:
         return {"recipe": self.recipe.model_dump(mode="json"), "seed": self.seed, **must_match}
@@ -279,18 +279,30 @@ class TrainState:
         return norm
 
 
-def write_checkpoint(path: Path, parts: Mapping[str, StatefulPart], step: int, settings: dict[str, Any]) -> None:
-    """Write the states of all parts of a training, the number of steps done, and its settings, atomically."""
+class Progress(Protocol):
+    """How far a training is."""
+
+    step: int
+    """Steps done."""
+    seconds: float
+    """Time that they took."""
+
+
+def write_checkpoint(
+    path: Path, parts: Mapping[str, StatefulPart], progress: Progress, settings: dict[str, Any]
+) -> None:
+    """Write the states of all parts of a training, how far it is, and its settings, atomically."""
     state = {name: part.state_dict() for name, part in parts.items()}
     with atomic_path(path) as temporary:
-        torch.save(state | {"step": step, "settings": json.dumps(settings)}, temporary)
+        done = {"step": progress.step, "seconds": progress.seconds}
+        torch.save(state | done | {"settings": json.dumps(settings)}, temporary)
 
 
-def read_checkpoint(path: Path, parts: Mapping[str, StatefulPart], settings: dict[str, Any]) -> int:
+def read_checkpoint(path: Path, parts: Mapping[str, StatefulPart], settings: dict[str, Any]) -> tuple[int, float]:
     """Load the states of all parts of a training.
 
     Returns:
-        Number of steps done.
+        Number of steps done, and the seconds that they took.
 
     Raises:
         InputError: If the file is broken, or was written with other settings; names the first one that differs.
@@ -302,7 +314,7 @@ def read_checkpoint(path: Path, parts: Mapping[str, StatefulPart], settings: dic
     with refuse_damaged(path):
         for name, part in parts.items():
             part.load_state_dict(state[name])
-        return state["step"]
+        return state["step"], state.get("seconds", 0.0)  # which older checkpoints do not have
 
 
 def seed_step(seed: int, step: int) -> None:

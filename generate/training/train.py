@@ -109,11 +109,16 @@ def train_generator(
         last_values = loop.run(is_writing=is_writing)
         if is_writing:
             save_generator(state.trained, directory / GENERATOR_NAME)
-    return summarise(state, state.generator.parameters(), faces, terms, last_values)
+    return summarise(state, state.generator.parameters(), faces, terms, loop.earlier_seconds, last_values)
 
 
 def summarise(
-    state: Trainee, trained: Iterable[nn.Parameter], faces: LmdbFaces, terms: LossTerms, last_values: JournalLine
+    state: Trainee,
+    trained: Iterable[nn.Parameter],
+    faces: LmdbFaces,
+    terms: LossTerms,
+    earlier_seconds: float,
+    last_values: JournalLine,
 ) -> TrainSummary:
     """What a finished training did.
 
@@ -122,6 +127,7 @@ def summarise(
         trained: The parameters that count.
         faces: The training set.
         terms: The terms of its loss.
+        earlier_seconds: Time that interrupted runs took up to the checkpoint.
         last_values: The last value of everything in the journal.
     """
     return TrainSummary(
@@ -129,6 +135,7 @@ def summarise(
         num_images_seen=state.step * state.recipe.batch_size,
         num_trained_identities=faces.num_identities - state.recipe.held_out_identities,
         perceptual_network=terms.perceptual_network,
+        earlier_seconds=earlier_seconds,
         figures=final_figures(last_values),
     )
 

@@ -69,5 +69,6 @@ def _train(
         summary = train_pose(
             faces, load_networks(files), generator, recipe, stage.directory, seed=seed, options=options
         )
+    stopwatch.carry("training", summary.earlier_seconds)
     cost = stopwatch.cost(images=summary.num_images_seen, phase="training", device=device)
     return make_card(stage, recipe, POSE_NAME, summary, num_images=len(faces), cost=cost)

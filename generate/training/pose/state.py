@@ -84,7 +84,7 @@ class PoseState:
     ) -> None:
         self.recipe, self.terms = recipe, terms
         self.seed, self.device = seed, device
-        self.step = 0
+        self.step, self.seconds = 0, 0.0
         lora = add_lora(generator, recipe.rank, recipe.alpha)
         network = PoseNetwork(generator.architecture.width, recipe.channels)
         self.posed = PosedForward(generator, network).to(device).eval()
@@ -140,7 +140,7 @@ class PoseState:
             path: The file to write.
             must_match: Values that a resumed run must share, besides recipe and seed.
         """
-        write_checkpoint(path, self._parts(), self.step, self._settings(must_match))
+        write_checkpoint(path, self._parts(), self, self._settings(must_match))
 
     def restore(self, path: Path, must_match: dict[str, Any]) -> None:
         """Load a checkpoint.
@@ -153,7 +153,7 @@ class PoseState:
             InputError: If the file is broken, or was written with another rank, recipe, seed, dataset or network;
                 names the first setting that differs.
         """
-        self.step = read_checkpoint(path, self._parts(), self._settings(must_match))
+        self.step, self.seconds = read_checkpoint(path, self._parts(), self._settings(must_match))
 
     def _settings(self, must_match: dict[str, Any]) -> dict[str, Any]:
         return {"recipe": self.recipe.model_dump(mode="json"), "seed": self.seed, **must_match}

@@ -88,7 +88,7 @@ def train_pose(
         last_values = loop.run(is_writing=is_writing)
         if is_writing:
             save_pose_model(directory / POSE_NAME, state.posed.generator, state.posed.network)
-    return summarise(state, state.trained, faces, terms, last_values)
+    return summarise(state, state.trained, faces, terms, loop.earlier_seconds, last_values)
 
 
 def _posed_held_out(faces: LmdbFaces, held_out: NDArray[np.int64], trained: NDArray[np.int64], seed: int) -> HeldOut:

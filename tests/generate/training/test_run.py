@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import torch
 from face_files import make_faces
 from generator_training import make_prepared, save_network, tiny_recipe
 
@@ -64,7 +65,9 @@ def test_a_folder_of_ones_own_is_resumed_and_other_settings_are_refused(train, t
     fingerprint = read_card(first.card, GeneratorCard).fingerprint
     assert fingerprint == train().card.parent.name
     (tmp_path / "mine" / "generator.json").unlink()
+    earlier_seconds = torch.load(tmp_path / "mine" / "checkpoint.pt", weights_only=True)["seconds"]
     resumed, second = train(directory=tmp_path / "mine"), train(directory=tmp_path / "mine")
+    assert read_card(resumed.card, GeneratorCard).cost.phases["training"] > earlier_seconds > 0
     assert first.card == resumed.card == second.card == tmp_path / "mine" / "generator.json"
     assert (resumed.is_skipped, second.is_skipped) == (False, True)
     with pytest.raises(InputError, match=r"trained with recipe\.epochs=1, this run has 2"):
