@@ -65,7 +65,7 @@ def add_stage_flags(parser: argparse.ArgumentParser, *names: str, scale: str = "
         "--seed": (flags.seed, 0, "seed of all random numbers (default: 0)"),
         "--device": (flags.device, "auto", "auto, cpu, cuda or cuda:N (default: auto)"),
         "--runs": (Path, Path("runs"), "folder of all results (default: runs)"),
-        "--test-sets": (Path, Path("test_sets"), "folder of verification sets (default: test_sets)"),
+        "--test-sets": (Path, Path("test_sets"), "folder of test sets (default: test_sets)"),
         "--weights": (Path, Path("weights"), "folder of downloaded weights (default: weights)"),
         "--config": (Path, BENCHMARKS_PATH, "file of benchmarks (default: benchmarks.yaml)"),
         "--set": (str, "", "fields of the entry to change, as in 'recipe.margin.margin=0.4' (default: none)"),

@@ -1,4 +1,4 @@
-"""Evaluate a recognition network on verification sets: ``python -m evaluate --scale smoke``."""
+"""Evaluate a recognition network on test sets: ``python -m evaluate --scale smoke``."""
 
 import argparse
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from bench.runs.fingerprints import TestMode
 from evaluate.commands import challenge, face_datasets, people, results, test_sets
 from evaluate.stage import Evaluation, evaluate_model, evaluate_scale
 
-_DESCRIPTION = """Evaluate a recognition network: accuracies on verification sets, scores of all pairs, a result card.
+_DESCRIPTION = """Evaluate a recognition network: accuracies on test sets, scores of all pairs, a result card.
 
 Without a sub-command, this evaluates the trained network of --scale on the benchmark's protocols, together with its
 floors (raw pixels, and the untrained backbone). It reads RUNS/SCALE/models and --test-sets, and writes

@@ -62,7 +62,7 @@ class Protocol:
 
 
 def load_protocol(path: str | Path, name: str | None = None) -> Protocol:
-    """Read a verification set.
+    """Read a test set.
 
     Args:
         path: A ``.bin``, ``.xz`` or ``.parquet`` file, a folder in one of the layouts above, or a pairs file.

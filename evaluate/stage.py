@@ -32,7 +32,7 @@ class Evaluation:
     runs: Path
     """Folder of all runs."""
     test_sets: Path
-    """Folder of verification sets."""
+    """Folder of test sets."""
     device: str
     """auto, cpu, cuda or cuda:N."""
     seed: int

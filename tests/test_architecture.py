@@ -53,7 +53,7 @@ PARTS = {
     "generate.hub": "bench",
     "generate.speed": "bench generate.vec2face generate.identities generate.networks generate.draw fr_train.checkpoint",
     "generate.stage": "bench generate.draw generate.render",
-    "generate.make_assets": "bench generate",
+    "generate.training.make_assets": "bench generate",
     "generate.commands": "bench generate",
     "evaluate.metrics": "bench",
     "evaluate.layouts": "bench",

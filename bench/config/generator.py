@@ -17,7 +17,7 @@ from bench.config.settings import Count, GeneratorSettings, Settings, Share
 from bench.errors import InputError
 
 ASSETS_PATH = Path(__file__).parent.parent.parent / "generate" / "assets"
-"""Folder of the networks that come with the suite, see generate/make_assets.py."""
+"""Folder of the networks that come with the suite, see generate/training/make_assets.py."""
 RELEASED_GENERATOR, PLUS_GENERATOR = "vec2face_generator.pth", "main_model.pth"
 """File names of the weights that the authors of Vec2Face and Vec2Face+ released."""
 _FAMILIES = {RELEASED_GENERATOR: "HSFace", PLUS_GENERATOR: "VFace"}
@@ -102,7 +102,8 @@ class AttributeTargets(Settings):
     )
     pose_share: Share = Field(0.2, description="share of an identity's images that get a target yaw")
     yaw_degrees: tuple[Annotated[float, Field(ge=-90, le=90)], ...] = Field(
-        (60.0, 85.0), description="target yaws in degrees, used in turn; positive to the right of the image"
+        (60.0, 85.0),
+        description="target yaws in degrees, taken in turn by the images; positive to the right",
     )
     quality: float = Field(27.0, gt=0, description="target norm of the MagFace features")
     max_steps: int = Field(

@@ -36,7 +36,7 @@ class Backbone(Settings):
 
 
 class Margin(Settings):
-    """The loss of the head. Each kind uses some of the numbers, see ``fr_train/margin.py``."""
+    """The loss of the head. Each kind uses only some of these fields, see ``fr_train/margin.py``."""
 
     kind: Literal["arcface", "cosface", "sphereface", "curricularface", "magface", "adaface", "uniface", "combined"] = (
         "arcface"

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.faces.align import align
+from bench.faces.alignment.align import align
+from bench.faces.alignment.landmarks import image_key, read_landmarks
 from bench.faces.face import Faces, decode_image, encode_jpeg, image_suffix
 from bench.faces.folders import FolderFaces, FolderWriter
-from bench.faces.landmarks import image_key, read_landmarks
 from bench.faces.lmdb_file import FaceWriter
 from bench.faces.recordio import RecordWriter
 from bench.faces.webdataset import ShardWriter
@@ -40,9 +40,9 @@ def convert(
             (WebDataset); or ``folder`` (one sub-folder per identity).
         shift_right: Pixels by which to move all faces to the right; negative moves them left. The edge column fills
             the gap, and each image becomes a JPEG of quality 95. Use 8 for faces that were aligned to ArcFace's
-            template for 96 x 112 without its offset of 8 pixels, see ``bench.faces.alignment``.
+            template for 96 x 112 without its offset of 8 pixels, see ``bench.faces.alignment.mirror_axis``.
         landmarks: File of five-point landmarks of every image of a folder, by which faces are aligned to 112 x 112;
-            each becomes a JPEG of quality 95. See ``bench.faces.landmarks``.
+            each becomes a JPEG of quality 95. See ``bench.faces.alignment.landmarks``.
 
     Raises:
         InputError: If the target exists, a face is not an image file (the message names it), or images have no
@@ -90,7 +90,7 @@ def known_landmarks(faces: Faces, path: str | Path) -> NDArray[np.float64]:
 
     Args:
         faces: A folder of images.
-        path: File of landmarks, see ``bench.faces.landmarks``.
+        path: File of landmarks, see ``bench.faces.alignment.landmarks``.
 
     Raises:
         InputError: If the faces lie in another layout, or the file is damaged.

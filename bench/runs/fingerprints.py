@@ -53,7 +53,7 @@ def plan_stages(benchmark: Benchmark, *, seed: int, runs: Path, test_sets: Path)
         benchmark: The entry of benchmarks.yaml.
         seed: Seed of generation and training.
         runs: Folder of all runs.
-        test_sets: Folder of verification sets. The fingerprint of the evaluation holds the SHA-256 of each that exists.
+        test_sets: Folder of test sets. The fingerprint of the evaluation holds the SHA-256 of each that exists.
     """
     root = runs / benchmark.name
     generate = _dataset_stage(benchmark.generator, seed, root / "faces", benchmark.subset_caps)

@@ -30,7 +30,7 @@ TEST_SETS_ON_THE_HUB = {
     name: HubFile(f"{name}.bin", "gaunernst/face-recognition-eval", "dataset")
     for name in ("lfw", "cfp_fp", "cfp_ff", "agedb_30", "calfw", "cplfw")
 }
-"""Verification sets that ``python -m evaluate fetch`` downloads; evaluate/test_sets/registry.py tells of all others."""
+"""Test sets that ``python -m evaluate fetch`` downloads; evaluate/test_sets/registry.py tells of all others."""
 
 _PREPARED = ("centers.npy", "deviations.npy")
 """Files that ``python -m generate prepare`` writes beside a training set."""
@@ -42,7 +42,7 @@ _FETCH_NAMES = {
     PLUS_POSE: "plus-pose",
     "center_feature_examples.npy": "center-features",
 }
-"""Files that ``python -m generate fetch`` downloads by name only, and these names."""
+"""File -> what ``python -m generate fetch`` calls it; it is downloaded only when named on the command line."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def is_rendered_pairs(protocol: str) -> bool:
 
 
 def find_protocol(name: str, test_sets: Path) -> Path | None:
-    """Path of the verification set called ``name``, or None if there is none.
+    """Path of the test set called ``name``, or None if there is none.
 
     It is a ``.bin``, ``.xz`` or ``.parquet`` file, a folder, or a pairs file of a folder: ``cfp_fp`` is also
     ``cfp/pairs_FP.txt``, and ``rfw_asian`` is ``rfw/txts/Asian/Asian_pairs.txt``, as RFW's authors lay it out. A set

@@ -88,7 +88,7 @@ def _train(args: argparse.Namespace) -> Path:
                 "with HSFace's augmentation": smoke.model_copy(update={"augmentation": hsface.augmentation}),
             },
         ),
-        "A verification set of 6,000 pairs in memory": memory_rows(images),
+        "A test set of 6,000 pairs in memory": memory_rows(images),
         "A head of 300,000 identities of 512 dimensions": head_rows(),
     }
     title = "Training: as the field's trainers do it against ours"

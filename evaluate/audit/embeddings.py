@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from bench.errors import InputError
 from bench.files import atomic_path
 from bench.machine.processes import flag_of_rank0, joined_rank, wait_for_all
-from evaluate.audit.images import Scan, scan_images, usable_images
+from evaluate.audit.images.scan import Scan, scan_images, usable_images
 from evaluate.audit.source import Source
 from evaluate.layouts.images import LazyImages, decode_face, listed
 from evaluate.measure.embed import FaceNetwork, shared_feature_batches

@@ -31,12 +31,12 @@ from bench.runs.card_parts.quality import DetailFigures, DiversityFigures, Quali
 from bench.runs.cards import AuditCard, read_card, write_card
 from bench.runs.stage import Stage, claim
 from evaluate.audit.colour import check_colour_order
-from evaluate.audit.duplicates import NearPairs, near_pairs
 from evaluate.audit.embeddings import Embedded, Embedder, cached_embeddings, cached_scan
 from evaluate.audit.identities.cosines import impostor_histogram, measure_identities
 from evaluate.audit.identities.leakage import Leakage, measure_leakage
 from evaluate.audit.identities.separation import measure_separation
-from evaluate.audit.images import NEAR_BITS, Scan, usable_images
+from evaluate.audit.images.duplicates import NearPairs, near_pairs
+from evaluate.audit.images.scan import NEAR_BITS, Scan, usable_images
 from evaluate.audit.makeup import measure_makeup
 from evaluate.audit.page import render_audit
 from evaluate.audit.privacy.people import TrainingPeople, refuse_shared_images

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from bench.speed.scale import Size, Step
-from evaluate.audit.duplicates import first_with_same_pixels, near_pairs
 from evaluate.audit.embeddings import Embedded
-from evaluate.audit.images import NEAR_BITS
+from evaluate.audit.images.duplicates import first_with_same_pixels, near_pairs
+from evaluate.audit.images.scan import NEAR_BITS
 from evaluate.audit.run import compare, describe_embeddings
 from evaluate.audit.source import Source
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.faces.alignment import mirror_axis
+from bench.faces.alignment.mirror_axis import mirror_axis
 from bench.runs.card_parts.audit import (
     ConsistencySection,
     Distribution,
@@ -30,13 +30,13 @@ from bench.runs.card_parts.audit import (
     SeparationSection,
     UniqueIdentities,
 )
-from evaluate.audit.duplicates import NearPairs, first_with_same_pixels
 from evaluate.audit.embeddings import Embedded
 from evaluate.audit.identities.cosines import BINS, IdentityFigures
 from evaluate.audit.identities.leakage import IDENTITY_THRESHOLD, THRESHOLDS, Leakage
 from evaluate.audit.identities.separation import RULES, Separation, curve_points
 from evaluate.audit.identities.separation import THRESHOLDS as SEPARATION_THRESHOLDS
-from evaluate.audit.images import NEAR_BITS, Scan, aligned_images, other_sizes
+from evaluate.audit.images.duplicates import NearPairs, first_with_same_pixels
+from evaluate.audit.images.scan import NEAR_BITS, Scan, aligned_images, other_sizes
 from evaluate.audit.source import Source
 
 NUM_LISTED = 25

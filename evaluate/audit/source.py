@@ -1,4 +1,4 @@
-"""A face dataset or a verification set -> a ``Source``: numbered images with identities, to audit or to compare with.
+"""A face dataset or a test set -> a ``Source``: numbered images with identities, to audit or to compare with.
 
 In: any dataset that ``bench.runs.dataset.open_files`` opens, or any layout of ``evaluate.protocol``. Legend: N images.
 """
@@ -68,10 +68,10 @@ class Source:
 
 
 def open_source(path: str | Path, *, mask: str | None = None, leave_out: str | None = None) -> Source:
-    """Open a dataset or a verification set.
+    """Open a dataset or a test set.
 
-    A dataset is an LMDB, a ``.rec`` or a folder with one folder per identity. A verification set is a ``.bin``, ``.xz``
-    or ``.npy`` file, or a folder of images with a pairs file.
+    A dataset is an LMDB, a ``.rec`` or a folder with one folder per identity. A test set is anything
+    that ``evaluate.protocol.load_protocol`` reads.
 
     Args:
         path: File or folder.
@@ -98,7 +98,7 @@ def benchmark_source(benchmark: Benchmark, *, seed: int, runs: Path, test_sets: 
         benchmark: Entry of benchmarks.yaml.
         seed: Seed of the dataset.
         runs: Folder of all runs.
-        test_sets: Folder of verification sets.
+        test_sets: Folder of test sets.
 
     Raises:
         InputError: If the dataset is not finished.
@@ -111,7 +111,7 @@ def benchmark_source(benchmark: Benchmark, *, seed: int, runs: Path, test_sets: 
 
 
 def find_sources(names: Sequence[str], test_sets: Path) -> list[Source]:
-    """Open paths, or verification sets by their names, such that no two have one name.
+    """Open paths, or test sets by their names, such that no two have one name.
 
     Two files called ``faces.lmdb`` are named with their folders, ``A_faces.lmdb`` and ``B_faces.lmdb``. A path that is
     given twice counts once.
@@ -139,7 +139,7 @@ def _short_path(path: Path, others: Sequence[Path]) -> str:
 
 
 def find_source(name: str, test_sets: Path) -> Source:
-    """Open a path, or a verification set by its name in the folder of test sets.
+    """Open a path, or a test set by its name in the folder of test sets.
 
     Raises:
         InputError: If neither exists.
@@ -156,7 +156,7 @@ def dataset_source(faces: Faces, name: str, state: str) -> Source:
 
 
 def protocol_source(protocol: Protocol, path: Path) -> Source:
-    """The distinct images of a verification set; each is an identity of its own if the layout names none."""
+    """The distinct images of a test set; each is an identity of its own if the layout names none."""
     ids, names = protocol.identity_ids, protocol.identity_names
     if ids is None or names is None:
         ids = np.arange(len(protocol.faces))

@@ -28,7 +28,7 @@ def check_result(path: Path, test_sets: Path) -> str:
 
     Args:
         path: Folder of a result.json, or a published NAME.json.
-        test_sets: Folder of verification sets.
+        test_sets: Folder of test sets.
 
     Returns:
         A line per file that was checked, or that is gone.

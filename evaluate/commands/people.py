@@ -12,9 +12,7 @@ def _add_network_and_set(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def _add_groups_flags(parser: argparse.ArgumentParser) -> None:
-    _add_network_and_set(
-        parser, "folder with groups.csv, RFW or BFW as released, or a verification set that names its people"
-    )
+    _add_network_and_set(parser, "folder with groups.csv, RFW or BFW as released, or a test set that names its people")
     parser.add_argument(
         "--table", type=Path, help="CSV 'identity,ATTRIBUTE,...' with a line per person (default: the set's own groups)"
     )

@@ -61,8 +61,8 @@ def _shorten(args: argparse.Namespace) -> str:
 COMMANDS = (
     Command(
         "fetch",
-        "Download verification sets, or print where to ask for them",
-        "Download verification sets from the Hugging Face Hub into --test-sets and record their SHA-256. For a set "
+        "Download test sets, or print where to ask for them",
+        "Download test sets from the Hugging Face Hub into --test-sets and record their SHA-256. For a set "
         "that the Hub does not have, print where to ask for it and where to save it. Use it before the first "
         "evaluation on real faces. A file that exists is checked and not downloaded again. With --list, print "
         "repository, size, licence, SHA-256 and purpose of every set, and download nothing.",
@@ -72,8 +72,8 @@ COMMANDS = (
     ),
     Command(
         "pack",
-        "Make a verification set from images and a pairs file",
-        "Make a verification set in a layout of the field from a folder of images and a pairs file. With "
+        "Make a test set from images and a pairs file",
+        "Make a test set in a layout of the field from a folder of images and a pairs file. With "
         "--landmarks, the images are aligned to the ArcFace template by five points each. Reads the images that "
         "the pairs name and writes --out. Use it for a test set that is published as plain photographs.",
         "evaluate pack lfw --pairs lfw/pairs.txt --landmarks lfw/landmarks.txt --out test_sets/lfw.bin",
@@ -82,8 +82,8 @@ COMMANDS = (
     ),
     Command(
         "shorten",
-        "Make a short verification set of the first pairs of another",
-        "Read a whole verification set and write its first pairs, half of them genuine, as a .bin. make rehearse "
+        "Make a short test set of the first pairs of another",
+        "Read a whole test set and write its first pairs, half of them genuine, as a .bin. make rehearse "
         "uses it. Accuracies on so few pairs mean nothing.",
         "evaluate shorten test_sets/lfw.bin --out short/lfw.bin --pairs 40",
         _add_shorten_flags,

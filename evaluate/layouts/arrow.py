@@ -1,4 +1,4 @@
-"""Verification sets as Arrow tables: CVLface's ``facerec_val/NAME`` and the Hub's ``.parquet`` files.
+"""Test sets as Arrow tables: CVLface's ``facerec_val/NAME`` and the Hub's ``.parquet`` files.
 
 CVLface's is a folder of ``data-*.arrow`` (Hugging Face ``datasets``, saved to disk) with columns image, index, is_same.
 It has one row per image. Sorted by ``index`` the images are a0, b0, a1, b1, ...; both rows of a pair hold its label. A

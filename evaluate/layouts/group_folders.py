@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.faces.align import align
+from bench.faces.alignment.align import align
+from bench.faces.alignment.landmarks import Landmarks, image_key, read_landmarks
 from bench.faces.face import FACE_SIZE, IMAGE_SUFFIXES, decode_image
-from bench.faces.landmarks import Landmarks, image_key, read_landmarks
 from bench.files import is_hidden, sha256
 from evaluate.layouts.face_table import FaceTable, make_table, open_images, read_rows
 from evaluate.layouts.images import LazyImages, check_faces, listed

@@ -1,4 +1,4 @@
-"""Face images that are decoded when they are indexed, so that a verification set never lies in memory as floats.
+"""Face images that are decoded when they are indexed, so that a test set never lies in memory as floats.
 
 In: image files, or images on disk. Out: uint8 RGB faces, (N, 112, 112, 3), and checks of all files beforehand.
 """
@@ -83,7 +83,7 @@ def check_faces(encoded: Iterator[bytes], names: Sequence[str], source: str, *, 
     Args:
         encoded: Image files, read one at a time.
         names: Names of the images, for messages and the digest.
-        source: The verification set, for messages.
+        source: The test set, for messages.
         aligned: Whether the images are aligned faces. Those that are not may have any size.
 
     Returns:

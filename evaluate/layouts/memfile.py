@@ -1,4 +1,4 @@
-"""AdaFace's verification sets: ``NAME/memfile/mem_file.dat``, with ``NAME_list.npy`` beside the folder NAME.
+"""AdaFace's test sets: ``NAME/memfile/mem_file.dat``, with ``NAME_list.npy`` beside the folder NAME.
 
 The data are raw floats (2P, 3, 112, 112), BGR, in [-1, 1]. ``mem_file.dat.conf`` is JSON with their shape and type.
 AdaFace's code writes this layout when it opens one of evoLVe's bcolz sets. Legend: P pairs.

@@ -1,4 +1,4 @@
-"""Packed verification sets, read and written: ``.bin`` (insightface), ``.xz`` and ``NAME/NAME.npy`` (SOTA).
+"""Packed test sets, read and written: ``.bin`` (insightface), ``.xz`` and ``NAME/NAME.npy`` (SOTA).
 
 A ``.bin`` is one pickle of ``(image files, is_genuine)``; an ``.xz`` is the same pickle, compressed. SOTA stands for
 the official trainer, HaiyuWu/SOTA-Face-Recognition-Train-and-Test. Loading a pickle can run any code. The reader
@@ -73,7 +73,7 @@ class _SafeUnpickler(pickle._Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self._allowed:
-            raise InputError(f"holds {module}.{name}, which a verification set does not need and which may run code")
+            raise InputError(f"holds {module}.{name}, which a test set does not need and which may run code")
         return self._allowed[module, name]
 
     def _encode_latin1(self, text: str, encoding: str) -> bytes:

@@ -24,9 +24,11 @@ ABSENT = "-"
 HOW_TO_READ = {
     "Accuracies": "are in per cent, by the published 10-fold protocol, means over the seeds. ± is the standard error "
     "over the test pairs; the seeds share these pairs.",
-    "Seeds": "is their number. Std over seeds is the sample standard deviation of the mean accuracy over them.",
+    "Seeds": "is how many seeds were run. Std over seeds is the sample standard deviation of the mean accuracy over "
+    "them.",
     "Closed division": "means that the recipe is a released one, by name and hash: only the dataset differs.",
-    "Copies": "of a test set differ. Gaps, ranks and differences compare rows that were measured on the same files.",
+    "Copies": "of a test set can differ in their bytes. Gaps, ranks and differences compare rows that were measured "
+    "on the same files.",
     "Open division": "means any other recipe.",
     "Gap to real": "is REAL - SYN in points (the GtR of CemiFace). REAL is the row trained on photographs by the same "
     "recipe, and for rendered protocols the row trained on rendered faces. DCFace prints (REAL - SYN) / SYN, and "

@@ -40,8 +40,8 @@ from bench.runs.fingerprints import TestMode
 from bench.runs.inputs import find_protocol, is_rendered
 from bench.runs.stage import Stage
 from evaluate.layouts.face_table import FaceTable
-from evaluate.layouts.ijb import TemplateSet
-from evaluate.layouts.ijb_galleries import gallery_lists, load_ijb_searches
+from evaluate.layouts.ijb.galleries import gallery_lists, load_ijb_searches
+from evaluate.layouts.ijb.templates import TemplateSet
 from evaluate.layouts.searches import SearchSet
 from evaluate.measure.embed import FaceNetwork, Precision, load_network, shared_embeddings, shared_feature_batches
 from evaluate.measure.groups.measure import FMRS, check_group_set, measure_groups
@@ -92,7 +92,7 @@ def evaluate(
             of sets in any layout of ``load_protocol``, or of IJB-B and IJB-C.
         device: Torch device. By default a file is loaded on the GPU if there is one, and a module stays where it is.
         precision: ``bf16`` runs the network under autocast.
-        test_sets_dir: Folder of verification sets.
+        test_sets_dir: Folder of test sets.
         result_dir: Folder for result.json and scores.npz, which ``compare_results`` reads.
 
     Returns:
@@ -111,7 +111,7 @@ def evaluate(
     names = [test_sets] if isinstance(test_sets, str | Path) else test_sets
     named = dict(_find_test_set(name, Path(test_sets_dir)) for name in _without_groups(names))
     if not named:
-        raise InputError("no test sets to evaluate on; give names or paths of verification sets")
+        raise InputError("no test sets to evaluate on; give names or paths of test sets")
     stopwatch = Stopwatch()
     module, device, row = _open_network(network, device)
     measured = _measure(module, named, stopwatch, device=device, precision=precision, mode=row.test_mode)

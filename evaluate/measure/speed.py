@@ -1,4 +1,4 @@
-"""Measured speed of scoring, and measured memory of a verification set, each against what the field's scripts do.
+"""Measured speed of scoring, and measured memory of a test set, each against what the field's scripts do.
 
 ``python -m bench.speed evaluate`` times ``fold_accuracies`` on five sets of 6,000 pairs against the published loop over
 the grid of thresholds. The embeddings are synthetic; speed does not depend on them. ``python -m bench.speed train``
@@ -124,7 +124,7 @@ def _accuracy(distances: NDArray, is_genuine: NDArray, threshold: float) -> floa
 
 
 def memory_rows(images: NDArray[np.uint8]) -> list[dict[str, str | float]]:
-    """Memory of a verification set of 6,000 pairs, read from a ``.bin`` and embedded, in MiB above that of the process.
+    """Memory of a test set of 6,000 pairs, read from a ``.bin`` and embedded, in MiB above that of the process.
 
     Args:
         images: Faces, uint8, shape (N, 112, 112, 3), RGB. They are shifted sideways to make 12,000 different images.

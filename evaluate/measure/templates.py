@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bench.errors import InputError
 from bench.runs.cards import TemplateResult
 from evaluate import metrics
-from evaluate.layouts.ijb import TemplateSet
+from evaluate.layouts.ijb.templates import TemplateSet
 from evaluate.layouts.images import listed
 from evaluate.test_sets.registry import known_version
 

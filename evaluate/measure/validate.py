@@ -19,7 +19,7 @@ class Validation:
     """Measures networks on the same test sets again and again. All processes must call it at the same time.
 
     Args:
-        find: Returns name -> path of the verification sets; called by all processes at the first validation. It may
+        find: Returns name -> path of the test sets; called by all processes at the first validation. It may
             write sets that do not exist yet.
         device: Torch device of the networks in this process.
         precision: ``bf16`` embeds under autocast.

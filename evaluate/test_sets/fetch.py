@@ -1,4 +1,4 @@
-"""Verification sets: downloaded from the Hub, or the address to get them from. ``python -m evaluate fetch [NAME ...]``.
+"""Test sets: downloaded from the Hub, or the address to get them from. ``python -m evaluate fetch [NAME ...]``.
 
 In: names of sets. Out: their files in the folder of test sets, and one line of text per set. A file that exists is
 checked against the record of its first download, and not downloaded again.
@@ -20,7 +20,7 @@ def fetch_test_sets(names: Sequence[str], test_sets: Path, *, revision: str = "m
 
     Args:
         names: Entries of the registry, or lists of benchmarks.yaml such as ``five``; empty for all.
-        test_sets: Folder of verification sets.
+        test_sets: Folder of test sets.
         revision: Commit, tag or branch of the repository on the Hub.
 
     Returns:

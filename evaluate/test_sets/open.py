@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from evaluate.layouts.face_table import FaceTable, is_group_set, load_group_set
-from evaluate.layouts.ijb import TemplateSet, is_template_set, load_templates
+from evaluate.layouts.ijb.templates import TemplateSet, is_template_set, load_templates
 from evaluate.layouts.searches import SearchSet, is_search_set, load_search_set
 from evaluate.protocol import Protocol, load_protocol
 

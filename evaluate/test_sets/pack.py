@@ -1,4 +1,4 @@
-"""A folder of images and a pairs file -> a verification set in any layout, aligned. ``python -m evaluate pack``."""
+"""A folder of images and a pairs file -> a test set in any layout, aligned. ``python -m evaluate pack``."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.faces.align import align
+from bench.faces.alignment.align import align
+from bench.faces.alignment.landmarks import Landmarks, image_key, read_landmarks
 from bench.faces.face import decode_image, encode_png
-from bench.faces.landmarks import Landmarks, image_key, read_landmarks
 from bench.files import atomic_path
 from evaluate.layouts.images import check_faces, decode_face, listed
 from evaluate.layouts.packed import write_bin, write_npy
@@ -20,7 +20,7 @@ from evaluate.protocol import Protocol, load_protocol
 def pack(
     folder: str | Path, pairs_file: str | Path, target: str | Path, landmarks: str | Path | None = None
 ) -> Protocol:
-    """Write a verification set, and read it back.
+    """Write a test set, and read it back.
 
     Args:
         folder: Folder of the images that the pairs name; they may lie in its ``images``.

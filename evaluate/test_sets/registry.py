@@ -1,4 +1,4 @@
-"""Known verification sets: number of pairs as published, where each comes from, and which versions are known.
+"""Known test sets: number of pairs as published, where each comes from, and which versions are known.
 
 Files of one name differ: one network's accuracy on two of them lies up to 1.7 points apart. A set is therefore
 identified by its SHA-256. Sources of all facts: docs/test_sets.md. Files of the Hub have no SHA-256 here;
@@ -33,7 +33,7 @@ _VERSIONS_AGREE = f"the versions of {_GAUNERNST} and {_ICAR} agree"
 
 @dataclass(frozen=True)
 class TestSet:
-    """A published verification set."""
+    """A published test set."""
 
     __test__ = False  # pytest must not collect it as a test
 

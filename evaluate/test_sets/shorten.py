@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.errors import InputError
 from bench.faces.face import encode_jpeg
-from evaluate.layouts.ijb import is_template_set, load_templates
+from evaluate.layouts.ijb.templates import is_template_set, load_templates
 from evaluate.layouts.packed import write_bin
 from evaluate.protocol import load_protocol
 

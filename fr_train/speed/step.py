@@ -45,7 +45,7 @@ NOTES = (
     f"Wait: a whole run of {WAIT_EPOCHS} epochs over {WAIT_FACES:,} faces. The first share is the mean over its "
     "journal's lines but the first; the second is that of the whole run, whose start includes starting the worker "
     "processes.\n\n"
-    "Verification set: 6,000 pairs in a .bin of 12,000 different images, read, then embedded by their mean colours. "
+    "Test set: 6,000 pairs in a .bin of 12,000 different images, read, then embedded by their mean colours. "
     "Memory is what the process needs beyond its memory before. Plain holds all images and their mirror images as "
     "float32.\n\n"
     "Head: one step of SGD with momentum. Tensors are class weights, gradient and momentum of one rank."

@@ -116,7 +116,7 @@ def _assets_flags(parser: argparse.ArgumentParser) -> None:
 
 def _assets(args: argparse.Namespace) -> str:
     from bench.config.generator import ASSETS_PATH
-    from generate.make_assets import IDENTITY, Workshop, make_assets, make_sharp_assets
+    from generate.training.make_assets import IDENTITY, Workshop, make_assets, make_sharp_assets
 
     workshop, target = Workshop(args.runs), args.out or ASSETS_PATH
     if args.which == "sharp":

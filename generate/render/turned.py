@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from bench.faces.align import similarity_transform
+from bench.faces.alignment.align import similarity_transform
 from generate.render import camera, head
 from generate.render.texture import Floats
 

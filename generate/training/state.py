@@ -23,10 +23,10 @@ from generate.networks.styled_decoder import StyledDecoder
 from generate.networks.vec2face_decoder import ImageDecoder
 from generate.networks.weights import read_weights
 from generate.training.data import Batch
-from generate.training.discriminator import Discriminator, discriminator_loss
+from generate.training.discriminators.projection import ProjectionDiscriminator, hinge_loss
+from generate.training.discriminators.vec2face import Discriminator, discriminator_loss
 from generate.training.losses import LossTerms, Reconstruction
 from generate.training.recipes import GeneratorRecipe
-from generate.training.sharp.discriminator import ProjectionDiscriminator, hinge_loss
 from generate.vec2face import Architecture, Vec2Face, token_masks
 
 StatefulPart = nn.Module | torch.optim.Optimizer | torch.amp.GradScaler

@@ -1,4 +1,4 @@
-"""Every layout of a verification set gives the same faces and labels; names, digests and identities of a set."""
+"""Every layout of a test set gives the same faces and labels; names, digests and identities of a set."""
 
 import os
 import shutil

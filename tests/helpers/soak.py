@@ -1,7 +1,7 @@
 """Disturb ``make benchmark`` in every way that happens, and check that it ends with the same bytes and figures.
 
 ``python tests/helpers/soak.py FOLDER kills|crowd|disk [--repetitions 100] [--nproc 1 2]`` runs the Makefile with a
-benchmark of under half a minute: 24 rendered people, an IResNet-18 of width 8, one small verification set.
+benchmark of under half a minute: 24 rendered people, an IResNet-18 of width 8, one small test set.
 
 | soak | what it does |
 |---|---|
@@ -51,7 +51,7 @@ _SECONDS_PER_BENCHMARK = 25
 
 
 def write_inputs(folder):
-    """Write a file of benchmarks with the entry ``tiny``, and its verification set.
+    """Write a file of benchmarks with the entry ``tiny``, and its test set.
 
     Returns:
         The flags that name them.

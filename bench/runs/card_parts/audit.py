@@ -38,7 +38,7 @@ class Distribution(GivenPart):
 
 
 class MirrorAxisPart(GivenPart):
-    """The symmetry axis of the mean face; see ``bench.faces.alignment.MirrorAxis``."""
+    """The symmetry axis of the mean face; see ``bench.faces.alignment.mirror_axis.MirrorAxis``."""
 
     pixels_left: float = Field(description="from the image centre to the axis; negative if the axis is to the right")
     symmetry: float = Field(description="correlation of the mean face with its mirror image")

@@ -35,7 +35,7 @@ def make_points(sweep: Sweep, *, config: Path, runs: Path, test_sets: Path, seed
         sweep: The sweep.
         config: File of benchmarks.
         runs: Folder of all runs.
-        test_sets: Folder of verification sets.
+        test_sets: Folder of test sets.
         seeds: Seeds of every point; by default those of the sweep, or else those of the base.
 
     Raises:

@@ -42,7 +42,7 @@ def find_unnamed(*, runs: Path, config: Path, sweeps: Path, test_sets: Path) -> 
         runs: Folder of all runs.
         config: File of benchmarks.
         sweeps: File of sweeps; it may be missing.
-        test_sets: Folder of verification sets.
+        test_sets: Folder of test sets.
 
     Raises:
         InputError: If one of the files, a plan or a card is broken, so that it is unknown what it names.

@@ -1,6 +1,6 @@
 """Perceptual hashes of images, of their shifts by up to two pixels and of their mirror images -> nearest real image.
 
-The hash is made as ``evaluate.audit.images.perceptual_hash``: signs of the 64 lowest frequencies of a cosine transform,
+The hash is that of ``evaluate.audit.images.scan``: signs of the 64 lowest frequencies of a cosine transform,
 here of all 112 x 112 pixels. A shift by a few pixels changes many bits, so that every synthetic image is compared in 50
 variants. On aligned faces the hash says little: different people may differ in few bits. So the bits of held-out people
 are measured beside them.
@@ -15,7 +15,7 @@ from PIL import Image
 
 from bench.faces.face import FACE_SIZE
 from bench.vectors.nearest import nearest_centers
-from evaluate.audit.images import NUM_FREQUENCIES, low_frequencies
+from evaluate.audit.images.scan import NUM_FREQUENCIES, low_frequencies
 
 MAX_SHIFT = 2
 NUM_BITS = NUM_FREQUENCIES**2

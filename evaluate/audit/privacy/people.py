@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bench.errors import InputError
 from bench.faces.open import read_names
-from evaluate.audit.images import Scan
+from evaluate.audit.images.scan import Scan
 from evaluate.audit.source import Source, open_source
 
 _PREPARED, _PREPARED_FACES = "prepared.json", "faces.lmdb"

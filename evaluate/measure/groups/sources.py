@@ -1,6 +1,6 @@
 """A path, and a table where it needs one -> faces of people who belong to groups.
 
-In: a folder with ``groups.csv``, RFW or BFW as their authors lay them out, or any verification set that names its
+In: a folder with ``groups.csv``, RFW or BFW as their authors lay them out, or any test set that names its
 people, with a table ``identity,ATTRIBUTE,...``. Out: a ``FaceTable``.
 """
 
@@ -14,7 +14,7 @@ from evaluate.layouts.group_folders import is_bfw, is_rfw, load_bfw, load_rfw
 from evaluate.layouts.images import listed
 from evaluate.protocol import load_protocol
 
-_LAYOUTS = "a folder with groups.csv, RFW, BFW, or a verification set with --table"
+_LAYOUTS = "a folder with groups.csv, RFW, BFW, or a test set with --table"
 
 
 def open_group_set(path: str | Path, table: str | Path | None = None, *, drop_shared: bool = False) -> FaceTable:
@@ -43,7 +43,7 @@ def open_group_set(path: str | Path, table: str | Path | None = None, *, drop_sh
 
 
 def _with_table(path: Path, table: Path, *, drop_shared: bool) -> FaceTable:
-    """The distinct images of a verification set, with the groups that a table gives its people."""
+    """The distinct images of a test set, with the groups that a table gives its people."""
     protocol = load_protocol(path)
     if protocol.identity_ids is None or protocol.identity_names is None:
         raise InputError(f"{path} does not name its people; give its folder of images with a pairs file")

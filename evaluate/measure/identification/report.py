@@ -9,7 +9,7 @@ from bench.files import exists, write_json, write_text
 from bench.machine.device import choose_device
 from bench.markdown import markdown_table
 from bench.runs.card_parts.identification import IdentificationResult
-from evaluate.layouts.ijb import is_template_set
+from evaluate.layouts.ijb.templates import is_template_set
 from evaluate.layouts.searches import is_search_set, load_search_set
 from evaluate.measure.embed import embed, load_network
 from evaluate.measure.identification.measure import FPIRS, RANKS, identify

@@ -67,7 +67,7 @@ def difference_hash(images: NDArray[np.uint8]) -> list[int]:
     """64-bit hashes of images; similar images have hashes that differ in few bits (dHash).
 
     A bit says whether one of 8 x 8 cells is darker than its right neighbour. The audit has another hash
-    (``evaluate.audit.images.perceptual_hash``, pHash): it compares all images of a dataset and needs few false matches,
+    (``evaluate.audit.images.scan.perceptual_hash``, pHash), which compares all images and needs few false matches,
     whereas this one compares the images of one identity. This one decides which images a released benchmark holds, so
     its bits must not change.
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
+from bench.faces.alignment.landmarks import read_landmarks
 from bench.faces.face import FACE_SIZE, IMAGE_SUFFIXES, decode_image
-from bench.faces.landmarks import read_landmarks
 from bench.files import read_array
 
 RADIUS = 3
@@ -57,7 +57,8 @@ def read_landmark_pictures(path: str | Path) -> NDArray[np.uint8]:
 
     Args:
         path: A picture; a folder of pictures, which are taken in the order of their names; a ``.npy`` of pictures,
-            uint8 (L, 112, 112, 3), or of points, (L, 5, 2); or a text file of landmarks, see ``bench.faces.landmarks``.
+            uint8 (L, 112, 112, 3), or of points, (L, 5, 2); or a text file of landmarks
+                (``bench.faces.alignment.landmarks``).
 
     Raises:
         InputError: If the path is missing or holds no landmarks, pictures have another size or order of colours, or

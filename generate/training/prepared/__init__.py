@@ -1,5 +1,5 @@
-"""The training set of a generator: turned views, features, landmarks, and variation within people.
+"""The training set of a generator: turned or rendered faces, features, landmarks, and variation within people.
 
-In: aligned faces and an identity network. Out: the folder that ``generate train`` and ``train-pose`` read. May import
-what ``generate.training`` may.
+In: aligned faces, or how many people to render, and an identity network. Out: the folder that ``generate train`` and
+``train-pose`` read. May import what ``generate.training`` may.
 """

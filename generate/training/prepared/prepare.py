@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError, python_command
-from bench.faces.alignment import mirror_axis
+from bench.faces.alignment.mirror_axis import mirror_axis
 from bench.faces.face import Faces, aligned_image, check_sizes, decode_image, encode_jpeg, encode_png
 from bench.faces.lmdb_file import FaceWriter, LmdbFaces
 from bench.files import read_array, read_json_object, sha256, write_array, write_json

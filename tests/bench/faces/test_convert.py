@@ -10,7 +10,7 @@ from paths import FORMATS, ROOT
 from PIL import Image
 
 from bench.errors import InputError
-from bench.faces.align import align
+from bench.faces.alignment.align import align
 from bench.faces.convert import convert
 from bench.faces.face import ARCFACE_TEMPLATE, check_sizes, decode_image, encode_jpeg
 from bench.faces.lmdb_file import FaceWriter

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from bench.faces.face import encode_jpeg
-from evaluate.audit.duplicates import first_with_same_pixels, hamming, near_pairs
-from evaluate.audit.images import NEAR_BITS, other_sizes, perceptual_hash, scan_images, sharpness, usable_images
+from evaluate.audit.images.duplicates import first_with_same_pixels, hamming, near_pairs
+from evaluate.audit.images.scan import NEAR_BITS, other_sizes, perceptual_hash, scan_images, sharpness, usable_images
 from evaluate.audit.source import open_source
 
 

@@ -1,4 +1,4 @@
-"""Damaged verification sets of every layout: whatever stands in a file, only InputError comes out, within a second.
+"""Damaged test sets of every layout: whatever stands in a file, only InputError comes out, within a second.
 
 Good files are cut, changed in some bytes, or spliced. Each reader gets its share of about a minute.
 """
@@ -26,10 +26,10 @@ from results import make_result
 from verification_images import jpegs, write_folder
 
 from bench.errors import InputError
+from bench.faces.alignment.landmarks import read_landmarks
 from bench.faces.face import ARCFACE_TEMPLATE
-from bench.faces.landmarks import read_landmarks
 from bench.runs.cards import ResultCard, read_card, write_card
-from evaluate.layouts.ijb import load_templates
+from evaluate.layouts.ijb.templates import load_templates
 from evaluate.measure.checks import contradictions
 from evaluate.measure.scores import read_scores, write_scores
 from evaluate.protocol import load_protocol

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from bench.errors import InputError
-from bench.faces.align import align
+from bench.faces.alignment.align import align
 from bench.faces.face import ARCFACE_TEMPLATE
 from bench.runs.fingerprints import model_stage
-from evaluate.layouts.ijb import is_template_set, load_templates
+from evaluate.layouts.ijb.templates import is_template_set, load_templates
 from evaluate.measure.checks import contradictions
 from evaluate.measure.embed import feature_batches
 from evaluate.measure.result import describe_result, evaluate, evaluate_network
@@ -107,7 +107,7 @@ def test_scores_in_blocks_are_the_same(monkeypatch):
 
 def test_pairs_are_read_in_blocks(miniature, monkeypatch):
     whole = load_templates(miniature)
-    monkeypatch.setattr("evaluate.layouts.ijb._LINES_PER_BLOCK", 2)
+    monkeypatch.setattr("evaluate.layouts.ijb.templates._LINES_PER_BLOCK", 2)
     parts = load_templates(miniature)
     np.testing.assert_array_equal(whole.pairs, parts.pairs)
     np.testing.assert_array_equal(whole.is_genuine, parts.is_genuine)

@@ -77,7 +77,7 @@ def test_a_malicious_pickle_does_not_run(tmp_path, protocol, opener):
     marker = tmp_path / "was_here"
     with opener(tmp_path / "evil.bin", "wb") as file:
         pickle.dump(([Attack(marker), b""], [True]), file, protocol=protocol)
-    with pytest.raises(InputError, match=r"evil.bin holds (posix|nt).system, which a verification set does not need"):
+    with pytest.raises(InputError, match=r"evil.bin holds (posix|nt).system, which a test set does not need"):
         load_protocol(tmp_path / "evil.bin")
     assert not marker.exists()
 
@@ -86,7 +86,7 @@ def test_a_harmless_looking_detour_is_refused_too(tmp_path):
     """``getattr`` and friends rebuild anything from allowed parts: only the exact names of the list pass."""
     for attack in (b"cbuiltins\neval\n(S'1'\ntR.", b"cnumpy\nload\n(S'x'\ntR.", b"c_codecs\ndecode\n(S'x'\ntR."):
         (tmp_path / "evil.bin").write_bytes(attack)
-        with pytest.raises(InputError, match="which a verification set does not need and which may run code"):
+        with pytest.raises(InputError, match="which a test set does not need and which may run code"):
             load_protocol(tmp_path / "evil.bin")
 
 

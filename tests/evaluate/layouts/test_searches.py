@@ -6,8 +6,8 @@ from scipy.io import savemat
 from verification_images import faces, write_folder
 
 from bench.errors import InputError
-from evaluate.layouts.ijb import TemplateSet
-from evaluate.layouts.ijb_galleries import gallery_lists, load_ijb_searches
+from evaluate.layouts.ijb.galleries import gallery_lists, load_ijb_searches
+from evaluate.layouts.ijb.templates import TemplateSet
 from evaluate.layouts.searches import NOBODY, is_search_set, load_search_set
 from evaluate.test_sets.open import has_pairs, open_test_set
 

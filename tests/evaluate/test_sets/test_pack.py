@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from bench.errors import InputError
-from bench.faces.align import align
+from bench.faces.alignment.align import align
 from bench.faces.face import ARCFACE_TEMPLATE, to_face_size
 from evaluate.test_sets.pack import pack
 

@@ -10,7 +10,7 @@ from generator_training import save_network, tiny_recipe
 
 from bench.errors import InputError
 from generate.networks.identity import load_identity_network, map_distance
-from generate.training.discriminator import Discriminator, discriminator_loss
+from generate.training.discriminators.vec2face import Discriminator, discriminator_loss
 from generate.training.losses import VGG_NAME, LossTerms, Reconstruction, load_lpips, same_view
 from generate.training.recipes import RECIPES_PATH, GeneratorRecipe, Term, load_recipe
 

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageFilter
 
-from evaluate.audit.images import low_frequencies
+from evaluate.audit.images.scan import low_frequencies
 from evaluate.audit.privacy.hashes import MAX_SHIFT, NUM_BITS, NUM_VARIANTS, hash_signs, nearest_bits, variant_signs
 
 

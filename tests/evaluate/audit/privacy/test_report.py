@@ -152,7 +152,7 @@ def test_people_in_both_sets_are_refused(world, tmp_path):
     write_people(copy, [300], each=2)
     (copy / "p301").mkdir()
     (copy / "p301" / "0.png").write_bytes((world / "members" / "p003" / "1.png").read_bytes())
-    from evaluate.audit.images import scan_images
+    from evaluate.audit.images.scan import scan_images
 
     people = open_people(world / "members", copy)
     scans = [scan_images(source) for source in (people.members, people.controls)]

@@ -21,7 +21,7 @@ The sharp generator, that of ``smoke``, follows in runs/assets/sharp_set and sha
 
 | stage | files | code |
 |---|---|---|
-| features | the training set, centers.npy, differences.npy | generate/training/sharp/rendered_set.py |
+| features | the training set, centers.npy, differences.npy | generate/training/prepared/rendered_set.py |
 | generator | generator.safetensors | generate/training/train.py, recipe ``sharp`` of generators.yaml |
 """
 
@@ -67,9 +67,9 @@ from generate.training.prepared.prepare import (
     Preparation,
     prepare,
 )
+from generate.training.prepared.rendered_set import RenderedPeople, render_training_set
 from generate.training.prepared.variation import DIFFERENCES_NAME
 from generate.training.recipes import RECIPES_PATH
-from generate.training.sharp.rendered_set import RenderedPeople, render_training_set
 
 CONFIG = Path(__file__).parent / "assets" / "make.yaml"
 BENCHMARK, RECIPE = "rendered_people", "rendered"

@@ -16,8 +16,8 @@ from generate.render import camera, face, head
 from generate.render import dataset as rendering
 from generate.render.face import IDENTITIES_PER_SEED, alignment_error, factor_table, render_face
 from generate.render.people import draw_factors, draw_identity
-from generate.training.sharp import rendered_set
-from generate.training.sharp.rendered_set import RenderedPeople, render_training_set, split_features
+from generate.training.prepared import rendered_set
+from generate.training.prepared.rendered_set import RenderedPeople, render_training_set, split_features
 
 SEED, PEOPLE, IMAGES = 7, 6, 3
 FILES = ("faces.lmdb", "centers.npy", "differences.npy", "rendered.json")

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from bench.errors import InputError
-from bench.faces.align import align, similarity_transform
+from bench.faces.alignment.align import align, similarity_transform
 from bench.faces.face import ARCFACE_TEMPLATE
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bench.errors import InputError
-from bench.faces.alignment import MAX_SHIFT, find_axis, mirror_axis
+from bench.faces.alignment.mirror_axis import MAX_SHIFT, find_axis, mirror_axis
 from generate.render.face import render_face
 from generate.render.people import draw_factors
 

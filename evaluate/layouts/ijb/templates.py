@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.faces.align import align
+from bench.faces.alignment.align import align
+from bench.faces.alignment.landmarks import Landmarks, read_landmarks
 from bench.faces.face import decode_image
-from bench.faces.landmarks import Landmarks, read_landmarks
 from bench.files import is_file, is_hidden, read_text, sha256
 from evaluate.layouts.images import LazyImages, check_faces, listed
 from evaluate.layouts.labels import is_count

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bench.errors import InputError
+from bench.faces.alignment.landmarks import image_key, read_landmarks
 from bench.faces.face import ARCFACE_TEMPLATE
-from bench.faces.landmarks import image_key, read_landmarks
 
 
 def test_landmark_dialects(tmp_path):

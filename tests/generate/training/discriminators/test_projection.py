@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bench.errors import InputError
-from generate.training.sharp.discriminator import ProjectionDiscriminator, hinge_loss
+from generate.training.discriminators.projection import ProjectionDiscriminator, hinge_loss
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

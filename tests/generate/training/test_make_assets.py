@@ -10,13 +10,13 @@ from bench.config.generator import Vec2FaceGenerator
 from bench.errors import InputError
 from bench.faces.open import open_faces
 from bench.files import read_json, sha256
-from generate import make_assets as assets
 from generate.draw.dataset import make_dataset
 from generate.hub.ship import card_path, ship_generator
-from generate.make_assets import NAMES, SEED, SHARP_SEED, Workshop, make_assets, make_sharp_assets
 from generate.networks.circumstances import NUM_CIRCUMSTANCES
 from generate.render.dataset import render_dataset
 from generate.render.face import IDENTITIES_PER_SEED, PROTOCOL_IDENTITIES
+from generate.training import make_assets as assets
+from generate.training.make_assets import NAMES, SEED, SHARP_SEED, Workshop, make_assets, make_sharp_assets
 from generate.training.prepared.prepare import Preparation, prepare
 from generate.vec2face import load_generator
 

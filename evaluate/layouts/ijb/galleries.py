@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bench.errors import InputError
 from bench.files import is_hidden, read_text, sha256
-from evaluate.layouts.ijb import TemplateSet
+from evaluate.layouts.ijb.templates import TemplateSet
 from evaluate.layouts.images import listed
 from evaluate.layouts.labels import is_count
 from evaluate.layouts.searches import Enrolment, Searches, check_searches

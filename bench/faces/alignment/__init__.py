@@ -1,0 +1,1 @@
+"""Landmarks of faces -> aligned faces; aligned faces -> how far they lie off the middle."""

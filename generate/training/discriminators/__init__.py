@@ -1,0 +1,1 @@
+"""Discriminators of generator trainings: images -> logits that say real or generated."""
