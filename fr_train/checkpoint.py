@@ -23,6 +23,7 @@ from fr_train.backbone import build_backbone
 from fr_train.released import ACCEPTED, holds_network, read_released, state_dicts
 
 _SETTINGS_KEY = "backbone"
+_APPEARANCE = "appearance."
 _STATE_DEPTH = 2
 """Dictionaries around a state dict that are searched, such as ``{"model": {"state_dict": ...}}``."""
 _LIGHTNING_PARTS = ("pytorch_lightning", "lightning", "lightning_fabric", "omegaconf", "argparse", "pathlib")
@@ -79,6 +80,7 @@ def read_backbone(path: str | Path) -> tuple[nn.Module, Backbone]:
         what = "is no file" if path.exists() else "does not exist"
         raise InputError(f"{path} {what}; give a .safetensors, .pth or .ckpt file")
     settings, weights = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pth(path)
+    weights = without_appearance(weights)
     backbone = _build_fitting(settings, weights, path)
     load_weights(backbone, weights, str(path))
     return backbone.eval(), settings
@@ -96,6 +98,13 @@ def _build_fitting(settings: Backbone, weights: Mapping[str, Tensor], path: Path
         if expected > _MAX_BYTES_RATIO * num_stored:
             raise InputError(f"{path} holds {num_stored} numbers, but its settings describe {expected}; fetch it again")
     return build_backbone(settings)
+
+
+def without_appearance(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The weights of a recognition network, without the layer of ``generate appearance`` that may stand beside them."""
+    if not any(name.startswith(_APPEARANCE) for name in weights):
+        return weights
+    return {name.removeprefix("network."): weights[name] for name in weights if not name.startswith(_APPEARANCE)}
 
 
 def backbone_and_weights(path: Path) -> tuple[nn.Module, dict[str, Tensor]]:

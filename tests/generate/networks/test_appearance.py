@@ -8,6 +8,7 @@ from generator_training import save_network
 
 from bench.errors import InputError
 from bench.faces.open import open_faces
+from fr_train.checkpoint import load_backbone
 from generate.networks.appearance import add_appearance, coarse_faces, measure_appearance
 from generate.networks.estimators import quality_estimator
 from generate.networks.identity import load_features
@@ -107,6 +108,13 @@ def test_quality_is_the_norm_without_the_numbers(faces, tmp_path):
     torch.testing.assert_close(
         quality_estimator(tmp_path / "both.safetensors")(images), quality_estimator(network)(images)
     )
+
+
+def test_the_recognition_network_can_be_evaluated_without_the_numbers(faces, tmp_path):
+    network = save_network(tmp_path / "identity.safetensors")
+    add_appearance(network, faces, tmp_path / "both.safetensors", num_components=4, strength=1)
+    images = torch.rand(2, 3, 112, 112) * 2 - 1
+    assert torch.equal(load_backbone(tmp_path / "both.safetensors")(images), load_backbone(network)(images))
 
 
 def test_numbers_twice_are_refused(faces, network, tmp_path):
