@@ -131,9 +131,10 @@ def make_contest(scale: str, num_identities: int, pose_model: Path | None = None
     settings = settings.model_copy(update={"precision": "float32"})
     networks = load_networks(settings, Path())
     generator = load_generator(weight_path(settings.generator_weights, Path()), pose=pose_model)
-    given = settings.perturbation
+    perturbation = settings.perturbation
     centers, noise = (
-        weight_path(str(name), Path()) for name in (settings.centers, given.directions or given.differences)
+        weight_path(str(name), Path())
+        for name in (settings.centers, perturbation.directions or perturbation.differences)
     )
     dim = generator.architecture.feature_dim
     vectors = sample_identities(num_identities, 0, kind=settings.identities, centers=centers, feature_dim=dim)

@@ -173,7 +173,7 @@ class FeatureBatches(Dataset[Batch]):
         """The batches of a range of steps, loaded ahead by ``num_workers`` processes.
 
         Raises:
-            InputError: If a face cannot be decoded or is not 112 x 112.
+            InputError: If a face cannot be decoded or is not square.
         """
         return prefetched_batches(self, range(start_step, stop_step), num_workers=num_workers)
 
