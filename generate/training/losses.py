@@ -156,7 +156,10 @@ def load_lpips(weights: Path, device: torch.device) -> nn.Module | None:
     try:
         import lpips
     except ImportError:
-        raise InputError(f"LPIPS needs the package lpips, since {path} exists; run pip install lpips") from None
+        raise InputError(
+            f"{path} exists, so the perceptual term is LPIPS, whose package lpips is not installed; run .venv/bin/pip "
+            "install -e '.[generator]'"
+        ) from None
     with warnings.catch_warnings(action="ignore"):  # lpips uses an argument that torchvision deprecates
         # pnet_rand leaves VGG random, so that nothing is downloaded; LPIPS's linear weights come with the package
         network = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
