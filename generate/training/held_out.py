@@ -143,7 +143,7 @@ def _features(network: FeatureFunction, images: Tensor, device: torch.device) ->
 
 
 def _mean_cosine(features: Tensor, wanted: Tensor) -> float:
-    """Mean cosine to the wanted vectors, (N, D), without the circumstances that may stand behind them."""
+    """Mean cosine to the wanted vectors, (N, D), without the circumstances that may follow the identity features."""
     return F.cosine_similarity(features, wanted[:, : features.shape[1]]).mean().item()
 
 

@@ -59,7 +59,7 @@ class LossTerms:
             weights: Folder that may hold VGG's weights.
             device: Where the networks run.
             with_ssim: Whether the recipe uses SSIM.
-            with_lpips: Whether LPIPS is the perceptual term if VGG's weights are at hand.
+            with_lpips: Whether LPIPS is the perceptual term if VGG's weights are found.
             judged_share: Share of a batch, its first faces, for which the perceptual and the identity term are
                 computed. Below 1 it saves time: their networks cost more than a small generator.
             judged_views: Whether these two terms are computed on shifted and blurred images, see ``same_view``.
