@@ -1,5 +1,5 @@
 """Settings in, a face dataset out.
 
 May import ``bench`` and ``fr_train.checkpoint``. Other packages import nothing of it, except ``evaluate.__main__`` (its
-estimators) and ``bench.speed`` (its measurements).
+estimators and the groups of rendered people) and ``bench.speed`` (its measurements).
 """

@@ -362,11 +362,8 @@ def _with_identity(grid_mask: torch.Tensor) -> torch.Tensor:
 
 
 def _check_sizes(size: Architecture) -> None:
-    for name, total, part in (
-        ("width by num_heads", size.width, size.num_heads),
-        ("width by decoder_heads", size.width, size.decoder_heads),
-    ):
-        if total % part:
-            raise InputError(f"Vec2Face: {name} leaves a remainder: {total} and {part}; change one of them")
+    for name, num_heads in (("num_heads", size.num_heads), ("decoder_heads", size.decoder_heads)):
+        if size.width % num_heads:
+            raise InputError(f"Vec2Face: width={size.width} cannot be divided by {name}={num_heads}; change one")
     if len(size.multipliers) not in (3, 4, 5):
         raise InputError(f"Vec2Face: {len(size.multipliers)} multipliers; give 3 to 5 (from 7 x 7 to 112 x 112 pixels)")

@@ -110,8 +110,8 @@ COMMANDS = (
         "push",
         "Upload a finished dataset to the Hugging Face Hub",
         "Reads the folder of a finished dataset and checks it against its card. Without --upload it only prints what "
-        "would be uploaded. With it, it creates the repository and uploads the LMDB, the table, the grid and the card. "
-        "Log in first with hf auth login.",
+        "would be uploaded. With --upload it creates the repository and uploads the LMDB, the table, the grid and the "
+        "card. Log in first with hf auth login.",
         "generate push runs/20k/faces/0123456789abcdef --repo somebody/hsface20k",
         _push_flags,
         _push,

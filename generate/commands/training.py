@@ -104,7 +104,7 @@ def _assets_flags(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         choices=("all", "sharp"),
         default="all",
-        help="all networks, or the generator of smoke alone, which is sharp (default: %(default)s)",
+        help="all: every network; sharp: only the sharp generator, which smoke draws with (default: %(default)s)",
     )
     parser.add_argument(
         "--out",
@@ -154,10 +154,10 @@ COMMANDS = (
     Command(
         "assets",
         "Train the networks of generate/assets again, on two CPU cores",
-        "Reads generate/assets/make.yaml and generators.yaml. Renders people, trains the identity, yaw and generator "
-        "networks on them below RUNS/assets and copies them with their cards into --out. Needed only to change the "
-        "networks that come with this project. Takes about two and a half hours. "
-        "Finished steps are skipped.",
+        "Reads generate/assets/make.yaml, generators.yaml and pose_models.yaml. Renders people, trains the identity "
+        "network, the yaw network, both generators and the pose model on them below RUNS/assets, and copies them with "
+        "their cards into --out. Needed only to change the networks that come with this project. Takes about two and a "
+        "half hours. Finished steps are skipped.",
         "generate assets --out generate/assets",
         _assets_flags,
         _assets,

@@ -142,7 +142,8 @@ def _variation_flags(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=flags.count_or_zero,
         default=0,
-        help="turned views behind each photograph, which are left out: --views of generate turn (default: %(default)s)",
+        help="turned views that follow each photograph (--views of generate turn); they are left out "
+        "(default: %(default)s)",
     )
 
 

@@ -1,8 +1,8 @@
 """Rendered people -> readers of the attributes that the renderer knows: skin, hair, sex and age.
 
-A reader is a linear function of an identity network's features, fitted on rendered faces. On drawn images of the
-rendered world it names the directions that a visitor moves. A generator that takes circumstances is told age and
-expression directly.
+A reader is a linear function of an identity network's features, fitted on rendered faces. It measures the attribute on
+drawn images, which gives the direction of the attribute's slider. A generator that takes circumstances gets age and
+expression as input instead.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from generate.render.face import IDENTITIES_PER_SEED, render_face
 from generate.render.people import Factors, Identity, draw_factors, draw_identity
 
 _SEED = 1_099_509
-"""Seed of the rendered people; no benchmark, no protocol and no training of generate/assets uses it."""
+"""Seed of the rendered people, as of the training set of the sharp generator; no benchmark and no protocol uses it."""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 An attribute is a number that is measured on an image, such as its yaw. A ridge regression of the attribute on the
 vectors of drawn images gives weights ``w``. The direction is ``C w``, where ``C`` is the covariance of what may change:
-the noise for yaw (the person stays), the people for an attribute of the person. So a vector moves as vectors differ
-among images, and stays among those that the generator knows.
+the noise for yaw (the person stays), the people for an attribute of the person. A vector is thus moved along
+differences that images have, and stays in the range that the generator was trained on.
 
 Shapes: ``N`` drawn images, ``D`` width of the vectors.
 """

@@ -2,7 +2,7 @@
 
 ``demo.json`` holds what the page needs besides the networks: the distributions of people and noise, the sliders'
 directions, cosines of equal and of different people, and the command that draws a person in bulk. Vectors and matrices
-are base64 of float32, little-endian. Sizes are nowhere constants of the page: it reads them from the ONNX files.
+are base64 of float32, little-endian. The page has no sizes as constants: it reads them from the ONNX files.
 """
 
 import shutil
@@ -49,7 +49,7 @@ PAGE_PATH = Path(__file__).parent / "page"
 _NUM_DIRECTIONS = 4
 _RARE_SHARE = 0.99
 _MAX_TURN_DEGREES = 60
-"""Ends of the yaw slider of a generator that is told the yaw."""
+"""Ends of the yaw slider where the generator takes the yaw as input."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def make_demo(
         Whether networks and directions were made; False if those of the folder were kept.
 
     Raises:
-        InputError: If the entry has another generator, a weight file is missing, or onnxruntime-web cannot be had.
+        InputError: If the entry has another generator, a weight file is missing, or onnxruntime-web cannot be fetched.
     """
     settings = benchmark.generator
     if not isinstance(settings, Vec2FaceGenerator) or settings.source == "hub":

@@ -82,12 +82,16 @@ def population(settings: Vec2FaceGenerator, weights: Path, feature_dim: int) -> 
     mean, spread = np.zeros(feature_dim, np.float32), None
     if settings.identities != "gaussian" and settings.centers:
         mean, spread = fitted_gaussian(read_vectors(weight_path(settings.centers, weights), feature_dim))
-    given = settings.perturbation
-    name = given.differences or given.directions
+    perturbation = settings.perturbation
+    name = perturbation.differences or perturbation.directions
     noise = _read_noise(weight_path(name, weights), feature_dim) if name else None
-    sigma = float(np.dot(given.sigmas, given.shares))
-    kind: Literal["directions", "differences", "circumstances"] = "differences" if given.differences else "directions"
-    return Population(mean, spread, "circumstances" if given.circumstances else kind, noise, sigma)
+    sigma = float(np.dot(perturbation.sigmas, perturbation.shares))
+    kind: Literal["directions", "differences", "circumstances"] = "directions"
+    if perturbation.circumstances:
+        kind = "circumstances"
+    elif perturbation.differences:
+        kind = "differences"
+    return Population(mean, spread, kind, noise, sigma)
 
 
 def _read_noise(path: Path, feature_dim: int) -> Floats:

@@ -34,12 +34,15 @@ def copy_runtime(weights: Path, target: Path) -> None:
     if not archive.is_file():
         _fetch(archive)
     if sha256(archive) != _SHA256:
-        raise InputError(f"{archive} is not the archive of onnxruntime-web {VERSION} (other SHA-256); delete it")
+        raise InputError(
+            f"{archive} is not the archive of onnxruntime-web {VERSION} (other SHA-256); delete it and run the command "
+            "again"
+        )
     with tarfile.open(archive) as content:
         for name in FILES:
             member = content.extractfile(f"package/dist/{name}")
             if member is None:
-                raise InputError(f"{archive} holds no file {name}; delete it")
+                raise InputError(f"{archive} holds no file {name}; delete it and run the command again")
             with atomic_path(target / name) as temporary, temporary.open("wb") as file:
                 shutil.copyfileobj(member, file)
 

@@ -64,12 +64,12 @@ def face_centers(faces: Faces, identity: Estimator, *, device: str | torch.devic
     """Mean un-normalised feature of every identity, in the order of ``faces.identity_names``; shape (C, D).
 
     Args:
-        faces: Aligned faces, 112 x 112.
+        faces: Aligned faces; square ones are scaled to 112 x 112.
         identity: Images (B, 3, 112, 112) in [-1, 1] -> features (B, D).
         device: Where the network is.
 
     Raises:
-        InputError: If a face has another size, or does not decode.
+        InputError: If a face is not square, or does not decode.
     """
     with progress(desc="features", total=len(faces)) as bar:
         features = outputs_over_faces(identity, faces, batch_size=_BATCH, device=device, on_done=bar.update)

@@ -61,16 +61,16 @@ def make_dataset(
     drawn = generate_dataset(directory, plan, networks, rank=rank, world_size=world_size)
     if drawn is None:
         return None
-    of_networks = DatasetStatistics(weights=weight_provenance(settings, digests, weights))
+    network_statistics = DatasetStatistics(weights=weight_provenance(settings, digests, weights))
     if settings.precision != "float32":
         path = weight_path(settings.generator_weights, weights)
-        of_networks.bf16_deviation = measure_deviation(networks, path, seed=seed)
+        network_statistics.bf16_deviation = measure_deviation(networks, path, seed=seed)
     return MadeFaces(
         "faces.lmdb",
         drawn.num_images,
         drawn.num_identities,
         content_sha256=sha256(directory / "faces.lmdb"),
-        statistics=drawn.statistics.merged(of_networks),
+        statistics=drawn.statistics.merged(network_statistics),
     )
 
 

@@ -112,13 +112,13 @@ class DatasetRun:
     def shard_ranges(self, prefix: str, suffix: str, ends: Sequence[int]) -> dict[Path, range]:
         """The shards of a round and the numbers of their identities, in order.
 
-        Shards begin at multiples of their size. Where a round was made longer, the identities that its last shard
-        lacks have a shard of their own, so that no shard changes.
+        Shards begin at multiples of their size. If a round grows, the identities that its last shard lacks get a
+        further shard, so that finished shards stay as they are.
 
         Args:
             prefix: Start of the names.
             suffix: End of the names.
-            ends: Number of identities at first, and every time that it grew.
+            ends: Number of identities of the round at first, and after each time that it grew.
         """
         size = self.plan.settings.identities_per_shard
         ranges = {}
@@ -145,7 +145,7 @@ class DatasetRun:
             identities: All shards of the round, and the numbers of their identities.
             make: (path, numbers of its identities) -> writes that shard.
             is_whole: Whether a shard exists and is not cut short.
-            is_same: (folder of other shards, shard to make, its identities) -> whether it is there already.
+            is_same: (folder of another dataset's shards, shard to make, its identities) -> whether it is there.
             images_per_identity: Images of one identity, for the progress bar.
         """
         paths = list(identities)
@@ -195,5 +195,5 @@ def _is_whole_and_same(
     identities: range,
     folder: Path,
 ) -> bool:
-    """Whether a folder of other shards has this one, not cut short."""
+    """Whether the folder of another dataset's shards holds this shard, not cut short."""
     return is_whole(folder / path.name) and is_same(folder, path, identities)

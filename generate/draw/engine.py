@@ -70,7 +70,7 @@ def _make_rounds(run: DatasetRun) -> list[int]:
     """Make identities and their images until enough identities have their quota.
 
     Returns:
-        Number of identities whose images were made at first, and every time that more were needed.
+        Number of identities whose images were made, at first and after each time that a quota needed more.
     """
     settings, quota = run.plan.settings, run.plan.settings.quota
     tries = [settings.num_identities]

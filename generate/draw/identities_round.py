@@ -152,7 +152,7 @@ def describe_identities(run: DatasetRun, num_identities: int) -> DatasetStatisti
     """Statistics over all candidates, and of the separation of the first identities.
 
     Args:
-        run: The run; its candidates and its identities are made.
+        run: The run, after ``make_identities``.
         num_identities: Identities that were made.
     """
     ranges = _center_ranges(run, len(_rounds(run)) - 1)

@@ -37,7 +37,7 @@ def image_shards(run: DatasetRun, tries: Sequence[int]) -> dict[Path, range]:
 
     Args:
         run: The run.
-        tries: Number of identities at first, and every time that a quota needed more.
+        tries: Number of identities whose images are made, at first and after each time that a quota needed more.
     """
     return run.shard_ranges("images", ".parquet", tries)
 
@@ -129,7 +129,7 @@ def _fill_quota(
     identities: range,
     draw: Callable[[NDArray[np.int64]], None],
 ) -> list[str]:
-    """Draw images until every identity of a shard has its quota or all its rows are drawn; the reasons of all rows."""
+    """Draw images until each identity has its quota or all its rows are drawn; returns why each row is refused."""
     settings = run.plan.settings
     by_pose = _by_pose(rows)
     groups = 3 * rows["identity_id"] + by_pose

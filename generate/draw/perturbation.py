@@ -74,7 +74,8 @@ def perturb(
         directions: Matrix that standard normal noise is multiplied by, shape (D, D); None for isotropic noise. See
             ``prepare.deviation_directions``.
         differences: Features of real faces minus their identity's centre, shape (M, D). One of them, drawn at random,
-            is the noise of an image. See ``variation.variation``.
+            is the noise of an image. See
+            ``variation.centers_and_differences``.
 
     Returns:
         Vectors, shape (num_images, D).

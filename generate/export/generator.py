@@ -38,7 +38,7 @@ _CHECKED_BATCHES = (1, 5)  # two sizes other than the traced one, to test that t
 
 @dataclass(frozen=True)
 class ExportedGenerator:
-    """What an exported generator is like."""
+    """Sizes of an exported generator, and its largest deviation from PyTorch."""
 
     feature_dim: int
     num_parameters: int
@@ -119,7 +119,7 @@ def _first_positions(dropped: torch.Tensor, num_kept: int) -> torch.Tensor:
 
 
 def _with_plain_upsampling(generator: Vec2Face) -> Vec2Face:
-    """A copy whose doublings are transposed convolutions with ready weights, which the graph then only holds."""
+    """A copy whose upsampling layers are transposed convolutions with summed weights, so that the graph sums none."""
     model = deepcopy(generator).float().cpu().eval()
     model.to(memory_format=torch.contiguous_format)
     for module in list(model.im_decoder.modules()):

@@ -2,7 +2,7 @@
 
 They lie in the Hub repositories BooBooWu/Vec2Face and BooBooWu/Vec2Face_plus of the Vec2Face authors, each of which is
 two: the published datasets are in the one of type dataset, everything else in the one of type model. HSFace100K and
-200K are published as masks of HSFace300K alone, whose faces the Hub does not have, as little as those of VFace300K.
+200K are published as masks of HSFace300K. The Hub has the faces neither of HSFace300K nor of VFace300K.
 ``bench.runs.hub`` downloads the files, and demands the SHA-256 that catalogue.yaml states.
 """
 

@@ -76,7 +76,7 @@ def describe_dataset(directory: Path, card: DatasetCard) -> dict[str, Any]:
 
 
 def _responsible_ai(card: DatasetCard) -> dict[str, Any]:
-    """Fields for responsible AI, with plain gaps for what only people know."""
+    """Fields for responsible AI; ``GAP`` where the card cannot tell."""
     sources = [f"{name}: trained on {weight.trained_on or 'not stated'}" for name, weight in card.weights.items()]
     parts = [part.name for part in card.statistics.parts or []]
     return {

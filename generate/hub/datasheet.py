@@ -1,4 +1,4 @@
-"""The card of a dataset -> what a machine knows of its datasheet, and plain gaps for what only people know.
+"""The card of a dataset -> its datasheet: answers that follow from the card, else ``GAP``, which the publisher fills.
 
 Questions follow Datasheets for Datasets (arXiv 1803.09010). The page of the dataset shows them all; ``croissant.json``
 holds the answers under the names of Croissant's vocabulary for responsible AI.
@@ -10,11 +10,11 @@ GAP = "Not stated: the publisher of the dataset has to write this."
 _RENDERER = "render"
 """The kind of the generator that draws heads without a network."""
 _RENDERED = "rendered heads"
-"""How the provenance of networks begins to say what they learned from, if it was rendered faces."""
+"""Start of ``trained_on`` in the provenance of a network that was trained on rendered faces."""
 
 
 def datasheet(card: DatasetCard) -> list[tuple[str, str]]:
-    """Questions and answers, in the order of the page; ``GAP`` where only people know."""
+    """Questions and answers, in the order of the page; ``GAP`` where the card cannot tell."""
     per_identity = card.num_images / card.num_identities
     checksum = f"SHA-256 {card.content_sha256}" if card.content_sha256 else "see the card"
     return [
@@ -46,9 +46,9 @@ def is_rendered(card: DatasetCard) -> bool:
 
 
 def is_learned_from_photographs(card: DatasetCard) -> bool:
-    """Whether a network behind the images was trained on photographs, or nothing says what the images come from.
+    """Whether a network that made the images was trained on photographs.
 
-    So were the networks of the datasets that others published.
+    Also true if the card names no network, as for datasets that others published.
     """
     if is_rendered(card):
         return False

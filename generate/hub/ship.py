@@ -2,7 +2,7 @@
 
 In: a finished folder of ``generate train`` or ``train-pose``. Out: ``generator.safetensors`` or ``pose.safetensors``,
 half as large as the training's, and a card of that name with the suffix ``.json``, which states training data, licence,
-settings, figures and cost. ``generate.hub.provenance`` reads the card when a dataset is made with the weights.
+settings, measurements and cost. ``generate.hub.provenance`` reads the card when a dataset is made with the weights.
 """
 
 from dataclasses import asdict, dataclass

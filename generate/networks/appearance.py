@@ -71,7 +71,7 @@ def measure_appearance(faces: Faces, num_components: int) -> Appearance:
     here (see ``_signs``); the shipped identity network must come out the same every time.
 
     Raises:
-        InputError: If there are not more faces than components, or a face is not 112 x 112.
+        InputError: If there are not more faces than components, or a face is not square.
     """
     if len(faces) <= num_components:
         raise InputError(f"{len(faces)} faces cannot give {num_components} components of appearance; give more faces")
@@ -122,7 +122,7 @@ def add_appearance(
 
     Raises:
         InputError: If the network cannot be read or has components already, if ``target`` is of another kind, or if the
-            faces are too few or of another size.
+            faces are too few or not square.
     """
     network, target = Path(network), Path(target)
     if network.suffix != target.suffix or target.suffix not in _WRITERS:

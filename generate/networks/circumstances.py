@@ -1,8 +1,8 @@
 """The circumstances of an image as 50 numbers, which a generator of rendered faces takes behind the identity features.
 
 A feature of an identity network leaves out light, pose and expression, so that a generator that is conditioned on it
-alone paints the average of them. The renderer knows them for every image. A generator that is given them need not
-guess, and a new image gets the yaw that its numbers state.
+alone paints the average of them. The renderer knows them for every image. A generator that takes them as input learns
+to follow them, and a new image gets the yaw that its numbers state.
 
 | numbers | hold |
 |---|---|
@@ -86,7 +86,7 @@ def encode(
 
     Args:
         factors: The renderer's factors by name (columns of faces.parquet), shape (N,) each.
-        alignment: What landmark errors added to the alignment of each face, in the order of ``ALIGNMENT``, (N, 4).
+        alignment: ``generate.render.face.alignment_error`` of each face, in the order of ``ALIGNMENT``, (N, 4).
         images: The images, uint8 RGB, shape (N, 112, 112, 3).
     """
     azimuth, elevation = np.radians(factors["light_azimuth_degrees"]), np.radians(factors["light_elevation_degrees"])
@@ -120,12 +120,12 @@ def with_yaw(circumstances: NDArray[np.float32], degrees: NDArray[np.floating] |
 
 
 def yaw_scales() -> tuple[int, list[tuple[float, float]]]:
-    """Where the numbers of the yaw begin, and mean and deviation of each: degrees, then the four of ``_yaw_values``."""
+    """Position of the first of the five numbers of the yaw, and (mean, deviation) of each, see ``_yaw_values``."""
     return NAMES.index(_YAW[0]), [_SCALES[name] for name in _YAW]
 
 
 def change_of(name: str) -> NDArray[np.float32]:
-    """The change of circumstances, shape (C,), by one deviation of the one of this name."""
+    """Vector, shape (C,), that raises the circumstance ``name`` by one standard deviation."""
     change = np.zeros(NUM_CIRCUMSTANCES, np.float32)
     change[NAMES.index(name)] = 1
     return change

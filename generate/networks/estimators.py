@@ -86,12 +86,12 @@ def yaw_estimator(path: str | Path, device: str | torch.device = "cpu", yaw_inpu
         yaw_input: What 6DRepNet sees, see ``SixDRepNet``.
 
     Raises:
-        InputError: If the file is missing or holds another network, or our own network is to see the input of another.
+        InputError: If the file is missing or holds another network, or ``yaw_input`` is given for our own.
     """
     if Path(path).suffix == ".safetensors":
         if yaw_input != "6drepnet":
             raise InputError(
-                f"yaw_input={yaw_input} is of 6DRepNet, but {path} is another network; leave yaw_input out"
+                f"yaw_input={yaw_input} applies to 6DRepNet only, but {path} is another network; leave yaw_input out"
             )
         return _frozen(load_yaw_network(path), device)
     content, _ = read_weights(path)

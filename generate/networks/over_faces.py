@@ -25,7 +25,7 @@ def face_batches(
         rows: Consecutive positions to take; by default all.
 
     Raises:
-        InputError: If a face of a dataset does not decode or is not 112 x 112 pixels.
+        InputError: If a face of a dataset does not decode or is not square.
     """
     rows = range(len(faces)) if rows is None else rows
     for start in range(rows.start, rows.stop, batch_size):
@@ -56,7 +56,7 @@ def outputs_over_faces(
         on_done: Called after every batch with the number of its faces.
 
     Raises:
-        InputError: If a face of a dataset does not decode or is not 112 x 112 pixels.
+        InputError: If a face of a dataset does not decode or is not square.
     """
     num_faces = len(faces) if rows is None else len(rows)
     outputs, start = np.empty(0, np.float32), 0

@@ -32,10 +32,10 @@ def factor_table(identity_seeds: Sequence[int], image_seeds: Sequence[int]) -> p
 
 
 def alignment_error(identity_seed: int, image_seed: int, factors: Factors) -> NDArray[np.float64]:
-    """What the errors of the detected landmarks add to the alignment of a face, shape (4,).
+    """Difference between the alignment of a face by noisy landmarks and by the true ones, shape (4,).
 
     The numbers are the logarithm of the scale, the rotation in radians, and the shift of the image's centre in pixels,
-    to the right and down. They are 0 where ``landmark_jitter`` is.
+    to the right and down. All are 0 if ``landmark_jitter`` is 0.
 
     Args:
         identity_seed: Person in the image, as for ``render_face``.
@@ -74,8 +74,8 @@ def face_landmarks(identity_seed: int, image_seed: int, factors: Factors) -> NDA
     other eye, nose, left and right corner of the mouth. In profile a landmark may lie behind the head.
 
     Args:
-        identity_seed: As of ``render_face``, like the others.
-        image_seed: Number of the image.
+        identity_seed: Person to show, as for ``render_face``.
+        image_seed: Number of the image among those of the person.
         factors: Circumstances of the image.
     """
     _, _, placed = _place(draw_identity(identity_seed), factors, _image_rng(identity_seed, image_seed))

@@ -61,7 +61,7 @@ def hair_thickness(distance: Floats, person: Identity) -> Floats:
 
     Args:
         distance: As from ``hair_distance``, shape (V,).
-        person: Whose hair.
+        person: The person.
 
     Returns:
         Shape (rows * columns,) of the hair grid; slightly negative outside the hair, where the shell lies inside the
@@ -95,8 +95,8 @@ def paint_hair(points: Floats, distance: Floats, person: Identity, factors: Fact
     Args:
         points: Template coordinates, shape (3, N).
         distance: As from ``hair_distance``, at these points, shape (N,).
-        person: Whose hair.
-        factors: Their age counts.
+        person: The person.
+        factors: Circumstances of the image; only the age is used.
     """
     strands = _strands(points, person)
     root = 1 - smoothstep(14, 0, distance) * 0.25
@@ -114,8 +114,8 @@ def paint_scalp(
         gloss: Gloss of the skin, shape (N,).
         points: Template coordinates, shape (3, N).
         distance: As from ``hair_distance``, at these points, shape (N,).
-        person: Whose hair.
-        factors: Their age counts.
+        person: The person.
+        factors: Circumstances of the image; only the age is used.
     """
     near = np.flatnonzero(distance > -4)
     strands = _strands(points[:, near], person)

@@ -1,9 +1,9 @@
-"""Measure three ways to a yaw: a landmark picture, AttrOP, and a generator that is told the yaw.
+"""Measure three ways to reach a yaw: a landmark picture, AttrOP, and a generator that takes the yaw as input.
 
 Out: the rows of the tables that ``python -m bench.speed pose`` writes. Landmark pictures and AttrOP draw with the
 generator of the benchmark smoke_attrop, from the same identity vectors; the third way draws by the settings of smoke.
-All are judged by the same rule: identity and quality as in the settings, and a yaw within 10 degrees. AttrOP stops as
-soon as an image fulfils it.
+All are accepted by the same rule: identity and quality as in the settings, and a yaw within 10 degrees of the target.
+AttrOP stops at the first image that is accepted.
 """
 
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ class Contest:
     """Directions of noise, shape (D, D), or rows of circumstances, shape (M, D)."""
 
     def start(self, yaw: float) -> NDArray[np.float32]:
-        """The vectors with noise, from which images are drawn, shape (N, D); told the yaw if the generator takes it."""
+        """The vectors with noise, from which images are drawn, (N, D); they hold the yaw if the generator takes it."""
         sigma, target = np.full(1, POSE_SIGMA, np.float32), np.full(1, yaw)
         start = []
         for row, vector in enumerate(self.vectors):
@@ -131,9 +131,10 @@ def make_contest(scale: str, num_identities: int, pose_model: Path | None = None
     settings = settings.model_copy(update={"precision": "float32"})
     networks = load_networks(settings, Path())
     generator = load_generator(weight_path(settings.generator_weights, Path()), pose=pose_model)
-    given = settings.perturbation
+    perturbation = settings.perturbation
     centers, noise = (
-        weight_path(str(name), Path()) for name in (settings.centers, given.directions or given.differences)
+        weight_path(str(name), Path())
+        for name in (settings.centers, perturbation.directions or perturbation.differences)
     )
     dim = generator.architecture.feature_dim
     vectors = sample_identities(num_identities, 0, kind=settings.identities, centers=centers, feature_dim=dim)

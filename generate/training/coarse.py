@@ -29,7 +29,7 @@ def fit_coarse(faces: LmdbFaces, positions: NDArray[np.int64]) -> dict[str, Tens
         positions: Positions of the faces to fit, shape (N,).
 
     Raises:
-        InputError: If a face cannot be decoded or is not 112 x 112.
+        InputError: If a face cannot be decoded or is not square.
     """
     gram = products = np.zeros(())
     with progress(desc="coarse faces", total=len(positions)) as bar:

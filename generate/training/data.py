@@ -57,7 +57,7 @@ def open_training_set(path: str | Path, mask: str | Path | None = None) -> LmdbF
     faces = open_faces(path, mask)
     if not isinstance(faces, LmdbFaces):
         raise InputError(
-            f"{path} is a folder of images without features; make an LMDB with {python_command('generate prepare')}"
+            f"{path} is not an LMDB with features; make one from these faces with {python_command('generate prepare')}"
         )
     faces.features(0)  # raises InputError for an LMDB without features
     return faces
@@ -143,7 +143,7 @@ class FeatureBatches(Dataset[Batch]):
         """
         if self.batch_size % world_size:
             raise InputError(
-                f"batch_size={self.batch_size} is global and does not divide by {world_size} processes; change NPROC"
+                f"batch_size={self.batch_size} is global and cannot be divided by {world_size} processes; change NPROC"
             )
         self._rank, self._world_size = rank, world_size
 
@@ -173,7 +173,7 @@ class FeatureBatches(Dataset[Batch]):
         """The batches of a range of steps, loaded ahead by ``num_workers`` processes.
 
         Raises:
-            InputError: If a face cannot be decoded or is not 112 x 112.
+            InputError: If a face cannot be decoded or is not square.
         """
         return prefetched_batches(self, range(start_step, stop_step), num_workers=num_workers)
 

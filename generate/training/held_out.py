@@ -2,7 +2,7 @@
 
 The faces are reconstructed from their features under the masks of generation. ``identity_cosine`` is measured by the
 network of the loss, so training raises it even where faces do not become more alike. ``judge_cosine`` is measured by a
-second network that the loss does not use: trust this figure. ``sharpness`` is the median variance of the Laplacian of
+second network that the loss does not use: trust this number. ``sharpness`` is the median variance of the Laplacian of
 the reconstructions, divided by that of the faces; noise and wrong detail raise it too, so read it beside ``absolute``,
 the mean absolute error of the pixels. Shapes: ``N`` faces, ``D`` width of the features.
 """
@@ -143,7 +143,7 @@ def _features(network: FeatureFunction, images: Tensor, device: torch.device) ->
 
 
 def _mean_cosine(features: Tensor, wanted: Tensor) -> float:
-    """Mean cosine to the wanted vectors, (N, D), without the circumstances that may stand behind them."""
+    """Mean cosine to the wanted vectors, (N, D), without the circumstances that may follow the identity features."""
     return F.cosine_similarity(features, wanted[:, : features.shape[1]]).mean().item()
 
 

@@ -59,7 +59,7 @@ class LossTerms:
             weights: Folder that may hold VGG's weights.
             device: Where the networks run.
             with_ssim: Whether the recipe uses SSIM.
-            with_lpips: Whether LPIPS is the perceptual term if VGG's weights are at hand.
+            with_lpips: Whether LPIPS is the perceptual term if VGG's weights are found.
             judged_share: Share of a batch, its first faces, for which the perceptual and the identity term are
                 computed. Below 1 it saves time: their networks cost more than a small generator.
             judged_views: Whether these two terms are computed on shifted and blurred images, see ``same_view``.
@@ -156,7 +156,10 @@ def load_lpips(weights: Path, device: torch.device) -> nn.Module | None:
     try:
         import lpips
     except ImportError:
-        raise InputError(f"LPIPS needs the package lpips, since {path} exists; run pip install lpips") from None
+        raise InputError(
+            f"{path} exists, so the perceptual term is LPIPS, whose package lpips is not installed; run .venv/bin/pip "
+            "install -e '.[generator]'"
+        ) from None
     with warnings.catch_warnings(action="ignore"):  # lpips uses an argument that torchvision deprecates
         # pnet_rand leaves VGG random, so that nothing is downloaded; LPIPS's linear weights come with the package
         network = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)

@@ -34,7 +34,7 @@ from bench.names import nearest
 
 RECIPES_PATH = Path(__file__).parent.parent.parent / "generators.yaml"
 _MIN_MASK_PROBABILITY = 1e-3
-"""Shares are drawn until one lies in the range, so that a range of lower probability takes for ever."""
+"""Lowest accepted probability of the range: shares are drawn until one lies in it, which must not take for ever."""
 
 
 RecipeT = TypeVar("RecipeT", bound=Settings)

@@ -165,7 +165,7 @@ def _describe_network(role: str, path: Path) -> dict[str, str]:
 
 def _train(files: TrainingFiles, recipe: GeneratorRecipe, stage: Stage, *, seed: int, device: str) -> GeneratorCard:
     faces, stopwatch = open_training_set(files.faces, files.mask), Stopwatch()
-    # circumstances stand in place of components of appearance
+    # circumstances replace components of appearance behind the identity features
     networks = load_networks(files, with_appearance=not recipe.sizes.circumstances)
     with stopwatch.phase("training"):
         summary = train_generator(

@@ -109,7 +109,7 @@ def build_discriminator(recipe: GeneratorRecipe) -> Discriminator | ProjectionDi
 
 
 def _equalise_pixels(decoder: ImageDecoder) -> None:
-    """Give the pixels that one position of the last convolution makes equal weights.
+    """Give equal initial weights to all pixels that come from one position of the last convolution.
 
     Different random weights draw a checkerboard, which training may not remove (ICNR, arXiv 1707.02937).
     """
@@ -314,7 +314,7 @@ def read_checkpoint(path: Path, parts: Mapping[str, StatefulPart], settings: dic
     with refuse_damaged(path):
         for name, part in parts.items():
             part.load_state_dict(state[name])
-        return state["step"], state.get("seconds", 0.0)  # which older checkpoints do not have
+        return state["step"], state.get("seconds", 0.0)  # older checkpoints hold no seconds
 
 
 def seed_step(seed: int, step: int) -> None:

@@ -120,11 +120,11 @@ def summarise(
     earlier_seconds: float,
     last_values: JournalLine,
 ) -> TrainSummary:
-    """What a finished training did.
+    """Counts and last metrics of a finished training.
 
     Args:
         state: Its state after the last step.
-        trained: The parameters that count.
+        trained: The parameters to count in ``num_parameters``.
         faces: The training set.
         terms: The terms of its loss.
         earlier_seconds: Time that interrupted runs took up to the checkpoint.
@@ -145,11 +145,11 @@ class JudgedShare(Protocol):
 
     @property
     def judged_share(self) -> float:
-        """Share of a batch on which the identity network judges."""
+        """Share of a batch for which the perceptual and the identity term are computed."""
 
     @property
     def judged_views(self) -> bool:
-        """Whether it sees shifted views."""
+        """Whether these two terms are computed on shifted and blurred images."""
 
 
 def load_loss_terms(
@@ -182,7 +182,7 @@ def check_features(faces: LmdbFaces, identity: IdentityNetwork, feature_dim: int
         faces: The training set, with features.
         identity: The network that should have computed them.
         feature_dim: Width of the features that the generator takes.
-        circumstances: How many of their last numbers the network does not give.
+        circumstances: Numbers at the end of a feature that do not come from the network.
 
     Raises:
         InputError: If the widths of the stored features, of the network and of the generator differ, or the network

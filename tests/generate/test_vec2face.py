@@ -176,7 +176,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path, capsys):
 
 
 def test_sizes_that_do_not_divide_are_refused():
-    with pytest.raises(InputError, match="width by num_heads leaves a remainder: 50 and 12"):
+    with pytest.raises(InputError, match="width=50 cannot be divided by num_heads=12"):
         Vec2Face(Architecture(width=50))
     with pytest.raises(InputError, match="choose from base, large, huge"):
         vec2face("small")

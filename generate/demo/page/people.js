@@ -28,8 +28,8 @@ export function normals(random, count) {
 
 export const norm = (vector) => Math.hypot(...vector);
 export const add = (vector, other, factor = 1) => vector.map((value, i) => value + factor * other[i]);
-export const dot = (one, other) => one.reduce((sum, value, i) => sum + value * other[i], 0);
-export const cosine = (one, other) => dot(one, other) / (norm(one) * norm(other));
+export const dot = (first, second) => first.reduce((sum, value, i) => sum + value * second[i], 0);
+export const cosine = (first, second) => dot(first, second) / (norm(first) * norm(second));
 const scaled = (vector, length) => vector.map((value) => (value * length) / norm(vector));
 
 /** The row vector times a matrix in row order; without a matrix, the vector itself. */
@@ -64,7 +64,7 @@ export class People {
     return add(this.mean, times(normals(random, this.width), this.spread));
   }
 
-  /** A share of another person, at the length between the two; then moved along the directions. */
+  /** Two persons interpolated by a share, vector and length alike; then moved along the directions. */
   mixed(person, other, share, amounts) {
     const between = person.map((value, i) => value + share * (other[i] - value));
     const length = (1 - share) * norm(person) + share * norm(other);

@@ -38,8 +38,8 @@ class LandmarkBank:
     def choose(self, seed: int, identity_id: int, num_images: int) -> NDArray[np.int64]:
         """Numbers of the pictures of one identity's images, shape (num_images,).
 
-        Counts are nearest to the shares (``apportion``). Which of equal shares gets one image more goes round with the
-        identities. Nothing depends on batches, so their size need not divide by the number of pictures.
+        Counts are nearest to the shares (``apportion``). If the images cannot be divided evenly among equal shares, the
+        share that gets one more depends on ``identity_id``. Nothing depends on batches.
 
         Args:
             seed: Seed of the dataset.
@@ -61,7 +61,7 @@ def make_bank(settings: LandmarkPoses, own: Path | None = None) -> LandmarkBank:
         own: The user's own pictures or points (see ``read_landmark_pictures``), in place of the settings' angles.
 
     Raises:
-        InputError: If the user's landmarks are not what they should be, or a point lies outside the image.
+        InputError: As ``read_landmark_pictures``, or if a point lies outside the image.
     """
     if own is not None:
         pictures = read_landmark_pictures(own)
@@ -86,7 +86,7 @@ def _equal_shares(num: int) -> tuple[float, ...]:
 
 
 def _spread(num_images: int, shares: Sequence[float], identity_id: int) -> NDArray[np.int64]:
-    """Numbers of the shares, each as often as its share asks for; equal remainders go round with the identities."""
+    """Numbers of the shares, each as often as its share asks for; ``identity_id`` decides ties."""
     first = identity_id % len(shares)
     order = [*range(first, len(shares)), *range(first)]
     return np.repeat(order, apportion(num_images, [shares[number] for number in order]))

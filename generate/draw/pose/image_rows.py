@@ -37,7 +37,7 @@ def vectors_with_circumstances(
         seed: Seed of the dataset.
         identity_id: Number of the identity.
     """
-    person, added = np.split(vector, [-NUM_CIRCUMSTANCES])
+    person, own_circumstances = np.split(vector, [-NUM_CIRCUMSTANCES])
     of_rows = yaw_of(rows[:, -NUM_CIRCUMSTANCES:])
     vectors = np.empty((len(sigma), len(vector)), np.float32)
     for image, (strength, target) in enumerate(zip(sigma, yaw, strict=True)):
@@ -49,7 +49,8 @@ def vectors_with_circumstances(
             nearest = np.argsort(np.abs(of_rows - target), kind="stable")[:_NEAREST_ROWS]
             row = rows[nearest[rng.integers(len(nearest))]]
             circumstances = with_yaw(row[-NUM_CIRCUMSTANCES:], float(target))
-        vectors[image] = np.concatenate([person + strength * row[:-NUM_CIRCUMSTANCES], circumstances + added])
+        features = person + strength * row[:-NUM_CIRCUMSTANCES]
+        vectors[image] = np.concatenate([features, circumstances + own_circumstances])
     return vectors
 
 

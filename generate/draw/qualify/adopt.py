@@ -1,7 +1,7 @@
-"""Shards of a dataset whose number of identities was changed: they are used again, not made again.
+"""Copy finished shards from a dataset that differs from this one only in its number of identities.
 
-A dataset of another ``num_identities`` has a folder of its own. Its shards are the same as long as the settings that
-decide what a shard holds are, and so are the vectors that the shard begins with.
+A dataset with another ``num_identities`` has its own folder. A shard is equal in both datasets if all settings that
+decide its content are equal, and so are the identity vectors that it is made from.
 """
 
 import shutil
@@ -15,15 +15,15 @@ from bench.machine.progress import note
 
 PLAN_NAME = "plan.json"
 _FREE = ("num_identities", "spare_share", "max_candidates")
-"""Settings that decide how many shards there are, and not what one holds."""
+"""Settings that change the number of shards, not the content of a shard."""
 
 
 def parts_alike(parts: Path, plan: dict[str, Any]) -> list[Path]:
-    """Folders of shards of datasets beside this one, whose plan differs in the number of identities at most.
+    """Folders of shards of the datasets beside this one whose plans differ in the number of identities at most.
 
     Args:
         parts: Folder of the shards of this dataset.
-        plan: Its plan. One without digests of weights has none alike, as its shards may come from other networks.
+        plan: Its plan. Without digests of weights the answer is empty, because the networks may differ.
     """
     alike: list[Path] = []
     if not plan["digests"]:
@@ -40,7 +40,7 @@ def parts_alike(parts: Path, plan: dict[str, Any]) -> list[Path]:
 
 
 def adopt(path: Path, folders: list[Path], is_same: Callable[[Path], bool]) -> bool:
-    """Copy a shard from the first folder that has the same one; whether there was one.
+    """Copy a shard from the first folder that holds the same one; returns whether a folder did.
 
     Args:
         path: The shard to make.
@@ -62,7 +62,7 @@ def adopt(path: Path, folders: list[Path], is_same: Callable[[Path], bool]) -> b
 
 
 def _bound(plan: dict[str, Any]) -> dict[str, Any]:
-    """A plan without what may differ."""
+    """A plan without the settings that may differ: ``_FREE`` and ``quota.max_tried``."""
     bound = {name: value for name, value in plan.items() if name not in _FREE}
     if isinstance(bound.get("quota"), dict):
         bound["quota"] = {name: value for name, value in bound["quota"].items() if name != "max_tried"}

@@ -1,7 +1,8 @@
-"""Candidates for identities: vectors that are apart, in rounds that get longer until enough identities are kept.
+"""Candidates for identities: separated vectors, in rounds that grow until enough identities are kept.
 
 The first round has ``spare_share`` more vectors than identities are needed. Each further round begins with the
-candidates of the round before, so that their shards stay, and adds as many as the share of kept ones makes likely.
+candidates of the round before, so that their shards stay valid. The share of candidates kept so far decides how many
+are added.
 """
 
 import math
@@ -14,7 +15,7 @@ from generate.draw.plan import Plan
 from generate.identities import read_vectors, sample_identities, separated
 
 _MARGIN = 1.1
-"""More candidates than the share of kept ones makes likely to suffice."""
+"""Factor on the number of candidates that would be needed at the share kept so far."""
 _CANDIDATES_PER_IDENTITY = 4
 """Most candidates, as a multiple of the identities, where the settings do not say."""
 
@@ -90,7 +91,7 @@ def _draw(plan: Plan, num: int, num_needed: int, feature_dim: int, device: str) 
 
 
 def _separated(plan: Plan, num: int, feature_dim: int, device: str) -> NDArray[np.float32]:
-    """Vectors of the plan that are apart from all earlier ones, among the first ``num``."""
+    """The vectors among the plan's first ``num`` that are separated from all earlier ones."""
     first = plan.first_candidate
     kind, centers = plan.vector_source
     vectors = sample_identities(first + num, plan.seed, kind=kind, centers=centers, feature_dim=feature_dim)[first:]

@@ -1,4 +1,4 @@
-"""Shards of images -> faces.lmdb, faces.parquet and the figures of the card; with a quota also refused.parquet.
+"""Shards of images -> faces.lmdb, faces.parquet and the statistics of the card; with a quota also refused.parquet.
 
 One shard is read at a time, so memory does not grow with the dataset.
 """
@@ -82,7 +82,7 @@ def join_shards(
 
 
 class _Joined:
-    """What the joined shards hold so far: labels of the identities, and counts of kept and dropped images.
+    """Running totals over the joined shards: labels of the identities, counts of kept and of dropped images.
 
     Args:
         num_identities: With a quota, identities of the dataset; None without.
@@ -117,8 +117,8 @@ class _Joined:
         )
         if is_quota:
             num_short = len(self._tried) - sum(len(filled_identities(shard)) for shard in shards)
-            of_quota = DatasetStatistics(identities_tried=len(self._tried), identities_short=num_short)
-            statistics = statistics.merged(of_quota)
+            quota_statistics = DatasetStatistics(identities_tried=len(self._tried), identities_short=num_short)
+            statistics = statistics.merged(quota_statistics)
         return DrawnFaces(int(counts.sum()), len(counts), statistics.merged(self.totals.statistics()))
 
 

@@ -1,7 +1,7 @@
 """Exactly N images of each identity: the first or the best of those that pass, from up to ``max_drawn`` that are drawn.
 
-The quota holds by itself for the images without a pose, for those with a landmark picture and for those with a target
-yaw, so that the shares of poses stay. Legend: R rows, the images of one shard in the order of their numbers.
+The images without a pose, those with a landmark picture and those with a target yaw each have a quota of their own, so
+that the shares of poses stay. Legend: R rows, the images of one shard in the order of their numbers.
 """
 
 import math
@@ -108,18 +108,18 @@ def next_tries(settings: Vec2FaceGenerator, quota: Quota, *, num_tried: int, num
     """Number of identities to try in all, after ``num_filled`` of ``num_tried`` filled their quota.
 
     Raises:
-        InputError: If none could, or the reserves are used up (says how many could).
+        InputError: If no identity filled its quota, or ``max_tried`` identities were tried (says how many filled it).
     """
     most = most_tried(settings, quota)
-    could = (
+    shortfall = (
         f"quota: {num_filled} of {num_tried} identities have images_per_identity={settings.images_per_identity} images "
         f"that pass, of max_drawn={quota.max_drawn}, but num_identities={settings.num_identities}"
     )
     if not num_filled:
-        raise InputError(f"{could}; relax generator.filters or the quota's judge, or raise max_drawn")
+        raise InputError(f"{shortfall}; relax generator.filters or the quota's judge, or raise max_drawn")
     if num_tried >= most:
         raise InputError(
-            f"{could}; set num_identities={num_filled} with max_tried={num_tried}, or raise max_tried (either uses "
+            f"{shortfall}; set num_identities={num_filled} with max_tried={num_tried}, or raise max_tried (either uses "
             "finished shards again), or relax generator.filters, or raise max_drawn"
         )
     lacking = settings.num_identities - num_filled

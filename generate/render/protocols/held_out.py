@@ -1,6 +1,6 @@
 """The people of each rendered test set, whom no dataset can show, and what the folder of such a set holds.
 
-Each set has a range of identity seeds of its own. The order of ``NAMES`` decides which, so that a new set comes last.
+Each set has its own range of identity seeds, which its position in ``NAMES`` decides: append new sets at the end.
 """
 
 from collections.abc import Iterator, Sequence

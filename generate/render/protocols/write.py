@@ -21,7 +21,7 @@ from generate.render.protocols.pairs import draw_pair_set
 from generate.render.protocols.people import draw_gallery_set, draw_group_set
 
 _DRAWINGS = {"render_groups": draw_group_set, "render_gallery": draw_gallery_set}
-"""Sets that are no pairs; all others are."""
+"""Test sets that are not made of pairs -> how to draw them. ``draw_pair_set`` draws all others."""
 
 
 def write_protocol(name: str, directory: str | Path) -> Path:

@@ -1,8 +1,9 @@
-"""Features and landmark pictures -> features that tell another face's pose: what the picture alone shall decide.
+"""Features and landmark pictures -> features that state the pose of another face.
 
-Features of small generators hold components of the low-resolution image, which tell the pose. A pose model trained on
-them would read the pose there, and follow an identity vector and not the landmark picture. So what is predictable from
-the landmarks by least squares is subtracted from a feature, and that of another face is added.
+Features of small generators hold components of the low-resolution image, which show the pose. A pose model trained on
+them would take the pose from the features and ignore the landmark picture. Therefore the part of a feature that the
+landmarks of its face predict (least squares) is replaced by the part that the landmarks of another face predict. The
+picture alone then tells the true pose.
 
 Shapes: ``N`` faces, ``D`` width of the features, ``Q`` quadratic terms of the landmarks.
 """
@@ -19,7 +20,7 @@ _BATCH = 512
 
 
 class PoseExchange:
-    """Exchanges the pose that features tell.
+    """Replaces the pose in the features of a face by the pose of another face.
 
     Args:
         effect: Change of the features per quadratic term of the landmarks, shape (Q, D).

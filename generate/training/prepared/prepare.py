@@ -73,7 +73,7 @@ def prepare(faces: Faces, settings: Preparation, directory: str | Path, *, devic
         The content of prepared.json.
 
     Raises:
-        InputError: If a face is not 112 x 112, there are no features or they do not fit the faces, the folder holds
+        InputError: If a face is not square, there are no features or they do not fit the faces, the folder holds
             another training set, or faces to be mirrored are off the centre of their images.
     """
     directory = Path(directory)

@@ -32,12 +32,12 @@ def measure_yaw(faces: Faces, yaw_model: str | Path, *, device: str = "cpu") -> 
     """Yaw of aligned faces in degrees, shape (N,), measured by a yaw network.
 
     Args:
-        faces: Aligned faces, 112 x 112.
+        faces: Aligned faces; square ones are scaled to 112 x 112.
         yaw_model: Weights of 6DRepNet, or of the suite's own network (``.safetensors``).
         device: Torch device of the network.
 
     Raises:
-        InputError: If a face is not 112 x 112, or the weights cannot be read.
+        InputError: If a face is not square, or the weights cannot be read.
     """
     network = yaw_estimator(yaw_model, device)
     with progress(desc="yaw", total=len(faces)) as bar:
@@ -65,7 +65,7 @@ def write_with_views(
         seed: Seed of the drawn yaws; equal seeds give equal bytes.
 
     Raises:
-        InputError: If ``degrees`` is not a range within (0, 90], ``num_views`` is below 1, or a face is not 112 x 112.
+        InputError: If ``degrees`` is not a range within (0, 90], ``num_views`` is below 1, or a face is not square.
     """
     if not 0 < degrees[0] <= degrees[1] <= 90 or num_views < 1:
         raise InputError(

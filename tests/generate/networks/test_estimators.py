@@ -49,7 +49,9 @@ def test_wrong_pose_weights_are_named(tmp_path):
 
 
 def test_only_6drepnet_has_another_input(tmp_path):
-    with pytest.raises(InputError, match=r"yaw_input=vec2face is of 6DRepNet, but .*yaw.safetensors is another"):
+    with pytest.raises(
+        InputError, match=r"yaw_input=vec2face applies to 6DRepNet only, but .*yaw.safetensors is another"
+    ):
         yaw_estimator(tmp_path / "yaw.safetensors", yaw_input="vec2face")
 
 

@@ -269,7 +269,7 @@ def test_batches_cover_every_epoch_once_and_ranks_share_them(prepared):
             assert torch.equal(getattr(batches[4], name), getattr(whole[4], name)[rank::2])
     assert (whole[0].mask_ratio >= 0.5).all()
     assert not torch.equal(whole[0].features, whole[3].features)
-    with pytest.raises(InputError, match="does not divide by 3 processes"):
+    with pytest.raises(InputError, match="cannot be divided by 3 processes"):
         whole.share(0, 3)
 
 
