@@ -124,29 +124,5 @@ def check_vectors(vectors: NDArray, name: str, feature_dim: int = FEATURE_DIM) -
         )
 
 
-def first_separated(
-    vectors: NDArray[np.float32], is_separated: NDArray[np.bool_], num: int, *, max_cosine: float, what: str
-) -> NDArray[np.int64]:
-    """Positions of the first ``num`` separated vectors.
-
-    Args:
-        vectors: Vectors of the candidates, shape (N, feature_dim).
-        is_separated: Whether each candidate is separated from the earlier ones (``separated``), shape (N,).
-        num: Candidates that are needed.
-        max_cosine: Threshold of the separation, for the message.
-        what: Name of the vectors, for the message.
-
-    Raises:
-        InputError: If fewer are separated; says how many.
-    """
-    positions = np.flatnonzero(is_separated)
-    if len(positions) < num:
-        raise InputError(
-            f"max_cosine={max_cosine:g} on {what}: {len(positions)} of {len(vectors)} candidates are separated, but "
-            f"num_identities={num}; raise max_cosine or spare_share, or lower num_identities"
-        )
-    return positions[:num]
-
-
 def _gaussian(num: int, seed: int, feature_dim: int) -> NDArray[np.float32]:
     return np.random.default_rng([seed, 0]).standard_normal((num, feature_dim), dtype=np.float32)

@@ -110,7 +110,10 @@ def _faces_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--lmdb", action="store_true", help="write faces.lmdb (default: a folder of images)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write; an interrupted one is resumed")
-    add_stage_flags(parser, "--scale", "--config", "--weights", "--device", "--seed", scale=_DEFAULT_SCALE)
+    parser.add_argument(
+        "--scale", help=f"entry of benchmarks.yaml (default: {_DEFAULT_SCALE}; by landmarks: {_LANDMARK_SCALE})"
+    )
+    add_stage_flags(parser, "--config", "--weights", "--device", "--seed")
 
 
 def _faces(args: argparse.Namespace) -> str:
@@ -121,8 +124,7 @@ def _faces(args: argparse.Namespace) -> str:
     if args.from_images:
         sys.stderr.write(f"note: {CONSENT}.\n")
     by_landmarks = args.by == "landmarks" or args.landmarks is not None
-    if by_landmarks and args.scale == _DEFAULT_SCALE:
-        args.scale = _LANDMARK_SCALE
+    args.scale = args.scale or (_LANDMARK_SCALE if by_landmarks else _DEFAULT_SCALE)
     request = Request(
         images_per_identity=args.images,
         identities=parse_range(args.range) if args.range else None,

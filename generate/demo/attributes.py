@@ -20,8 +20,8 @@ from generate.networks.circumstances import change_of
 from generate.render.face import IDENTITIES_PER_SEED, render_face
 from generate.render.people import Factors, Identity, draw_factors, draw_identity
 
-_SEED = 1_099_509
-"""Seed of the rendered people, as of the training set of the sharp generator; no benchmark and no protocol uses it."""
+_SEED = 1_099_508
+"""Seed of the rendered people; no benchmark, no protocol and no training of generate/assets uses it."""
 
 
 @dataclass(frozen=True)

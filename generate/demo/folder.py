@@ -43,7 +43,7 @@ from generate.networks.estimators import identity_estimator, yaw_estimator
 from generate.vec2face import Vec2Face, load_generator
 
 DEMO_NAME, GENERATOR_NAME, IDENTITY_NAME = "demo.json", "generator.onnx", "identity.onnx"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Raised when demo.json or an ONNX file gets another form; folders of other versions are made anew."""
 PAGE_PATH = Path(__file__).parent / "page"
 _NUM_DIRECTIONS = 4

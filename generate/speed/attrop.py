@@ -25,11 +25,11 @@ from generate.vec2face import NUM_GRID_TOKENS
 
 NUM_IMAGES, BATCH_SIZE, MAX_STEPS = 256, 16, 30
 QUALITIES = {"identity vectors": (9.0, 11.0, 13.0), "images with a yaw": (9.0,)}
-"""Target qualities: most identity vectors of smoke meet the lowest at the start, fewer the highest. Yaw targets are
-measured at the lowest only, because the others take long."""
+"""Target qualities: most identity vectors of smoke_attrop meet the lowest at the start, fewer the highest. Yaw targets
+are measured at the lowest only, because the others take long."""
 
 NOTES = (
-    f"{NUM_IMAGES} vectors of the benchmark smoke with its shipped networks and its settings except the quality, in "
+    f"{NUM_IMAGES} vectors of smoke_attrop with its shipped networks and its settings except the quality, in "
     f"batches of {BATCH_SIZE}, with at most {MAX_STEPS} steps.\n\n"
     "Quality: target of AttrOP. At the start: images accepted without a step. Batch means: the rule of the published "
     "gen_image, which optimises a batch until its mean identity, quality and yaw meet the targets and lets no image "
@@ -131,7 +131,7 @@ def _per_accepted(num_accepted: int, total: int) -> float | None:
 
 
 def _tasks() -> dict[str, tuple]:
-    """Name of a use of AttrOP -> generator, identity estimator, goals and jobs, by the settings of smoke."""
+    """Name of a use of AttrOP -> generator, identity estimator, goals and jobs, by the settings of smoke_attrop."""
     settings = _settings()
     networks = load_networks(settings.model_copy(update={"precision": "float32"}), Path())
     dim = networks.generator.architecture.feature_dim
@@ -164,4 +164,4 @@ def _tasks() -> dict[str, tuple]:
 
 
 def _settings() -> Vec2FaceGenerator:
-    return cast(Vec2FaceGenerator, load_benchmark("smoke").generator)
+    return cast(Vec2FaceGenerator, load_benchmark("smoke_attrop").generator)

@@ -71,7 +71,7 @@ from generate.training.prepared.rendered_set import RenderedPeople, render_train
 from generate.training.prepared.variation import DIFFERENCES_NAME
 from generate.training.recipes import RECIPES_PATH
 
-CONFIG = Path(__file__).parent / "assets" / "make.yaml"
+CONFIG = ASSETS_PATH / "make.yaml"
 BENCHMARK, RECIPE = "rendered_people", "rendered"
 SHARP_BENCHMARK, SHARP_RECIPE = "sharp_people", "sharp"
 SHARP_COMMAND = "generate assets sharp"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bench.errors import InputError
-from generate.identities import check_vectors, first_separated, read_vectors, sample_identities, separated
+from generate.identities import check_vectors, read_vectors, sample_identities, separated
 
 
 def test_gaussian_has_feature_scale_and_the_first_do_not_depend_on_the_number():
@@ -59,11 +59,3 @@ def test_bad_vectors_are_named(tmp_path):
         read_vectors(tmp_path / "text.npy")
     with pytest.raises(InputError, match="does not exist"):
         read_vectors(tmp_path / "none.npy")
-
-
-def test_a_threshold_out_of_reach_says_how_many_were_reached():
-    features = sample_identities(50, seed=0)
-    keep = separated(features, -0.05)
-    with pytest.raises(InputError, match=f"{keep.sum()} of 50 candidates are separated, but num_identities=40"):
-        first_separated(features, keep, 40, max_cosine=-0.05, what="identity vectors")
-    assert first_separated(features, np.ones(50, bool), 3, max_cosine=0, what="").tolist() == [0, 1, 2]
