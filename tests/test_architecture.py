@@ -5,8 +5,10 @@
 """
 
 import ast
+import glob
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -157,22 +159,33 @@ def imports_at_the_top(path):
                 yield name if name in MODULES else node.module
 
 
+def tracked_files(*folders):
+    """Files of the repository, also new ones that are not ignored."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *folders]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+
+
 def test_no_folder_is_too_full():
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", *PACKAGES, "tests"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
     entries = {}
-    for line in listed.stdout.split():
+    for line in tracked_files(*PACKAGES, "tests"):
         path = Path(line)
         if "golden" not in path.parts and "assets" not in path.parts and (ROOT / path).exists():
             for child, folder in zip((path, *path.parents), path.parents, strict=False):
                 entries.setdefault(str(folder), set()).add(child.name)
     full = {folder: len(names) for folder, names in entries.items() if len(names) > MAX_ENTRIES}
     assert not full, f"more than {MAX_ENTRIES} entries: {full}"
+
+
+def test_an_installed_package_has_its_files():
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    wanted = {ROOT / line for line in tracked_files(*PACKAGES) if not line.endswith(".py")}
+    found = {
+        Path(name)
+        for package, globs in patterns.items()
+        for pattern in globs
+        for name in glob.glob(str(ROOT / package / pattern), recursive=True)  # as setuptools expands it
+    }
+    assert wanted <= found, wanted - found
 
 
 @pytest.mark.parametrize(("library", "home"), [("lmdb", "bench.faces.lmdb_file"), ("mlflow", "bench.runs.tracking")])
