@@ -151,7 +151,7 @@ def _evaluate(
         if device == "cpu":
             use_every_core(world_size)
         seed = evaluation.seed if row.kind == "dataset" else None
-        is_floor = row.kind == "floor"  # done in seconds
+        is_floor = row.kind == "floor"  # takes seconds, so MLflow does not follow it
         live = live_result(stage, row.name, seed=seed, runs=evaluation.runs)
         with nullcontext() if is_floor else followed(live):
             card = evaluate_network(

@@ -1,4 +1,4 @@
-"""Faces with a table that says who each shows and to which groups the person belongs, or which part of a search it has.
+"""Faces with a table that names the identity of each face, and its groups of people or its role in searches.
 
 The layout is this suite's own: a folder with ``groups.csv`` or ``searches.csv``, and either image files or one array
 ``NAME.npy``, uint8 RGB of shape (K, 3, 112, 112). The table has a line per face: ``image`` (a file of the folder; left

@@ -32,7 +32,7 @@ def scores_path_of(result: str | Path) -> Path:
 
 
 def write_scores(path: str | Path, scores: Scores) -> None:
-    """Write ``scores.npz`` with the arrays NAME/scores, NAME/is_genuine, ...; the file appears whole."""
+    """Write ``scores.npz`` with the arrays NAME/scores, NAME/is_genuine, ..., atomically."""
     arrays = {
         f"{name}/{field}": fields[field]
         for name, fields in scores.items()
