@@ -33,7 +33,7 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class Embedder:
-    """The networks that look at each image."""
+    """The networks that are applied to each image."""
 
     network: FaceNetwork
     """The recognition network."""

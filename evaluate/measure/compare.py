@@ -67,7 +67,7 @@ def compare_results(a: str | Path, b: str | Path, *, seed: int = 0) -> dict[str,
 
 
 def _check_copies(a: Path, b: Path) -> None:
-    """Refuse two results of which both have a card, and whose test sets have other digests."""
+    """Refuse results whose cards record different digests of a test set; without both cards nothing is checked."""
     cards = [path / CARD_NAMES[ResultCard] if path.is_dir() else path for path in (a, b)]
     if not all(map(exists, cards)):
         return
@@ -75,7 +75,8 @@ def _check_copies(a: Path, b: Path) -> None:
     others = [name for name in first if name in second and first[name].sha256 != second[name].sha256]
     if others:
         raise InputError(
-            f"A and B were measured on other copies (SHA-256) of {', '.join(others)}; evaluate both on the same file"
+            f"A and B were measured on different copies (SHA-256) of {', '.join(others)}; evaluate both on the same "
+            "file"
         )
 
 

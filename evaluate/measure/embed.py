@@ -88,7 +88,8 @@ def embed(
         images: RGB, uint8, shape (N, 112, 112, 3).
         batch_size: Images per forward pass; changes embeddings by rounding only.
         device: Torch device of the network.
-        mode: How the features of the mirrored image enter the embedding.
+        mode: How the mirrored image enters the embedding: ``norm_weighted`` adds its features, ``flip_sum`` adds both
+            features at length 1, ``no_flip`` leaves it out.
         precision: ``bf16`` runs the network under autocast.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What the card of a result is about, for each kind of leaderboard row. Imports no torch."""
+"""The fields of a result card that state network, dataset and recipe, by kind of leaderboard row. Imports no torch."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""scores.npz: the score and the decision of every pair of a result, from which all its figures can be drawn again."""
+"""scores.npz: the score and the decision of every pair of a result, from which its numbers and plots follow."""
 
 from pathlib import Path
 

@@ -18,7 +18,7 @@ from bench.vectors.exact import fixed_point
 
 MIN_KEPT = 50_000
 """Impostor comparisons that are kept in any case, if there are so many."""
-_TAIL = 20  # times the wanted false match rate; resamples and shuffled labels move the threshold within it
+_TAIL = 20  # share of impostors kept over the wanted false match rate: room for thresholds of resamples and shuffles
 _BINS = 1 << 16
 _BLOCK = 1024
 
