@@ -104,7 +104,7 @@ def evaluate_row(stage: Stage, model: Path, protocols: Sequence[str], row: Resul
         stage: Folder and inputs of the result (``model_stage``).
         model: The file.
         protocols: Names of test sets.
-        row: What the result is about.
+        row: Network, dataset and recipe of the result.
         evaluation: Settings of the call.
 
     Raises:
@@ -133,7 +133,7 @@ def _evaluate(
         stage: Folder and inputs of the result.
         load: Device -> network.
         protocols: Names of test sets.
-        row: What the result is about.
+        row: Network, dataset and recipe of the result.
         evaluation: Settings of the call.
         precision: ``bf16`` embeds under autocast.
     """

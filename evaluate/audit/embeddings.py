@@ -121,7 +121,7 @@ def read_faces(source: Source, positions: NDArray[np.int64]) -> LazyImages:
 def _write(directory: Path | None, source: Source, positions: NDArray[np.int64], embedder: Embedder) -> None:
     """Embed batch by batch, so that memory does not grow with the dataset.
 
-    Process 0 writes into the new folder ``directory``; it is None in all others.
+    Process 0 writes into the new folder ``directory``, which is None in all other processes.
     """
     images = read_faces(source, positions)
     magnitude = np.empty(len(images), np.float32)

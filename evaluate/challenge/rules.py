@@ -83,7 +83,7 @@ def _test_sets(card: ResultCard) -> Iterator[Finding]:
 
 
 def _entry(card: ResultCard, benchmark: Benchmark) -> Iterator[Finding]:
-    """What the benchmark, and its division, demand of a row that was trained here."""
+    """The rules of the benchmark, and of its division, for a row that was trained here."""
     expected, actual = recipe_sha256(benchmark.recipe), card.recipe.sha256 if card.recipe else "none"
     problem = None
     if actual != expected:

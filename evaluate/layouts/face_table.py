@@ -57,7 +57,7 @@ def load_group_set(folder: str | Path, name: str | None = None, *, drop_shared: 
     Args:
         folder: The folder.
         name: Name that the set was asked for by; None names it after the folder.
-        drop_shared: As of ``make_table``.
+        drop_shared: Whether to leave out identities that stand in two groups of one attribute.
 
     Raises:
         InputError: If the table or an image is missing or malformed, or an identity belongs to two groups of one

@@ -128,7 +128,7 @@ def feature_batches(
     mode: TestMode = "norm_weighted",
     precision: Precision = "float32",
 ) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Features before normalising, batch by batch; arguments and errors as of ``embed``.
+    """Features before normalising, batch by batch; arguments and errors are those of ``embed``.
 
     Yields:
         Positions of the batch in ``images``, and its features, float32, shape (B, D), on ``device``.
@@ -154,7 +154,7 @@ def shared_embeddings(
     precision: Precision = "float32",
     mode: TestMode = "norm_weighted",
 ) -> NDArray[np.float32]:
-    """Unit embeddings of all images in every process, shape (N, D), as of ``embed``. All processes must call this.
+    """Unit embeddings of all images, shape (N, D), in every process, equal to ``embed``. All processes must call this.
 
     Args:
         network: The same network in every process, on its device.
@@ -179,7 +179,7 @@ def shared_feature_batches(
     precision: Precision = "float32",
     mode: TestMode = "norm_weighted",
 ) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Features of all batches in every process; arguments and errors as of ``shared_embeddings``.
+    """Features of all batches in every process; arguments and errors are those of ``shared_embeddings``.
 
     Yields:
         Positions of the batch in ``images``, and its features before normalising, float32, shape (B, D), on ``device``.

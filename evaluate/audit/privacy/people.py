@@ -63,7 +63,7 @@ def split_people(source: Source, names: set[str], listed_in: Path) -> TrainingPe
             "names of that dataset"
         )
     if is_control.all():
-        raise InputError(f"{listed_in} names everybody in {source.path}; no member is left")
+        raise InputError(f"{listed_in} names all identities of {source.path}, so no member is left; name fewer")
     return TrainingPeople(_of_people(source, ~is_control, source.name), _of_people(source, is_control, listed_in.stem))
 
 

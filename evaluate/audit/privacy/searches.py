@@ -51,7 +51,7 @@ class Hub:
 def set_threshold(
     embeddings: NDArray[np.floating], ids: NDArray[np.integer], centers: NDArray[np.floating], *, device: str = "cpu"
 ) -> Threshold:
-    """The lowest cosine that at most one in a thousand real searches exceeds.
+    """The lowest cosine that is exceeded in at most one of a thousand searches of real images.
 
     Args:
         embeddings: Images of the training people, unit length, shape (N, D), may be memory-mapped.

@@ -121,7 +121,7 @@ def _check_copies(cards: Sequence[ResultCard]) -> None:
 def _correct(name: str, scores: Sequence[Scores], first: Scores) -> NDArray[np.float64]:
     """Whether each seed decides each pair correctly, shape (S, P)."""
     if any(not np.array_equal(each[name]["is_genuine"], first[name]["is_genuine"]) for each in scores):
-        raise InputError(f"{name} has other pairs in some results; evaluate all of them on the same file")
+        raise InputError(f"{name} differs in its pairs between the results; evaluate all of them on the same file")
     return np.stack([each[name]["is_correct"] for each in scores]).astype(np.float64)
 
 
