@@ -54,7 +54,7 @@ def main() -> int:
 def _evaluate(args: argparse.Namespace, *, is_printing: bool = True) -> None:
     """Evaluate what the flags name, and print a line per network. All processes of a group must call this."""
     if args.test_mode != "norm_weighted" and not args.model:
-        raise InputError(f"--test-mode {args.test_mode} was given without --model; benchmarks use norm_weighted")
+        raise InputError(f"--test-mode {args.test_mode} was given without --model; give both, or neither")
     evaluation = Evaluation(args.runs, args.test_sets, args.device, args.seed, args.test_mode)
     if args.released:
         from evaluate.challenge.released import evaluate_released

@@ -5,7 +5,7 @@ The 10-fold accuracy follows insightface's ``calculate_accuracy``, which the fie
 CALFW and CPLFW (docs/field.md, section 5.1).
 
 ROC, AUC and EER are our own. They are exact, and on the 15.7 million pairs of IJB-C ``auc`` takes 0.2 s and 0.1 GiB,
-where scikit-learn's ``roc_auc_score`` takes 8.7 s and 1 GiB. The tests hold both equal.
+where scikit-learn's ``roc_auc_score`` takes 8.7 s and 1 GiB. The tests check that both give the same numbers.
 Legend: P pairs, D embedding dimension, T thresholds.
 """
 

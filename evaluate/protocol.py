@@ -1,9 +1,9 @@
 """Verification protocols: named lists of face pairs, read from any layout of the field and checked.
 
 In: an insightface ``.bin``, a SOTA ``.xz``, a folder with ``NAME.npy`` and ``issame.txt``, AdaFace's ``NAME/memfile``,
-CVLface's ``NAME/data-*.arrow``, a ``.parquet``, or a folder of images with a pairs file (LFW's layout, or lines ``pathA
-pathB 0|1``). Out: a ``Protocol``. Images stay as stored until they are indexed. An image that several pairs share is
-held, and later embedded, once. Legend: P pairs, K distinct images.
+CVLface's ``NAME/data-*.arrow``, a ``.parquet``, or a folder of images with a pairs file (layouts of LFW, RFW and CALFW,
+or lines ``pathA pathB 0|1``). Out: a ``Protocol``. Images stay as stored until they are indexed. An image that several
+pairs share is held, and later embedded, once. Legend: P pairs, K distinct images.
 """
 
 import hashlib

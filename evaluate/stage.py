@@ -104,7 +104,7 @@ def evaluate_row(stage: Stage, model: Path, protocols: Sequence[str], row: Resul
         stage: Folder and inputs of the result (``model_stage``).
         model: The file.
         protocols: Names of test sets.
-        row: What the result is about.
+        row: Network, dataset and recipe of the result.
         evaluation: Settings of the call.
 
     Raises:
@@ -133,7 +133,7 @@ def _evaluate(
         stage: Folder and inputs of the result.
         load: Device -> network.
         protocols: Names of test sets.
-        row: What the result is about.
+        row: Network, dataset and recipe of the result.
         evaluation: Settings of the call.
         precision: ``bf16`` embeds under autocast.
     """
@@ -151,7 +151,7 @@ def _evaluate(
         if device == "cpu":
             use_every_core(world_size)
         seed = evaluation.seed if row.kind == "dataset" else None
-        is_floor = row.kind == "floor"  # done in seconds
+        is_floor = row.kind == "floor"  # takes seconds, so MLflow does not follow it
         live = live_result(stage, row.name, seed=seed, runs=evaluation.runs)
         with nullcontext() if is_floor else followed(live):
             card = evaluate_network(

@@ -26,7 +26,7 @@ def check_colour_order(embedded: Embedded, embedder: Embedder, *, seed: int = 0)
         seed: Seed of the sample.
 
     Returns:
-        The figures of both orders, and the better order. None unless two identities have two images each.
+        The measurements of both orders, and the better order. None unless two identities have two images each.
     """
     rows = _sample(embedded.identity_ids, seed)
     if rows.size == 0:

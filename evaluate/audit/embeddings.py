@@ -33,7 +33,7 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class Embedder:
-    """The networks that look at each image."""
+    """The networks that are applied to each image."""
 
     network: FaceNetwork
     """The recognition network."""
@@ -121,7 +121,7 @@ def read_faces(source: Source, positions: NDArray[np.int64]) -> LazyImages:
 def _write(directory: Path | None, source: Source, positions: NDArray[np.int64], embedder: Embedder) -> None:
     """Embed batch by batch, so that memory does not grow with the dataset.
 
-    Process 0 writes into the new folder ``directory``; it is None in all others.
+    Process 0 writes into the new folder ``directory``, which is None in all other processes.
     """
     images = read_faces(source, positions)
     magnitude = np.empty(len(images), np.float32)

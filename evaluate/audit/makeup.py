@@ -6,7 +6,8 @@
 | a table ``identity,ATTRIBUTE,...`` | that of its identity |
 | an ONNX network of the user | the largest of its outputs; an estimate, which errs more on some groups than on others |
 
-An identity belongs to the group of most of its images, at ties to the first. Legend: N images, C identities, G groups.
+An identity belongs to the group of most of its images; in a tie, to the first of these. Legend: N images, C identities,
+G groups.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +40,7 @@ RenderedGroups = Callable[[Sequence[int], Sequence[float]], Mapping[str, Sequenc
 def with_attributes(
     source: Source, table: Path | None, networks: Sequence[str], rendered: RenderedGroups, *, device: str = "auto"
 ) -> Source:
-    """A dataset with all that is known of the groups of its images.
+    """A dataset with its attributes: those of the renderer, of a table, and of networks.
 
     Args:
         source: The dataset.
@@ -93,7 +94,7 @@ def makeup_rows(makeup: MakeUp) -> list[tuple[str, str, str, str, str]]:
 
 
 def makeup_figure(makeup: MakeUp) -> tuple[str, str, str]:
-    """Name, value and meaning of the line among the main figures of an audit."""
+    """Name, value and meaning of the effective number of groups, one of the main numbers of an audit."""
     shares = ", ".join(f"{row[0]} {row[4]}" for row in makeup_rows(makeup)[:8])
     unknown = f"; {makeup.num_images_unknown:,} images of no group" if makeup.num_images_unknown else ""
     meaning = f"effective number of {len(makeup.groups)} groups, by {makeup.origin}. Images: {shares}{unknown}"
@@ -141,7 +142,7 @@ def _rendered(source: Source, rendered: RenderedGroups) -> list[Attribute]:
         reason = " ".join(str(error).split())[:160]
         raise InputError(f"{path} is not a Parquet file ({reason}); make the faces again, or move it away") from None
     if not {_PERSON, _AGE} <= set(table.columns) or len(table) != len(source):
-        return []  # drawn by a generator, or a part of the faces
+        return []  # faces of a generator, or a subset of the rendered ones
     digest = sha256(path)
 
     def attribute(name: str, groups: Sequence[str]) -> Attribute:

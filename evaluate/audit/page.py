@@ -30,11 +30,11 @@ from evaluate.pages.svg import COLORS, GENUINE, GREY, IMPOSTOR, Axis, Plot, form
 
 _WIDTH, _HEIGHT = 330, 230
 WELL_SEPARATED = 3
-"""Fisher ratio from which on it no longer tells which public dataset trains the better network."""
+"""Fisher ratio above which a higher one no longer predicts a better trained network, among public datasets."""
 _DASHED = 'stroke-dasharray="3 3"'
 
 Figure = tuple[str, str, str]
-"""Name of a figure, its value, and its meaning in words."""
+"""Name of a number of the audit, its value, and its meaning in words. No plot."""
 
 
 def render_audit(card: AuditCard) -> str:
@@ -58,7 +58,7 @@ def render_audit(card: AuditCard) -> str:
 
 
 def at_a_glance(card: AuditCard) -> list[Figure]:
-    """The main figures, in the order of the page and of the terminal."""
+    """The main numbers, in the order of the page and of the terminal."""
     figures = _image_figures(card)
     if card.images.mirror_axis:
         figures.append(_axis_figure(card.images.mirror_axis))

@@ -64,7 +64,7 @@ class Comparisons:
     """What a dataset is compared with; each needs a recognition network."""
 
     references: Sequence[Source] = ()
-    """Sets to look for leakage from: training sets of the generator, test sets."""
+    """Sets whose identities the dataset may share: training sets of the generator, test sets."""
     real: Source | None = None
     """Real faces to measure quality against."""
     people: TrainingPeople | None = None
@@ -116,7 +116,7 @@ def audit(
         others: What it is compared with.
         embedder: The recognition network; None measures the images only.
         cache: Folder of scans and embeddings.
-        seed: Seed of the samples behind the colour check, the histogram of impostor pairs and the quality figures.
+        seed: Seed of the samples behind the colour check, the histogram of impostor pairs and the quality measures.
 
     Returns:
         The card; None in all processes but the first.

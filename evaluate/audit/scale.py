@@ -1,4 +1,4 @@
-"""The part of an audit after embedding, over made-up embeddings in a file: memory and time at many identities.
+"""Memory and time of an audit after embedding, at many identities, measured on synthetic embeddings in a file.
 
 Each identity has a random direction, and each image this direction and noise of the same length. A reference shares
 some of the identities.

@@ -182,7 +182,7 @@ def pairs_section(figures: IdentityFigures, impostor_counts: NDArray[np.int64], 
     """Moments and histograms of all genuine and all impostor pairs, and two measures of their separation.
 
     Args:
-        figures: Figures of the identities.
+        figures: Result of ``measure_identities``.
         impostor_counts: Histogram of impostor pairs.
         is_all: Whether that histogram counts every pair.
     """

@@ -26,7 +26,7 @@ class Attribute:
 
     name: str
     origin: str
-    """Who assigned the groups, for people to read."""
+    """Who assigned the groups, as printed on the page."""
     state: str
     """Text that changes if the groups change; part of the inputs of an audit."""
     groups_of: Callable[[NDArray[np.int64]], Sequence[str]]

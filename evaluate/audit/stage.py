@@ -54,7 +54,7 @@ def audit_unless_finished(
         seed: Seed of all samples.
 
     Returns:
-        The main figures and the path of the page, one per line. None in all processes but the first.
+        The main numbers and the path of the page, one per line. None in all processes but the first.
 
     Raises:
         InputError: If sets to compare with or estimators are given without a recognition network, or an image or a
@@ -68,11 +68,11 @@ def audit_unless_finished(
     }
     inputs = _network_inputs(networks, [flag for flag, sources in needing.items() if sources])
     states = {reference.name: reference.state for reference in others.references}
-    more = _other_inputs(others, networks)
+    other_inputs = _other_inputs(others, networks)
     if source.attributes:
-        more["makeup"] = {attribute.name: attribute.state for attribute in source.attributes}
+        other_inputs["makeup"] = {attribute.name: attribute.state for attribute in source.attributes}
     runs = scale_dir.parent
-    stage = audit_stage(scale_dir.name, (source.name, source.state), states, inputs, others=more, runs=runs)
+    stage = audit_stage(scale_dir.name, (source.name, source.state), states, inputs, others=other_inputs, runs=runs)
     page = stage.directory / "audit.html"
     rank, world_size, _ = process_rank()
     refuse_different_processes(stage.inputs)

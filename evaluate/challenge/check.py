@@ -1,9 +1,9 @@
 """A result and everything behind it, read again and compared: ``python -m evaluate check``.
 
-In: the folder of a result. Out: a line per file. Compared are the figures of the card with its scores, the cards of
-model and dataset with the SHA-256 that later cards record of them, and the network, the faces and the test sets with
-the SHA-256 in the cards. Files are hashed anew, even where a remembered digest exists. A card NAME.json must also keep
-the rules of the committed leaderboard (``rules``).
+In: the folder of a result. Out: a line per file. The numbers of the card are compared with its scores. The cards of
+model and dataset, the network, the faces and the test sets are compared with the SHA-256 that cards record of them.
+Files are hashed anew, even where a remembered digest exists. A card NAME.json must also keep the rules of the committed
+leaderboard (``rules``).
 """
 
 from collections.abc import Iterator
@@ -42,21 +42,21 @@ def check_result(path: Path, test_sets: Path) -> str:
     lines = [f"ok       {path}: the card agrees with itself and with its scores"]
     changed = []
     findings = [*_network_findings(path, card), *_test_set_findings(path, card, test_sets)]
-    for name, now, recorded in findings:
+    for name, digest, recorded in findings:
         if recorded is None:
             lines.append(f"unknown  {name}: no card records its SHA-256")
-        elif now == "missing":
+        elif digest == "missing":
             lines.append(f"missing  {name}: cannot be checked")
-        elif now == recorded:
-            lines.append(f"ok       {name}: SHA-256 {now[:16]}...")
+        elif digest == recorded:
+            lines.append(f"ok       {name}: SHA-256 {digest[:16]}...")
         else:
-            changed.append(f"{name} was changed: its SHA-256 is {now[:16]}..., the card says {recorded[:16]}...")
+            changed.append(f"{name} was changed: its SHA-256 is {digest[:16]}..., the card says {recorded[:16]}...")
     if changed:
         raise InputError(f"{path}: {'; '.join(changed)}; restore these files, or run their stages again")
     rules = list(check_rules(path, card, load_benchmarks())) if is_submitted else []
     if broken := [problem for _, problem in rules if problem]:
         raise InputError(f"{path}: {' | '.join(broken)}")
-    return "\n".join([*lines, *(f"ok       {looked_at}" for looked_at, _ in rules)])
+    return "\n".join([*lines, *(f"ok       {subject}" for subject, _ in rules)])
 
 
 def _test_set_findings(path: Path, card: ResultCard, test_sets: Path) -> Iterator[Finding]:
@@ -67,10 +67,10 @@ def _test_set_findings(path: Path, card: ResultCard, test_sets: Path) -> Iterato
     # The digest of searches among templates holds their lists too; that of the templates is checked above.
     recorded |= {name: each.sha256 for name, each in card.identification.items() if name not in card.templates}
     for name, digest in recorded.items():
-        place = find_protocol(name, test_sets)
+        test_set_path = find_protocol(name, test_sets)
         if is_rendered(name) and path.is_dir():
-            place = rendered_protocol_path(name, path.resolve().parents[2])
-        yield f"test set {name}", _test_set_sha256(place), digest
+            test_set_path = rendered_protocol_path(name, path.resolve().parents[2])
+        yield f"test set {name}", _test_set_sha256(test_set_path), digest
 
 
 def _test_set_sha256(path: Path | None) -> str:

@@ -85,7 +85,7 @@ NETWORKS = {
     "glintr100": ReleasedNetwork("Glint360K (real)", is_real=True),
     "mobilefacenet_y1": ReleasedNetwork("MS1M (real)", is_real=True, printed={"lfw": 99.50, "cfp_fp": 88.94}),
 }
-"""Name of the file without its suffix -> network. The last three are insightface's: buffalo_l, antelopev2, its zoo."""
+"""Name of the file without its suffix -> network. The last three are insightface's (see docs/challenge.md)."""
 
 
 def find_networks(weights: Path) -> dict[Path, ReleasedNetwork]:

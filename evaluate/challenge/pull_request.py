@@ -19,7 +19,7 @@ SUFFIXES = (".json", ".npz", ".jpg")
 RENDERED = tuple(f"reports/leaderboard.{suffix}" for suffix in ("md", "html", "csv"))
 """Files that ``evaluate publish`` renders again when it adds a card."""
 MAX_BYTES = 5_000_000
-"""Largest file. The largest of a card with seven sets has less than a megabyte."""
+"""Largest allowed file. The largest file of a card with seven test sets has less than a megabyte."""
 _JPEG_MAGIC = b"\xff\xd8\xff"
 
 
@@ -68,10 +68,10 @@ def _other_changes(changed: Sequence[str]) -> Iterator[str]:
 def _lost_rows(base: Path, head: Path) -> Iterator[str]:
     """Files of the base that are gone or have other bytes."""
     for path in sorted(path for path in base.rglob("*") if path.is_file()):
-        now = head / path.relative_to(base)
-        if now.is_symlink() or not now.is_file():
+        new_path = head / path.relative_to(base)
+        if new_path.is_symlink() or not new_path.is_file():
             yield f"{path.name} of the base is removed; restore it, rows are never removed by a pull request of cards"
-        elif now.read_bytes() != path.read_bytes():
+        elif new_path.read_bytes() != path.read_bytes():
             yield f"{path.name} of the base is replaced; restore it, and add your result under its own name and seed"
 
 

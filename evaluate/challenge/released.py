@@ -1,8 +1,8 @@
 """Rows without training: every released network on every test set, and the difference to what its authors print.
 
-In: the folders of weights and of test sets. Out: a result per network, as of ``evaluate --model``, and released.md. The
-authors' networks and test sets are those of their tables, so a difference above 0.01 points means that the evaluator,
-the copy of a test set or the weights are not theirs. ``python -m evaluate --released``.
+In: the folders of weights and of test sets. Out: a result per network, as of ``evaluate --model``, and released.md.
+Authors printed their tables with the same weights and test sets, so a difference above 0.01 points means that the
+evaluator, the copy of a test set or the weights are not theirs. ``python -m evaluate --released``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ from evaluate.stage import Evaluation, evaluate_row
 from evaluate.test_sets.registry import REGISTRY
 
 TOLERANCE = 0.01
-"""Largest difference in points. One of 6,000 pairs decided otherwise is 0.017 points."""
+"""Largest difference in points that counts as agreement. One of 6,000 pairs decided otherwise is 0.017 points."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def describe(comparisons: Sequence[Comparison]) -> str:
 
 
 def describe_unknown(weights: Path) -> Iterator[str]:
-    """A line for each weight file that is neither a released network nor another known file: the keys looked at."""
+    """A line for each weight file that is neither a released network nor another known file: what it holds."""
     known = {Path(path).name for _, _, path in load_catalogue().addresses}
     for path in sorted(weights.glob("*")):
         if path.suffix in SUFFIXES and path.stem not in NETWORKS and path.name not in known:

@@ -1,6 +1,6 @@
 """The rules that a result card must keep before it becomes a row of the committed leaderboard.
 
-In: a card, and benchmarks.yaml. Out: for each rule what was looked at, and the problem if it is broken. That the card
+In: a card, and benchmarks.yaml. Out: for each rule what it checks, and the problem if it is broken. That the card
 agrees with itself and its scores is checked when it is read (``evaluate.leaderboard.read``).
 """
 
@@ -16,7 +16,7 @@ from evaluate.leaderboard.publish import published_name
 from evaluate.test_sets.registry import is_unregistered, unexpected_num_pairs
 
 Finding = tuple[str, str | None]
-"""What a rule looked at, and its problem with what to do; None if the rule is kept."""
+"""What a rule checks, and its problem with what to do; None if the rule is kept."""
 
 
 def check_rules(path: Path, card: ResultCard, benchmarks: Mapping[str, Benchmark]) -> Iterator[Finding]:
@@ -52,7 +52,7 @@ def _scores(path: Path, card: ResultCard) -> Finding:
     scores = path.with_suffix(".npz")
     if scores.is_file() or not card.protocols:
         return f"scores {scores.name}", None
-    return "scores", f"{scores.name} is missing, so no figure can be counted again; add it"
+    return "scores", f"{scores.name} is missing, so no number can be checked; add it"
 
 
 def _code(card: ResultCard) -> Finding:
@@ -83,7 +83,7 @@ def _test_sets(card: ResultCard) -> Iterator[Finding]:
 
 
 def _entry(card: ResultCard, benchmark: Benchmark) -> Iterator[Finding]:
-    """What the benchmark, and its division, demand of a row that was trained here."""
+    """The rules of the benchmark, and of its division, for a row that was trained here."""
     expected, actual = recipe_sha256(benchmark.recipe), card.recipe.sha256 if card.recipe else "none"
     problem = None
     if actual != expected:

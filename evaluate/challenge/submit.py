@@ -1,9 +1,9 @@
 """Unlabelled pairs and a network -> the file that a challenge's server takes. ``python -m evaluate submit``.
 
 ``datacv`` is that of the DataCV challenge (ICCV 2025): a line per pair with the squared L2 distance of its embeddings,
-``%.18e``, no header. Source: get_submission_file.py of github HaiyuWu/iccv2025-fr-competition. All steps are done in
-its order and its types, so that equal features give equal bytes. Its networks run in fp16 autocast on a GPU, ours in
-float32. Legend: P pairs, B images of a batch, D embedding dimension.
+``%.18e``, no header. Source: get_submission_file.py of github HaiyuWu/iccv2025-fr-competition. The steps have the order
+and the number types of that script, so that equal features give equal bytes. Its networks run in fp16 autocast on a
+GPU, ours in float32. Legend: P pairs, B images of a batch, D embedding dimension.
 """
 
 from collections.abc import Iterator

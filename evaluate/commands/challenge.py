@@ -15,7 +15,9 @@ def _add_submit_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "pairs", type=Path, metavar="PAIRS", help="unlabelled pairs: .xz or .npy, or a folder with images.npy"
     )
-    parser.add_argument("--format", choices=_FORMATS, default="datacv", help="whose file to write (default: datacv)")
+    parser.add_argument(
+        "--format", choices=_FORMATS, default="datacv", help="challenge whose file is written (default: datacv)"
+    )
     parser.add_argument(
         "--model", type=Path, help=".safetensors, .pth, .ckpt or .onnx file (default: the trained network of --scale)"
     )

@@ -23,8 +23,8 @@ def _add_audit_flags(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="SET",
-        help="paths of datasets, names of test sets, or the lists five and rfw, to look for leaked identities from "
-        "(default: none)",
+        help="datasets or test sets (paths, names, or the lists five and rfw) to search for identities that the "
+        "audited dataset shares with them (default: none)",
     )
     parser.add_argument(
         "--against-real",
@@ -54,8 +54,8 @@ def _add_privacy_flags(parser: argparse.ArgumentParser) -> None:
         "--members",
         type=Path,
         metavar="FACES",
-        help="people that the generator was trained on, a folder of generate prepare or a dataset, to measure what the "
-        "dataset repeats of them; needs --control (default: none)",
+        help="people that the generator was trained on, a folder of generate prepare or a dataset, to measure whether "
+        "the dataset repeats them; needs --control (default: none)",
     )
     parser.add_argument(
         "--control",
@@ -65,12 +65,16 @@ def _add_privacy_flags(parser: argparse.ArgumentParser) -> None:
         "of identities of --members (default: none)",
     )
     parser.add_argument(
-        "--second-network", type=Path, metavar="FILE", help="a second judge for --members (default: --network alone)"
+        "--second-network",
+        type=Path,
+        metavar="FILE",
+        help="second recognition network, which judges --members too (default: --network alone)",
     )
     parser.add_argument(
         "--show-members",
         action="store_true",
-        help="draw training images beside the synthetic ones nearest to them in nearest_pairs.png (default: a blank)",
+        help="draw training images beside the synthetic ones nearest to them in nearest_pairs.png (default: a grey "
+        "square)",
     )
 
 
@@ -79,15 +83,15 @@ def _add_group_flags(parser: argparse.ArgumentParser) -> None:
         "--groups",
         type=Path,
         metavar="TABLE",
-        help="CSV 'identity,ATTRIBUTE,...' with a line per identity, to count the dataset's make-up by group (default: "
-        "the renderer's groups of a rendered dataset)",
+        help="CSV 'identity,ATTRIBUTE,...' with a line per identity, to count identities and images by group "
+        "(default: the renderer's groups of a rendered dataset)",
     )
     parser.add_argument(
         "--attribute",
         nargs="+",
         default=[],
         metavar="FILE",
-        help="ONNX networks that tell a group of each face, as FILE.onnx or FILE.onnx:GROUP,GROUP with the names of "
+        help="ONNX networks that classify faces into groups, as FILE.onnx or FILE.onnx:GROUP,GROUP with the names of "
         "its outputs (default: none)",
     )
 
@@ -139,8 +143,8 @@ COMMANDS = (
         "--network, the audit also measures the separation of identities, consistency, diversity and the colour "
         "order; with --against, identities that are shared with other sets; with --against-real, the distance to "
         "real faces; with --members and --control, what a synthetic dataset repeats of its generator's training "
-        "people. Where groups of people are known, by the renderer, --groups or --attribute, it counts them. Reads the "
-        "dataset and writes audit.json, audit.html and tables to RUNS/SCALE/audits "
+        "people. Where groups of people are known (from the renderer, --groups or --attribute), it counts identities "
+        "and images by group. Reads the dataset and writes audit.json, audit.html and tables to RUNS/SCALE/audits "
         "(RUNS/datasets/audits for a path). Use it before training on a dataset, or publishing it.",
         "evaluate audit faces.lmdb --network weights/mobilefacenet_y1.onnx --against lfw",
         _add_audit_flags,

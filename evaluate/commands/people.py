@@ -59,9 +59,9 @@ COMMANDS = (
         "groups",
         "Measure errors by group of people, and how unequal they are",
         "Measure FMR and FNMR of each group at one threshold, with measures of inequality, their intervals by a "
-        "bootstrap over people, and what they are with shuffled group labels. Reads a network and a set of people "
+        "bootstrap over people, and the same measures with shuffled group labels. Reads a network and a set of people "
         "whose groups are known, compares every face with every other, and writes groups.json and groups.html into "
-        "--out. With --against, it tests whether a second network is less unequal beyond chance. A group without "
+        "--out. With --against, it tests whether a second network differs in its errors by group. A group without "
         "enough impostors for the wanted rate is refused.",
         "evaluate groups weights/mobilefacenet_y1.onnx runs/protocols/render_v1/render_groups --fmr 1e-2",
         _add_groups_flags,

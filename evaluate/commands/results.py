@@ -14,7 +14,8 @@ def _add_compare_flags(parser: argparse.ArgumentParser) -> None:
         type=_result_paths,
         nargs=2,
         metavar="RESULT",
-        help="folder with a result.json, or a published NAME.json; several seeds of one setting in one word: 'X Y Z'",
+        help="folder with a result.json, or a published NAME.json; give several seeds of one setting as one argument: "
+        "'X Y Z'",
     )
 
 
@@ -123,7 +124,7 @@ COMMANDS = (
     Command(
         "check",
         "Check whether a result, its network, its faces and its test sets are unchanged",
-        "Check a result: count its figures again from its scores, and compare the cards, the network, the faces "
+        "Check a result: compute its numbers again from its scores, and compare the cards, the network, the faces "
         "and the test sets behind it with the SHA-256 that its cards record. Reads all these files and writes "
         "nothing. Use it before a result is published, or after files were copied.",
         "evaluate check runs/smoke/results/0123456789abcdef",

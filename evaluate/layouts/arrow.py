@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _ROWS_PER_BATCH = 64
 _MAX_RATIO, _MAX_SMALL = 20, 64 * 2**20
-"""A table may unpack to this many times its size, and a small one to this many bytes. Images shrink by little."""
+"""A table may unpack to this many times its size, or to this many bytes if that is more. Image files hardly shrink."""
 
 
 def arrow_files(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Faces with a table that says who each shows and to which groups the person belongs, or which part of a search it has.
+"""Faces with a table that names the identity of each face, and its groups of people or its role in searches.
 
 The layout is this suite's own: a folder with ``groups.csv`` or ``searches.csv``, and either image files or one array
 ``NAME.npy``, uint8 RGB of shape (K, 3, 112, 112). The table has a line per face: ``image`` (a file of the folder; left
@@ -57,7 +57,7 @@ def load_group_set(folder: str | Path, name: str | None = None, *, drop_shared: 
     Args:
         folder: The folder.
         name: Name that the set was asked for by; None names it after the folder.
-        drop_shared: As of ``make_table``.
+        drop_shared: Whether to leave out identities that stand in two groups of one attribute.
 
     Raises:
         InputError: If the table or an image is missing or malformed, or an identity belongs to two groups of one

@@ -2,8 +2,8 @@
 
 RFW has ``data/RACE/IDENTITY/IDENTITY_000n.jpg`` and ``txts/RACE/RACE_lmk.txt``; the landmarks align the images that are
 not 112 x 112. BFW has a table of pairs, ``bfw-VERSION-datatable.pkl`` or ``.csv``, with the columns p1, p2, att1 and
-att2, beside aligned faces ``SUBGROUP/IDENTITY/NAME.jpg``. Both sets come with lists of pairs. Their lists are not used:
-RFW's 3,000 impostor pairs a group give 3 errors at FMR 1e-3, so every face is compared with every other of its group.
+att2, beside aligned faces ``SUBGROUP/IDENTITY/NAME.jpg``. The lists of pairs of both sets are not used: RFW's 3,000
+impostor pairs a group give 3 errors at FMR 1e-3, so every face is compared with every other of its group.
 """
 
 from collections.abc import Mapping, Sequence

@@ -25,7 +25,7 @@ _FETCH_AGAIN = "fetch or pack it again"
 
 
 _MAX_RATIO, _MAX_SMALL = 20, 64 * 2**20
-"""An .xz may unpack to this many times its size, and a small one to this many bytes. Image files shrink by little."""
+"""An .xz may unpack to this many times its size, or to this many bytes if that is more. Image files hardly shrink."""
 _NDARRAY = object()
 """Stands in for the class ``numpy.ndarray``, which a pickle names but must not call: it would take any shape."""
 _MAX_SCALAR_BYTES = 16
@@ -96,12 +96,12 @@ class LimitedFile:
         self._file, self._left = file, max_bytes
 
     def read(self, size: int = -1) -> bytes:
-        """As of a file; an InputError beyond the limit."""
+        """As ``read`` of a file; raises an InputError beyond the limit."""
         data = self._file.read(min(size, self._left + 1) if size >= 0 else self._left + 1)
         return self._counted(data)
 
     def readline(self) -> bytes:
-        """As of a file; an InputError beyond the limit."""
+        """As ``readline`` of a file; raises an InputError beyond the limit."""
         return self._counted(self._file.readline(self._left + 1))
 
     def _counted(self, data: bytes) -> bytes:
@@ -178,7 +178,7 @@ def read_array(path: Path) -> NDArray:
 
 
 def write_bin(path: str | Path, images: Sequence[bytes], is_genuine: Sequence[bool] | NDArray) -> None:
-    """Write an insightface ``.bin``, compressed if the name ends in ``.xz``; the file appears whole.
+    """Write an insightface ``.bin``, compressed if the name ends in ``.xz``, atomically.
 
     Args:
         path: The file to write.
@@ -193,7 +193,7 @@ def write_bin(path: str | Path, images: Sequence[bytes], is_genuine: Sequence[bo
 
 
 def write_npy(folder: str | Path, images: Iterable[NDArray[np.uint8]], is_genuine: NDArray[np.bool_]) -> None:
-    """Write ``NAME/NAME.npy`` and ``NAME/issame.txt``; the folder appears whole.
+    """Write ``NAME/NAME.npy`` and ``NAME/issame.txt``, atomically.
 
     Args:
         folder: The folder to write; its name becomes the name of the set.

@@ -1,9 +1,9 @@
 """Columns of text of a table that pandas pickled, as BFW's authors release theirs, read without pandas.
 
 Loading a pickle can run any code. This reader replaces every class and function of pandas that the file names by a
-stand-in, which keeps what it is given and does nothing; arrays are rebuilt here, once their size fits their content;
-any other name is refused before it is looked up. The table is then put together from what the stand-ins hold, in the
-two ways in which pandas has stored tables: ``_unpickle_block`` since version 1.3, dictionaries of blocks before.
+stand-in, which stores its arguments and does nothing; arrays are rebuilt here after a check of their size; any other
+name is refused before it is looked up. The table is then put together from what the stand-ins hold, in the two ways in
+which pandas has stored tables: ``_unpickle_block`` since version 1.3, dictionaries of blocks before.
 """
 
 import math
@@ -129,7 +129,7 @@ def read_columns(path: Path, names: Sequence[str]) -> list[list[str]]:
 
 
 def _convert(path: Path) -> str:
-    """How to save the table in a layout that needs no care."""
+    """Advice to save the table as CSV, which cannot run code."""
     code = f"pandas.read_pickle('{path.name}').to_csv('{path.stem}.csv', index=False)"
     return f"where you trust the file, save it as CSV: {code}"
 
@@ -145,19 +145,19 @@ def _columns(frame: _Held, wanted: set[str]) -> Iterator[tuple[str, Any]]:
     else:
         axes, blocks = manager.args[1], [block.args[:2] for block in manager.args[0]]
     names = _index(axes[0])
-    for values, places in blocks:
-        for row, column in enumerate(_positions(places, len(names))):
+    for values, locations in blocks:
+        for row, column in enumerate(_positions(locations, len(names))):
             if names[column] in wanted:
                 yield names[column], values.values[row] if isinstance(values, _Array) else values
 
 
-def _positions(places: Any, num_columns: int) -> list[int]:
+def _positions(locations: Any, num_columns: int) -> list[int]:
     """Columns of a block, from a slice or an array, either of which pandas may wrap."""
-    if isinstance(places, _Held):
-        places = places.args[0]
-    if isinstance(places, slice):
-        return list(range(*places.indices(num_columns)))
-    return places.values.tolist() if isinstance(places, _Array) else list(places)
+    if isinstance(locations, _Held):
+        locations = locations.args[0]
+    if isinstance(locations, slice):
+        return list(range(*locations.indices(num_columns)))
+    return locations.values.tolist() if isinstance(locations, _Array) else list(locations)
 
 
 def _index(index: _Held) -> list[str]:

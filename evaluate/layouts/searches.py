@@ -103,7 +103,7 @@ def _load_table(folder: Path, name: str) -> SearchSet:
 
 
 def check_searches(searches: Searches, source: Path) -> None:
-    """Refuse searches that say nothing.
+    """Refuse searches from which no identification rate follows.
 
     Raises:
         InputError: If there is no probe, no gallery entry, or no probe has a mate in any gallery.

@@ -81,7 +81,7 @@ def open_unlabelled(path: str | Path) -> UnlabelledPairs:
 
 
 def write_unlabelled(path: str | Path, images: NDArray[np.uint8]) -> None:
-    """Write pairs in the published layout, an ``.xz`` of an ``.npy``; images as of ``UnlabelledPairs``, (2P, ...)."""
+    """Write an ``.xz`` of an ``.npy``, as of DataCV; images uint8, shape (2P, 3, 112, 112), RGB, in pair order."""
     with lzma.open(path, "wb") as file:
         npy_format.write_array(file, np.ascontiguousarray(images), version=(1, 0), allow_pickle=False)
 

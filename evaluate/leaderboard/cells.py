@@ -240,7 +240,7 @@ def format_fraction(fraction: float | None) -> str:
 
 
 def format_printed(per_cent: float | None) -> str:
-    """A figure of a paper, which is in per cent already."""
+    """A number of a paper, which is in per cent already."""
     return ABSENT if per_cent is None else f"{per_cent:.2f}"
 
 

@@ -197,7 +197,7 @@ def _row_values(table: Table, position: int, scores: Scores | None, color: str |
 
 
 def _details(row: Row) -> list[tuple[str, list[str]]]:
-    """A table of all figures of the first seed: title and cells per protocol, after a header."""
+    """A table of all numbers of the first seed: title and cells per protocol, after a header."""
     protocols = {name: row.card.protocols[name] for name in (*row.core, *row.extras)}
     fars = [far for far in FARS if any(protocol.tar_at_far.get(far) is not None for protocol in protocols.values())]
     header = ["accuracy", "95 % interval", "exact threshold", "AUC", "EER", "d'"]

@@ -1,7 +1,7 @@
 """Results -> tables of errors by group and of identification, which share no mean with accuracies; and their cells.
 
-Rows, seeds and divisions are those of ``rows.py``. Numbers are means over the seeds; intervals, nulls and figures are
-those of the first seed.
+Rows, seeds and divisions are those of ``rows.py``. Numbers are means over the seeds; intervals, values with shuffled
+labels and figures are those of the first seed.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -59,10 +59,10 @@ def _result_folder(path: Path) -> Path:
 
 
 def _read_complete(folder: Path) -> ResultCard:
-    """The card in a folder, with every figure counted again from its scores."""
+    """The card in a folder, every number of which is checked against its scores."""
     card = read_checked(folder, resample=True)
     if card.protocols and not scores_path_of(folder).exists():
-        raise InputError(f"{scores_path_of(folder)} is missing, so no figure can be checked; run the evaluation again")
+        raise InputError(f"{scores_path_of(folder)} is missing, so no number can be checked; run the evaluation again")
     return card
 
 

@@ -244,7 +244,7 @@ def _csv_lines(table: Table, row: Row) -> Iterator[dict[str, Any]]:
 
 
 def _csv_template_line(table: TemplateTable, row: Row) -> dict[str, Any]:
-    """Rates are means over the seeds; the other figures are those of the first seed."""
+    """Rates are means over the seeds; the other numbers are those of the first seed."""
     rates = {f"tar_at_far_{far}": rate.value for far in FARS if (rate := table.rate(row, far)) is not None}
     first = table.results(row)[0]
     figures = {"auc": first.auc, "eer": first.eer, "num_pairs": first.num_pairs, "test_set_sha256": first.sha256}
@@ -285,7 +285,7 @@ def _csv_estimate(estimate: Estimate) -> dict[str, Any]:
 
 
 def _csv_protocol(protocol: ProtocolResult) -> dict[str, Any]:
-    """The figures that the CSV gives of the first seed only."""
+    """The numbers that the CSV gives of the first seed only."""
     rates = {f"tar_at_far_{far}": tar for far, tar in protocol.tar_at_far.items() if far in FARS}
     return rates | {
         "exact_accuracy": protocol.exact_accuracy,

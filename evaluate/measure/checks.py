@@ -1,7 +1,7 @@
 """Consistency of a result: numbers of a card that must agree with each other, and with the scores they come from.
 
-The checks run when a result is made and whenever one is read. So no printed number comes from a card that was edited,
-merged, or written by a faulty version. Every comparison is written such that NaN fails it.
+The checks run when a result is made and whenever one is read, so that a card that was edited, merged, or written by a
+faulty version is refused. Every comparison is written such that NaN fails it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,7 +27,7 @@ def contradictions(card: ResultCard, scores: Scores | None = None, *, resample: 
 
     Args:
         card: The result.
-        scores: The scores of the result, if they exist; every figure of its protocols is then counted again from them.
+        scores: The scores of the result, if they exist; every number of its protocols is then checked against them.
         resample: Whether to draw intervals over identities again too, which takes seconds per protocol.
     """
     wrong = [f"{name}: {text}" for name, result in card.protocols.items() for text in protocol_contradictions(result)]
@@ -115,7 +115,7 @@ def _group_contradictions(group: GroupSummary, card: ResultCard) -> Iterator[str
 
 
 def _score_contradictions(result: ProtocolResult, arrays: dict[str, NDArray], *, resample: bool) -> Iterator[str]:
-    """Every figure of a protocol against those that its scores and decisions give."""
+    """Every number of a protocol against the one that its scores and decisions give."""
     scores, is_genuine, is_correct = (arrays[field] for field in ("scores", "is_genuine", "is_correct"))
     scores = scores.astype("float64")
     num_folds, num_pairs = len(result.folds) or int(arrays["fold"].max()) + 1, len(scores)

@@ -54,8 +54,8 @@ def compare_results(a: str | Path, b: str | Path, *, seed: int = 0) -> dict[str,
         Protocol -> difference; ``mean`` is the difference of the plain means over these protocols.
 
     Raises:
-        InputError: If scores are missing or broken, no protocol is shared, or a protocol has other pairs in A than
-            in B, or was measured on another copy of its test set.
+        InputError: If scores are missing or broken, no protocol is shared, or a protocol has different pairs in A
+            and in B, or was measured on different copies of its test set.
 
     Example:
         >>> from evaluate.measure.compare import compare_results
@@ -67,7 +67,7 @@ def compare_results(a: str | Path, b: str | Path, *, seed: int = 0) -> dict[str,
 
 
 def _check_copies(a: Path, b: Path) -> None:
-    """Refuse two results of which both have a card, and whose test sets have other digests."""
+    """Refuse results whose cards record different digests of a test set; without both cards nothing is checked."""
     cards = [path / CARD_NAMES[ResultCard] if path.is_dir() else path for path in (a, b)]
     if not all(map(exists, cards)):
         return
@@ -75,7 +75,8 @@ def _check_copies(a: Path, b: Path) -> None:
     others = [name for name in first if name in second and first[name].sha256 != second[name].sha256]
     if others:
         raise InputError(
-            f"A and B were measured on other copies (SHA-256) of {', '.join(others)}; evaluate both on the same file"
+            f"A and B were measured on different copies (SHA-256) of {', '.join(others)}; evaluate both on the same "
+            "file"
         )
 
 
@@ -83,14 +84,14 @@ def compare_scores(a: Scores, b: Scores, *, seed: int = 0) -> dict[str, Differen
     """As ``compare_results``, from scores in memory.
 
     Raises:
-        InputError: If no protocol is shared, or a protocol has other pairs in A than in B.
+        InputError: If no protocol is shared, or a protocol has different pairs in A and in B.
     """
     shared = [name for name in a if name in b]
     if not shared:
         raise InputError(f"A has {', '.join(a)}, B has {', '.join(b)}: no protocol is shared; evaluate both on one")
     for name in shared:
         if not np.array_equal(a[name]["is_genuine"], b[name]["is_genuine"]):
-            raise InputError(f"{name} has other pairs in A than in B; evaluate both on the same file")
+            raise InputError(f"{name} has different pairs in A and in B; evaluate both on the same file")
     correct = {name: (a[name]["is_correct"], b[name]["is_correct"]) for name in shared}
     # Resampling identities takes tens of times as long as resampling pairs. Each protocol is resampled once, and the
     # mean over protocols uses the same resamples.

@@ -88,7 +88,8 @@ def embed(
         images: RGB, uint8, shape (N, 112, 112, 3).
         batch_size: Images per forward pass; changes embeddings by rounding only.
         device: Torch device of the network.
-        mode: How the features of the mirrored image enter the embedding.
+        mode: How the mirrored image enters the embedding: ``norm_weighted`` adds its features, ``flip_sum`` adds both
+            features at length 1, ``no_flip`` leaves it out.
         precision: ``bf16`` runs the network under autocast.
 
     Returns:
@@ -127,7 +128,7 @@ def feature_batches(
     mode: TestMode = "norm_weighted",
     precision: Precision = "float32",
 ) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Features before normalising, batch by batch; arguments and errors as of ``embed``.
+    """Features before normalising, batch by batch; arguments and errors are those of ``embed``.
 
     Yields:
         Positions of the batch in ``images``, and its features, float32, shape (B, D), on ``device``.
@@ -153,7 +154,7 @@ def shared_embeddings(
     precision: Precision = "float32",
     mode: TestMode = "norm_weighted",
 ) -> NDArray[np.float32]:
-    """Unit embeddings of all images in every process, shape (N, D), as of ``embed``. All processes must call this.
+    """Unit embeddings of all images, shape (N, D), in every process, equal to ``embed``. All processes must call this.
 
     Args:
         network: The same network in every process, on its device.
@@ -178,7 +179,7 @@ def shared_feature_batches(
     precision: Precision = "float32",
     mode: TestMode = "norm_weighted",
 ) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Features of all batches in every process; arguments and errors as of ``shared_embeddings``.
+    """Features of all batches in every process; arguments and errors are those of ``shared_embeddings``.
 
     Yields:
         Positions of the batch in ``images``, and its features before normalising, float32, shape (B, D), on ``device``.

@@ -150,7 +150,7 @@ def evaluate_network(
             None takes the name of its file or folder.
         device: Torch device.
         seed: Seed of the benchmark, for the card.
-        row: What the result is about, and the costs of the stages before this one.
+        row: Network, dataset and recipe of the result, and the costs of the stages before this one.
         precision: ``bf16`` runs the network under autocast, as for networks of a bf16 recipe.
     """
     stopwatch = Stopwatch()

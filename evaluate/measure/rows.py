@@ -1,4 +1,4 @@
-"""What the card of a result is about, for each kind of leaderboard row. Imports no torch."""
+"""The fields of a result card that state network, dataset and recipe, by kind of leaderboard row. Imports no torch."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from bench.runs.stage import Stages
 
 @dataclass(frozen=True)
 class ResultRow:
-    """What a leaderboard row is about: fields of the result card that do not come from the measurements."""
+    """Network, dataset and recipe of a leaderboard row: the fields of the result card that are not measured."""
 
     kind: Literal["dataset", "floor", "model"]
     """A network trained here on a dataset, a network without training, or given weights."""

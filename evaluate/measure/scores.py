@@ -1,4 +1,4 @@
-"""scores.npz: the score and the decision of every pair of a result, from which all its figures can be drawn again."""
+"""scores.npz: the score and the decision of every pair of a result, from which its numbers and plots follow."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def scores_path_of(result: str | Path) -> Path:
 
 
 def write_scores(path: str | Path, scores: Scores) -> None:
-    """Write ``scores.npz`` with the arrays NAME/scores, NAME/is_genuine, ...; the file appears whole."""
+    """Write ``scores.npz`` with the arrays NAME/scores, NAME/is_genuine, ..., atomically."""
     arrays = {
         f"{name}/{field}": fields[field]
         for name, fields in scores.items()

@@ -29,7 +29,8 @@ def verify_templates(batches: Iterable[tuple[slice, torch.Tensor]], templates: T
     """Measure a network on a template protocol.
 
     Args:
-        batches: Features of ``templates.faces`` before normalising, with flip, as from ``feature_batches``.
+        batches: Features of ``templates.faces`` before normalising, those of the mirror image added, as from
+            ``feature_batches``.
         templates: Faces, templates and pairs.
 
     Raises:

@@ -46,8 +46,8 @@ class Validation:
 def _use_statistics_of_rank0(network: FaceNetwork) -> None:
     """Copy rank 0's buffers, which hold the batch-norm statistics, to all processes.
 
-    Each process counts the statistics of its own faces. Rank 0 saves the network, so its statistics are measured.
-    Training does not read them.
+    Each process collects batch-norm statistics of its own faces. Rank 0 saves the network, so the network is measured
+    with the statistics of rank 0. Training does not read them.
     """
     if dist.is_initialized() and isinstance(network, torch.nn.Module):
         for buffer in network.buffers():

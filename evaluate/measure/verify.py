@@ -22,14 +22,14 @@ from evaluate.protocol import Protocol
 from evaluate.test_sets.registry import known_version
 
 NUM_FOLDS = 10
-_NEARLY_EQUAL = 0.999  # faces of an untrained backbone have 0.9 to their mean
+_NEARLY_EQUAL = 0.999  # cosine to the mean embedding; it is about 0.9 for an untrained backbone
 
 EmbedFunction = Callable[[ImageArray], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class Verification:
-    """One network on one protocol: the numbers of the card, and the scores from which every figure can be drawn."""
+    """One network on one protocol: the numbers of the card, and the scores from which every plot can be drawn."""
 
     name: str
     result: ProtocolResult
@@ -83,7 +83,7 @@ def verify(embed_function: EmbedFunction, protocol: Protocol) -> Verification:
 
 
 def num_nearly_equal(embeddings: NDArray[np.float32]) -> int:
-    """Number of unit embeddings whose cosine to their mean is above 0.999, or that are 0; shape (K, D)."""
+    """Number of unit embeddings, shape (K, D), whose cosine to their mean is above 0.999, or that are 0."""
     mean = embeddings.mean(axis=0, dtype=np.float64)
     cosines = embeddings @ (mean / max(np.linalg.norm(mean), 1e-12))
     return int(np.count_nonzero((cosines > _NEARLY_EQUAL) | ~embeddings.any(axis=1)))

@@ -1,4 +1,5 @@
 """Templates of the HTML pages (Jinja), the function that fills them, and plots as inline SVG.
 
-In: values. Out: a page as text. May import ``bench``; leaderboard, audit and scaling import it.
+In: values. Out: a page as text. May import ``bench``. Leaderboard, audit, scaling and the two reports of measure import
+it.
 """

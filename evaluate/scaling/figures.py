@@ -13,7 +13,7 @@ from evaluate.scaling.study import Curve
 
 _WIDTH, _HEIGHT = 640, 380
 _LOG_RATIO = 8
-"""A field with positive values whose largest is so many times the smallest gets a log axis."""
+"""A field with positive values gets a log axis if the largest is at least this many times the smallest."""
 _MAX_LINES = 24
 _NUM_STEPS = 120
 

@@ -3,12 +3,12 @@
 | form | error of N identities with M images each |
 |---|---|
 | floor | a + b (N/N0)^-c (M/M0)^-d: a power law that ends at the floor a |
-| log-linear | p - q log10(N/N0) - r log10(M/M0): each tenfold size takes away as many points |
+| log-linear | p - q log10(N/N0) - r log10(M/M0): each tenfold size takes away the same number of points |
 
-N0 and M0 are the geometric means of the sizes. d and r are left out where M does not vary. Legend: P points, R draws,
-K candidates. Both forms are a factor times a curve of one or two further parameters, so for each candidate curve the
-best factor is known: it is the mean of the log ratios. All candidates of a grid are tried, for all draws at once, and
-the best is refined, which needs no start values. Errors are fractions.
+N0 and M0 are the geometric means of the sizes. d and r are left out where M does not vary. Legend: P points, R draws, K
+candidates. Both forms are a factor times a curve of one or two further parameters, so for each candidate curve the best
+factor is known: its logarithm is the mean of the log ratios of error and curve. All candidates of a grid are tried, for
+all draws at once, and the best is refined, which needs no start values. Errors are fractions.
 """
 
 from collections.abc import Callable
@@ -168,8 +168,8 @@ def _best_curves(form: Form, log_errors: NDArray, scaled: Scaled) -> NDArray:
     shift = np.array([_reach(scaled) if form == "log-linear" else 0.0, 0.0, 0.0])
     for width in _REFINEMENTS:
         steps = np.exp(width * np.linspace(-1, 1, 5))
-        one = np.ones(1)
-        axes = (steps, steps if form == "floor" else one, steps if has_images else one)
+        fixed = np.ones(1)
+        axes = (steps, steps if form == "floor" else fixed, steps if has_images else fixed)
         factors = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
         near = (best[:, None] + shift) * factors - shift  # (1 + R, candidates near it, 3)
         curves = _curve(form, near, scaled)
@@ -194,7 +194,7 @@ def _candidates(form: Form, scaled: Scaled, *, has_images: bool) -> NDArray:
 
 
 def _reach(scaled: Scaled) -> float:
-    """A distance below which no log-linear curve can start: the offsets of the grid are counted from minus it."""
+    """Added to the offset of a log-linear candidate, it gives a positive number, which the refinement multiplies."""
     return float(np.ptp(scaled[0])) + 4
 
 

@@ -133,7 +133,7 @@ def _resample_pairs(
     first = scores[0][0][name]
     rows = [each[name] for seeds in scores for each in seeds[:num_seeds]]
     if any(not np.array_equal(row["is_genuine"], first["is_genuine"]) for row in rows):
-        raise InputError(f"{name} has other pairs in some results of the sweep; evaluate all of them on the same file")
+        raise InputError(f"{name} differs in its pairs between results of the sweep; evaluate all on the same file")
     weights = pair_weights(first["is_genuine"], first.get(IDENTITIES), num_draws, rng)
     wrong = np.stack([~row["is_correct"] for row in rows]).astype(np.float64)  # (P * S, pairs)
     return (weights @ wrong.T).reshape(num_draws, len(scores), num_seeds)

@@ -116,7 +116,7 @@ def _titled_size_plots(curves: Sequence[Curve]) -> dict[str, str]:
 
 
 def _curve_values(curve: Curve) -> dict[str, Any]:
-    """A curve as JSON has it."""
+    """The points and fits of a curve as values for JSON."""
     fits = [
         {
             "form": fit.form,

@@ -1,7 +1,8 @@
 """Embeddings with identities -> centres, consistency of identities, and cosines of all genuine and impostor pairs.
 
-In: unit embeddings, in memory or memory-mapped, and an identity per image. All figures count *every* pair of images,
-not a sample, and need memory for one block of images and one centre per identity only:
+In: unit embeddings, in memory or memory-mapped, and an identity per image. Means and deviations are over *every* pair
+of images, and need memory for one block of images and one centre per identity only. (The histogram of impostor pairs
+alone is that of a sample, ``impostor_histogram``.)
 
 - Cosines of genuine pairs are computed identity by identity.
 - Mean and variance of the impostor pairs follow from two sums over all images: that of the embeddings, and that of

@@ -1,5 +1,5 @@
 """A synthetic dataset, the people that its generator was trained on, and held-out people in; what leaks, out.
 
-Imports go one way: membership, searches, hashes, people, picture and page stand alone; above them report. The package
-uses evaluate.audit.source, evaluate.audit.images.scan and evaluate.audit.embeddings, and nothing else of the audit.
+Only report imports other modules of this package. Of the rest of the audit, the package imports source, images.scan and
+embeddings.
 """

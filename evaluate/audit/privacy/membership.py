@@ -1,4 +1,4 @@
-"""Scores of trained and of held-out people -> can one tell who was in the generator's training set?
+"""Scores of training people and of held-out people -> how well the scores reveal who was in the training set.
 
 Members are people that the generator was trained on, controls are people of the same source that it never saw. The
 score of a person is the highest cosine of any synthetic image to the centre of the person's images, or to any of them.

@@ -51,20 +51,20 @@ def open_people(members: Path, control: Path) -> TrainingPeople:
 
 
 def split_people(source: Source, names: set[str], listed_in: Path) -> TrainingPeople:
-    """Those who are not among the names, and those who are.
+    """The identities of a source as members, those with the given names as held-out people instead.
 
     Raises:
         InputError: If a name is no identity of the source, or nobody is left.
     """
-    known = np.array([name in names for name in source.identity_names])
+    is_control = np.array([name in names for name in source.identity_names])
     if unknown := sorted(names - set(source.identity_names)):
         raise InputError(
             f"{listed_in} names {len(unknown)} people, such as {unknown[0][:80]!r}, who are not in {source.path}; give "
             "names of that dataset"
         )
-    if known.all():
-        raise InputError(f"{listed_in} names everybody in {source.path}; no member is left")
-    return TrainingPeople(_of_people(source, ~known, source.name), _of_people(source, known, listed_in.stem))
+    if is_control.all():
+        raise InputError(f"{listed_in} names all identities of {source.path}, so no member is left; name fewer")
+    return TrainingPeople(_of_people(source, ~is_control, source.name), _of_people(source, is_control, listed_in.stem))
 
 
 def refuse_shared_images(people: TrainingPeople, members: Scan, controls: Scan) -> None:
@@ -84,7 +84,7 @@ def refuse_shared_images(people: TrainingPeople, members: Scan, controls: Scan) 
 def _of_people(source: Source, is_kept: NDArray[np.bool_], name: str) -> Source:
     """The images of some identities of a source, under a name of their own."""
     positions = np.flatnonzero(is_kept[source.identity_ids])
-    number = np.cumsum(is_kept) - 1
+    new_ids = np.cumsum(is_kept) - 1
     kept = np.flatnonzero(is_kept)
     return replace(
         source,
@@ -92,6 +92,6 @@ def _of_people(source: Source, is_kept: NDArray[np.bool_], name: str) -> Source:
         state=f"{source.state}, identities {','.join(map(str, kept))}",
         load=lambda index: source.load(int(positions[index])),
         label=lambda index: source.label(int(positions[index])),
-        identity_ids=number[source.identity_ids[positions]],
+        identity_ids=new_ids[source.identity_ids[positions]],
         identity_names=[source.identity_names[i] for i in kept],
     )

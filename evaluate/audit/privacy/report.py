@@ -1,7 +1,7 @@
 """Synthetic images, members and controls, embedded by one or two judges -> the privacy section of the audit's card.
 
-Judges are recognition networks. One alone sees what it was trained to see, and images may be near by one and not by the
-other, so that two of different training data say more.
+Judges are recognition networks. Which images are near to each other depends on the judge's training data, so two judges
+with different training data are more reliable than one.
 """
 
 from collections.abc import Sequence

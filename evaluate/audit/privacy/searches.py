@@ -1,4 +1,4 @@
-"""Searches of images among the training people of a generator: how near is too near, and what comes nearer.
+"""Searches of images among a generator's training people: the threshold of a match, and people with many matches.
 
 A search compares one image with the centre of every training person. The more people are searched, the nearer the
 nearest comes by chance. So the threshold is set on searches of real images among *other* people of the same set: one in
@@ -51,7 +51,7 @@ class Hub:
 def set_threshold(
     embeddings: NDArray[np.floating], ids: NDArray[np.integer], centers: NDArray[np.floating], *, device: str = "cpu"
 ) -> Threshold:
-    """The lowest cosine that at most one in a thousand real searches exceeds.
+    """The lowest cosine that is exceeded in at most one of a thousand searches of real images.
 
     Args:
         embeddings: Images of the training people, unit length, shape (N, D), may be memory-mapped.
@@ -117,8 +117,8 @@ def find_hubs(
 ) -> list[Hub]:
     """People that ten or more of the 100 nearest synthetic images point to, the most frequent first.
 
-    A hub is no proof of a leak: degenerate images come near to a few people, whoever they are. A person who is nearest
-    to many held-out people as well is such a one.
+    A hub is no proof of a leak: degenerate images are nearest to the same few people, whomever they show. If a person
+    is nearest to many held-out people as well, the match is of that kind.
 
     Args:
         cosines: Cosine of each synthetic image to its nearest training person, shape (N,).

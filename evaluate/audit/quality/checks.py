@@ -14,7 +14,7 @@ def check_features(features: NDArray[np.floating], name: str, *, min_rows: int) 
 
     Args:
         features: One row per image, may be memory-mapped.
-        name: What they are, for the message.
+        name: Name of the set of features, for the message.
         min_rows: Fewest rows.
 
     Raises:

@@ -1,8 +1,8 @@
 """Face images -> how much detail they show: sharpness, and power by octave of spatial frequency.
 
 Sharpness is the variance of the Laplacian of the grey central 72 x 72 pixels, which hold the face and little of hair
-and background. Noise raises it too, so that the power spectrum stands beside it: faces hold less power from octave to
-octave, white noise four times more. Legend: N images.
+and background. Noise raises it too, so the power spectrum is measured as well: from octave to octave the power of faces
+falls, and that of white noise grows four times. Legend: N images.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,6 +1,6 @@
 """Embeddings with identities -> Vendi score, and the uniqueness, consistency and diversity of DCFace.
 
-| figure | definition |
+| measure | definition |
 |---|---|
 | Vendi score | exp of the entropy of the eigenvalues of K / N, where K holds all cosines |
 | U_class | share of identities whose centre is no nearer than r to the centre of an earlier identity |
@@ -8,8 +8,9 @@
 | D_intra | recall of real images by the images of one identity, as a mean over identities |
 
 Distances of U_class and C_intra are 1 - cosine, and r is 0.3, as in DCFace (arXiv 2304.07060, eq. 12 to 15). DCFace
-takes D_intra of features of Inception. Features of a recognition network show who is seen and little of how, so here
-D_intra is taken of *deviations*, embeddings less the centre of their identity; it does not compare to DCFace's values.
+computes D_intra from features of Inception. Features of a recognition network hold the identity and little of pose or
+light, so here D_intra is computed from *deviations*, embeddings minus the centre of their identity. Its values cannot
+be compared with DCFace's.
 Vendi score: Friedman and Dieng, arXiv 2210.02410. Legend: N images, C identities, D dimensions.
 """
 

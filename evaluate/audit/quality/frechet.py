@@ -2,8 +2,8 @@
 
 Fréchet distance: |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^1/2) of the means m and covariances S; Heusel et al., arXiv
 1706.08500. Kernel distance: the unbiased squared maximum mean discrepancy under the kernel (x . y / D + 1)^3, as a mean
-over subsets; Bińkowski et al., arXiv 1801.01401. Both papers use features of Inception; here any network's features
-serve, so that the figures compare only with figures of the same network.
+over subsets; Bińkowski et al., arXiv 1801.01401. Both papers use features of Inception; here they may be of any
+network, so that values can be compared for the same network only.
 Legend: N our images, M real images, D dimensions, S subsets.
 """
 
@@ -33,7 +33,7 @@ def frechet_distance(features: NDArray[np.floating], real: NDArray[np.floating])
     """Fréchet distance of two normal distributions with the means and covariances of two sets of features.
 
     Computed in float64; covariances divide by N - 1. With fewer than about 10 D images the covariances are uncertain
-    and the distance is too large: compare figures of equal N only.
+    and the distance is too large: compare distances at equal N only.
 
     Args:
         features: Features of the dataset, shape (N, D), may be memory-mapped.

@@ -1,17 +1,17 @@
 """Two sets of features -> precision, recall, density and coverage, from balls that reach to the k-th neighbour.
 
-| figure | share of | in |
+| measure | share of | in |
 |---|---|---|
 | precision | our images | the ball of at least one real image |
 | recall | real images | the ball of at least one of our images |
 | coverage | real images | whose own ball holds at least one of our images |
 
 Density is the number of real balls that hold one of our images, divided by k, as a mean over our images: 1 for two
-samples of one distribution, above 1 where our images crowd together.
-Precision and recall: Kynkäänniemi et al., arXiv 1904.06991; density and coverage: Naeem et al., arXiv 2002.09797. The
-figures equal those of the package ``prdc`` 0.2, which holds all N x N distances in memory. Here distances are computed
-block by block. Time grows with the square of the number of images, memory with the number. Measured for two sets with
-D = 512 on one CPU thread; memory is that of the process with both sets:
+samples of one distribution, above 1 where our images crowd together. Precision and recall: Kynkäänniemi et al., arXiv
+1904.06991; density and coverage: Naeem et al., arXiv 2002.09797. The values equal those of the package ``prdc`` 0.2,
+which holds all N x N distances in memory. Here distances are computed block by block. Time grows with the square of the
+number of images, memory with the number. Measured for two sets with D = 512 on one CPU thread; memory is that of the
+process with both sets:
 
 | images of each set | seconds of CPU | memory |
 |---|---|---|

@@ -1,6 +1,6 @@
 """Quality sections of the card and the published audits -> tables and plots of the audit's page.
 
-The figures of the dataset stand in the card; those of public datasets come from ``reports/published_audits.csv``.
+The numbers of the dataset stand in the card; those of public datasets come from ``reports/published_audits.csv``.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ TableRow = tuple[str, ...]
 
 
 def distance_rows(quality: QualitySection) -> list[TableRow]:
-    """Figure, value of the dataset, value of two halves of the real people, meaning."""
+    """Measure, value of the dataset, value of two halves of the real people, meaning."""
     rows: list[TableRow] = []
     for name, (label, meaning) in _LABELS.items():
         ours, halves = (_text(getattr(distances, name)) for distances in (quality.ours, quality.real_halves))
@@ -41,7 +41,7 @@ def distance_rows(quality: QualitySection) -> list[TableRow]:
 
 
 def diversity_rows(card: AuditCard) -> list[TableRow]:
-    """Figure, value of the dataset, value of the real faces (empty without them), meaning."""
+    """Measure, value of the dataset, value of the real faces (empty without them), meaning."""
     ours = card.diversity_scores
     if ours is None:
         return []
@@ -80,7 +80,7 @@ def octave_plot(detail: DetailFigures, quality: QualitySection | None) -> str:
         curves.append((quality.reference, quality.detail, GREY))
     values = [max(value, 1e-3) for _, figures, _ in curves for value in figures.octave_power.values()]
     octaves = list(detail.octave_power)
-    names = {float(place): octave for place, octave in enumerate(octaves)}
+    names = {float(position): octave for position, octave in enumerate(octaves)}
     label = "octave of spatial frequency, cycles per pixel"
     x = Axis(label, -0.4, len(octaves) - 0.4, format_tick=lambda tick: names.get(tick, ""))
     low, high = 10 ** np.floor(np.log10(min(values))), 10 ** np.ceil(np.log10(max(values) * 1.01))
@@ -88,8 +88,8 @@ def octave_plot(detail: DetailFigures, quality: QualitySection | None) -> str:
     for number, (name, figures, color) in enumerate(curves):
         powers = [max(figures.octave_power[octave], 1e-3) for octave in octaves]
         plot.line(range(len(octaves)), powers, color, 'stroke-width="1.6"')
-        for place, power in enumerate(powers):
-            plot.dot(place, power, color, tip=f"{name}, {octaves[place]}: {power:.3g}")
+        for position, power in enumerate(powers):
+            plot.dot(position, power, color, tip=f"{name}, {octaves[position]}: {power:.3g}")
         plot.text(len(octaves) - 0.4, high, name, color, shift=(-190, 14 + 14 * number))
     return plot.svg()
 

@@ -1,8 +1,8 @@
-"""Figures of 16 public synthetic datasets, to show beside those of an audited set: ``reports/published_audits.csv``.
+"""Numbers of 16 public synthetic datasets, to show beside those of an audited set: ``reports/published_audits.csv``.
 
 The genuine and impostor means, equal error rates, Fisher ratios and nearest matches were measured by the authors of
 arXiv 2510.17372 with one network, ArcFace R100 trained on MS1MV3, and matches against all images of CASIA-WebFace.
-Another network gives other figures, so that an audited set compares with these in kind, not in digits.
+Another network gives other numbers: compare an audited set with them by order of magnitude only.
 """
 
 import csv
@@ -39,7 +39,7 @@ class PublishedAudit:
 
 
 def read_published_audits(reports: Path = REPORTS) -> list[PublishedAudit]:
-    """The published figures, the highest Fisher ratio first.
+    """The published numbers, the highest Fisher ratio first.
 
     Args:
         reports: Folder of ``published_audits.csv``, and of ``published.csv``, which holds the accuracies.

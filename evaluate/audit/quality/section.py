@@ -1,7 +1,7 @@
 """Embeddings and images of a dataset, and of real faces -> the quality sections of the audit's card.
 
-Distances between sets depend on the number of images. So samples of equal size are compared, and what two halves of the
-real people give between each other stands beside the dataset's figure: the best that it could reach.
+Distances between sets depend on the number of images, so samples of equal size are compared. The distance between two
+halves of the real people is reported beside that of the dataset: it is the best value that the dataset could reach.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ from evaluate.audit.quality.neighbours import NUM_NEIGHBOURS, measure_overlap
 from evaluate.audit.source import Source
 
 MAX_IMAGES = 20_000
-"""Images of a sample. Time grows with its square, and 20,000 fix shares to half a per cent."""
+"""Largest sample. Time grows with its square; shares of 20,000 images have a standard error below half a per cent."""
 NUM_DETAIL_IMAGES = 400
 
 

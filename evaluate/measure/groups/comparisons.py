@@ -1,10 +1,9 @@
 """All comparisons of the faces of a set: every genuine one, and the impostors that score highest.
 
 In: unit embeddings and the identity of each. Out: ``Comparisons``. The number of impostor comparisons grows with the
-square of the number of faces, so only those are kept that a threshold of the wanted false match rates can accept; how
-many there are in all follows from the numbers of faces. Two passes over blocks: one counts scores, one keeps them. The
-scores are exact (``bench.vectors.exact``), so that the size of a block changes nothing. Legend: K faces, I identities,
-D dimensions.
+square of the number of faces, so only those are kept that a threshold at ``highest_fmr`` can accept; the number of all
+follows from the numbers of faces. Two passes over blocks: one counts scores, one keeps them. The scores are exact
+(``bench.vectors.exact``), so that the size of a block changes nothing. Legend: K faces, I identities, D dimensions.
 """
 
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from bench.vectors.exact import fixed_point
 
 MIN_KEPT = 50_000
 """Impostor comparisons that are kept in any case, if there are so many."""
-_TAIL = 20  # times the wanted false match rate; resamples and shuffled labels move the threshold within it
+_TAIL = 20  # share of impostors kept over the wanted false match rate: room for thresholds of resamples and shuffles
 _BINS = 1 << 16
 _BLOCK = 1024
 

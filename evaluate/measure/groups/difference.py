@@ -1,7 +1,7 @@
 """Two networks on the same people -> how much more unequal one is, with intervals on paired resamples.
 
 Both networks are measured on the same faces at thresholds of their own, each set by the same false match rate. Every
-resample draws the same people for both, so that what the people cause cancels.
+resample draws the same people for both, so that the influence of the draw cancels.
 """
 
 from dataclasses import dataclass

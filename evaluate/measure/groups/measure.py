@@ -28,7 +28,7 @@ FMRS = ("1e-2", "1e-3", "1e-4")
 MIN_ERRORS = 30
 """Errors that a rate needs to be trusted: the rule of 30."""
 MIN_IDENTITIES = 10
-"""Identities of a group without which a bootstrap over identities says nothing."""
+"""Fewest identities of a group; with fewer, a bootstrap over identities is unreliable."""
 ALL_GROUPS = "all groups, equal weights"
 _CURVE_POINTS = 24
 
@@ -148,7 +148,7 @@ def _resolves(comparisons: Comparisons, grouping: Grouping, fmr: str) -> bool:
 def group_errors(
     comparisons: Comparisons, grouping: Grouping, fmr: str, *, reference: str | None = None, seed: int = 0
 ) -> GroupErrors:
-    """Errors of the groups of one attribute at one threshold, with intervals and null.
+    """Errors of the groups of one attribute at one threshold, with intervals and with measures for shuffled labels.
 
     Args:
         comparisons: All comparisons of the set.

@@ -25,7 +25,7 @@ class Rates:
 
 
 class GroupedComparisons:
-    """The comparisons within groups, prepared so that rates for any weights of the identities are found quickly."""
+    """The comparisons within groups, prepared for fast rates under any weights of the identities."""
 
     def __init__(self, comparisons: Comparisons, groups: NDArray[np.integer], reference: int | None = None) -> None:
         """Select the comparisons within groups.

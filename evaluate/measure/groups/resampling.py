@@ -1,9 +1,9 @@
 """Uncertainty of errors by group: a bootstrap over identities, and the measures that shuffled labels give.
 
 The bootstrap draws identities with replacement within each group. A genuine comparison counts as often as its person
-was drawn, an impostor comparison as often as the product of both (as in ``measure/uncertainty/bootstrap.py``), and
-the threshold is chosen anew in each resample. The largest of several rates, a ratio and a Gini coefficient exceed
-their fair values by noise alone. The null shows by how much: the labels of the people are shuffled, and everything is
+was drawn, an impostor comparison as often as the product of both (as in ``measure/uncertainty/bootstrap.py``), and the
+threshold is chosen anew in each resample. The largest of several rates, a ratio and a Gini coefficient exceed their
+fair values by noise alone. Shuffled labels show by how much: the labels of the people are shuffled, and everything is
 measured again. Legend: I identities, G groups, R resamples, S shuffles.
 """
 
@@ -95,7 +95,7 @@ def shuffled_measures(
 
 
 def p_value(name: str, value: float, shuffled: NDArray) -> float:
-    """Chance of a measure at least as unequal if groups meant nothing; the measured value counts as one shuffle."""
+    """Chance of a measure at least as unequal if labels were random; the measured value counts as one shuffle."""
     sign = -1 if name == FALLS_WITH_INEQUALITY else 1
     num_as_unequal = int(np.count_nonzero(sign * shuffled >= sign * value - 1e-12))
     return (1 + num_as_unequal) / (1 + len(shuffled))

@@ -32,7 +32,7 @@ def identify(
         embeddings: Unit embeddings of faces or templates, shape (K, D), that the rows of ``searches`` index.
         searches: Probes and galleries.
         num_images: Number of face images behind the embeddings.
-        sha256: Of the set.
+        sha256: SHA-256 of the set, for the card.
 
     Raises:
         InputError: If an embedding is not finite.
@@ -53,7 +53,7 @@ def identify(
 
 
 def describe_search(scores: SearchScores, num_enrolled: int) -> GallerySearch:
-    """Rates and figures of all probes against one gallery."""
+    """Rates and curves of all probes against one gallery."""
     ranks = scores.rank[scores.is_mated]
     num_non_mated = int(np.count_nonzero(~scores.is_mated))
     curve = _curve(scores) if ranks.size and num_non_mated else {}

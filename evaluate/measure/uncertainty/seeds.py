@@ -5,7 +5,7 @@ a p-value. Two sources make the difference uncertain: another seed would train a
 the same kind would hold other pairs. Their variances are added. The variance over pairs is that of a bootstrap of the
 pairs' mean differences; the variance over seeds is the sample variance over the number of seeds, of the differences of
 equal seeds where both sides have the same ones. Interval and p-value are of Student's t with the effective degrees of
-freedom of Welch and Satterthwaite, since three seeds tell little of their own variance. Legend: P pairs, S seeds.
+freedom of Welch and Satterthwaite, since three seeds estimate their variance poorly. Legend: P pairs, S seeds.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class SeedDifference:
     """Standard errors of the two sources."""
     p_value: float
     per_seed: tuple[float, ...]
-    """Difference of each seed; empty where the sides have other seeds."""
+    """Difference of each seed; empty where A and B have different seeds."""
 
     @property
     def is_significant(self) -> bool:
@@ -56,8 +56,8 @@ def compare_seeds(a: Sequence[Path], b: Sequence[Path], *, seed: int = 0) -> dic
         Protocol -> difference; ``mean`` is the difference of the plain means over these protocols.
 
     Raises:
-        InputError: If a side has fewer than two results, one seed twice, or results of other settings; if scores are
-            missing, or the results were measured on other pairs.
+        InputError: If a side has fewer than two results, one seed twice, or results of several settings; if scores are
+            missing, or the results were measured on different pairs.
     """
     cards_a, cards_b = _read_side("A", a), _read_side("B", b)
     _check_copies([*cards_a.values(), *cards_b.values()])
@@ -98,7 +98,7 @@ def _read_side(side: str, results: Sequence[Path]) -> dict[int, ResultCard]:
     settings = {_setting(card) for card in cards.values()}
     if len(settings) > 1:
         names = sorted({card.name for card in cards.values()})
-        raise InputError(f"{side} holds results of other settings ({', '.join(names)}); give seeds of one setting")
+        raise InputError(f"{side} holds results of several settings ({', '.join(names)}); give seeds of one setting")
     return cards
 
 
@@ -113,13 +113,15 @@ def _check_copies(cards: Sequence[ResultCard]) -> None:
     for name in cards[0].protocols:
         digests = {card.protocols[name].sha256 for card in cards if name in card.protocols}
         if len(digests) > 1:
-            raise InputError(f"{name} was measured on other copies (SHA-256); evaluate all results on the same file")
+            raise InputError(
+                f"{name} was measured on different copies (SHA-256); evaluate all results on the same file"
+            )
 
 
 def _correct(name: str, scores: Sequence[Scores], first: Scores) -> NDArray[np.float64]:
     """Whether each seed decides each pair correctly, shape (S, P)."""
     if any(not np.array_equal(each[name]["is_genuine"], first[name]["is_genuine"]) for each in scores):
-        raise InputError(f"{name} has other pairs in some results; evaluate all of them on the same file")
+        raise InputError(f"{name} differs in its pairs between the results; evaluate all of them on the same file")
     return np.stack([each[name]["is_correct"] for each in scores]).astype(np.float64)
 
 

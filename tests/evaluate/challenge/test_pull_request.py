@@ -185,7 +185,7 @@ BAD = {
     other_schema: r"smoke_seed2\.json: protocols: Field required",
     no_json: r"smoke_seed2\.json: ",
     other_accuracy: r"render_lfw: accuracy is 1\.0, but its decisions give 0\.900000",
-    no_scores: r"smoke_seed2\.npz is missing, so no figure can be counted again; add it",
+    no_scores: r"smoke_seed2\.npz is missing, so no number can be checked; add it",
     other_name: r"the file of this card is called smoke_seed2\.json; rename it",
     other_recipe: r"the recipe has the SHA-256 9aa1c8bc6ae9c391\.\.\., division datacv_10k has 36a1285db9a1b6f3\.\.\.",
     over_the_caps: r"the dataset has 500,001 images, more than 500,000 in division datacv_10k; cut it down",

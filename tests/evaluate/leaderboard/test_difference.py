@@ -45,6 +45,6 @@ def test_results_on_other_copies_of_a_test_set_are_not_compared(tmp_path):
     other = card.protocols["lfw"].model_copy(update={"sha256": "1" * 64})
     write_card(b, card.model_copy(update={"protocols": card.protocols | {"lfw": other}}))
     for first, second in ((a, b), (a / "result.json", b / "result.json")):
-        with pytest.raises(InputError, match=r"measured on other copies \(SHA-256\) of lfw; evaluate both on the same"):
+        with pytest.raises(InputError, match=r"on different copies \(SHA-256\) of lfw; evaluate both on the same"):
             describe_difference(first, second)
     assert "McNemar" in describe_difference(a / "result.json", a)

@@ -86,7 +86,7 @@ def test_every_figure_is_counted_again_from_the_scores(result, tmp_path):
     with pytest.raises(InputError, match=r"render_lfw: TAR at FAR 1e-1 is 0.99, but its scores give 0\.\d+"):
         publish([result], tmp_path / "reports")
     (result / "scores.npz").unlink()
-    with pytest.raises(InputError, match=r"scores.npz is missing, so no figure can be checked; run the evaluation"):
+    with pytest.raises(InputError, match=r"scores.npz is missing, so no number can be checked; run the evaluation"):
         publish([result], tmp_path / "reports")
     assert not (tmp_path / "reports").exists()
 

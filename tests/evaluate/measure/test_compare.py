@@ -88,7 +88,7 @@ def test_only_shared_protocols_with_the_same_pairs_are_compared():
     assert list(differences) == ["cfp_fp", "mean"]
     with pytest.raises(InputError, match="A has lfw, B has calfw: no protocol is shared; evaluate both on one"):
         compare_scores(scores(0), scores(1, ("calfw",)))
-    with pytest.raises(InputError, match="lfw has other pairs in A than in B; evaluate both on the same file"):
+    with pytest.raises(InputError, match="lfw has different pairs in A and in B; evaluate both on the same file"):
         compare_scores(scores(0), scores(1, num_pairs=50))
 
 

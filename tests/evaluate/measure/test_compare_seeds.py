@@ -79,10 +79,10 @@ def test_what_is_refused(tmp_path):
         compare_seeds(a, b[:1])
     with pytest.raises(InputError, match="A holds seed 0 twice; give one result of each seed"):
         compare_seeds([a[0], a[0]], b)
-    with pytest.raises(InputError, match=r"A holds results of other settings \(a, b\); give seeds of one setting"):
+    with pytest.raises(InputError, match=r"A holds results of several settings \(a, b\); give seeds of one setting"):
         compare_seeds([a[0], b[1]], b)
     card = read_card(b[1], ResultCard)
     other = card.protocols["lfw"].model_copy(update={"sha256": "1" * 64})
     write_card(b[1], card.model_copy(update={"protocols": card.protocols | {"lfw": other}}))
-    with pytest.raises(InputError, match="lfw was measured on other copies"):
+    with pytest.raises(InputError, match="lfw was measured on different copies"):
         compare_seeds(a, b)
