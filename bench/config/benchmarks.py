@@ -173,10 +173,10 @@ def load_recipe(name: str, path: str | Path = BENCHMARKS_PATH) -> Recipe:
 
 def protocol_names(names: Sequence[str], path: str | Path = BENCHMARKS_PATH) -> list[str]:
     """Protocol names, with each named list of the file replaced by its protocols: ``rfw`` gives the four RFW sets."""
-    return _without_groups(names, _read(path)["protocols"])
+    return _expand_lists(names, _read(path)["protocols"])
 
 
-def _without_groups(names: Sequence[str], groups: dict[str, list[str]]) -> list[str]:
+def _expand_lists(names: Sequence[str], groups: dict[str, list[str]]) -> list[str]:
     """The names, each group replaced by its members, other names by the current ones; each counts once."""
     expanded: dict[str, None] = {}
     for name in names:
@@ -288,7 +288,7 @@ def _without_names(
             raise InputError(f"{location}.protocols={group} is unknown; {nearest(group, groups)}")
         entry["protocols"] = groups[group]
     elif isinstance(group, list) and all(isinstance(member, str) for member in group):
-        entry["protocols"] = _without_groups(group, groups)
+        entry["protocols"] = _expand_lists(group, groups)
     resolved = {"name": names[-1], "recipe_name": recipe_name, "recipe": recipes[recipe_name], "changes": ()}
     return entry | resolved | {"generator": _with_parts(entry.get("generator"), document, path, names)}
 

@@ -109,7 +109,7 @@ def evaluate(
         >>> print(card.protocols["lfw"].accuracy, card.mean_accuracy)
     """
     names = [test_sets] if isinstance(test_sets, str | Path) else test_sets
-    named = dict(_find_test_set(name, Path(test_sets_dir)) for name in _without_groups(names))
+    named = dict(_find_test_set(name, Path(test_sets_dir)) for name in _expand_lists(names))
     if not named:
         raise InputError("no test sets to evaluate on; give names or paths of test sets")
     stopwatch = Stopwatch()
@@ -164,7 +164,7 @@ def evaluate_network(
     return card
 
 
-def _without_groups(names: Iterable[str | Path]) -> list[str | Path]:
+def _expand_lists(names: Iterable[str | Path]) -> list[str | Path]:
     """The test sets, with each named list of benchmarks.yaml replaced by its sets."""
     test_sets: list[str | Path] = []
     for name in names:
