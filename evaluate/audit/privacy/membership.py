@@ -70,7 +70,8 @@ def match_counts(
     counts, control_counts = np.bincount(member_ids), np.bincount(control_ids)
     if len(control_counts) < MIN_CONTROLS:
         raise InputError(
-            f"{len(control_counts)} held-out people are too few: a false positive rate of 1e-2 needs {MIN_CONTROLS}; hold out more"
+            f"{len(control_counts)} held-out people are too few: a false positive rate of 1e-2 needs {MIN_CONTROLS}; "
+            "hold out more"
         )
     if len(counts) < len(control_counts):
         raise InputError(
