@@ -27,7 +27,7 @@ class Preempted(KeyboardInterrupt):
 
     def __init__(self, number: int) -> None:
         name = signal.Signals(number).name
-        super().__init__(f"ended by {name}; the checkpoint is written, and the same command goes on from here")
+        super().__init__(f"ended by {name}; the checkpoint is written; run the same command again to resume")
         self.number = number
 
 
