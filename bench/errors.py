@@ -22,7 +22,7 @@ class InputError(ValueError):
 class Preempted(KeyboardInterrupt):
     """A scheduler asked this run to end, and its checkpoint is written.
 
-    The commands then end with status 128 and the number of the signal.
+    The commands then end with status 128 + number of the signal.
     """
 
     def __init__(self, number: int) -> None:
