@@ -65,12 +65,7 @@ def read_yaml(path: str | Path) -> Any:
         if node is not None and _num_values(node, {}, ()) > _MAX_VALUES:
             raise InputError(f"its aliases expand to more than {_MAX_VALUES} values")
         return None if node is None else loader.construct_document(node)
-    except (
-        yaml.YAMLError,
-        ValueError,
-        TypeError,
-        OverflowError,
-    ) as error:  # all but YAMLError: values that do not fit their tag
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:  # all but YAMLError: value and tag differ
         raise InputError(f"{path}: {' '.join(str(error).split())[:300]}; correct the YAML") from None
     except RecursionError:
         raise InputError(f"{path} is nested too deeply; correct the YAML") from None
