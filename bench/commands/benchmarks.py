@@ -152,7 +152,7 @@ COMMANDS = (
         "Run a sweep: benchmarks with other values of some fields, each by several seeds. Reads an entry of "
         "sweeps.yaml and the benchmarks that it varies. The points are ordinary runs below --runs; finished ones "
         "are skipped, datasets that points share are made once, and the others go on when a point fails. "
-        "Writes plan, table, plots and page into RUNS/sweeps/NAME. Use it to learn how much a setting matters.",
+        "Writes plan, table, figures and page into RUNS/sweeps/NAME. Use it to learn how much a setting matters.",
         "bench sweep smoke_size --jobs 2",
         _add_sweep_flags,
         _sweep,
