@@ -81,7 +81,7 @@ def _subset(args: argparse.Namespace) -> str:
 def _add_mix_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="OUT", type=Path, help="folder to write; it must not exist")
     parser.add_argument(
-        "parts", metavar="[NAME=]PATH", nargs="+", help="face datasets in any layout; every part needs another name"
+        "parts", metavar="[NAME=]PATH", nargs="+", help="face datasets in any layout; names of parts must differ"
     )
     parser.add_argument(
         "--total-images",

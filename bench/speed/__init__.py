@@ -1,7 +1,7 @@
 """Write measured speeds and sizes to reports/speed/NAME.md and NAME.json, with machine and versions.
 
 Each package measures itself (``generate/speed``, ``fr_train/speed``, ``evaluate/measure/speed.py``) when it is called
-by ``python -m bench.speed NAME``. A number holds for one machine only; the ratio of two rows also holds on others.
+by ``python -m bench.speed NAME``. A number holds for one machine; ratios of rows hold roughly on others too.
 """
 
 import multiprocessing
