@@ -19,7 +19,7 @@ PYTHON    ?= python3
 
 VENV  := .venv
 RUN   := $(VENV)/bin/python
-# One word for the shell, whatever a variable holds; a list of such words
+# quote: the value as one word of the shell, whatever it holds; quote_each: a list, each item as one word
 quote      = '$(subst ','\'',$(1))'
 quote_each = $(foreach item,$(1),$(call quote,$(item)))
 PLACES = --device=$(call quote,$(DEVICE)) --runs=$(call quote,$(RUNS)) --test-sets=$(call quote,$(TEST_SETS)) \
@@ -77,13 +77,13 @@ compare: setup ## Compare results A=folder and B=folder: settings, accuracies, s
 plan: setup ## Print what would run, what is missing, the disk and the hours; start nothing
 	@$(RUN) -m bench plan $(FLAGS)
 
-rehearse: setup ## Run every stage over a few identities and steps; make plan then states what was measured
+rehearse: setup ## Run every stage on a few identities and steps, to measure the rates that make plan states
 	@$(RUN) -m bench rehearse $(FLAGS)
 
 fetch: setup ## Download all weights and test sets that the benchmark lacks
 	@$(RUN) -m bench fetch --scale=$(call quote,$(SCALE)) --test-sets=$(call quote,$(TEST_SETS)) --weights=$(call quote,$(WEIGHTS))
 
-check-gpu: setup ## Prove in five minutes what only a GPU can prove; prints a table, writes RUNS/gpu.md
+check-gpu: setup ## Check in five minutes what only a GPU can show; prints a table, writes RUNS/gpu.md
 	@$(RUN) -m pytest -q -m gpu tests/devices tests/bench/faces
 	@$(RUN) -m bench.speed gpu --device=$(call quote,$(DEVICE)) --out=$(call quote,$(RUNS))
 

@@ -1,4 +1,4 @@
-"""Run or plan a whole benchmark, send results to MLflow, convert and mix face datasets: ``python -m bench --help``."""
+"""The command ``python -m bench``: runs and plans benchmarks, sends results to MLflow, converts and mixes datasets."""
 
 from bench.cli import add_commands, make_parser, parse_flags, run, run_command
 from bench.commands import benchmarks, faces
@@ -10,7 +10,7 @@ COMMANDS = {"benchmarks": benchmarks.COMMANDS, "face datasets": faces.COMMANDS}
 def main() -> int:
     """Run the sub-command that the command line names."""
     parser = make_parser(
-        "bench", "Run or plan a whole benchmark, send results to MLflow, convert, cut and mix face datasets."
+        "bench", "Run or plan a whole benchmark, send results to MLflow, convert, reduce and mix face datasets."
     )
     add_commands(parser, COMMANDS)
     args = parse_flags(parser)

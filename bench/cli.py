@@ -23,9 +23,9 @@ class Command:
 
     name: str
     summary: str
-    """What it does, in half a line of the list of sub-commands."""
+    """What it does, in a few words for the list of sub-commands."""
     description: str
-    """Sentences: what it reads, what it writes, when one needs it."""
+    """Paragraphs of its ``--help``: what it reads, what it writes, when one needs it."""
     example: str
     """A command line that works once its files are there, without ``python -m``: package, name, flags."""
     add_flags: Callable[[argparse.ArgumentParser], None]
@@ -58,7 +58,7 @@ def add_stage_flags(parser: argparse.ArgumentParser, *names: str, scale: str = "
         names: Flags to add, such as ``--runs``; all of them by default.
         scale: Default of ``--scale``.
     """
-    from bench.config.benchmarks import BENCHMARKS_PATH  # here, so that this module is loaded in no time, see its end
+    from bench.config.benchmarks import BENCHMARKS_PATH  # here, so that this module loads quickly (why: see its end)
 
     known: dict[str, tuple[Callable[[str], Any], Any, str]] = {
         "--scale": (str, scale, f"entry of benchmarks.yaml (default: {scale})"),
@@ -82,11 +82,11 @@ def add_seeds_flag(parser: argparse.ArgumentParser) -> None:
         type=flags.seeds,
         default=(),
         metavar="SEEDS",
-        help="several seeds in one word, as in '0 1 2' (default: the seeds of the entry)",
+        help="several seeds in quotes, as in '0 1 2' (default: the seeds of the entry)",
     )
     for action in parser._actions:
         if action.dest == "seed":
-            action.default, action.help = None, "one seed, in place of --seeds"
+            action.default, action.help = None, "one seed, instead of --seeds (default: the seeds of the entry)"
 
 
 def chosen_seeds(args: argparse.Namespace, default: Sequence[int]) -> tuple[int, ...]:
@@ -202,18 +202,18 @@ def _take_defaults(parser: argparse.ArgumentParser, names: Collection[str] | Non
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Run a command and end the process: bad input and a full disk end in one line on stderr and status 2.
+    """Run a command and end the process. Errors that a user can correct are one line on stderr instead of a traceback.
 
-    Ctrl-C ends in one line and status 130, and a training that a scheduler ends in one line and status 128 + signal;
-    under torchrun only rank 0 prints the line. With the environment variable
-    ``BENCH_TRACEBACK`` set, bad input shows its traceback. Characters that stdout cannot show become question marks.
+    The exit status is 2 for bad input and for a full disk, 130 for Ctrl-C, and 128 + signal for a training that a
+    scheduler ended. Under torchrun only rank 0 prints the line of the last two. If the environment variable
+    ``BENCH_TRACEBACK`` is set, bad input shows its traceback. Characters that stdout cannot show become question marks.
     """
     _never_fail_to_print()
     interrupts = _count_interrupts()
     try:
         status = main() or 0
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader has ended, as in ``make plan | head``
+    except BrokenPipeError:  # the program that reads stdout has ended, as in ``make plan | head``
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 128 + signal.SIGPIPE
     except Preempted as error:
@@ -233,9 +233,9 @@ def _never_fail_to_print() -> None:
 
 
 def _count_interrupts() -> list[int]:
-    """A list that receives an entry at every Ctrl-C, which still raises KeyboardInterrupt.
+    """A list that gets an entry at every Ctrl-C. Ctrl-C still raises KeyboardInterrupt.
 
-    A shell that runs a command in the background makes it ignore Ctrl-C; that is left as it is.
+    Nothing is changed in a process that ignores Ctrl-C, as a shell starts commands in the background.
     """
     interrupts: list[int] = []
 
@@ -249,9 +249,9 @@ def _count_interrupts() -> list[int]:
 
 
 def _end_interrupted() -> int:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the clearing up
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the clean-up
     if os.environ.get("RANK", "0") == "0":
-        sys.stderr.write("\ninterrupted; the same command goes on from here\n")
+        sys.stderr.write("\ninterrupted; run the same command again to resume\n")
         sys.stderr.flush()
     return 128 + signal.SIGINT
 
@@ -268,7 +268,7 @@ def _end_at_once(_: int, __: Any) -> None:
 
 
 def _report(error: Exception) -> int:
-    """Print an error that a user can mend, and return the status; other errors are raised again."""
+    """Print an error that a user can correct, and return the status; other errors are raised again."""
     message = " ".join(str(error).split()) if isinstance(error, InputError) else None
     if isinstance(error, OSError):
         message = _describe_os_error(error)
@@ -302,8 +302,8 @@ def _lacks_read_permission(name: str) -> bool:
     return not os.access(parent, os.X_OK)
 
 
-# A command that is interrupted while it still imports its modules must end in one line too. This module is the first
-# that every command imports, and ``run`` replaces the handler. Programs that import this module are left alone.
+# Ctrl-C must end a command with one line even while it still imports its modules. Every command imports this module
+# first, so the handler is set here; ``run`` replaces it later. Other programs that import this module get no handler.
 _main = getattr(sys.modules["__main__"], "__spec__", None)
 _is_command = _main is not None and _main.name.split(".")[0] in ("bench", "generate", "fr_train", "evaluate")
 if _is_command and signal.getsignal(signal.SIGINT) is signal.default_int_handler:

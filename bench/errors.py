@@ -22,12 +22,12 @@ class InputError(ValueError):
 class Preempted(KeyboardInterrupt):
     """A scheduler asked this run to end, and its checkpoint is written.
 
-    The commands then end with status 128 and the number of the signal.
+    The commands then end with status 128 + number of the signal.
     """
 
     def __init__(self, number: int) -> None:
         name = signal.Signals(number).name
-        super().__init__(f"ended by {name}; the checkpoint is written, and the same command goes on from here")
+        super().__init__(f"ended by {name}; the checkpoint is written; run the same command again to resume")
         self.number = number
 
 

@@ -27,7 +27,7 @@ DISK_ERRORS = {
     errno.EIO: "the disk reports an error",
     errno.EFBIG: "the file is too large for this disk or for ulimit -f",
 }
-"""Numbers of errors that say that a disk takes no more data, in words."""
+"""Error number of a disk that takes no more data -> words for messages."""
 _TEMPORARY = re.compile(r"\.(?P<stem>.+)\.(?P<process>\d+)\.tmp")
 _PROBE_BYTES = 1 << 16
 _CLOCK_TOLERANCE_SECONDS = 2.0
@@ -87,7 +87,7 @@ def _errno_in_text(error: Exception) -> int | None:
 def _errno_of_writing(temporary: Path) -> int | None:
     """The error number of the disk if it takes no more data, else None.
 
-    torch, lmdb, NumPy and Pillow hide the number in errors of their own, so a little more is written to find it.
+    torch, lmdb, NumPy and Pillow hide the number in errors of their own, so this writes a few more bytes to find it.
     """
     file = temporary / ".more" if temporary.is_dir() else temporary
     try:
@@ -106,7 +106,7 @@ def remove_abandoned(folder: Path, name: str | None = None, *, also_of_other_mac
         folder: The folder.
         name: Only temporary files of this file; None for those of all files, in sub-folders too.
         also_of_other_machines: Whether to remove those of other machines, whose processes cannot be looked up. Only for
-            a caller that holds the folder.
+            a caller that holds the lock of the folder.
     """
     for old in folder.glob(".*.tmp") if name is not None else folder.rglob(".*.tmp"):
         match = _TEMPORARY.fullmatch(old.name)
@@ -347,10 +347,10 @@ def write_array(path: str | Path, array: "NDArray") -> None:
 
 
 def is_file(path: str | Path) -> bool:
-    """Whether a regular file exists there. A name too long for any file is none, where ``Path.is_file`` raises."""
+    """Whether a regular file exists there; False for a name too long for any file, where ``Path.is_file`` raises."""
     return os.path.isfile(path)  # noqa: PTH113
 
 
 def exists(path: str | Path) -> bool:
-    """Whether a file or folder exists there. A name too long for any is none, where ``Path.exists`` raises."""
+    """Whether a file or folder exists there; False for a name too long for either, where ``Path.exists`` raises."""
     return os.path.exists(path)  # noqa: PTH110

@@ -1,8 +1,8 @@
 """Input range of an ONNX recognition network, which the format does not state: [-1, 1], 0..1 or 0..255.
 
 A graph that first subtracts, adds, multiplies or divides by constants normalises the pixels itself. Converters put
-Cast, Identity and Transpose before that. The constants tell the range: it is the one that they bring to about [-c, c],
-0..1 or 0..255.
+Cast, Identity and Transpose before that. The expected range is the one that these constants map to about [-c, c], 0..1
+or 0..255.
 """
 
 from collections.abc import Iterator
@@ -68,7 +68,7 @@ def _normalisation(tensor: str, graph: Any, constants: dict[str, float]) -> tupl
         steps = sorted(_consumers(tensor, graph, constants), key=lambda step: step[1:] == (1.0, 0.0))
         if not steps:
             break
-        tensor, step_factor, step_offset = steps[0]  # a branch that changes the pixels counts before others
+        tensor, step_factor, step_offset = steps[0]  # if the graph branches, follow a branch that changes the pixels
         factor, offset = factor * step_factor, offset * step_factor + step_offset
     return factor, offset
 

@@ -67,9 +67,9 @@ def _train(benchmark: Benchmark, stages: Stages, args: argparse.Namespace) -> No
 
 
 def _validation(benchmark: Benchmark, args: argparse.Namespace, device: str) -> "Validation | None":
-    """Measures networks on the benchmark's protocols that are present or can be rendered; None if there are none.
+    """Validation on those protocols of the benchmark that are present or can be rendered; None if there are none.
 
-    Template sets (IJB), groups of people and searches are left out.
+    Protocols of templates (IJB), of groups of people and of galleries are left out.
     """
     from evaluate.measure.validate import Validation
     from evaluate.test_sets.open import has_pairs

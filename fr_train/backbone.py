@@ -28,7 +28,7 @@ BLOCKS = {
     152: (3, 8, 36, 3),
     200: (6, 26, 60, 6),
 }
-"""Depth -> residual blocks of the four stages. The reference trainer of HSFace builds R100 when asked for 200."""
+"""Depth -> residual blocks of the four stages. The reference trainer of HSFace builds depth 100 when asked for 200."""
 
 SqueezeExcite = Literal["none", "shortcut", "standard"]
 InputRange = Literal["symmetric", "unit"]

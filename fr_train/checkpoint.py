@@ -25,11 +25,11 @@ from fr_train.released import ACCEPTED, holds_network, read_released, state_dict
 _SETTINGS_KEY = "backbone"
 _APPEARANCE = "appearance."
 _STATE_DEPTH = 2
-"""Dictionaries around a state dict that are searched, such as ``{"model": {"state_dict": ...}}``."""
+"""Levels of dictionaries around a state dict that are searched, such as ``{"model": {"state_dict": ...}}``."""
 _LIGHTNING_PARTS = ("pytorch_lightning", "lightning", "lightning_fabric", "omegaconf", "argparse", "pathlib")
 """Packages of the objects that Lightning writes beside the tensors: callbacks, settings, paths."""
 _MAX_BYTES_RATIO = 4
-"""Tensors may claim this many times the size of their file. Views of one number could claim all memory."""
+"""Tensors may claim at most this many times the size of their file; expanded views of one number could claim more."""
 
 
 def save_backbone(path: str | Path, backbone: nn.Module, settings: Backbone, *, note: str = "") -> None:
@@ -39,7 +39,7 @@ def save_backbone(path: str | Path, backbone: nn.Module, settings: Backbone, *, 
         path: The file, ``.safetensors``.
         backbone: Module whose state dict is written.
         settings: Settings that rebuild the backbone; stored in the file's metadata.
-        note: Text for people, stored in the metadata where it is not empty.
+        note: Text for readers of the file, stored in its metadata unless it is empty.
     """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in backbone.state_dict().items()}
     with atomic_path(path) as temporary:
@@ -87,8 +87,8 @@ def read_backbone(path: str | Path) -> tuple[nn.Module, Backbone]:
 
 
 def _build_fitting(settings: Backbone, weights: Mapping[str, Tensor], path: Path) -> nn.Module:
-    """The backbone of the settings, once its size fits the weights; settings of a file could claim all memory."""
-    if settings.kind != "timm":  # timm's models are built with a forward pass; their sizes come with their names
+    """The backbone of the settings, if its size fits the weights: settings of a damaged file could need all memory."""
+    if settings.kind != "timm":  # timm models need a forward pass to be built; their size follows from their name
         try:
             with torch.device("meta"):
                 expected = sum(tensor.numel() for tensor in build_backbone(settings).state_dict().values())
@@ -101,7 +101,7 @@ def _build_fitting(settings: Backbone, weights: Mapping[str, Tensor], path: Path
 
 
 def without_appearance(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """The weights of a recognition network, without the layer of ``generate appearance`` that may stand beside them."""
+    """The weights of a recognition network, without the layer that ``generate appearance`` may have added."""
     if not any(name.startswith(_APPEARANCE) for name in weights):
         return weights
     return {name.removeprefix("network."): weights[name] for name in weights if not name.startswith(_APPEARANCE)}
@@ -199,7 +199,7 @@ def _read_pth(path: Path) -> tuple[Backbone, dict[str, Tensor]]:
 
 
 class _LeftOut:
-    """Stands in for an object beside the tensors of a Lightning checkpoint; takes any content and keeps none."""
+    """Placeholder for an object beside the tensors of a Lightning checkpoint; its content is dropped."""
 
     def __init__(self, *_: object) -> None: ...
 
@@ -207,9 +207,9 @@ class _LeftOut:
 
 
 def _read_lightning(path: Path) -> Any:
-    """Content of a PyTorch Lightning checkpoint. Objects beside its tensors become empty stand-ins.
+    """Content of a PyTorch Lightning checkpoint. Objects beside its tensors become empty placeholders.
 
-    No class that the file names is imported: torch looks names up in a list, which holds the stand-ins instead.
+    No class that the file names is imported: torch looks names up in a list, which holds placeholders instead.
 
     Raises:
         InputError: If the file is broken, or names anything but tensors and settings of Lightning.

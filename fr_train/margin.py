@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from bench.errors import InputError
 
-_MIN_SQUARED_SINE = 1e-7  # the float32 next to 1 has 1.2e-7, so this changes cosine +-1 alone
+_MIN_SQUARED_SINE = 1e-7  # the float32 next below 1 has 1.2e-7, so only a cosine of exactly +-1 is changed
 
 
 def _sine(cosine: Tensor) -> Tensor:
@@ -42,8 +42,8 @@ def _shifted_cosine(cosine: Tensor, angle: float | Tensor, *, monotone: bool = F
 def target_places(labels: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Whether this process holds the target of each row, (B,), and row and column of the targets, (B,) each.
 
-    Rows whose target another process holds get column 0. Picking rows by ``nonzero`` instead would make a GPU stop at
-    every step, to tell the CPU their number.
+    Rows whose target another process holds get column 0. Selecting rows with ``nonzero`` instead would make the CPU
+    wait for the GPU at every step, to learn their number.
 
     Args:
         labels: Column of each row's target identity, shape (B,); -1 if another process holds that identity.
@@ -109,9 +109,9 @@ class CombinedMargin(Margin):
     """scale * (cos(multiplier * theta + margin) - cosine_margin). Source: arXiv 1801.07698, equation 4; insightface.
 
     Where multiplier * theta + margin exceeds pi, the cosine rises again. Training can then collapse into a false
-    minimum with every target at cosine -1. arcface_torch avoids it by taking no gradient through the margin. Here
-    ``monotone`` avoids it by continuing the curve so that it keeps falling, as the authors did: with
-    cos(theta) - margin * sin(margin) where the multiplier is 1 (ArcFace's first code), with (-1)^k cos(angle) - 2k
+    minimum with every target at cosine -1. arcface_torch avoids this by taking no gradient through the margin. Here
+    ``monotone`` avoids it by replacing the rising part with a falling one, as the papers' authors did: by
+    cos(theta) - margin * sin(margin) where the multiplier is 1 (ArcFace's first code), by (-1)^k cos(angle) - 2k
     elsewhere (SphereFace).
 
     Args:

@@ -29,7 +29,7 @@ from fr_train.backbone import BLOCKS, build_backbone
 Weights = dict[str, Tensor]
 
 _FIRST_BLOCK, _FIRST_IR_BLOCK = "layer1.0.bn1.weight", "body.0.res_layer.0.weight"
-"""An entry of every IResNet, and of every IR. What stands before it is the prefix of wrappers, such as ``module.``."""
+"""An entry of every IResNet, and of every IR. The text before it is the prefix of wrappers, such as ``module.``."""
 _PARTS = ("conv1", "bn1", "prelu", "layer1", "layer2", "layer3", "layer4", "bn2", "dropout", "fc", "features")
 """Parts of an IResNet, by the first word of an entry's name."""
 _IR_PARTS = {

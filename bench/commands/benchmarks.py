@@ -137,11 +137,11 @@ COMMANDS = (
     ),
     Command(
         "rehearse",
-        "Run every stage over a few identities and steps, and measure what make plan then states",
+        "Run every stage on a few identities and steps, to measure the rates that bench plan states",
         "Rehearse a benchmark before its long run: every stage once, with the weights, recipe, launcher and device "
-        "of the entry, over a few identities, steps and pairs. Measures images per second, memory and disk, finds "
-        "what would stop the run, and writes RUNS/rehearsals/SCALE.json, which bench plan reads. Nothing of a "
-        "rehearsal counts as a result. Takes minutes.",
+        "of the entry, on a few identities, steps and pairs. Measures images per second, memory and disk, finds "
+        "what would stop the run, and writes RUNS/rehearsals/SCALE.json, which bench plan reads. A rehearsal "
+        "leaves no results. It takes minutes.",
         "bench rehearse --scale 20k",
         _add_run_flags,
         _rehearse,
@@ -151,8 +151,8 @@ COMMANDS = (
         "Run all points of a sweep: benchmarks with other settings and seeds",
         "Run a sweep: benchmarks with other values of some fields, each by several seeds. Reads an entry of "
         "sweeps.yaml and the benchmarks that it varies. The points are ordinary runs below --runs; finished ones "
-        "are skipped, datasets that points share are made once, and a point that fails does not end the others. "
-        "Writes plan, table, figures and page into RUNS/sweeps/NAME. Use it to ask how much a setting matters.",
+        "are skipped, datasets that points share are made once, and the others go on when a point fails. "
+        "Writes plan, table, figures and page into RUNS/sweeps/NAME. Use it to learn how much a setting matters.",
         "bench sweep smoke_size --jobs 2",
         _add_sweep_flags,
         _sweep,
@@ -161,9 +161,9 @@ COMMANDS = (
         "fetch",
         "Download all weights and test sets that a benchmark lacks",
         "Download every file that the entry --scale of benchmarks.yaml lacks and that the Hugging Face Hub has: "
-        "weights and published datasets into --weights, test sets into --test-sets. Says of the others where to "
-        "get them, and ends with status 2 then. Use it once where there is a network, before a run on machines "
-        "that have none.",
+        "weights and published datasets into --weights, test sets into --test-sets. If other files are missing, it "
+        "prints where to get them and ends with status 2. Use it on a machine with internet, before a run on "
+        "machines without.",
         "bench fetch --scale 20k",
         lambda parser: add_stage_flags(parser, "--scale", "--config", "--test-sets", "--weights"),
         _fetch,

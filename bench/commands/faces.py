@@ -10,7 +10,9 @@ from bench.names import nearest
 
 
 def _add_convert_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="IN", help="LMDB, .rec, WebDataset shards, or folder with one per identity")
+    parser.add_argument(
+        "source", metavar="IN", help="LMDB, .rec, WebDataset shards, or folder with one sub-folder per identity"
+    )
     parser.add_argument("target", metavar="OUT", help="LMDB file, or folder for the other layouts; must not exist")
     parser.add_argument(
         "--to", choices=("lmdb", "rec", "shards", "folder"), default="lmdb", help="layout to write (default: lmdb)"
@@ -27,7 +29,7 @@ def _add_convert_flags(parser: argparse.ArgumentParser) -> None:
         "--align",
         type=Path,
         metavar="LANDMARKS",
-        help="align the images of a folder to 112 x 112; lines of 'image x1 y1 ... x5 y5' (default: leave them)",
+        help="file of lines 'image x1 y1 ... x5 y5', by which images of a folder are aligned (default: no alignment)",
     )
 
 
@@ -42,7 +44,7 @@ def _convert(args: argparse.Namespace) -> str:
 
 def _add_subset_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="IN", help="face dataset in any layout")
-    parser.add_argument("target", metavar="OUT", type=Path, help="folder of the view; must not exist")
+    parser.add_argument("target", metavar="OUT", type=Path, help="folder to write; it must not exist")
     parser.add_argument("--identities", type=flags.count, metavar="N", help="draw N identities (default: all)")
     parser.add_argument(
         "--images-per-identity", type=flags.count, metavar="N", help="draw exactly N images of each (default: all)"
@@ -77,9 +79,9 @@ def _subset(args: argparse.Namespace) -> str:
 
 
 def _add_mix_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("target", metavar="OUT", type=Path, help="folder of the view; must not exist")
+    parser.add_argument("target", metavar="OUT", type=Path, help="folder to write; it must not exist")
     parser.add_argument(
-        "parts", metavar="[NAME=]PATH", nargs="+", help="face datasets in any layout, also views; names must differ"
+        "parts", metavar="[NAME=]PATH", nargs="+", help="face datasets in any layout; names of parts must differ"
     )
     parser.add_argument(
         "--total-images",
@@ -92,7 +94,7 @@ def _add_mix_flags(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="take these parts whole; the shares of the others are multiples of their images (default: none)",
+        help="take these parts whole; --shares are then multiples of their number of images (default: none)",
     )
     parser.add_argument(
         "--shares",
@@ -105,19 +107,19 @@ def _add_mix_flags(parser: argparse.ArgumentParser) -> None:
         "--filled-by",
         choices=("identities", "images"),
         default="identities",
-        help="cut a part to its share by leaving out identities, or images of all (default: identities)",
+        help="cut a part to its share by leaving out identities, or images of all identities (default: identities)",
     )
     parser.add_argument(
         "--shared-identities",
         choices=("refuse", "merge", "separate"),
         default="refuse",
-        help="what to do with people whom parts share by the names of their folders or by a list (default: refuse)",
+        help="what to do with people in several parts, known by folder name or --same-people (default: refuse)",
     )
     parser.add_argument(
         "--same-people",
         type=Path,
         metavar="FILE",
-        help="lines of PART/NAME, tab, PART/NAME of one person (default: none)",
+        help="text file; every line names one person's identities as PART/NAME, with tabs between (default: none)",
     )
     for name, text in (
         ("identities", "identities of the mixture"),
@@ -140,20 +142,20 @@ def _mix(args: argparse.Namespace) -> str:
     from bench.runs.dataset import open_files
 
     _refuse_existing(args.target)
-    places = {
-        name or Path(path).resolve().stem: path for name, _, path in (part.rpartition("=") for part in args.parts)
-    }
-    if len(places) < len(args.parts):
+    paths = {name or Path(path).resolve().stem: path for name, _, path in (part.rpartition("=") for part in args.parts)}
+    if len(paths) < len(args.parts):
         raise InputError("two parts have one name; give each its own, as NAME=PATH")
-    if unknown := [name for name in args.keep_real if name not in places]:
-        raise InputError(f"--keep-real {unknown[0]} names no part; {nearest(unknown[0], places)}")
-    cut = [name for name in places if name not in args.keep_real]
-    if args.shares is not None and len(args.shares) != len(cut):
-        raise InputError(f"--shares holds {len(args.shares)} numbers for {len(cut)} parts; give one to each of {cut}")
-    shares = dict(zip(cut, args.shares or [], strict=False))
+    if unknown := [name for name in args.keep_real if name not in paths]:
+        raise InputError(f"--keep-real {unknown[0]} names no part; {nearest(unknown[0], paths)}")
+    cut_parts = [name for name in paths if name not in args.keep_real]
+    if args.shares is not None and len(args.shares) != len(cut_parts):
+        raise InputError(
+            f"--shares holds {len(args.shares)} numbers for {len(cut_parts)} parts; give one to each of {cut_parts}"
+        )
+    shares = dict(zip(cut_parts, args.shares or [], strict=False))
     parts = [
         Part(name, open_files(path), share=shares.get(name), is_real=name in args.keep_real)
-        for name, path in places.items()
+        for name, path in paths.items()
     ]
     rules = Rules(
         Budget(args.total_images, bool(args.keep_real), args.filled_by),
@@ -185,8 +187,8 @@ COMMANDS = (
         "subset",
         "Draw identities and images of a face dataset at random",
         "Draw identities and images of a face dataset at random, without copying a face: OUT is a folder that "
-        "names the faces, and every command reads it like a dataset, as long as IN stays where it is. With one "
-        "seed, a smaller subset lies within a larger one. Use it to see what fewer identities or images cost; "
+        "names the faces, and every command reads it like a dataset, as long as IN stays where it is. With the same "
+        "seed, a smaller subset is part of a larger one. Use it to see what fewer identities or images cost; "
         "`bench convert` makes a copy of it.",
         "bench subset faces.lmdb faces_100x8 --identities 100 --images-per-identity 8",
         _add_subset_flags,
@@ -194,11 +196,11 @@ COMMANDS = (
     ),
     Command(
         "mix",
-        "Put several face datasets together, with labels made anew",
+        "Put several face datasets together, with new identity labels",
         "Put several face datasets together, without copying a face: OUT is a folder that names the faces, and "
-        "every command reads it like a dataset. Identities get new labels. With --total-images the mixture has so "
-        "many images, and every part its share; with --keep-real some parts stay whole and the others are added "
-        "to them. Use it to learn whether drawn faces replace real ones, or add to them.",
+        "every command reads it like a dataset. Identities get new labels. With --total-images the mixture has that "
+        "many images, and every part gives its share; with --keep-real some parts stay whole and the others are "
+        "added to them. Use it to learn whether generated faces can replace real ones, or help beside them.",
         "bench mix mixed photos=data/photos drawn=faces.lmdb --total-images 20000 --shares 0.5 0.5",
         _add_mix_flags,
         _mix,

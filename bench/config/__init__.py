@@ -1,4 +1,4 @@
-"""Schemas of benchmarks.yaml and generators.yaml. In: a YAML file. Out: checked, frozen settings.
+"""Schemas of benchmarks.yaml, sweeps.yaml, generators.yaml and catalogue.yaml. In: a YAML file. Out: frozen settings.
 
-May import ``bench.errors`` and ``bench.names``.
+May import ``bench.errors``, ``bench.names`` and ``bench.files``.
 """

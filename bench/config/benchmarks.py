@@ -24,7 +24,7 @@ from bench.names import nearest
 
 BENCHMARKS_PATH = Path(__file__).parent.parent.parent / "benchmarks.yaml"
 OTHER_NAMES = {"hadrian_even": "hadrian", "eclipse_even": "eclipse", "twins_very_easy": "twins"}
-"""Later name of a test set, as its authors use it today -> its name here."""
+"""Name that the authors of a test set use today -> its name in this suite."""
 FOLDERS_OF_RUNS = {
     "models",
     "datasets",
@@ -37,7 +37,7 @@ FOLDERS_OF_RUNS = {
     "mlruns",
     "mlartifacts",
 } | {"mlflow.db", "leaderboard.md", "leaderboard.html", "leaderboard.csv"}
-"""What else lies in the folder RUNS, where each benchmark has a folder with its name."""
+"""Other files and folders in RUNS. A benchmark may not have these names, since its own folder lies there too."""
 
 
 class Expected(Settings):
@@ -51,7 +51,7 @@ class Expected(Settings):
     mean_accuracy: tuple[Share, Share] | None = Field(
         None, description="lowest and highest plausible mean over the protocols"
     )
-    source: str = Field(description="origin of the figures: measured, published or estimated")
+    source: str = Field(description="origin of the numbers: measured, published or estimated")
 
     @model_validator(mode="after")
     def _is_a_range(self) -> "Expected":
@@ -74,8 +74,8 @@ class Benchmark(Settings):
     expected: Expected
     real_reference: bool = Field(
         False,
-        description="whether results with the same recipe state their gap to this one: it trains on photographs, or on "
-        "rendered faces where the protocols are rendered",
+        description="whether results with the same recipe state their gap to this entry, because it trains on "
+        "photographs or, where the protocols are rendered, on rendered faces",
     )
     changes: tuple[str, ...] = Field(
         (), description="fields that differ from the file, as FIELD=VALUE: those of SET or of a point of a sweep"
@@ -168,7 +168,7 @@ def load_recipe(name: str, path: str | Path = BENCHMARKS_PATH) -> Recipe:
     try:
         return Recipe.model_validate(recipes[name])
     except ValidationError as error:
-        raise InputError(f"{path}: recipes.{name}: {describe_mistakes(error, Recipe)}; mend the YAML") from None
+        raise InputError(f"{path}: recipes.{name}: {describe_mistakes(error, Recipe)}; correct the YAML") from None
 
 
 def protocol_names(names: Sequence[str], path: str | Path = BENCHMARKS_PATH) -> list[str]:
@@ -177,7 +177,7 @@ def protocol_names(names: Sequence[str], path: str | Path = BENCHMARKS_PATH) -> 
 
 
 def _expand_lists(names: Sequence[str], groups: dict[str, list[str]]) -> list[str]:
-    """The names, each group replaced by its members, other names by the current ones; each counts once."""
+    """Protocol names without duplicates: groups replaced by their members, other authors' names by ours."""
     expanded: dict[str, None] = {}
     for name in names:
         expanded |= dict.fromkeys(OTHER_NAMES.get(member, member) for member in groups.get(name, [name]))
@@ -185,7 +185,7 @@ def _expand_lists(names: Sequence[str], groups: dict[str, list[str]]) -> list[st
 
 
 def _read(path: str | Path) -> dict[str, Any]:
-    """Content of benchmarks.yaml, with its three sections checked to be there."""
+    """Content of benchmarks.yaml, checked for its three sections, lists of protocols and names of benchmarks."""
     document = read_yaml(path)
     if not isinstance(document, dict) or set(document) != {"recipes", "protocols", "benchmarks"}:
         got = sorted(map(str, document))[:10] if isinstance(document, dict) else type(document).__name__
@@ -208,7 +208,7 @@ def check_folder_name(name: str, what: str) -> None:
         what: File and kind of the entry, for the message.
 
     Raises:
-        InputError: If it is empty, too long, or holds other characters than a folder may have everywhere.
+        InputError: If it is empty, too long, or holds a character that some file system refuses.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         rule = "take letters, digits, '-', '_' and '.', a letter or digit first, at most 100"
@@ -219,11 +219,11 @@ def _check_name(name: str, path: str | Path) -> None:
     """Refuse the name of a benchmark that cannot be a folder of its own below ``runs``."""
     check_folder_name(name, f"{path}: a benchmark")
     if name.lower() in FOLDERS_OF_RUNS:
-        raise InputError(f"{path}: a benchmark is called {name}, as a folder of the suite in RUNS; rename it")
+        raise InputError(f"{path}: a benchmark is called {name}, the name of another file or folder in RUNS; rename it")
 
 
 def _resolve(name: str, document: dict[str, Any], path: str | Path, above: tuple[str, ...] = ()) -> Benchmark:
-    """Put the recipe, the protocols and the parts of a mixture in the place of their names, and check all values.
+    """The entry with its recipe, protocols and parts of a mixture looked up by their names, and all values checked.
 
     Args:
         name: Name of the entry.
@@ -269,7 +269,7 @@ def _change(
 def _without_names(
     entry: dict[str, Any], document: dict[str, Any], location: str, path: str | Path, names: tuple[str, ...]
 ) -> dict[str, Any]:
-    """An entry with the recipe, the protocols and the parts of a mixture in the place of their names.
+    """An entry whose recipe, protocols and parts of a mixture, given by name, are replaced by their settings.
 
     Args:
         entry: The entry.

@@ -1,7 +1,7 @@
 """Loads catalogue.yaml: facts about the files that can be downloaded, and about public face datasets.
 
 In: the YAML file. Out: ``Catalogue``. The commands that download name the files (``generate.hub.catalogue`` and
-``bench.runs.inputs``); what they weigh, whose they are and what they are for is stated in catalogue.yaml only.
+``bench.runs.inputs``); their sizes, licences and purposes are stated in catalogue.yaml only.
 """
 
 from functools import cache
@@ -34,7 +34,7 @@ class Repository(Settings):
 
     name: str = Field(pattern="^[^/ ]+/[^/ ]+$")
     kind: RepositoryKind
-    licence: str | None = Field(description="of its card; null where the card states none")
+    licence: str | None = Field(description="licence that its card states; null if none")
     files: dict[str, FileFacts] = Field(description="path in the repository -> facts")
 
 
@@ -44,10 +44,10 @@ class DatasetFacts(Settings):
     kind: Literal["synthetic", "real"]
     identities: Count | None = Field(None, description="as its authors state")
     images: Count | None = Field(None, description="as its authors state")
-    counted: str | None = Field(None, description="what somebody counted in the files, where it differs or is known")
+    counted: str | None = Field(None, description="counts in the files themselves, where somebody counted")
     licence: str | None = None
     source: str
-    traps: str | None = Field(None, description="what users stumbled over")
+    traps: str | None = Field(None, description="known problems of its files")
     read: str = Field(description="how this suite reads it")
 
 

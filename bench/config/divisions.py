@@ -2,8 +2,8 @@
 
 ``datacv_*`` continues the DataCV challenge of ICCV 2025, whose recipe is ``hsface_arcface`` to the letter (github
 HaiyuWu/iccv2025-fr-competition, configs/arcface_r50_default.py). ``sdfr_task1`` is task 1 of SDFR (arXiv 2404.04580),
-which fixes the backbone and leaves the rest of training free. Both want synthetic identities alone; no program can
-check that.
+which fixes the backbone and leaves the rest of training free. Both allow synthetic identities only, which no
+program can check.
 """
 
 from typing import Literal, TypedDict

@@ -18,7 +18,7 @@ def seed(text: str) -> int:
 
 
 def seeds(text: str) -> tuple[int, ...]:
-    """Several seeds, each once, with spaces or commas between them; none of them is the empty tuple."""
+    """Several seeds, each once, with spaces or commas between them; an empty text gives an empty tuple."""
     given = tuple(seed(word) for word in text.replace(",", " ").split())
     if twice := sorted({number for number in given if given.count(number) > 1}):
         raise argparse.ArgumentTypeError(f"{text!r:.40} holds {twice[0]} twice; give each seed once")

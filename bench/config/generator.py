@@ -1,9 +1,8 @@
 """The section ``generator`` of benchmarks.yaml: where the faces of a benchmark come from.
 
 Four kinds: ``vec2face`` draws them with the Vec2Face generator (or downloads the published dataset), ``render`` renders
-a procedural head, ``files`` names a dataset that exists, ``mixture`` (``mixture.py``) puts others together. The
-generator (``generate.draw``) reads these models themselves, so defaults are stated here only. They are those of HSFace,
-as far as it was published.
+a procedural head, ``files`` names a dataset that exists, ``mixture`` (``mixture.py``) puts others together. Defaults
+are stated here only, as ``generate.draw`` reads these models directly; they are those of HSFace, where published.
 """
 
 from pathlib import Path
@@ -23,7 +22,7 @@ RELEASED_GENERATOR, PLUS_GENERATOR = "vec2face_generator.pth", "main_model.pth"
 _FAMILIES = {RELEASED_GENERATOR: "HSFace", PLUS_GENERATOR: "VFace"}
 """Released weights -> name of the datasets that were made with them."""
 PUBLISHED_IDENTITIES = {"HSFace": (10_000, 20_000), "VFace": (10_000, 20_000, 100_000)}
-"""Name of published datasets -> sizes of those whose faces are on the Hub."""
+"""Family of published datasets -> numbers of identities of those whose faces are on the Hub."""
 _SHIPPED = "assets/"
 RENDER_VERSION = 1
 """Version of the renderer, in the folder names of rendered protocols; raised when a change moves pixels."""
@@ -77,8 +76,8 @@ class Perturbation(Settings):
     circumstances: bool = Field(
         False,
         exclude_if=lambda on: not on,
-        description="the rows of differences end with the circumstances of an image (those of generate assets sharp "
-        "do): sigmas do not scale them, and a target yaw is set in them",
+        description="whether the rows of differences end with the 50 numbers for pose, light and the like of "
+        "generate/networks/circumstances.py: sigmas do not scale these, and a target yaw is written into them",
     )
 
     @model_validator(mode="after")
@@ -146,13 +145,13 @@ class ImageFilters(Settings):
         None,
         ge=0,
         le=64,
-        description="drop an image whose difference hash (64 bits) differs in at most so many bits from that of an "
-        "earlier one of its person",
+        description="drop an image whose difference hash (64 bits) differs in at most this many bits from that of "
+        "an earlier one of its person",
     )
     known_centers: str | None = Field(
         None,
         exclude_if=lambda name: name is None,
-        description=".npy of identity centres of the people that the generator was trained on; lies where weights lie",
+        description=".npy of identity centres of the people that the generator was trained on, relative to WEIGHTS",
     )
     max_known_cosine: float | None = Field(
         None,
@@ -180,7 +179,7 @@ class Quota(Settings):
         "first", description="keep the first images that pass, or those of the highest identity cosine or quality"
     )
     judge_weights: str | None = Field(
-        None, description="second identity network, which must find the images of an identity alike too"
+        None, description="second identity network, whose cosines the images must pass too"
     )
     min_judge_cosine: float | None = Field(
         None, ge=-1, le=1, description="refuse an image with a lower cosine to the mean of its identity, by the judge"

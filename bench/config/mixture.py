@@ -26,7 +26,7 @@ class MixturePart(Settings):
         None, exclude_if=lambda name: name is None, description="entry of the same file whose faces are used"
     )
     generator: GeneratorSettings | None = Field(
-        None, exclude=True, description="of the benchmark; it is filled in when the file is loaded"
+        None, exclude=True, description="generator of the benchmark, filled in when the file is loaded"
     )
     seed: Seed | None = Field(
         None, exclude_if=lambda seed: seed is None, description="seed of the benchmark's faces; null: that of the run"
@@ -49,7 +49,7 @@ class MixturePart(Settings):
         None, exclude_if=lambda count: count is None, description="exact number of images of each; null: all"
     )
     min_images_per_identity: Count = Field(
-        1, exclude_if=lambda count: count == 1, description="identities with fewer images are left out at first"
+        1, exclude_if=lambda count: count == 1, description="identities with fewer images are left out before drawing"
     )
     max_images_per_identity: Count | None = Field(
         None, exclude_if=lambda count: count is None, description="most images of each identity; null: no limit"
@@ -58,7 +58,7 @@ class MixturePart(Settings):
         None,
         ge=0,
         exclude_if=lambda share: share is None,
-        description="of total_images; with keep_real, images of this part as a multiple of the real images",
+        description="fraction of total_images; with keep_real, a multiple of the number of real images",
     )
     real: bool = Field(False, exclude_if=lambda real: not real, description="whether the faces are photographs")
 
@@ -94,12 +94,12 @@ class MixtureGenerator(GeneratorSettings):
     total_images: Count | None = Field(
         None,
         exclude_if=lambda count: count is None,
-        description="images of the mixture, of which every part gives its share: can drawn faces replace real ones?",
+        description="images of the mixture; every part gives its share: can generated faces replace real ones?",
     )
     keep_real: bool = Field(
         False,
         exclude_if=lambda keep: not keep,
-        description="take real parts whole and add the others by their share: do drawn faces help?",
+        description="take real parts whole and add the others by their share: do generated faces help?",
     )
     filled_by: Literal["identities", "images"] = Field(
         "identities",

@@ -40,7 +40,7 @@ class LandmarkPoses(Settings):
         None,
         exclude_if=lambda name: name is None,
         description=".npy of points (L, 5, 2) or of pictures, or a text file of landmarks, used in equal shares in "
-        "place of yaw_degrees and pitch_degrees; lies where weights lie",
+        "place of yaw_degrees and pitch_degrees; relative to WEIGHTS",
     )
     max_steps: int = Field(
         0,

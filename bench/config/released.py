@@ -1,7 +1,6 @@
-"""The released recipes of benchmarks.yaml, which make the closed division of the leaderboard: name -> hash.
+"""The released recipes of benchmarks.yaml: results of these form the closed division of the leaderboard.
 
-A recipe that somebody adds to benchmarks.yaml, or edits there, is not among them. Add a recipe here
-when it is released.
+A recipe that is new in benchmarks.yaml, or was edited there, does not count as released. Add its hash here when it is.
 """
 
 RELEASED_RECIPES = {

@@ -13,7 +13,7 @@ Count = Annotated[int, Field(gt=0, lt=2**31)]
 
 
 class Settings(BaseModel):
-    """Base of every section: refuses unknown keys, and values cannot change after loading, numbers are finite."""
+    """Base of every section: unknown keys and non-finite numbers are refused; values cannot change after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -28,6 +28,6 @@ class GeneratorSettings(Settings):
 
 
 def settings_sha256(settings: Settings) -> str:
-    """SHA-256 of the settings of a section, without those that are left out of dumps at their default."""
+    """SHA-256 of a section's settings. Fields with ``exclude_if`` count only where they differ from their default."""
     dump = json.dumps(settings.model_dump(mode="json"), sort_keys=True)
     return hashlib.sha256(dump.encode()).hexdigest()

@@ -34,7 +34,7 @@ class Sweep(Settings):
     base: Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)] = Field(
         description="entry of benchmarks.yaml that is varied, or a list of them"
     )
-    fixed: dict[str, Any] = Field({}, description="dotted fields of the entry that have one other value in all points")
+    fixed: dict[str, Any] = Field({}, description="dotted field -> value that replaces the base's in all points")
     grid: dict[str, tuple[Any, ...]] = Field({}, description="dotted field -> its values; all combinations are points")
     points: tuple[dict[str, Any], ...] = Field(
         ({},), description="points given one by one, as maps of dotted fields; each is combined with the grid"
@@ -51,7 +51,7 @@ class Sweep(Settings):
             raise ValueError("points is empty, so the sweep has no points; give points, or leave it out")
         for what, values in {"base": self.base, "seeds": self.seeds}.items():
             if len(set(values)) < len(values):
-                raise ValueError(f"{what}={list(values)} holds one twice; give each once")
+                raise ValueError(f"{what}={list(values)} holds a value twice; give each once")
         return self
 
     @property

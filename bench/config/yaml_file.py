@@ -15,13 +15,13 @@ from bench.names import nearest
 _MAX_CHARACTERS = 100_000
 _MAX_VALUES = 100_000
 _MAX_BRACKETS = 100
-"""Limits of a file of settings: the first two are seven times the size of benchmarks.yaml."""
+"""Limits of a file of settings, far above what benchmarks.yaml holds."""
 _MAX_MISTAKES, _MAX_MESSAGE, _MAX_SHOWN = 5, 300, 100
 """Mistakes that one message names, and characters of each mistake and of each value that it shows."""
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice, and brackets within brackets without end.
+    """SafeLoader that refuses a key given twice, and brackets nested too deeply.
 
     PyYAML itself would silently take the last of two keys, and its time grows with the square of the open brackets.
     """
@@ -65,7 +65,7 @@ def read_yaml(path: str | Path) -> Any:
         if node is not None and _num_values(node, {}, ()) > _MAX_VALUES:
             raise InputError(f"its aliases expand to more than {_MAX_VALUES} values")
         return None if node is None else loader.construct_document(node)
-    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:  # all but the first: values of typed tags
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:  # all but YAMLError: value and tag differ
         raise InputError(f"{path}: {' '.join(str(error).split())[:300]}; correct the YAML") from None
     except RecursionError:
         raise InputError(f"{path} is nested too deeply; correct the YAML") from None
@@ -145,7 +145,7 @@ def _shorten(value: Any) -> str:
 
 
 def _known_fields(schema: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """Fields of the section at a location of pydantic, which for a union also contains the tag (``vec2face``)."""
+    """Fields of the section at pydantic's location of a mistake, which also holds the tag of a union (``vec2face``)."""
     section: Any = schema
     for part in location:
         if part in GENERATORS:

@@ -66,7 +66,7 @@ def convert(
 
 
 def landmarks_of(faces: Faces, path: str | Path) -> NDArray[np.float64]:
-    """As ``known_landmarks``, where every face must have landmarks.
+    """Landmarks as of ``known_landmarks``, of faces that must all have them.
 
     Raises:
         InputError: As ``known_landmarks``, or if images have no line in the file (the message names some).

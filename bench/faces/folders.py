@@ -36,7 +36,7 @@ def list_images(folder: Path, unread: Counter[str], *, recursive: bool = True) -
     """
     images: list[Path] = []
     resolved = folder.resolve()
-    waiting = [(folder, {resolved, *resolved.parents})]  # with the folders above, so that a link to one of them ends
+    waiting = [(folder, {resolved, *resolved.parents})]  # each with the folders above it, to which no link is followed
     while waiting:
         current, above = waiting.pop()
         with os.scandir(current) as entries:
@@ -44,7 +44,7 @@ def list_images(folder: Path, unread: Counter[str], *, recursive: bool = True) -
                 if is_hidden(entry.name):
                     continue
                 path, is_link = current / entry.name, entry.is_symlink()
-                is_folder = path.is_dir() if is_link else entry.is_dir()  # an entry alone fails at a circular link
+                is_folder = path.is_dir() if is_link else entry.is_dir()  # entry.is_dir() raises at a circular link
                 if is_folder and is_link and path.resolve() in above:
                     unread["links to a folder above them"] += 1
                 elif is_folder:

@@ -1,4 +1,4 @@
-"""Opens the faces behind a dataset card or a ``files`` generator, and draws sample faces as a grid (grid.png)."""
+"""Sample faces of a dataset as a grid with one row per identity (grid.png)."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""Opens face datasets in any layout, and reads and writes the suite's own: the LMDB of the HSFace datasets.
+"""Reads and writes face datasets in the suite's own layout, the LMDB of the HSFace datasets.
 
-In: a path. Out: ``Faces``. This is the only module that imports lmdb.
+In: a path. Out: ``Faces``. This is the only module that imports lmdb. ``open.py`` opens any layout.
 
 | key | value (msgpack) |
 |---|---|
@@ -11,7 +11,7 @@ In: a path. Out: ``Faces``. This is the only module that imports lmdb.
 | ``b"__keys__"`` | all keys of faces |
 | ``b"__classnum__"`` | largest identity + 1 |
 
-Source: the datasets and readers of HaiyuWu/Vec2Face. ``folders``, ``recordio`` and ``webdataset`` read other layouts.
+Source: the datasets and readers of HaiyuWu/Vec2Face.
 """
 
 import errno
@@ -41,7 +41,7 @@ _PAGE_SIZES = {1 << bits for bits in range(9, 17)}
 _WIDTHS = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
 """First byte of a msgpack bin or str -> bytes of its length. msgpack before 1.0 wrote image files as str."""
 _ARRAY, _LENGTHS, _MAX_INT_BYTES = 0x90, (2, 3, 4), 9
-"""First byte of an empty msgpack array, to which its length is added; elements of a record; most bytes of an int."""
+"""msgpack: first byte of an array of length 0 (the length is added to it), lengths of records, most bytes of an int."""
 _INITIAL_MAP_BYTES = 1 << 26
 """Size of a new LMDB's memory map, which limits the size of the file. It is doubled whenever it is full."""
 
@@ -246,7 +246,7 @@ class LmdbFaces(SelectedFaces):
 
 
 def _label_place(num_elements: int) -> int:
-    """Place of the identity in a record: the last, before a landmark picture the third."""
+    """Index of the identity in a record: the last element, or the third if a landmark picture follows."""
     return min(num_elements - 1, 2)
 
 
@@ -377,7 +377,7 @@ class FaceWriter:
 
 @contextmanager
 def _disk_errors(path: Path) -> Iterator[None]:
-    """Raise an error of LMDB as OSError, whose number ``atomic_path`` finds out; LMDB has none for a full disk."""
+    """Raise an error of LMDB as OSError. LMDB has no error number for a full disk; ``atomic_path`` finds it."""
     try:
         yield
     except lmdb.MapFullError:

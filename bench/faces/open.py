@@ -80,7 +80,7 @@ def open_view(path: str | Path, places: Mapping[str, Path] | None = None) -> Sel
 
     Args:
         path: The folder.
-        places: Where parts lie now, by their names; the others are searched where they lay.
+        places: Name of a part -> its present path; other parts are searched at the path in the card.
 
     Raises:
         InputError: If the view is damaged, or a part is missing or was changed.
@@ -89,7 +89,7 @@ def open_view(path: str | Path, places: Mapping[str, Path] | None = None) -> Sel
 
 
 def read_names(path: str | Path) -> set[str]:
-    """Names of identities from a text file, one a line. Spaces belong to a name; empty lines count nothing.
+    """Names of identities from a text file, one a line. Spaces belong to a name; empty lines are ignored.
 
     Raises:
         InputError: If the file is missing, is not UTF-8 text, or holds no name.

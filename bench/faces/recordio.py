@@ -61,7 +61,7 @@ class RecordFile:
             row = int(self.offsets.argmax())
             raise InputError(
                 f"{path.with_suffix('.idx')} key {self.keys[row]} points to byte {self.offsets[row]}, but {path} ends "
-                f"at {self.size}: the .rec is cut short, or the .idx belongs to another; {_FETCH_AGAIN}"
+                f"at {self.size}: the .rec is cut short, or the .idx belongs to another .rec; {_FETCH_AGAIN}"
             )
         self.read(int(self.offsets.argmax()))
 

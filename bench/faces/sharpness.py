@@ -1,6 +1,6 @@
 """A face -> its sharpness: the variance of the Laplacian of the grey level.
 
-Noise raises it as detail does, so that it proves nothing alone. Shapes: ``H W`` pixels.
+Noise raises it as detail does, so a high value alone does not prove detail. Shapes: ``H W`` pixels.
 """
 
 import numpy as np

@@ -47,6 +47,6 @@ def _exchange(description: tuple[str, dict[str, str]]) -> list[tuple[str, dict[s
     store.set(f"own{rank}", json.dumps(description))
     everyone = [json.loads(store.get(f"own{other}")) for other in range(world_size)]
     store.set(f"read{rank}", "")
-    if rank == 0:  # without torchrun it holds the store, which must not end before all have read
+    if rank == 0:  # without torchrun, rank 0 serves the store and must stay until all have read it
         store.wait([f"read{other}" for other in range(world_size)])
     return everyone

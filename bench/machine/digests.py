@@ -1,4 +1,4 @@
-"""SHA-256 of files and folders, remembered, so that asking again costs a look at sizes and times.
+"""SHA-256 of files and folders, cached: an unchanged file is not read again.
 
 Digests are kept in one SQLite file per user (``$XDG_CACHE_HOME/hsface-bench/digests.sqlite``, by default below
 ``~/.cache``), under the path of the file together with its size, inode, and times of change. Deleting that file is
@@ -132,7 +132,7 @@ def _state(path: Path, without: str | None) -> tuple[str, int]:
 
 
 def _describe(status: os.stat_result) -> str:
-    """Size, inode and times of a file. The time of status change cannot be set back, as that of content can."""
+    """Size, inode and times of a file. Programs can set mtime back, but not ctime."""
     return f"{status.st_size} {status.st_ino} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
@@ -172,7 +172,7 @@ def _recall(key: bytes, state: str) -> str | None:
 
 
 def _remember(key: bytes, state: str, digest: str) -> None:
-    """Keep a digest. A cache that cannot be written costs time and no result, so that its errors are passed over."""
+    """Store a digest. Errors are ignored: without the cache, a digest is only computed again."""
     try:
         with closing(_connect()) as connection, connection:
             connection.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", (key, state, digest))

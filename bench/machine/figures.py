@@ -1,7 +1,7 @@
-"""Figures of the running process: loops report them, and whoever listens gets them.
+"""Numbers that the loops of a running process report, such as its loss and its counts of images.
 
-Trainers, generation and evaluation report; ``bench.runs.tracking.live`` listens and sends them to MLflow. Without a
-listener a report does nothing, so that a loop need not know whether its run is tracked.
+Trainers, generation and evaluation report; ``bench.runs.tracking.live`` listens and sends the numbers to MLflow.
+Without a listener a report does nothing, so that a loop need not know whether its run is tracked.
 """
 
 from collections import Counter
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 Line = Mapping[str, int | float | None]
-"""``step``, ``time`` (Unix time, seconds) and figures by name; None where a figure is not finite."""
+"""``step``, ``time`` (Unix time, seconds) and numbers by name; None for a number that is not finite."""
 Listener = Callable[[Line], object]
 """Called by the thread that reports. It must return at once and not raise."""
 _listeners: list[Listener] = []
@@ -17,7 +17,7 @@ _num_images: Counter[str] = Counter()
 
 
 def report(line: Line) -> None:
-    """Hand a line of figures, with ``step`` and ``time``, to all listeners."""
+    """Hand a line of numbers, with ``step`` and ``time``, to all listeners."""
     for listener in _listeners:
         listener(line)
 

@@ -15,14 +15,14 @@ from bench.machine.figures import report
 
 JOURNAL_NAME = "train.jsonl"
 JournalLine = dict[str, int | float | None]
-"""Figures of one line by name; None where a figure is not finite."""
+"""Numbers of one line by name; None for a number that is not finite."""
 
 
 class JournalFile:
     """A journal on disk. One process writes it; the others only read its earlier lines.
 
     Args:
-        path: The file. Lines after ``step``, which an interrupted run wrote, are removed.
+        path: The file. Lines beyond ``step``, written by an interrupted run after its checkpoint, are removed.
         step: Number of steps done.
         is_writing: Whether this process writes.
     """

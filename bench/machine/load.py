@@ -1,4 +1,4 @@
-"""Load of the whole machine: processor, memory and, where there is one, the GPU."""
+"""Load of the whole machine: processor, memory and, if there is one, the GPU."""
 
 import contextlib
 import sys

@@ -14,7 +14,7 @@ from bench.machine.processes import gather_in_order
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 _STEPS_BETWEEN_QUESTIONS = 20
-"""On GPUs. To ask makes all processes wait for each other; on a CPU that costs nothing beside a step."""
+"""On GPUs, since asking makes all processes wait for each other. On a CPU, whose steps are slow, every step asks."""
 
 
 class Preemption:
@@ -24,7 +24,7 @@ class Preemption:
         self._number = 0
 
     def note(self, number: int, _: Any) -> None:
-        """Remember a signal; the handler of ``SIGNALS``."""
+        """Remember a signal; the signal handler of ``SIGNALS``."""
         self._number = number
 
     def agreed_signal(self, step: int, device_type: str) -> int:

@@ -22,16 +22,16 @@ from bench.machine.device import process_rank
 T = TypeVar("T")
 Item = TypeVar("Item")
 _averaging: "weakref.WeakSet[DistributedDataParallel]" = weakref.WeakSet()
-"""Networks of ``average_gradients``, which refer to the group."""
+"""Networks of ``average_gradients``. They hold a reference to the group, which must be cut to end it."""
 
 
 @contextmanager
 def process_group(device: str) -> Iterator[torch.device]:
     """Join the process group of torchrun for the block, and yield the device of this process.
 
-    All processes leave the block together. The group and its threads end before the process does: a thread of gloo that
-    still frees a tensor while Python ends would end the process with SIGABRT. Only if a process on a GPU raises alone,
-    the group stays: NCCL would wait for the other processes, and torchrun ends them.
+    All processes leave the block together. The group and its threads end with the block, because a gloo thread that
+    frees a tensor while Python exits would abort the process (SIGABRT). Only if a process on a GPU raises alone is the
+    group left open: closing it would make NCCL wait for the other processes, and torchrun ends them anyway.
     """
     _, world_size, device = process_rank(device)
     if world_size == 1:

@@ -13,7 +13,7 @@ CHECKPOINT_NAME = "checkpoint.pt"
 
 @contextmanager
 def refuse_damaged(path: Path) -> Iterator[None]:
-    """Turn every error of the block, which reads a checkpoint, into a message that says what to do.
+    """Turn errors of the block, which reads a checkpoint, into a message that says what to do.
 
     Raises:
         InputError: If the block raises an error that a damaged file causes.

@@ -146,7 +146,7 @@ class GeneratorCard(Card):
     weights_sha256: str
     num_parameters: int
     num_images_seen: int
-    figures: dict[str, float] = Field(description="final terms of the loss, and figures on held-out identities")
+    figures: dict[str, float] = Field(description="final terms of the loss, and numbers on held-out identities")
 
 
 class ProtocolResult(Section):
@@ -203,7 +203,8 @@ class ResultCard(Card):
 
     kind: Literal["result"] = "result"
     row: Literal["dataset", "floor", "model"] = Field(
-        "dataset", description="dataset: trained here; floor: no training; model: given weights, own recipe"
+        "dataset",
+        description="dataset: trained here; floor: no training; model: weights and recipe from elsewhere",
     )
     name: str
     dataset: DatasetReference | None
@@ -219,7 +220,7 @@ class ResultCard(Card):
         {}, exclude_if=lambda sets: not sets, description="searches in galleries; never in the mean"
     )
     mean_accuracy: float | None = Field(
-        description="plain mean over the protocols, without hard sets beside others; null without one"
+        description="mean over the protocols; hard sets count only if there are no others; null without protocols"
     )
     mean_standard_error: float | None = Field(description="of the mean, protocols taken as independent")
     stage_costs: dict[str, Cost] = Field({}, description="cost of every stage behind the result")
@@ -277,7 +278,7 @@ def read_card(path: str | Path, kind: type[AnyCard]) -> AnyCard:
 
     Args:
         path: The card, or its folder.
-        kind: DatasetCard, ModelCard or ResultCard.
+        kind: Class of the card, a key of ``CARD_NAMES``.
 
     Raises:
         InputError: If the file is missing, or does not fit the schema.

@@ -143,7 +143,7 @@ def generator_sha256(settings: dict[str, Any]) -> str:
         settings: ``inputs["generator"]`` of a dataset's card.
     """
     settings = _without_places(settings)
-    if settings.get("kind") == "mixture":  # the fingerprint of a part follows its seed, the hash of its settings not
+    if settings.get("kind") == "mixture":  # a part's fingerprint depends on its seed; this hash must not
         parts = [part | {"contents": _without(part["contents"], "fingerprint")} for part in settings["parts"]]
         settings = settings | {"parts": parts}
     return _digest(settings)
@@ -183,7 +183,7 @@ def _mixture_stage(settings: MixtureGenerator, seed: int, parent: Path) -> Stage
 
 
 def _contents(part: MixturePart, seed: int, runs: Path) -> dict[str, Any]:
-    """What a part holds, for the fingerprint of its mixture."""
+    """Fingerprint or content digests of a part's faces, for the fingerprint of its mixture."""
     if part.benchmark is not None:
         stage = part_stage(part, seed=seed, runs=runs)
         return {
@@ -194,7 +194,7 @@ def _contents(part: MixturePart, seed: int, runs: Path) -> dict[str, Any]:
 
 
 def _dataset_stage(settings: GeneratorSettings, seed: int, parent: Path, caps: CapSettings | None = None) -> Stage:
-    """The stage of a dataset; ``caps``, those of its division where a larger dataset is cut down to them."""
+    """The stage of a dataset. ``caps`` are those of its division, if a larger dataset is cut down to them."""
     if isinstance(settings, MixtureGenerator):
         return _mixture_stage(settings, seed, parent)
     generator = settings.model_dump(mode="json")
@@ -253,7 +253,7 @@ def _adopt(stage: Stage, old: Stage, sources: Sequence[Path]) -> Stage:
 
     Args:
         stage: The stage by today's rule of fingerprints.
-        old: The same by the rule until version 0.1, which held places, sizes and times where today's holds contents.
+        old: The stage by the rule until version 0.1, which hashed paths, sizes and times of files, not their contents.
         sources: Files and folders that the stage reads. None may have changed since it finished.
     """
     if stage.is_finished or not old.is_finished:
@@ -264,7 +264,7 @@ def _adopt(stage: Stage, old: Stage, sources: Sequence[Path]) -> Stage:
 
 
 def _was_read_alike(settings: FilesGenerator) -> bool:
-    """Whether older versions used the same faces: they read hidden images, and split names to leave out at spaces."""
+    """Whether older versions read the same faces: they read hidden images, and split names to leave out at spaces."""
     path = Path(settings.path)
     if path.is_dir() and has_ignored_images(path):
         return False
@@ -275,7 +275,7 @@ def _was_read_alike(settings: FilesGenerator) -> bool:
 
 
 def _without_places(generator: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a generator without the paths of files whose digests they hold; contents count, not places."""
+    """Settings of a generator without the paths of files whose digests they hold: contents count, not paths."""
     if generator.get("kind") == "mixture":
         return _without(generator, "same_people") | {"parts": [_without(part, *_PLACES) for part in generator["parts"]]}
     if generator.get("kind") != "files" or "sha256" not in generator:
@@ -298,7 +298,7 @@ def _digest(value: Any) -> str:
 def _file_state(path: Path) -> str:
     """State of a path in fingerprints until version 0.1: size and time of a file, or number and newest of entries.
 
-    It misses changes below the first level of a folder, and is used to find finished runs of older versions alone.
+    It misses changes below the first level of a folder, and is used only to find finished runs of older versions.
     """
     if not path.exists():
         return "missing"

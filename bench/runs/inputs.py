@@ -30,12 +30,12 @@ TEST_SETS_ON_THE_HUB = {
     name: HubFile(f"{name}.bin", "gaunernst/face-recognition-eval", "dataset")
     for name in ("lfw", "cfp_fp", "cfp_ff", "agedb_30", "calfw", "cplfw")
 }
-"""Test sets that ``python -m evaluate fetch`` downloads; evaluate/test_sets/registry.py tells of all others."""
+"""Test sets that ``python -m evaluate fetch`` downloads; evaluate/test_sets/registry.py has the sources of others."""
 
 _PREPARED = ("centers.npy", "deviations.npy")
 """Files that ``python -m generate prepare`` writes beside a training set."""
 _VARIATION = ("seen_often.npy", "differences.npy")
-"""Files that ``python -m generate variation`` writes there."""
+"""Files that ``python -m generate variation`` writes beside a training set."""
 
 _FETCH_NAMES = {
     PLUS_GENERATOR: "plus-generator",
@@ -212,7 +212,7 @@ def fetch_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> Ite
 
 
 def _files_of(benchmark: Benchmark) -> list[str]:
-    """Names of the files in WEIGHTS that a benchmark reads, the published dataset among them."""
+    """Names of the files in WEIGHTS that a benchmark reads, including the published dataset."""
     generator = benchmark.generator
     if isinstance(generator, Vec2FaceGenerator) and generator.source == "hub":
         return [f"{generator.dataset_family.lower()}{generator.num_identities // 1000}k.lmdb"]

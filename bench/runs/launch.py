@@ -27,7 +27,7 @@ _FLAGS = ("scale", "seed", "device", "runs", "test_sets", "weights", "config", "
 def main() -> int:
     """Start the stage that the first word of the command line names, once for each seed, or an audit.
 
-    All flags are those of the stage, but for ``--seeds``. The first seed that fails ends the command.
+    All flags are those of the stage, except ``--seeds``. The first seed that fails ends the command.
     """
     name, *words = sys.argv[1:]
     if name == "audit":
@@ -49,10 +49,10 @@ def _take_seeds(words: Sequence[str]) -> tuple[list[str], tuple[int, ...]]:
 
 
 def run_command(command: Sequence[str], *, is_quiet: bool = False) -> int:
-    """Run a command of this suite, which says itself why it fails, and return its status.
+    """Run a command of this suite, which prints its own errors, and return its status.
 
-    On Ctrl-C the command ends by itself, since the terminal interrupts it too; it is interrupted once more if it does
-    not end soon, for example because this process alone was interrupted. SIGTERM and SIGUSR1 are handed on to it.
+    On Ctrl-C the terminal interrupts the command too. If the command does not end soon (because only this process was
+    interrupted), it is interrupted again from here. SIGTERM and SIGUSR1 are forwarded to it.
 
     Args:
         command: The words of the command line.
@@ -77,7 +77,7 @@ def run_command(command: Sequence[str], *, is_quiet: bool = False) -> int:
 
 @contextmanager
 def _forwarded_signals(process: subprocess.Popen) -> Iterator[None]:
-    """Hand on the signals by which a scheduler ends a run, so that the command can write its checkpoint and end."""
+    """Forward the signals by which a scheduler ends a run, so that the command can write its checkpoint and end."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
         return

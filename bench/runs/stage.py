@@ -54,7 +54,7 @@ class Stage:
         return (self.directory / CARD_NAMES[self.card]).exists()
 
     def card_header(self, *, scale: str, seed: int) -> CardHeader:
-        """The fields that every card has, as of this process and machine; the stage adds its cost and its results."""
+        """The fields that every card has, for this process and machine; the stage adds its cost and its results."""
         return {
             "scale": scale,
             "seed": seed,
@@ -140,7 +140,7 @@ def check_weights(faces: Stage, weights: Path) -> None:
 
 @contextmanager
 def claim(stage: Stage) -> Iterator[bool]:
-    """Hold a stage's folder for the block, and yield whether the stage still has to run.
+    """Lock a stage's folder for the block, and yield whether the stage still has to run.
 
     If another run holds the folder, this one waits for it; the other run may then have finished the stage. Under
     torchrun, rank 0 holds the folder for all processes, and the others wait for rank 0. Temporary files that killed

@@ -1,7 +1,7 @@
-"""Start the processes of a stage as torchrun does, with one line where torchrun prints forty.
+"""Start the processes of a stage as torchrun does, but report a failure in one line instead of torchrun's forty.
 
 ``python -m bench.runs.torchrun`` takes torchrun's arguments. A process that fails prints one line itself
-(``bench.cli.run``). The exit status is that of the process that failed first. Ctrl-C, SIGTERM and SIGUSR1 are handed on
+(``bench.cli.run``). The exit status is that of the process that failed first. Ctrl-C, SIGTERM and SIGUSR1 are forwarded
 to the processes, which may take four minutes to write a checkpoint; the status is 128 and the number of the signal.
 On several machines, a machine that does not come in time is named.
 """
@@ -61,7 +61,7 @@ def _obey_once() -> None:
                 signal.signal(each, signal.SIG_IGN)
         obey(signum, frame)
 
-    api._terminate_process_handler = obey_first  # torchrun offers no other way
+    api._terminate_process_handler = obey_first  # torchrun has no public way to do this
 
 
 if __name__ == "__main__":

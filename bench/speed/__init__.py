@@ -1,7 +1,7 @@
 """Write measured speeds and sizes to reports/speed/NAME.md and NAME.json, with machine and versions.
 
 Each package measures itself (``generate/speed``, ``fr_train/speed``, ``evaluate/measure/speed.py``) when it is called
-by ``python -m bench.speed NAME``. A figure holds for one machine; the ratio of two rows of a table carries over.
+by ``python -m bench.speed NAME``. A number holds for one machine; ratios of rows hold roughly on others too.
 """
 
 import multiprocessing
@@ -31,7 +31,7 @@ def write_speed(
         name: Name of the two files.
         title: What was compared, in one line.
         tables: Caption -> rows. The keys of the first row are the columns; None is printed as a dash.
-        notes: How the figures were measured, as Markdown.
+        notes: How the numbers were measured, as Markdown.
         directory: Folder of the two files.
 
     Returns:
@@ -54,7 +54,9 @@ def write_speed(
 
 def in_own_process(measure: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function in a new process, and return its result."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:  # unlike a Pool's, may start processes
+    with ProcessPoolExecutor(
+        1, multiprocessing.get_context("spawn")
+    ) as pool:  # unlike the processes of a Pool, its process may start others
         return pool.submit(measure, *arguments).result()
 
 

@@ -140,8 +140,8 @@ def _add_scale_flags(parser: argparse.ArgumentParser) -> None:
         "--folder",
         type=Path,
         default=Path("runs/scale"),
-        help="folder of the made-up files, 22 GB at 300,000 identities, and of the figures so far; a run that was "
-        "broken off goes on from them (default: runs/scale)",
+        help="folder of the artificial files, 22 GB at 300,000 identities, and of the numbers so far; an interrupted "
+        "run resumes from them (default: runs/scale)",
     )
 
 

@@ -1,7 +1,7 @@
 """Checks of a device, run one after the other within a time limit: functions in, rows of a table out.
 
 A check that raises has failed, and the next one runs. Without a GPU, checks that need one are skipped, and the others
-run on the CPU in small sizes, which proves that they work and nothing about a GPU.
+run on the CPU in small sizes, which tests the checks but says nothing about a GPU.
 """
 
 import time
@@ -34,7 +34,7 @@ class Check:
     measure: Callable[[str], Finding]
     """Device -> outcome; it fails by raising, or by an outcome that is not passed."""
     needs_gpu: bool = False
-    """Whether a CPU cannot show it at all."""
+    """Whether the check makes no sense on a CPU."""
 
 
 def run_checks(checks: Sequence[Check], device: str, *, time_limit: float = TIME_LIMIT_SECONDS) -> list[Row]:

@@ -1,7 +1,7 @@
 """Measures steps at several numbers of identities: processor seconds, peak memory, and how both grow.
 
-Every measurement runs in a process of its own, because the peak memory of a process cannot be reset. What was measured
-stays in ``measured.jsonl`` of the working folder, so that a run that was broken off goes on from there.
+Every measurement runs in a process of its own, because the peak memory of a process cannot be reset. Measurements
+are kept in ``measured.jsonl`` of the working folder, so that an interrupted run resumes.
 """
 
 import json
@@ -23,7 +23,7 @@ MEASURED_NAME = "measured.jsonl"
 
 @dataclass(frozen=True)
 class Size:
-    """Size of a made-up dataset."""
+    """Size of an artificial dataset."""
 
     num_identities: int
     images_per_identity: int
@@ -112,7 +112,7 @@ def growth_rows(names: Sequence[str], sizes: Sequence[Size], lines: Sequence[Map
 
 
 def _exponent(numbers: Sequence[int], values: Sequence[float]) -> float | None:
-    """K such that the last two values grow as number^k; None where they are too few or not positive."""
-    if len(values) < 2 or min(values[-2:]) <= 0:
+    """Exponent k with which the last two values grow as number^k; None if there is only one, or one is not above 0."""
+    if len(values) < 2 or min(values[-2:]) <= 0 or numbers[-1] == numbers[-2]:
         return None
     return math.log(values[-1] / values[-2]) / math.log(numbers[-1] / numbers[-2])

@@ -1,4 +1,4 @@
 """Cosines between many vectors. In: one vector per face or identity. Out: nearest centres, and separate identities.
 
-May import ``bench.machine`` and ``bench.errors``.
+May import ``bench.machine``, ``bench.files`` and ``bench.errors``.
 """

@@ -1,4 +1,4 @@
-"""Dot products without rounding error, so that ties are ties and no number depends on the size of a block.
+"""Dot products without rounding error: equal scores tie exactly, and no score depends on the size of a block.
 
 A float32 matrix product depends in its last bits on the shape of the matrices, and so do the ties between scores. Here
 the entries of unit vectors are rounded to multiples of 2^-25. The product of two entries is then a multiple of 2^-50,

@@ -116,8 +116,8 @@ def _nearest_of_block(
         cosine = block @ centers[start : start + block_centers].T  # (block_rows, block_centers)
         if own is not None:
             is_inside = (own >= start) & (own < start + cosine.shape[1])
-            places = rows, torch.where(is_inside, own - start, 0)  # picking rows by nonzero would make a GPU stop
-            cosine[places] = torch.where(is_inside, -torch.inf, cosine[places])
+            own_entries = rows, torch.where(is_inside, own - start, 0)  # nonzero would make a GPU wait for the CPU
+            cosine[own_entries] = torch.where(is_inside, -torch.inf, cosine[own_entries])
         highest, column = cosine.max(dim=1)
         is_better = highest > best  # not >=: of equals, the first centre stays
         best = torch.where(is_better, highest, best)

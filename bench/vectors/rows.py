@@ -1,4 +1,4 @@
-"""Rows of vectors that may be memory-mapped, as copies: what was read does not stay in the memory of the process."""
+"""Copies rows of vectors that may be memory-mapped, and frees the pages of the file that were read."""
 
 import mmap
 from typing import Any

@@ -2,7 +2,7 @@
 
 In: vectors of any scale, one per identity. Out: a boolean per vector. There are two rules: ``earlier`` counts unique
 identities as Vec2Face's ``inter-separability-measurement.py`` does; ``kept`` rejects identity vectors as its author
-describes in issues 11 and 18.
+describes in issues 11 and 18 of HaiyuWu/Vec2Face.
 """
 
 from typing import Literal

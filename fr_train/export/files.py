@@ -26,7 +26,7 @@ MAX_COSINE_DISTANCE = 1e-4
 INPUT_NAME, OUTPUT_NAME = "faces", "features"
 INPUT = "faces aligned to the ArcFace template, RGB, (x - 127.5) / 127.5, float32 (B, 3, 112, 112)"
 OUTPUT = "features before normalising, float32 (B, D); the embedding is features(face) + features(mirrored), length 1"
-_CHECKED_BATCHES = (1, 7)  # two sizes other than the traced one, to test that the batch axis is free
+_CHECKED_BATCHES = (1, 7)  # sizes other than the traced one, to test that the file accepts any batch size
 _TRACED_BATCH = 2
 _OPSET = 18
 
@@ -86,7 +86,7 @@ def write_onnx(path: Path, network: nn.Module) -> None:
         )
     if takes_bytes(program.model_proto.graph):  # type: ignore[union-attr]
         raise InputError(
-            f"{path.name} begins with operations that look like a normalisation of bytes, and would be fed bytes; "
+            f"{path.name} begins with operations that look like a normalisation of 0..255; readers would feed 0..255; "
             "export safetensors alone"
         )
     program.model.metadata_props.update({INPUT_NAME: INPUT, OUTPUT_NAME: OUTPUT})  # type: ignore[union-attr]

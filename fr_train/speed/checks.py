@@ -141,7 +141,7 @@ def _losses(device: str, rank: int = 0, world_size: int = 1) -> list[float]:
 
 
 def _check_resuming(device: str) -> Finding:
-    """Break a training off after its first epoch, and start it again in the same folder."""
+    """Interrupt a training after its first epoch, and start it again in the same folder."""
     with tempfile.TemporaryDirectory() as folder:
         faces = open_faces(_write_faces(Path(folder), num_faces=32))
         run, options = Path(folder, "run"), RunOptions(device, num_workers=0, validate_every=2)
@@ -154,7 +154,7 @@ def _check_resuming(device: str) -> Finding:
 
 
 def _interrupt(_: torch.nn.Module) -> dict[str, float]:
-    """In place of a validation, which follows the last step: the checkpoint of the first epoch is there by then."""
+    """Called as the validation, which runs after the last step, when the checkpoint of the first epoch is written."""
     raise KeyboardInterrupt
 
 

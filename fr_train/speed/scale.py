@@ -1,4 +1,4 @@
-"""Steps of a training that use no network, over a made-up dataset: reading its labels, and drawing batches."""
+"""Steps of a training that use no network, on an artificial dataset: reading its labels, and drawing batches."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ _FILE = b"P6 4 4 255\n" + bytes(48)
 
 
 def steps() -> list[Step]:
-    """All steps; they read the faces.lmdb that an earlier step has joined, or write one."""
+    """All steps. They read the faces.lmdb that a step of ``generate.speed.scale`` wrote, or else write one."""
     return [
         Step("open faces.lmdb and read its labels", _read_labels, _prepare_faces),
         Step(f"draw {NUM_BATCHES} batches of each of {NUM_EPOCHS} epochs", _draw_batches, _prepare_faces),

@@ -145,7 +145,7 @@ def head_rows(num_identities: int = NUM_HEAD_IDENTITIES) -> list[Row]:
 
 
 def _head_memory(num_identities: int, num_ranks: int, sample_rate: float) -> dict[str, float]:
-    """Figures of ``_measure_rank``, each the largest over the ranks."""
+    """Numbers of ``_measure_rank``, each the largest over the ranks."""
     with tempfile.TemporaryDirectory() as folder:
         mp.spawn(_measure_rank, args=(num_identities, num_ranks, sample_rate, folder), nprocs=num_ranks)
         ranks = [json.loads(path.read_text()) for path in Path(folder).glob("*.json")]

@@ -1,4 +1,4 @@
-"""What following a training in MLflow costs its steps: trainings with and without, one after the other.
+"""How much following in MLflow slows a training down: trainings with and without it, in turns.
 
 In: faces and a recipe. Out: rows of a table. Every training runs in a process of its own.
 """

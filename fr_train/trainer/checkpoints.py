@@ -61,7 +61,7 @@ class Checkpoints:
     def is_due(self) -> bool:
         """Whether a checkpoint is due within an epoch. All processes must call this.
 
-        It is by the clock of rank 0, and at once if a scheduler is about to end any of the processes.
+        The clock of rank 0 decides; if a scheduler is about to end any of the processes, one is due at once.
         """
         self._end_signal = self._preemption.agreed_signal(self._engine.step, self._engine.device.type)
         if self._end_signal:

@@ -26,7 +26,7 @@ from fr_train.trainer.augment import augment_, erase_, normalize
 
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _ORIENTATION_MARKS = (b"Exif\0\0", b"tiff:Orientation")
-"""A file that holds one of these may have to be turned, which ``faces.image`` does for all stages alike."""
+"""Bytes of EXIF data. A file that holds them may need rotation, which ``faces.image`` does for all stages."""
 
 
 def decode_faces(faces: Faces, indices: NDArray[np.int64]) -> Tensor:

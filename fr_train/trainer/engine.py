@@ -180,7 +180,7 @@ class Engine:
         )
 
     def stateful_parts(self) -> dict[str, StatefulPart]:
-        """Objects whose state dicts a checkpoint holds, by name. The class weights, split over processes, are apart."""
+        """Objects whose state dicts a checkpoint holds, by name; the class weights are gathered separately."""
         parts: dict[str, StatefulPart] = {
             "backbone": self.backbone,
             "margin": self.head.margin,
@@ -208,7 +208,7 @@ def _checked_micro_batch(micro_batch: int | None, num_faces: int) -> int:
 
 def _is_out_of_memory(error: Exception) -> bool:
     kinds = (torch.OutOfMemoryError, MemoryError)
-    return isinstance(error, kinds) or "can't allocate memory" in str(error)  # torch's words on a CPU
+    return isinstance(error, kinds) or "can't allocate memory" in str(error)  # torch's message on a CPU
 
 
 def _parameter_groups(backbone: nn.Module, head: Head) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ class Journal:
     """Counts images and waiting time, and writes lines.
 
     Args:
-        path: The file. Lines after ``step``, which an interrupted run wrote, are removed.
+        path: The file. Lines beyond ``step``, written by an interrupted run after its checkpoint, are removed.
         step: Number of steps done.
         device: Device of this process.
         is_writing: Whether this process writes the file.

@@ -25,8 +25,8 @@ AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 def is_channels_last(recipe: Recipe) -> bool:
     """Whether batches and weights are channels-last in memory.
 
-    Networks of fewer than 16 channels are not: for them oneDNN of torch 2.14 corrupts memory in the float32 backward
-    pass of convolutions.
+    Networks of width below 16 are not, because oneDNN in torch 2.14 corrupts memory in the float32 backward pass of
+    their convolutions.
     """
     return recipe.channels_last and recipe.backbone.width >= 16
 
@@ -45,7 +45,7 @@ def prepare_backbone(recipe: Recipe, options: RunOptions, device: torch.device) 
     backbone = network.to(device).to(memory_format=layout)
     if recipe.sync_batch_norm and dist.is_initialized():
         if device.type != "cuda":
-            raise InputError("recipe.sync_batch_norm works on GPUs alone; set it to false, or DEVICE=cuda")
+            raise InputError("recipe.sync_batch_norm works on GPUs only; set it to false, or DEVICE=cuda")
         backbone = nn.SyncBatchNorm.convert_sync_batchnorm(backbone)
     return backbone
 

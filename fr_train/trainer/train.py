@@ -49,7 +49,7 @@ Validate = Callable[[nn.Module], dict[str, float]]
 
 @dataclass
 class DatasetWarnings:
-    """What is unusual about the dataset, for its reference in the card."""
+    """Dataset warnings for the card: single-image identities, original size, skipped records."""
 
     num_single_image_identities: int
     resized_from: str | None = None
@@ -60,7 +60,7 @@ class DatasetWarnings:
 
 @dataclass(frozen=True)
 class TrainSummary:
-    """Counts, times and figures of a finished run, for its card."""
+    """Counts, times and last measurements of a finished run, for its card."""
 
     num_parameters: int
     num_images_seen: int

@@ -253,7 +253,7 @@ def test_ctrl_c_is_one_line_of_rank_0_whatever_libraries_make_of_it(then, rank):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert errors.strip() == ("interrupted; the same command goes on from here" if rank == "0" else "")
+    assert errors.strip() == ("interrupted; run the same command again to resume" if rank == "0" else "")
 
 
 @pytest.mark.parametrize("program", ["bench", "generate", "fr_train", "evaluate"])
@@ -261,7 +261,7 @@ def test_ctrl_c_while_modules_are_imported(tmp_path, program):
     (tmp_path / "pydantic.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)")
     done = call(program, "--help", PYTHONPATH=str(tmp_path))
     assert done.returncode == 130
-    assert done.stderr.strip() == "interrupted; the same command goes on from here"
+    assert done.stderr.strip() == "interrupted; run the same command again to resume"
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1251", "utf-8"])

@@ -1,8 +1,8 @@
 """Files of five-point landmarks: per line the name of an image and x1 y1 ... x5 y5, separated by spaces or tabs.
 
 Two files of the field have an eleventh number. IJB's ``*_name_5pts_score.txt`` ends with the detector's score; RFW's
-``*_lmk.txt`` has a label before the points. Which of the two a file is, its lines tell together: read the wrong way,
-every x becomes a y, and the points of most lines no longer look like a face. Legend: N lines.
+``*_lmk.txt`` has a label before the points. Lines are read both ways, and the way counts in which the points of most
+lines look more like a face: read the wrong way, every x becomes a y. Legend: N lines.
 """
 
 from dataclasses import dataclass
@@ -51,7 +51,9 @@ def read_landmarks(path: str | Path) -> dict[str, Landmarks]:
         if name in rows:
             raise InputError(f"{path} line {number} names {name[:80]} again; keep one line per image")
         if not np.isfinite(values).all() or max(map(abs, values)) > 1e6:
-            raise InputError(f"{path} line {number}: landmarks of {name[:80]} are no positions in an image; correct it")
+            raise InputError(
+                f"{path} line {number}: landmarks of {name[:80]} are no positions in an image; correct them"
+            )
         rows[name] = values
     if not rows:
         raise InputError(f"{path} is empty; {_NEEDED} on each line")
@@ -59,7 +61,7 @@ def read_landmarks(path: str | Path) -> dict[str, Landmarks]:
 
 
 def _parse(rows: dict[str, list[float]], path: str | Path) -> dict[str, Landmarks]:
-    """Split 11 numbers into points and score, or label and points, whichever fits the faces of the file better."""
+    """Split 11 numbers into points and score, or label and points: whichever looks more like faces over the file."""
     eleven = np.array([values for values in rows.values() if len(values) == 11]).reshape(-1, 11)
     ends_with_score = not len(eleven) or np.median(_misfit(eleven[:, :10])) <= np.median(_misfit(eleven[:, 1:]))
     points = np.array([values[:10] if ends_with_score else values[-10:] for values in rows.values()])
@@ -80,14 +82,14 @@ def _parse(rows: dict[str, list[float]], path: str | Path) -> dict[str, Landmark
 
 
 def _misfit(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far points are from the ArcFace template, moved, turned and scaled to fit best, shape (N,).
+    """Misfit in [0, 1] of five points to the ArcFace template after the best similarity transform, shape (N,).
 
-    0 is a perfect fit, 1 is none: the share of the template's variance that the fit leaves over.
+    0 is a perfect fit. The misfit is the share of the template's variance that the transformed points do not explain.
 
     Args:
         points: x1, y1, ..., x5, y5, shape (N, 10).
     """
-    face = points[:, 0::2] + 1j * points[:, 1::2]  # turning and scaling is a product of complex numbers
+    face = points[:, 0::2] + 1j * points[:, 1::2]  # rotation with scaling is a product of complex numbers
     face = face - face.mean(axis=1, keepdims=True)
     template = ARCFACE_TEMPLATE @ (1, 1j)
     template = template - template.mean()

@@ -19,7 +19,7 @@ from bench.files import read_text
 
 Shared = Literal["refuse", "merge", "separate"]
 Node = tuple[int, int]
-"""Number of a part, and of an identity in it."""
+"""An identity: number of its part, and its identity_id there."""
 _NUM_SHOWN = 3
 
 

@@ -24,7 +24,7 @@ class Part:
     faces: SelectedFaces
     subset: Subset = field(default_factory=Subset)
     share: float | None = None
-    """Of the budget: of the images of the mixture, or of the real images."""
+    """Fraction of the images of the mixture, or with ``keep_real`` a multiple of the number of real images."""
     is_real: bool = False
 
 
@@ -42,9 +42,9 @@ class Rules:
 def mix(parts: Sequence[Part], rules: Rules, *, seed: int) -> tuple[list[ChosenFaces], list[NDArray[np.int64]]]:
     """Choose the faces of a mixture, and number its identities anew.
 
-    Of each part first the subset is drawn, then it is cut to its share of the budget. Then people whom parts share are
-    merged or refused, and the caps cut the whole. Every step takes the lowest of random ranks that depend on the seed
-    alone, so that smaller mixtures lie in larger ones.
+    First the subset of each part is drawn and cut to its share of the budget. Then people whom parts share are merged
+    or refused, and the caps are applied to the whole. Every step takes the identities and faces with the lowest random
+    ranks, which depend on the seed alone, so that a smaller mixture is part of a larger one.
 
     Args:
         parts: The datasets.
@@ -56,7 +56,7 @@ def mix(parts: Sequence[Part], rules: Rules, *, seed: int) -> tuple[list[ChosenF
 
     Raises:
         InputError: If a part has too few identities or images, two parts have one name or are one dataset, shares do
-            not fit, people are shared and not to be, or a cap leaves an identity without an image.
+            not fit, parts share people and ``rules.shared`` is ``refuse``, or a cap leaves an identity without image.
     """
     _check_names(parts)
     if len(parts) > 1:
@@ -108,7 +108,7 @@ def _check_names(parts: Sequence[Part]) -> None:
 
 
 def _refuse_twins(parts: Sequence[Part]) -> None:
-    """Refuse one dataset as two parts, also where it lies in two places or inside a view."""
+    """Refuse two parts that are the same dataset, also as a copy or inside a view."""
     owners: dict[str, tuple[Part, set[str]]] = {}
     for part in parts:
         for digest, names in sources(part.faces):

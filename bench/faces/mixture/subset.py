@@ -1,4 +1,4 @@
-"""Seeded subsets of a face dataset by identities and images; with one seed, the smaller lies in the larger.
+"""Seeded subsets of a face dataset by identities and images; with the same seed, a smaller one is part of a larger.
 
 An identity and a face each get a random rank, which depends on the dataset and the seed alone. A subset is always the
 identities, and of each the faces, with the lowest ranks. Legend: N faces, C identities.
@@ -78,8 +78,8 @@ def choose_subset(identity_ids: NDArray[np.int64], subset: Subset, *, seed: int)
 def choose_within(identity_ids: NDArray[np.int64], caps: Caps, *, seed: int) -> NDArray[np.int64]:
     """Positions of a random subset that fits the caps, ascending, shape (M,); all positions if everything fits.
 
-    First identities are drawn. Then images are left out so that every identity keeps the same number, or all that it
-    has, with one more for the first identities until ``caps.images`` is reached.
+    First identities are drawn. Then images are left out: every identity keeps the same number (or all, if it has
+    fewer), and the first identities keep one more until ``caps.images`` is reached.
 
     Args:
         identity_ids: Identity of each face, numbered without gaps, shape (N,).
@@ -106,7 +106,7 @@ def choose_within(identity_ids: NDArray[np.int64], caps: Caps, *, seed: int) -> 
 
 
 def first_faces(identity_ids: NDArray[np.int64], num_faces: int, *, by: By, seed: int) -> NDArray[np.int64]:
-    """Positions of ``num_faces`` faces, ascending; a smaller number gives a part of those of a larger one.
+    """Positions of ``num_faces`` faces, ascending. Those of a smaller number are among those of a larger one.
 
     Args:
         identity_ids: Identity of each face, shape (N,).

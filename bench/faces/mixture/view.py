@@ -25,7 +25,7 @@ _REMEDY = "make the view again"
 
 
 class ViewFaces(SelectedFaces):
-    """The faces of a view, in the order of its selection. Reading one costs a look into two arrays more than its part.
+    """The faces of a view, in the order of its selection. Two arrays give the part and the position of each face.
 
     A view of one dataset keeps the names of its identities. In a mixture, PART/NAME is the name.
     """
@@ -38,7 +38,7 @@ class ViewFaces(SelectedFaces):
         Args:
             path: Folder of the view.
             open_part: Opens a dataset in any layout, with all its faces.
-            places: Where parts lie now, by their names; the others are searched where they lay.
+            places: Name of a part -> its present path; other parts are searched at the path in the card.
 
         Raises:
             InputError: If the view is damaged, or a part is missing or was changed.
@@ -66,7 +66,7 @@ class ViewFaces(SelectedFaces):
         return names
 
     def sources(self) -> Iterator[tuple[str, set[str]]]:
-        """See the function ``sources``."""
+        """Content digest and identity names of each dataset behind the view; see the function ``sources``."""
         for number, part in enumerate(self._parts):
             rows = self._positions[self._part_of[self._positions] == number]
             used = copy(part)  # selecting replaces arrays, so that the part itself stays whole
@@ -79,7 +79,7 @@ class ViewFaces(SelectedFaces):
         return self._parts[self._part_of[row]].encoded(int(self._place[row]))
 
     def name(self, index: int) -> str:
-        """Source of one face: that of its part."""
+        """Source of one face for messages, as its part states it."""
         row = self._positions[index]
         return self._parts[self._part_of[row]].name(int(self._place[row]))
 

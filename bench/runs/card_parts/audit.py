@@ -94,10 +94,10 @@ class DuplicatesSection(GivenPart):
 
 
 class UniqueIdentities(GivenPart):
-    """Number of unique identities by both rules of ``evaluate/audit/identities/separation.py``."""
+    """Number of unique identities by both rules of ``bench.vectors.separation.separated``."""
 
-    kept: int
-    earlier: int
+    kept: int = Field(description="compared with earlier identities that were kept")
+    earlier: int = Field(description="compared with all earlier identities")
 
 
 class IdentityPair(GivenPart):
@@ -161,7 +161,7 @@ class PairsSection(GivenPart):
 
 
 class ByChannelOrder(GivenPart):
-    """One figure of the images as stored, and with red and blue exchanged."""
+    """One number for the images as stored, and for the same with red and blue exchanged."""
 
     as_stored: float
     exchanged: float

@@ -1,4 +1,4 @@
-"""Section of an audit card about what a synthetic dataset repeats of its generator's training people.
+"""Section of an audit card: how close a synthetic dataset comes to the people that its generator was trained on.
 
 ``evaluate/audit/privacy`` computes it. Cosines are in [-1, 1], rates are fractions.
 """
@@ -27,7 +27,7 @@ class Matches(GivenPart):
 
 
 class HubFigures(GivenPart):
-    """A member that ten or more of the 100 nearest synthetic images point to."""
+    """A member that is the nearest one to ten or more of the 100 synthetic images closest to any member."""
 
     member: str
     num_nearest: int

@@ -1,4 +1,4 @@
-"""Figures of a face dataset on its card; which of them are given depends on the kind of generator."""
+"""Statistics of a face dataset on its card; which fields are given depends on the kind of generator."""
 
 from pydantic import ConfigDict, Field
 

@@ -1,4 +1,4 @@
-"""What a benchmark will need. In: its settings, and what a rehearsal measured. Out: the plan as text, measurements.
+"""Plan and rehearsal of a benchmark. In: its settings and measurements. Out: the plan as text; new measurements.
 
 May import what ``bench.runs`` may.
 """

@@ -27,7 +27,7 @@ _SLOT_BYTES = 875_000_000
 """Memory in bytes of generating in float32 on a CPU: the base generator and two IResNet-100 with their libraries, and
 what each image of AttrOP's batch adds. Measured as the largest resident size: 16.2 GB with the default 16 images."""
 _POSE_BYTES = 230_000_000
-"""What a pose model of Vec2Face+ adds to the networks: the attention of 20 blocks once more, and the pose network."""
+"""Memory in bytes that a pose model of Vec2Face+ adds: a second attention in 20 blocks, and the pose network."""
 _IDENTITY_BYTES = 14_000
 """Bytes per identity while ``separated`` decides which vectors stay apart. Measured from 5,000 to 40,000 identities."""
 
@@ -100,7 +100,7 @@ def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
 
 
 def _with_measured(expected: Expected, measured: Measured | None) -> Expected:
-    """The expected rates and memory, with what a rehearsal measured on this machine in their place."""
+    """The expected rates and memory, replaced by those that a rehearsal measured on this machine, where it did."""
     if measured is None:
         return expected
     generate, train = measured.generate_images_per_second, measured.train_images_per_second

@@ -21,7 +21,7 @@ class Measured(Section):
     """Digest of generator and recipe, see ``settings_digest``."""
     created_utc: str
     device: str
-    """Device and number of processes, for people."""
+    """Device and number of processes, as text for the plan."""
     num_processes: int
     generate_images_per_second: float | None = None
     without_attrop_images_per_second: float | None = None
@@ -32,7 +32,7 @@ class Measured(Section):
     bytes_per_image: float | None = None
     """Size of the face dataset, per image."""
     largest_micro_batch: int | None = None
-    """Largest micro-batch of training that fits, where it is less than a process's share of the batch."""
+    """Largest micro-batch of training that fits into memory; None if a process's whole share of the batch fits."""
     problems: list[str] = Field(default_factory=list)
     """What would stop the real run."""
 

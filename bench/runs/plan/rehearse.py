@@ -30,9 +30,9 @@ from bench.runs.stage import Stages
 
 _NUM_PAIRS = 40
 _TIMES_MORE = 3
-"""How many times more identities the second dataset has, from whose longer time the rate is computed."""
+"""The second dataset has this many times the identities of the first; their difference in time gives the rate."""
 _SHORT = "short_"
-"""Begin of the names of shortened test sets."""
+"""Prefix of the names of shortened test sets."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class Rehearsal:
                 yield f"generate: {card.num_images / seconds:.3g} images/s without optimiser steps of AttrOP"
 
     def _train(self, protocols: list[str]) -> Iterator[str]:
-        """Train at the batch of the recipe on a GPU; at two small ones on a CPU, for the growth of memory."""
+        """Train with the recipe's batch size on a GPU; on a CPU with two small ones, to extrapolate the memory."""
         share = self._benchmark.recipe.batch_size // self._num_processes
         if self._is_gpu:
             for micro_batch in [share // 2**halvings for halvings in range(8) if share % 2**halvings == 0]:
@@ -167,7 +167,7 @@ class Rehearsal:
             yield f"train: {rate:.3g} images/s"
 
     def _extrapolate(self, size: int, memory: float, memory_of_double: float, share: int) -> Iterator[str]:
-        """Say how much memory the whole batch takes, from that of two small ones, in GB."""
+        """Extrapolate the memory of the whole batch, in GB, from that of two small batches."""
         per_face = max(0.0, memory_of_double - memory) / size
         whole = memory + per_face * (share - size)
         self.measured.memory_gb["train"] = round(whole, 2)
@@ -204,14 +204,15 @@ class Rehearsal:
             card = read_card(stages.evaluate.directory, ResultCard)
             self.measured.evaluate_images_per_second = card.cost.images_per_second
             self._note_memory("evaluate", card.cost.peak_memory_mb)
-            yield f"evaluate: {card.cost.images_per_second} images/s"
+            if rate := card.cost.images_per_second:
+                yield f"evaluate: {rate:.3g} images/s"
 
     def _note_memory(self, stage: str, megabytes: float | None) -> None:
         if megabytes is not None:
             self.measured.memory_gb[stage] = round(megabytes * 2**20 / 1e9, 2)
 
     def _run_stage(self, name: str, stages: Stages) -> bool:
-        """Run a stage unless it is finished; whether it has succeeded. Its message says why it has not."""
+        """Run a stage unless it is finished, and return whether it succeeded. A failing stage prints why."""
         stage = getattr(stages, name)
         if stage.is_finished:
             return True
@@ -222,14 +223,14 @@ class Rehearsal:
 
     @property
     def _stage_args(self) -> Namespace:
-        """The flags of the stages: those of the user, but for the folders and the file of benchmarks."""
+        """The flags of the stages: those of the user, except the folders and the file of benchmarks."""
         changes = {"runs": self._folder / "runs", "test_sets": self._folder / "test_sets", "set": ""}
         return Namespace(**vars(self._args) | changes | {"config": self._folder / "benchmarks.yaml"})
 
     def _write_entry(
         self, protocols: list[str], generator: dict[str, Any] | None = None, batch_size: int | None = None
     ) -> Stages:
-        """Write the file of benchmarks with the entry in small, and return its stages.
+        """Write a file of benchmarks with a small version of the entry, and return its stages.
 
         Args:
             protocols: Names of the test sets.
@@ -277,12 +278,12 @@ class Rehearsal:
 
 
 def marginal_rate(few: DatasetCard, many: DatasetCard) -> tuple[float, float]:
-    """Images per second of generating once it runs, and the seconds before that, from datasets of two sizes.
+    """Images per second of generating without the start-up, and the seconds of the start-up, from two datasets.
 
-    Loading of networks takes as long for a few images as for millions, and would hide the rate of a few.
+    Loading the networks takes as long for a few images as for millions, so the plain rate of a few would be too low.
     """
     seconds, images = many.cost.seconds - few.cost.seconds, many.num_images - few.num_images
-    if seconds <= 0:  # another program held the first one up
+    if seconds <= 0:  # another program slowed down the first one
         return many.num_images / many.cost.seconds, 0.0
     return images / seconds, max(0.0, few.cost.seconds - few.num_images * seconds / images)
 

@@ -1,4 +1,4 @@
-"""``runs/sweeps/NAME/plan.json``: the points of a sweep, the folders of their stages, and what became of each."""
+"""``runs/sweeps/NAME/plan.json``: the points of a sweep, the folders of their stages, and the state of each."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -38,7 +38,7 @@ class SweepPlan(Section):
     name: str
     about: str
     bases: tuple[str, ...]
-    fixed: dict[str, Any] = Field(description="fields that all points change alike")
+    fixed: dict[str, Any] = Field(description="fields to which all points give the same new value")
     fields: tuple[str, ...] = Field(description="fields that differ between points, dotted")
     points: tuple[PlannedPoint, ...]
     written_utc: str

@@ -1,8 +1,8 @@
-"""Find the runs that nothing names any more, with their size, and delete them if told so.
+"""Find the runs that nothing names any more, with their size, and delete them on request.
 
-A folder of faces, of a network or of results below RUNS/SCALE is named if an entry of benchmarks.yaml with some seed, a
-sweep, or a latest.json leads to it, or if it is a parent of a folder that is. A result is named by its network, on
-whatever test sets it was measured. Runs by SET that no sweep holds are not named, once another run was the last.
+A folder of faces, of a network or of results below RUNS/SCALE is named if an entry of benchmarks.yaml with any seed, a
+sweep, or a latest.json leads to it, or if it is a parent of a named folder. Every result of a named network is named,
+whatever its test sets. A run with SET that belongs to no sweep is named only while latest.json leads to it.
 """
 
 import shutil
@@ -72,7 +72,7 @@ def find_unnamed(*, runs: Path, config: Path, sweeps: Path, test_sets: Path) -> 
 
 
 def prune(unnamed: Sequence[UnnamedRun], *, deletes: bool) -> Iterator[str]:
-    """List unnamed runs, and delete them if told so. A folder that a process works in is left alone.
+    """List unnamed runs, or delete them. A folder in which a process works is left alone.
 
     Args:
         unnamed: What ``find_unnamed`` found.
@@ -140,7 +140,7 @@ def _unnamed_of(scale: Path, named: set[Path], backbones: Sequence[object]) -> I
 
 
 def _stage_folders(scale: Path, name: str) -> Iterator[Path]:
-    """Folders with the name of a fingerprint; others are not the suite's."""
+    """Folders whose name is a fingerprint; others were not made by the suite."""
     for folder in sorted((scale / name).glob("*")):
         if folder.is_dir() and len(folder.name) == 16 and not set(folder.name) - set("0123456789abcdef"):
             yield folder

@@ -1,12 +1,13 @@
 """The stages of all points of a sweep, each once, several processes at a time.
 
 Points that share a dataset share its stage, so that it is made once. A stage starts when the stages before it are
-finished. A stage that fails takes with it those that need it; all others go on.
+finished. When a stage fails, those that need it fail too; all others go on.
 """
 
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -51,7 +52,7 @@ class _Running:
 
 
 def run_tasks(tasks: Iterable[Task], *, jobs: int, logs: Path) -> Iterator[Outcome]:
-    """Run tasks, at most ``jobs`` at once, and yield each as it ends or turns out to be impossible.
+    """Run tasks, at most ``jobs`` at once, and yield an outcome for each that ended or whose needed task failed.
 
     If the caller stops, or this process is interrupted or terminated, the running processes are ended.
 
@@ -96,14 +97,14 @@ def _start(task: Task, log: Path) -> _Running:
         except OSError as error:
             file.write(f"error: {task.command[0]} cannot be started ({error.strerror}); correct LAUNCH\n")
             file.flush()
-            process = subprocess.Popen(["false"])
+            process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"])
     return _Running(task, process, log)
 
 
 def _problem_of(job: _Running) -> str | None:
-    """Why a process that has ended failed: its last line that reports an error, or its last line; None if it did not.
+    """Why an ended process failed: its last line that begins with "error", else its last line; None if it succeeded.
 
-    A process that ends well without its card counts as failed: it left its work to others, as a killed launcher does.
+    A process that ends with status 0 but has written no card counts as failed.
     """
     if job.process.returncode == 0 and job.task.stage.is_finished:
         return None

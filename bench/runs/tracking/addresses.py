@@ -1,4 +1,4 @@
-"""Address of the tracking store: for MLflow, for messages without its password, and for a database made anew."""
+"""Address of the tracking store: for MLflow, for messages (without password), and after the database was deleted."""
 
 import os
 import shlex
@@ -31,14 +31,15 @@ def shown_uri(runs: Path) -> str:
 
 
 def sync_command(runs: Path) -> str:
-    """The command that sends later what could not be sent, for messages."""
+    """The command that sends results which could not be sent, for messages."""
     return python_command("bench sync" if runs == Path("runs") else f"bench sync --runs {shlex.quote(str(runs))}")
 
 
 def uri_to_open(runs: Path) -> str:
-    """The address of the store for MLflow, which keeps a database open under its address as long as the process lives.
+    """The address of the store for MLflow.
 
-    A database that does not exist gets another spelling of its address, so that one that was deleted is not written.
+    MLflow keeps a database open under its address until the process ends. If the file was deleted, the address is
+    spelled in another way, so that MLflow opens a new file instead of writing into the deleted one.
     """
     uri, database = tracking_uri(runs), (runs / "mlflow.db").resolve()
     if os.environ.get("MLFLOW_TRACKING_URI"):

@@ -1,4 +1,4 @@
-"""Lines of figures, as in train.jsonl -> points of MLflow's curves, under the names of its charts."""
+"""Lines of a journal, such as train.jsonl -> points of MLflow's curves, under the names of its charts."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from bench.runs.tracking.fields import is_number
 from bench.runs.tracking.store import Point
 
 _WHOLE_NAMES = ("system/", "accuracy/", "images/", "images_per_second/")
-"""Beginnings of names that stay as they are; the others are figures of a training."""
+"""Prefixes of names that stay as they are; all other numbers belong to a training or its validation."""
 
 
 def points_of_lines(lines: Iterable[Mapping[str, Any]]) -> list[Point]:

@@ -1,4 +1,4 @@
-"""Follow a stage in MLflow while it runs: its figures, images per second and the load of the machine.
+"""Follow a stage in MLflow while it runs: the numbers that it reports, images per second and load of the machine.
 
 The stage reports to a bounded queue (``bench.machine.figures``). A thread takes from it every few seconds and sends. A
 stage is thus never slowed by the tracking server nor ended by it: while the server is away the queue fills, then new
@@ -33,14 +33,14 @@ from bench.runs.tracking.notes import read_note, write_note
 from bench.runs.tracking.store import Point, Store, connect
 
 SWITCH = "BENCH_LIVE"
-"""Variable of the environment; 0 follows no stage."""
+"""Environment variable; 0 follows no stage."""
 _QUEUE_LINES = 1000
 _SECONDS_BETWEEN_SENDS = 5.0
 _SECONDS_AFTER_FAILURE = 30.0
 _SECONDS_TO_END = 10.0
-"""How long a finished stage waits for its last figures to be sent."""
+"""How long a finished stage waits for its last numbers to be sent."""
 _SECONDS_TO_END_LOCALLY = 120.0
-"""The same for a database file, which may be half created: to cut that off would damage it."""
+"""The same for a database file: ending while MLflow still creates it would damage it."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def live_result(stage: Stage, name: str, *, seed: int | None, runs: Path) -> Liv
 
 @contextmanager
 def followed(run: LiveRun) -> Iterator["Follower | None"]:
-    """Follow the block in MLflow, in the first process only; yields the thread that does."""
+    """Follow the block in MLflow; yields the thread that sends, or None in all processes but rank 0."""
     if process_rank()[0] != 0 or os.environ.get(SWITCH) == "0":
         yield None
         return
@@ -127,9 +127,9 @@ class _Sent:
     store: Store
     run_id: str
     start_seconds: float
-    """When the run was created: Unix time. The steps of samples count from here, over interruptions."""
+    """When the run was created: Unix time. The step of a sample counts the seconds since then, also after a resume."""
     steps: dict[str, set[int]] = field(default_factory=dict)
-    """By metric, the steps that it has a value of."""
+    """Metric -> steps for which the run has a value."""
     pictures: set[str] = field(default_factory=set)
 
 
@@ -221,7 +221,7 @@ class Follower(threading.Thread):
         if not self._has_warned:
             runs = self._run_settings.runs
             note(
-                f"warning: MLflow at {shown_uri(runs)} does not take the figures of this run "
+                f"warning: MLflow at {shown_uri(runs)} does not take the numbers of this run "
                 f"({error_reason(error, runs)}); the run goes on, send them later with: {sync_command(runs)}"
             )
         self._has_warned = True

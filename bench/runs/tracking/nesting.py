@@ -1,4 +1,4 @@
-"""Runs below a common parent: floors, and the points of a sweep. MLflow's list shows the parent as one line."""
+"""Runs below a common parent: floors, and the points of a sweep. In MLflow's list such runs fold into one line."""
 
 import re
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """The tracking store: connect, find runs, and log into them what they do not hold yet.
 
-Everything that is logged twice is there once: a run is looked for before it is created, and a value before it is sent.
+Nothing is stored twice: a run is looked for before it is created, and a value before it is sent.
 """
 
 import logging

@@ -157,7 +157,7 @@ def write_benchmarks(path, name, **changes):
         ("x" * 101, "at most 100"),
         ("", "take letters, digits"),
         *(
-            (name, f"is called {name}, as a folder of the suite in RUNS")
+            (name, f"is called {name}, the name of another file or folder in RUNS")
             for name in ("models", "datasets", "Protocols")
         ),
     ],

@@ -68,5 +68,5 @@ def test_a_command_ends_in_one_line_and_with_the_status_of_the_signal(capsys):
         run(end)
     assert status.value.code == 128 + signal.SIGUSR1
     assert capsys.readouterr().err == (
-        "\nended by SIGUSR1; the checkpoint is written, and the same command goes on from here\n"
+        "\nended by SIGUSR1; the checkpoint is written; run the same command again to resume\n"
     )

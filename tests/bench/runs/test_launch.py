@@ -204,5 +204,5 @@ def test_ctrl_c_ends_several_processes_with_one_line(tmp_path, to_all):
     assert process.stdout.read(2 * len("ready\n")).count("ready") == 2  # both have started
     (os.killpg if to_all else os.kill)(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
-    assert stderr.strip() == "interrupted; the same command goes on from here"
+    assert stderr.strip() == "interrupted; run the same command again to resume"
     assert process.returncode == 130

@@ -207,7 +207,7 @@ def test_other_errors_are_no_lack_of_memory(faces):
 
 def test_synchronised_batch_norm_needs_gpus(monkeypatch):
     monkeypatch.setattr(prepared.dist, "is_initialized", lambda: True)
-    with pytest.raises(InputError, match=r"recipe\.sync_batch_norm works on GPUs alone; set it to false"):
+    with pytest.raises(InputError, match=r"recipe\.sync_batch_norm works on GPUs only; set it to false"):
         make_engine(tiny_recipe(sync_batch_norm=True))
 
 

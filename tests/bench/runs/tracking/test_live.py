@@ -108,7 +108,7 @@ def test_a_server_that_goes_away_half_way_costs_one_warning_and_gets_the_rest_wh
         store.is_away = False
         wait_until(lambda: steps(store) == [1, 2, 3])
     warnings = capsys.readouterr().err
-    assert warnings.count("does not take the figures of this run") == 1
+    assert warnings.count("does not take the numbers of this run") == 1
     assert "(connection refused); the run goes on, send them later with: " in warnings
 
 
