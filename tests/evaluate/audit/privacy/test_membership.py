@@ -79,7 +79,7 @@ def test_the_interval_covers_chance(monkeypatch):
 
 
 def test_too_few_people():
-    with pytest.raises(InputError, match="99 held-out people are too few: a false .* needs 100; hold out"):
+    with pytest.raises(InputError, match=r"99 held-out people are too few: a false .* needs 100; hold out"):
         match_counts(np.arange(500), np.arange(99))
     with pytest.raises(InputError, match="150 members are fewer than the 200 held-out people"):
         match_counts(np.arange(150), np.arange(200))

@@ -141,7 +141,7 @@ def test_held_out_people_as_a_list_of_names(world, tmp_path):
     with pytest.raises(InputError, match="names 1 people, such as 'nobody', who are not in"):
         open_people(world / "members", tmp_path / "held_out.txt")
     (tmp_path / "held_out.txt").write_text("\n".join(f"p{number:03}" for number in range(NUM_MEMBERS)))
-    with pytest.raises(InputError, match="names everybody"):
+    with pytest.raises(InputError, match="names all identities of"):
         open_people(world / "members", tmp_path / "held_out.txt")
 
 
