@@ -100,7 +100,7 @@ def _build_fitting(settings: Backbone, weights: Mapping[str, Tensor], path: Path
     return build_backbone(settings)
 
 
-def without_appearance(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+def without_appearance(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a recognition network, without the layer that ``generate appearance`` may have added."""
     if not any(name.startswith(_APPEARANCE) for name in weights):
         return weights
