@@ -40,7 +40,7 @@ _INTRODUCTION = (
 )
 _USE = (
     "Recognition can harm. Do not use this network to watch or identify people who have not agreed, and expect it to "
-    "treat groups of people unevenly: measure it with `python -m evaluate groups`. Accuracies on test sets of "
+    "treat groups of people unevenly: measure it with `evaluate groups`. Accuracies on test sets of "
     "celebrities say little about other cameras, ages and poses."
 )
 _SNIPPET = f"""```python

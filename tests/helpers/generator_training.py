@@ -6,6 +6,7 @@ from face_files import make_faces
 
 from bench.config.recipe import Backbone
 from bench.faces.face import ARCFACE_TEMPLATE
+from bench.machine.resume import CHECKPOINT_NAME
 from fr_train.backbone import build_backbone
 from fr_train.checkpoint import save_backbone
 from generate.training.pose.recipes import PoseRecipe
@@ -103,3 +104,10 @@ def tiny_pose_recipe(**changes):
         "held_out_identities": 2,
     }
     return PoseRecipe.model_validate(settings | changes)
+
+
+def checkpoint_state(directory):
+    """Content of a training's checkpoint, without the time that its steps took."""
+    state = torch.load(directory / CHECKPOINT_NAME, weights_only=True)
+    assert state.pop("seconds") > 0
+    return state

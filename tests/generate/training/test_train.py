@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from face_files import make_faces
-from generator_training import FEATURE_DIM, make_prepared, save_network, tiny_recipe
+from generator_training import FEATURE_DIM, checkpoint_state, make_prepared, save_network, tiny_recipe
 from paths import ROOT
 
 from bench.errors import InputError
@@ -57,10 +57,6 @@ def finished(prepared, networks, tmp_path_factory):
     return directory, run(prepared, networks, directory, must_match={"dataset": {"sha256": "a"}})
 
 
-def state_of(directory):
-    return torch.load(directory / CHECKPOINT_NAME, weights_only=True)
-
-
 def assert_same(first, second):
     assert type(first) is type(second)
     if isinstance(first, torch.Tensor):
@@ -92,7 +88,7 @@ def test_the_summary_the_journal_and_the_grids(finished):
         assert {f"held_out/{name}" for name in names} < row.keys()
     assert sorted(path.name for path in (directory / "grids").iterdir()) == ["epoch_0001.png", "epoch_0002.png"]
     generator = load_generator(directory / GENERATOR_NAME)
-    ours = state_of(directory)["ema"]
+    ours = checkpoint_state(directory)["ema"]
     assert torch.equal(generator.norm.weight, ours["module.norm.weight"])  # the moving average is saved
 
 
@@ -112,7 +108,7 @@ def test_the_recipe_of_vec2face_plus_and_training_without_a_discriminator(prepar
     changed = {"name", "about", "losses", "optimizer"}
     assert plus.model_dump(exclude=changed) == present.model_dump(exclude=changed)
     run(prepared, networks, tmp_path, losses=plus.losses.model_dump())
-    assert not {"discriminator", "discriminator_optimizer"} & state_of(tmp_path).keys()
+    assert not {"discriminator", "discriminator_optimizer"} & checkpoint_state(tmp_path).keys()
     rows = read_json_lines(tmp_path / "train.jsonl")
     assert rows[0]["loss"] == pytest.approx(sum(weights[name] * rows[0].get(name, 0) for name in weights), abs=1e-4)
     assert "identity" in rows[0] and "adversarial" not in rows[2]
@@ -143,7 +139,7 @@ def test_a_killed_run_ends_with_the_same_bits(finished, prepared, networks, tmp_
     assert not (tmp_path / GENERATOR_NAME).exists()
     run(prepared, networks, tmp_path, must_match=must_match)
     assert steps == [0, 1, 2, 3, 4, 3, 4, 5]
-    assert_same(state_of(finished[0]), state_of(tmp_path))
+    assert_same(checkpoint_state(finished[0]), checkpoint_state(tmp_path))
     columns = ("step", "loss", "held_out/identity_cosine")
     first, second = (
         [[row.get(name) for name in columns] for row in read_json_lines(folder / "train.jsonl")]
@@ -189,10 +185,10 @@ def test_after_kill_9_the_same_bits(finished, prepared, networks, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(root)}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert state_of(tmp_path / "run")["step"] == 3
+    assert checkpoint_state(tmp_path / "run")["step"] == 3
     assert not (tmp_path / "run" / GENERATOR_NAME).exists()
     run(prepared, networks, tmp_path / "run", must_match={"dataset": {"sha256": "a"}})
-    assert_same(state_of(finished[0]), state_of(tmp_path / "run"))
+    assert_same(checkpoint_state(finished[0]), checkpoint_state(tmp_path / "run"))
     names = [path.name for path in (tmp_path / "run").iterdir()]
     assert not [name for name in names if name.endswith(".tmp")]
 
@@ -224,8 +220,8 @@ def test_a_loss_that_is_not_finite_names_step_and_term_and_keeps_the_checkpoint(
     monkeypatch.setattr(train_state, "discriminator_loss", lambda *logits: real(*logits) * float("nan"))
     with pytest.raises(InputError, match=r"discriminator is nan at step 4; the last checkpoint is kept"):
         run(prepared, networks, tmp_path)
-    assert state_of(tmp_path)["step"] == 3
-    assert all(torch.isfinite(value).all() for value in state_of(tmp_path)["generator"].values())
+    assert checkpoint_state(tmp_path)["step"] == 3
+    assert all(torch.isfinite(value).all() for value in checkpoint_state(tmp_path)["generator"].values())
     assert not (tmp_path / GENERATOR_NAME).exists()
     assert [row["step"] for row in read_json_lines(tmp_path / "train.jsonl")] == [3, 3]
 
@@ -300,7 +296,7 @@ def test_the_discriminator_learns_from_its_own_loss_alone(prepared, networks, tm
     monkeypatch.setattr(train_state, "discriminator_loss", lambda real, generated: 0 * (real.sum() + generated.sum()))
     optimizer = {"lr": 0.002, "weight_decay": 0.0}
     run(prepared, networks, tmp_path, optimizer=optimizer)
-    after = state_of(tmp_path)["discriminator"]
+    after = checkpoint_state(tmp_path)["discriminator"]
     with torch.random.fork_rng():
         torch.manual_seed(0)
         before = train_state.TrainState(

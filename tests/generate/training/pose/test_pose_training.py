@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 from face_files import make_faces
-from generator_training import FEATURE_DIM, make_posed_set, save_network, tiny_pose_recipe
+from generator_training import FEATURE_DIM, checkpoint_state, make_posed_set, save_network, tiny_pose_recipe
 from paths import ROOT
 
 from bench.errors import InputError
@@ -57,10 +57,6 @@ def finished(files, tmp_path_factory):
     return directory, run(files, directory)
 
 
-def checkpoint(directory):
-    return torch.load(directory / CHECKPOINT_NAME, weights_only=True)
-
-
 def bits(state):
     """Every tensor of a checkpoint by its path, the others as text."""
     if isinstance(state, dict):
@@ -105,7 +101,7 @@ def test_the_file_is_the_trained_network_and_the_generator_stays(files, finished
     assert len(layers) == 4 and all(layer.B.abs().sum() > 0 for layer in layers)
     assert torch.equal(state.posed.generator.blocks[0].attn.qkv.base.weight, before["blocks.0.attn.qkv.weight"])
     assert not state.posed.training and len(state.trained) == 2 * 4 + 10
-    assert bits(checkpoint(finished[0])) == bits(checkpoint(tmp_path))  # the same call gives the same bits
+    assert bits(checkpoint_state(finished[0])) == bits(checkpoint_state(tmp_path))  # the same call gives the same bits
 
 
 def test_another_seed_gives_other_weights_and_global_randomness_is_left_alone(files, finished, tmp_path):
@@ -138,7 +134,7 @@ def test_a_killed_run_ends_with_the_same_bits(files, finished, tmp_path, monkeyp
     assert not (tmp_path / "killed" / POSE_NAME).exists()
     run(files, tmp_path / "killed", **changes)
     assert steps == [0, 1, 2, 3, 4, 3, 4, 5]
-    assert bits(checkpoint(whole)) == bits(checkpoint(tmp_path / "killed"))
+    assert bits(checkpoint_state(whole)) == bits(checkpoint_state(tmp_path / "killed"))
     assert (whole / POSE_NAME).read_bytes() == (tmp_path / "killed" / POSE_NAME).read_bytes()
 
 
