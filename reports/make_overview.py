@@ -1,7 +1,7 @@
 """Committed results and sample faces -> reports/overview.png, the picture of README.md.
 
 Run it from the repository's root: ``.venv/bin/python reports/make_overview.py``. Left: faces of invented people from
-``reports/results/smoke.jpg``, one person per row. Right: mean accuracies from ``reports/results/*.json``.
+``reports/results/{smoke,mini}.jpg``, one person per row. Right: mean accuracies from ``reports/results/*.json``.
 """
 
 import json
@@ -19,11 +19,14 @@ from PIL import Image
 REPORTS = Path(__file__).parent
 SAMPLE_SIZE = 80
 """Pixels from one face of a published sample grid to the next."""
-SAMPLE_ROWS = (1, 4, 5, 6, 7, 11)
+SAMPLES = (
+    ("smoke", (1, 6, 11), "Invented people, one per row (make benchmark)"),
+    ("mini", (1, 7, 10), "Invented people, by a generator trained on LFW"),
+)
+"""Name of a published sample grid, the rows that are shown, and the title above them."""
 NUM_COLUMNS = 6
 GENERATED, REAL, FLOOR = "#0b62a4", "#c0392b", "#8a8f98"
 TEXT, FAINT = "#1c2733", "#5b6570"
-NUM_COLOURS = 256
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,12 @@ BLOCKS = (
 )
 
 
-def sample_faces() -> Image.Image:
-    """Some rows of smoke's published sample grid, cut out."""
-    grid = Image.open(REPORTS / "results" / "smoke.jpg")
+def sample_faces(name: str, rows: tuple[int, ...]) -> Image.Image:
+    """Some rows of a published sample grid, cut out."""
+    grid = Image.open(REPORTS / "results" / f"{name}.jpg")
     width = NUM_COLUMNS * SAMPLE_SIZE
-    picture = Image.new("RGB", (width, len(SAMPLE_ROWS) * SAMPLE_SIZE), "white")
-    for position, row in enumerate(SAMPLE_ROWS):
+    picture = Image.new("RGB", (width, len(rows) * SAMPLE_SIZE), "white")
+    for position, row in enumerate(rows):
         top = row * SAMPLE_SIZE
         picture.paste(grid.crop((0, top, width, top + SAMPLE_SIZE)), (0, position * SAMPLE_SIZE))
     return picture.crop((1, 1, picture.width, picture.height - 1))
@@ -102,26 +105,22 @@ def draw_block(axes: Axes, title: str, spread: str, bars: tuple[Bar, ...]) -> No
 
 
 def main() -> None:
-    """Draw the picture and write it with a palette, which keeps it small."""
+    """Draw the picture and write it."""
     figure = plt.figure(figsize=(12.6, 6.3), dpi=110, facecolor="white")
     headline = "Generate faces of people who do not exist, train a network on them, measure what it recognises"
     figure.text(0.012, 0.95, headline, fontsize=14.5, fontweight="bold", color=TEXT)
-    faces = figure.add_axes((0.012, 0.062, 0.412, 0.812))
-    faces.imshow(sample_faces(), interpolation="lanczos")
-    faces.set_axis_off()
-    faces.set_title("Six invented people, one per row", loc="left", fontsize=12, fontweight="bold", color=TEXT, pad=9)
-    source = "Drawn by make benchmark: a small Vec2Face trained on rendered heads"
-    figure.text(0.013, 0.028, source, fontsize=9, color=FAINT)
+    for position, (name, rows, title) in enumerate(SAMPLES):
+        faces = figure.add_axes((0.012, 0.493 - 0.463 * position, 0.412, 0.38))
+        faces.imshow(sample_faces(name, rows), interpolation="lanczos", aspect="equal")
+        faces.set_anchor("NW")
+        faces.set_axis_off()
+        faces.set_title(title, loc="left", fontsize=12, fontweight="bold", color=TEXT, pad=9)
     for position, (title, spread, bars) in enumerate(BLOCKS):
         axes = figure.add_axes((0.455, 0.568 - 0.463 * position, 0.53, 0.305))
         draw_block(axes, title, spread, bars)
     figure.canvas.draw()
     picture = Image.frombuffer("RGBA", figure.canvas.get_width_height(), figure.canvas.buffer_rgba()).convert("RGB")
-    palette = picture.quantize(NUM_COLOURS, method=Image.Quantize.MEDIANCUT)
-    small = picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
-    colours, background = small.getpalette(), 3 * small.getpixel((0, 0))
-    small.putpalette([*colours[:background], 255, 255, 255, *colours[background + 3 :]])
-    small.save(REPORTS / "overview.png", optimize=True)
+    picture.save(REPORTS / "overview.png", optimize=True)
 
 
 if __name__ == "__main__":
