@@ -23,7 +23,8 @@ from fr_train.backbone import build_backbone
 from fr_train.released import ACCEPTED, holds_network, read_released, state_dicts
 
 _SETTINGS_KEY = "backbone"
-_APPEARANCE = "appearance."
+_APPEARANCE, _BESIDE_IT = "appearance.", "network."
+"""Prefixes of the layer of ``generate appearance``, and of the recognition network in the same file."""
 _STATE_DEPTH = 2
 """Levels of dictionaries around a state dict that are searched, such as ``{"model": {"state_dict": ...}}``."""
 _LIGHTNING_PARTS = ("pytorch_lightning", "lightning", "lightning_fabric", "omegaconf", "argparse", "pathlib")
@@ -80,7 +81,7 @@ def read_backbone(path: str | Path) -> tuple[nn.Module, Backbone]:
         what = "is no file" if path.exists() else "does not exist"
         raise InputError(f"{path} {what}; give a .safetensors, .pth or .ckpt file")
     settings, weights = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pth(path)
-    weights = without_appearance(weights)
+    weights = _recognition_weights(weights)
     backbone = _build_fitting(settings, weights, path)
     load_weights(backbone, weights, str(path))
     return backbone.eval(), settings
@@ -100,11 +101,11 @@ def _build_fitting(settings: Backbone, weights: Mapping[str, Tensor], path: Path
     return build_backbone(settings)
 
 
-def without_appearance(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def _recognition_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a recognition network, without the layer that ``generate appearance`` may have added."""
     if not any(name.startswith(_APPEARANCE) for name in weights):
         return weights
-    return {name.removeprefix("network."): weights[name] for name in weights if not name.startswith(_APPEARANCE)}
+    return {name.removeprefix(_BESIDE_IT): weights[name] for name in weights if not name.startswith(_APPEARANCE)}
 
 
 def backbone_and_weights(path: Path) -> tuple[nn.Module, dict[str, Tensor]]:

@@ -54,9 +54,8 @@ def write_speed(
 
 def in_own_process(measure: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function in a new process, and return its result."""
-    with ProcessPoolExecutor(
-        1, multiprocessing.get_context("spawn")
-    ) as pool:  # unlike the processes of a Pool, its process may start others
+    # Unlike the processes of a Pool, that of an executor may start others
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(measure, *arguments).result()
 
 

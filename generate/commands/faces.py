@@ -54,6 +54,24 @@ def _centers(args: argparse.Namespace) -> str:
 
 
 def _faces_flags(parser: argparse.ArgumentParser) -> None:
+    _people_flags(parser)
+    _pose_flags(parser)
+    parser.add_argument(
+        "--quality",
+        metavar="NORM",
+        type=flags.positive,
+        help="target MagFace feature norm (default: that of --scale, 27 for 10k)",
+    )
+    parser.add_argument("--lmdb", action="store_true", help="write faces.lmdb (default: a folder of images)")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write; an interrupted one is resumed")
+    parser.add_argument(
+        "--scale", help=f"entry of benchmarks.yaml (default: {_DEFAULT_SCALE}; by landmarks: {_LANDMARK_SCALE})"
+    )
+    add_stage_flags(parser, "--config", "--weights", "--device", "--seed")
+
+
+def _people_flags(parser: argparse.ArgumentParser) -> None:
+    """Whose faces are drawn, how many, and how different."""
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
         "--centers", type=Path, help=".npy of identity vectors (default: vectors drawn from a Gaussian)"
@@ -79,6 +97,10 @@ def _faces_flags(parser: argparse.ArgumentParser) -> None:
         help="noise per dimension of the vectors of images without a target yaw (default: the sigmas of --scale; 0.2 "
         "with --from-images)",
     )
+
+
+def _pose_flags(parser: argparse.ArgumentParser) -> None:
+    """Which poses the faces have, and how they are reached."""
     parser.add_argument(
         "--yaw",
         metavar="DEGREES",
@@ -102,18 +124,6 @@ def _faces_flags(parser: argparse.ArgumentParser) -> None:
         help="draw by your own landmark pictures (file or folder), .npy of pictures or of points (L, 5, 2), or text "
         "file of landmarks, in equal shares, in place of --yaw (default: the landmarks of a head turned by --yaw)",
     )
-    parser.add_argument(
-        "--quality",
-        metavar="NORM",
-        type=flags.positive,
-        help="target MagFace feature norm (default: that of --scale, 27 for 10k)",
-    )
-    parser.add_argument("--lmdb", action="store_true", help="write faces.lmdb (default: a folder of images)")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write; an interrupted one is resumed")
-    parser.add_argument(
-        "--scale", help=f"entry of benchmarks.yaml (default: {_DEFAULT_SCALE}; by landmarks: {_LANDMARK_SCALE})"
-    )
-    add_stage_flags(parser, "--config", "--weights", "--device", "--seed")
 
 
 def _faces(args: argparse.Namespace) -> str:

@@ -111,3 +111,17 @@ def checkpoint_state(directory):
     state = torch.load(directory / CHECKPOINT_NAME, weights_only=True)
     assert state.pop("seconds") > 0
     return state
+
+
+def die_at_the_fifth_step(monkeypatch, state_class):
+    """Raise KeyboardInterrupt once, before the fifth step of a training; returns the list of steps that begin."""
+    real, steps = state_class.update, []
+
+    def update(self, *args):
+        steps.append(self.step)
+        if len(steps) == 5:
+            raise KeyboardInterrupt
+        return real(self, *args)
+
+    monkeypatch.setattr(state_class, "update", update)
+    return steps

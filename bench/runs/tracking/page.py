@@ -97,10 +97,8 @@ def below_view(parent_id: str, settings: Sequence[str]) -> dict[str, Any]:
     }
     view["compareRunCharts"] = [*([parallel] if settings else []), *view["compareRunCharts"]]
     view["compareRunSections"][0]["columns"] = 2  # wide enough for the names of the settings
-    order = {
-        "orderByKey": f"metrics.`{_MAIN_METRIC}`",
-        "orderByAsc": False,
-    }  # in order of time, MLflow would fold the runs below their parent
+    # In order of time, MLflow would fold the runs below their parent
+    order = {"orderByKey": f"metrics.`{_MAIN_METRIC}`", "orderByAsc": False}
     return view | order | {"searchFilter": f"tags.`mlflow.parentRunId` = '{parent_id}'", "runsHiddenMode": "SHOW_ALL"}
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from face_files import make_faces
-from generator_training import FEATURE_DIM, checkpoint_state, save_network, tiny_recipe
+from generator_training import FEATURE_DIM, checkpoint_state, die_at_the_fifth_step, save_network, tiny_recipe
 
 from bench.errors import InputError
 from bench.faces.lmdb_file import FaceWriter
@@ -13,7 +13,6 @@ from generate.networks.circumstances import NUM_CIRCUMSTANCES
 from generate.networks.identity import load_identity_network
 from generate.networks.masks import MaskRatio
 from generate.networks.over_faces import outputs_over_faces
-from generate.training import state as train_state
 from generate.training.data import FeatureBatches, open_training_set
 from generate.training.recipes import RECIPES_PATH, Losses, Sizes, load_recipe
 from generate.training.state import TrainState, build_discriminator, build_generator
@@ -87,15 +86,7 @@ def test_the_journal_has_the_terms_of_the_recipe(finished):
 
 
 def test_a_killed_run_ends_with_the_same_bits(finished, prepared, tmp_path, monkeypatch):
-    real, steps = train_state.TrainState.update, []
-
-    def dies_in_the_second_epoch(self, batch, lr, weights):
-        steps.append(self.step)
-        if len(steps) == 5:
-            raise KeyboardInterrupt
-        return real(self, batch, lr, weights)
-
-    monkeypatch.setattr(train_state.TrainState, "update", dies_in_the_second_epoch)
+    steps = die_at_the_fifth_step(monkeypatch, TrainState)
     with pytest.raises(KeyboardInterrupt):
         run(prepared, tmp_path)
     run(prepared, tmp_path)

@@ -12,7 +12,14 @@ import numpy as np
 import pytest
 import torch
 from face_files import make_faces
-from generator_training import FEATURE_DIM, checkpoint_state, make_prepared, save_network, tiny_recipe
+from generator_training import (
+    FEATURE_DIM,
+    checkpoint_state,
+    die_at_the_fifth_step,
+    make_prepared,
+    save_network,
+    tiny_recipe,
+)
 from paths import ROOT
 
 from bench.errors import InputError
@@ -124,15 +131,7 @@ def test_another_seed_gives_other_weights_and_global_randomness_is_left_alone(fi
 
 
 def test_a_killed_run_ends_with_the_same_bits(finished, prepared, networks, tmp_path, monkeypatch):
-    real, steps = train_state.TrainState.update, []
-
-    def dies_in_the_second_epoch(self, batch, lr, weights):
-        steps.append(self.step)
-        if len(steps) == 5:
-            raise KeyboardInterrupt
-        return real(self, batch, lr, weights)
-
-    monkeypatch.setattr(train_state.TrainState, "update", dies_in_the_second_epoch)
+    steps = die_at_the_fifth_step(monkeypatch, train_state.TrainState)
     must_match = {"dataset": {"sha256": "a"}}
     with pytest.raises(KeyboardInterrupt):
         run(prepared, networks, tmp_path, must_match=must_match)

@@ -10,7 +10,14 @@ import pytest
 import torch
 import yaml
 from face_files import make_faces
-from generator_training import FEATURE_DIM, checkpoint_state, make_posed_set, save_network, tiny_pose_recipe
+from generator_training import (
+    FEATURE_DIM,
+    checkpoint_state,
+    die_at_the_fifth_step,
+    make_posed_set,
+    save_network,
+    tiny_pose_recipe,
+)
 from paths import ROOT
 
 from bench.errors import InputError
@@ -120,15 +127,7 @@ def test_a_killed_run_ends_with_the_same_bits(files, finished, tmp_path, monkeyp
     if changes:
         whole = tmp_path / "whole"
         run(files, whole, **changes)
-    real, steps = PoseState.update, []
-
-    def dies_in_the_second_epoch(self, batch, lr, weights):
-        steps.append(self.step)
-        if len(steps) == 5:
-            raise KeyboardInterrupt
-        return real(self, batch, lr, weights)
-
-    monkeypatch.setattr(PoseState, "update", dies_in_the_second_epoch)
+    steps = die_at_the_fifth_step(monkeypatch, PoseState)
     with pytest.raises(KeyboardInterrupt):
         run(files, tmp_path / "killed", **changes)
     assert not (tmp_path / "killed" / POSE_NAME).exists()
