@@ -120,7 +120,7 @@ class FaceBatches(Dataset[Batch]):
         self.steps_per_epoch = len(faces) // recipe.batch_size
         self._faces, self._recipe, self._seed = faces, recipe, seed
         self._rank, self._world_size = rank, world_size
-        self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
+        self._order: tuple[int, NDArray[np.uint32]] = (-1, np.empty(0, np.uint32))
 
     def __len__(self) -> int:
         return self.steps_per_epoch * self._recipe.schedule.epochs
@@ -128,9 +128,10 @@ class FaceBatches(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         epoch, position = divmod(step, self.steps_per_epoch)
         if self._order[0] != epoch:
-            self._order = epoch, np.random.default_rng([self._seed, epoch]).permutation(len(self._faces))
+            self._order = epoch, _order_of_epoch(len(self._faces), self._seed, epoch)
         start = position * self._recipe.batch_size
-        indices = self._order[1][start : start + self._recipe.batch_size][self._rank :: self._world_size]
+        batch = self._order[1][start : start + self._recipe.batch_size]
+        indices = batch[self._rank :: self._world_size].astype(np.int64)
         corrupt: dict[int, str] = {}
         decoded = indices
         try:
@@ -174,6 +175,11 @@ class FaceBatches(Dataset[Batch]):
         faces = first.network_input(torch.device("cpu"), self._recipe.augmentation, self._seed, channels_last=False)
         pixels = to_pixels(faces)
         return [list(pixels[start : start + num_columns]) for start in range(0, len(pixels), num_columns)]
+
+
+def _order_of_epoch(num_faces: int, seed: int, epoch: int) -> NDArray[np.uint32]:
+    """All positions in random order. Each worker keeps one such array, so half the bytes of int64 matter."""
+    return np.random.default_rng([seed, epoch]).permutation(np.arange(num_faces, dtype=np.uint32))
 
 
 def _check_faces(faces: Faces, batch_size: int) -> None:

@@ -91,6 +91,8 @@ def test_batches_cover_every_epoch_once_and_ranks_share_them(faces):
     for epoch in (0, 1):
         indices = np.concatenate([whole[step].indices for step in range(3 * epoch, 3 * epoch + 3)])
         assert sorted(indices) == list(range(24))
+        drawn = np.random.default_rng([3, epoch]).permutation(24)
+        assert np.array_equal(indices, drawn) and indices.dtype == np.int64
     for step in (0, 4):
         for rank, batches in enumerate(ranks):
             share = batches[step]
