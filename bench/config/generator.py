@@ -24,6 +24,8 @@ _FAMILIES = {RELEASED_GENERATOR: "HSFace", PLUS_GENERATOR: "VFace"}
 PUBLISHED_IDENTITIES = {"HSFace": (10_000, 20_000), "VFace": (10_000, 20_000, 100_000)}
 """Family of published datasets -> numbers of identities of those whose faces are on the Hub."""
 _SHIPPED = "assets/"
+DRAWN_KINDS = ("vec2face", "render")
+"""Kinds whose faces are drawn, so that no photograph of a person can be among them."""
 RENDER_VERSION = 1
 """Version of the renderer, in the folder names of rendered protocols; raised when a change moves pixels."""
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,8 @@ class Embedder:
     device: str = "cpu"
     estimators: Mapping[str, FaceNetwork] | None = None
     """Name (quality, yaw) -> network from RGB images in [-1, 1], shape (B, 3, 112, 112), to numbers, shape (B,)."""
+    estimator_sha256: Mapping[str, str] = field(default_factory=dict)
+    """Name of each estimator -> SHA-256 of its file."""
     name: str = ""
     """Name of the network's file."""
     perceptual: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
@@ -81,7 +83,7 @@ def cached_scan(source: Source, cache: Path) -> Scan:
 def cached_embeddings(source: Source, scan: Scan, embedder: Embedder, cache: Path) -> Embedded:
     """Embeddings of every image that decodes and can be an aligned face by its size.
 
-    They are read from the folder ``cache`` unless source or network have changed.
+    They are read from the folder ``cache`` unless source, network or an estimator have changed.
 
     Raises:
         InputError: If an embedding is not finite (the message names the images), or if no image can be an aligned face.
@@ -91,7 +93,7 @@ def cached_embeddings(source: Source, scan: Scan, embedder: Embedder, cache: Pat
         raise InputError(f"{source.path} holds no aligned face that decodes; align its faces to 112 x 112")
     labels, identity_ids = np.unique(source.identity_ids[positions], return_inverse=True)
     names = [source.identity_names[label] for label in labels]
-    directory = cache / _key(source, embedder.sha256, sorted(embedder.estimators or {}))
+    directory = cache / _key(source, embedder.sha256, sorted(embedder.estimator_sha256.items()))
     if not flag_of_rank0(directory.exists()):
         cache.mkdir(parents=True, exist_ok=True)
         lock = FileLock(cache / f".{directory.name}.lock")  # a second audit waits, then finds the folder of the first

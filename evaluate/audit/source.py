@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bench.config.benchmarks import Benchmark
 from bench.errors import InputError
-from bench.faces.face import Faces, decode_image
+from bench.faces.face import SelectedFaces, decode_image
 from bench.runs.dataset import open_dataset, open_files
 from bench.runs.fingerprints import content_sha256, plan_stages
 from bench.runs.inputs import find_protocol
@@ -53,6 +53,9 @@ class Source:
     """Name of each of the C identities."""
     attributes: tuple[Attribute, ...] = ()
     """What is known of the groups of its images."""
+    positions_in_file: NDArray[np.int64] | None = None
+    """Position of each image in the dataset's file before any selection, shape (N,); None: the images are numbered so.
+    """
 
     def __len__(self) -> int:
         return len(self.identity_ids)
@@ -150,9 +153,18 @@ def find_source(name: str, test_sets: Path) -> Source:
     return open_source(path)
 
 
-def dataset_source(faces: Faces, name: str, state: str) -> Source:
+def dataset_source(faces: SelectedFaces, name: str, state: str) -> Source:
     """The images of a face dataset."""
-    return Source(name, faces.path, state, faces.encoded, faces.name, faces.identity_ids, faces.identity_names)
+    return Source(
+        name,
+        faces.path,
+        state,
+        faces.encoded,
+        faces.name,
+        faces.identity_ids,
+        faces.identity_names,
+        positions_in_file=faces.positions,
+    )
 
 
 def protocol_source(protocol: Protocol, path: Path) -> Source:

@@ -136,7 +136,8 @@ def _load_embedder(networks: NetworkFiles, inputs: dict[str, str] | None, device
     estimators = {name: networks.load_estimator(name, path, device) for name, path in networks.estimators.items()}
     perceptual = load_lpips(networks.lpips, device) if networks.lpips else None
     network = load_network(networks.recognition, device)
-    return Embedder(network, inputs["sha256"], device, estimators, networks.recognition.name, perceptual)
+    digests = {name: inputs[name] for name in estimators}
+    return Embedder(network, inputs["sha256"], device, estimators, digests, networks.recognition.name, perceptual)
 
 
 def _describe(card: AuditCard, page: Path) -> list[str]:

@@ -4,11 +4,11 @@ In: the folder ``reports/results`` before and after the change, and the list of 
 card, or one message with every problem. Nothing of the change is imported or run.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench.config.benchmarks import Benchmark, load_benchmarks
-from bench.config.generator import FilesGenerator
+from bench.config.generator import DRAWN_KINDS
 from bench.errors import InputError
 from bench.runs.cards import ResultCard, read_card
 from evaluate.challenge.rules import check_rules
@@ -43,12 +43,14 @@ def check_pull_request(base: Path, head: Path, changed: Sequence[str] | None = N
     problems += [f"{path.relative_to(head)}: {problem}" for path in added if (problem := _file_problem(path, head))]
     if not problems:
         benchmarks, accepted = load_benchmarks(), []
-        existing = _networks(base)
+        existing = _networks(sorted(base.glob("*.json")))
         for path in added:
             if path.suffix == ".json":
                 found = list(_card_problems(path, existing, benchmarks))
                 problems += [f"{path.name}: {problem}" for problem in found]
-                accepted += [] if found else [_describe(path)]
+                if not found:
+                    accepted.append(_describe(path))
+                    existing |= _networks([path])
         if not accepted and not problems:
             problems.append("no card is added; add reports/results/NAME.json with NAME.npz, by evaluate publish")
     if problems:
@@ -106,15 +108,15 @@ def _card_problems(path: Path, existing: Mapping[str, str], benchmarks: Mapping[
     grid = path.with_suffix(".jpg")
     if grid.exists():
         benchmark = benchmarks.get(card.scale)
-        if card.row != "dataset" or benchmark is None or isinstance(benchmark.generator, FilesGenerator):
+        if card.row != "dataset" or benchmark is None or benchmark.generator.kind not in DRAWN_KINDS:
             yield f"{grid.name} may show photographs of people; leave it out, only generated faces are published"
         elif not grid.read_bytes().startswith(_JPEG_MAGIC):
             yield f"{grid.name} is no JPEG; add the grid that evaluate publish writes"
 
 
-def _networks(base: Path) -> dict[str, str]:
-    """SHA-256 of the weights -> file name, of all cards of the base that are no floor."""
-    cards = {path.name: read_card(path, ResultCard) for path in sorted(base.glob("*.json"))}
+def _networks(paths: Iterable[Path]) -> dict[str, str]:
+    """SHA-256 of the weights -> file name, of all cards that are no floor."""
+    cards = {path.name: read_card(path, ResultCard) for path in paths}
     return {
         card.model.weights_sha256: name
         for name, card in cards.items()

@@ -14,7 +14,7 @@ from evaluate.leaderboard.cells import ABSENT, division_title, format_count, for
 from evaluate.leaderboard.protocol_names import protocol_title
 from evaluate.leaderboard.read import Result
 from evaluate.leaderboard.rows import DIVISIONS, Row, make_row, number_notes, row_key
-from evaluate.leaderboard.tables import closed_and_references
+from evaluate.leaderboard.tables import closed_and_references, note_other_copies
 from evaluate.measure.identification.measure import FPIRS, RANKS
 from evaluate.pages.curves import cmc_plot, group_det_plot, group_rates_plot, legend, tpir_plot
 
@@ -51,18 +51,34 @@ def make_people_tables(results: Sequence[Result]) -> list[PeopleTable]:
 
 
 def _group_tables(results: Sequence[Result]) -> Iterator[PeopleTable]:
-    for name, rows in _rows_by_set(results, lambda card: card.group_errors).items():
-        kinds: dict[tuple[str, str], None] = {}
-        for row in rows:
-            for attribute, by_fmr in row.card.group_errors[name].attributes.items():
-                for fmr in by_fmr:
-                    if all(card.group_errors[name].attributes.get(attribute, {}).get(fmr) for card in row.cards):
-                        kinds[attribute, fmr] = None
-        for attribute, fmr in kinds:
-            yield _group_table(name, attribute, fmr, rows)
+    """Tables of each copy of each set; another copy has other people, and may have other groups."""
+    for name, all_rows in _rows_by_set(results, lambda card: card.group_errors).items():
+        copies: dict[tuple[str | None, ...], list[Row]] = {}
+        for row in all_rows:
+            copies.setdefault(row.test_sets, []).append(row)
+        for (digest,), rows in copies.items():
+            yield from _tables_of_copy(name, rows, copy=f"{digest}"[:8] if len(copies) > 1 else None)
 
 
-def _group_table(name: str, attribute: str, fmr: str, rows: Sequence[Row]) -> PeopleTable:
+def _tables_of_copy(name: str, rows: Sequence[Row], *, copy: str | None) -> Iterator[PeopleTable]:
+    """Tables of one copy of a set, by attribute and false match rate.
+
+    Args:
+        name: Name of the set.
+        rows: Its rows, all measured on this copy.
+        copy: First digits of the digest of the copy; None if the set has only one.
+    """
+    kinds: dict[tuple[str, str], None] = {}
+    for row in rows:
+        for attribute, by_fmr in row.card.group_errors[name].attributes.items():
+            for fmr in by_fmr:
+                if all(card.group_errors[name].attributes.get(attribute, {}).get(fmr) for card in row.cards):
+                    kinds[attribute, fmr] = None
+    for attribute, fmr in kinds:
+        yield _group_table(name, attribute, fmr, rows, copy)
+
+
+def _group_table(name: str, attribute: str, fmr: str, rows: Sequence[Row], copy: str | None) -> PeopleTable:
     """One attribute at one false match rate; within a division the rows with the smallest GARBE first."""
 
     def errors_of(card: ResultCard) -> GroupErrors | None:
@@ -93,8 +109,8 @@ def _group_table(name: str, attribute: str, fmr: str, rows: Sequence[Row]) -> Pe
             ]
         )
     return PeopleTable(
-        f"groups_{name}_{attribute}_{fmr}",
-        f"Errors by {attribute}: {protocol_title(name)}, FMR {fmr}",
+        f"groups_{name}_{attribute}_{fmr}" + (f"_{copy}" if copy else ""),
+        f"Errors by {attribute}: {protocol_title(name)}{f' (copy {copy})' if copy else ''}, FMR {fmr}",
         f"FNMR and FMR in per cent at one threshold for all groups, set at FMR {fmr} by {first.threshold_from}; every "
         "face is compared with every other of its group. Brackets hold the 95 % interval (bootstrap over people, "
         "threshold chosen anew). Shuffled GARBE is the middle 95 % of GARBE with the group labels of the people "
@@ -121,7 +137,8 @@ def _identification_table(name: str, rows: Sequence[Row]) -> PeopleTable:
     def rank(row: Row, rank: int) -> float:
         return fmean(card.identification[name].rank[str(rank)] for card in row.cards)
 
-    ordered = sorted(rows, key=lambda row: (DIVISIONS.index(row.division), -rank(row, 1), row.label))
+    by_rate = sorted(rows, key=lambda row: (DIVISIONS.index(row.division), -rank(row, 1), row.label))
+    ordered = note_other_copies(by_rate)
     header = ["row", "division", "seeds", *(f"rank {each}" for each in RANKS), *(f"TPIR at FPIR {f}" for f in FPIRS)]
     cells = [[*header, "enrolled", "mated searches", "non-mated searches"]]
     marks = number_notes(ordered)

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.config.generator import DRAWN_KINDS
 from bench.errors import InputError
 from bench.files import atomic_path
 from bench.runs.cards import CARD_NAMES, ResultCard
@@ -102,5 +103,5 @@ def _generated_grid(folder: Path) -> bytes | None:
     if parents.dataset is None or parents.dataset_dir is None:
         return None
     grid = parents.dataset_dir / "grid.png"
-    is_generated = parents.dataset.inputs["generator"].get("kind") in ("render", "vec2face")
+    is_generated = parents.dataset.inputs["generator"].get("kind") in DRAWN_KINDS
     return small_jpeg(grid) if is_generated and grid.exists() else None

@@ -227,7 +227,7 @@ def _make_table(core: tuple[str, ...], rows: list[Row]) -> Table:
 def _table_of_rows(core: tuple[str, ...], rows: list[Row]) -> Table:
     rows = _order_rows(rows)
     extras = sorted({name for row in rows for name in row.extras}, key=column_order)
-    return Table(core, tuple(extras), tuple(_note_other_copies(core, rows)))
+    return Table(core, tuple(extras), tuple(note_other_copies(rows)))
 
 
 def _order_rows(rows: Sequence[Row]) -> list[Row]:
@@ -239,12 +239,16 @@ def _order_rows(rows: Sequence[Row]) -> list[Row]:
     return sorted(by_mean, key=lambda row: (DIVISIONS.index(row.division), best[_group_key(row)]))
 
 
-def _note_other_copies(core: tuple[str, ...], rows: Sequence[Row]) -> list[Row]:
-    """The rows, those with a footnote that were measured on another copy of a test set than the first row."""
-    usual = {name: rows[0].card.protocols[name].sha256 for name in core}
+def note_other_copies(rows: Sequence[Row]) -> list[Row]:
+    """The rows, those with a footnote that were measured on another copy of a test set than the first row.
+
+    Args:
+        rows: Rows of one table, which have the same core protocols.
+    """
     noted = []
     for row in rows:
-        others = [protocol_title(name) for name in core if row.card.protocols[name].sha256 != usual[name]]
+        copies = zip(row.core, row.test_sets, rows[0].test_sets, strict=True)
+        others = [protocol_title(name) for name, own, first in copies if own != first]
         note = f"measured on another copy of {', '.join(others)} than the first row"
         noted.append(replace(row, notes=(*row.notes, note)) if others else row)
     return noted

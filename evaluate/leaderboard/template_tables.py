@@ -11,7 +11,7 @@ from bench.runs.cards import TemplateResult
 from evaluate.leaderboard.protocol_names import protocol_title
 from evaluate.leaderboard.read import Result
 from evaluate.leaderboard.rows import DIVISIONS, Row, make_row, row_key
-from evaluate.leaderboard.tables import closed_and_references
+from evaluate.leaderboard.tables import closed_and_references, note_other_copies
 
 RANKING_FAR = "1e-4"
 """Rows are ordered by TAR at this FAR, which papers quote."""
@@ -71,7 +71,7 @@ def make_template_tables(results: Iterable[Result]) -> list[TemplateTable]:
         rows = [make_row((name,), seeds, closed=closed, references=references) for seeds in seeds_by_key.values()]
         unordered = TemplateTable(name, tuple(rows))
         rows.sort(key=lambda row: (DIVISIONS.index(row.division), -_ranking_rate(unordered, row), row.label))
-        tables.append(TemplateTable(name, tuple(rows)))
+        tables.append(TemplateTable(name, tuple(note_other_copies(rows))))
     return tables
 
 

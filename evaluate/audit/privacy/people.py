@@ -94,4 +94,5 @@ def _of_people(source: Source, is_kept: NDArray[np.bool_], name: str) -> Source:
         label=lambda index: source.label(int(positions[index])),
         identity_ids=new_ids[source.identity_ids[positions]],
         identity_names=[source.identity_names[i] for i in kept],
+        positions_in_file=positions if source.positions_in_file is None else source.positions_in_file[positions],
     )

@@ -64,8 +64,8 @@ def privacy_report(
 ) -> PrivacySection:
     """Measure, and write kept.npy and nearest_pairs.png.
 
-    kept.npy holds the positions of the synthetic images at or below the threshold of every judge; ``mask:`` of a files
-    generator reads it.
+    kept.npy holds the positions of the synthetic images at or below the threshold of every judge, counted in the whole
+    file of the dataset even if only a part of it was audited. ``mask:`` of a files generator reads it.
 
     Args:
         judged: The sets, by one judge or two; the same images in all.
@@ -82,7 +82,8 @@ def privacy_report(
     verdicts = [_judge(sets, device, seed) for sets in judged]
     first = judged[0]
     is_kept = ~np.any([verdict.is_above for verdict in verdicts], axis=0)
-    write_array(directory / "kept.npy", first.synthetic.positions[is_kept])
+    kept, in_file = first.synthetic.positions[is_kept], first.synthetic.source.positions_in_file
+    write_array(directory / "kept.npy", kept if in_file is None else in_file[kept])
     order = np.argsort(-verdicts[0].cosines, kind="stable")[:NUM_SHOWN]
     _draw(directory / "nearest_pairs.png", first, verdicts[0], order, show_members)
     hashes, control_hashes = _hash_figures(first, device)

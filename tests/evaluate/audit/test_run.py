@@ -15,7 +15,7 @@ from bench.faces.open import open_faces
 from bench.runs.card_parts.audit import DuplicatePair, ExactDuplicates, MirrorAxisPart, UniqueIdentities
 from bench.runs.cards import AuditCard, read_card
 from bench.runs.fingerprints import audit_stage
-from evaluate.audit.embeddings import Embedder
+from evaluate.audit.embeddings import Embedder, cached_embeddings, cached_scan
 from evaluate.audit.page import at_a_glance, render_audit
 from evaluate.audit.run import Comparisons, audit
 from evaluate.audit.source import find_source, find_sources, open_source
@@ -161,6 +161,16 @@ def test_embeddings_are_computed_once(audited):
         tmp_path, open_source(tmp_path / "mine"), embedder=Embedder(sees_red, "5" * 64, "cpu", {"quality": fails})
     )
     assert again.separation == card.separation
+
+
+def test_another_estimator_of_the_same_name_is_applied(tmp_path):
+    source = open_source(write_faces(tmp_path / "mine", range(2)))
+    scan = cached_scan(source, tmp_path / "cache")
+    for number in (1.0, 2.0):
+        estimators = {"quality": lambda images, number=number: images.new_full((len(images),), number)}
+        embedder = Embedder(sees_red, "5" * 64, "cpu", estimators, {"quality": str(number)})
+        embedded = cached_embeddings(source, scan, embedder, tmp_path / "cache")
+        assert set(embedded.values["quality"]) == {number}
 
 
 def test_a_rec_is_audited_like_the_folder_that_it_was_made_of(tmp_path):

@@ -176,6 +176,21 @@ def grid_of_photographs(head):
     edit(head, change, name="mini_reference_seed2")
 
 
+def grid_of_a_mixture(head):
+    def change(card):
+        card["scale"] = "mini_mixture"
+        card["recipe"] = {"name": "mini_arcface", "sha256": RELEASED_RECIPES["mini_arcface"]}
+
+    edit(head, change, name="mini_mixture_seed2")
+
+
+def one_network_as_two_seeds(head):
+    for path in list(head.glob(f"{GOOD}.*")):
+        shutil.copy(path, head / path.name.replace(GOOD, "smoke_seed3"))
+    card = json.loads((head / "smoke_seed3.json").read_text())
+    (head / "smoke_seed3.json").write_text(json.dumps(card | {"seed": 3}))
+
+
 def nothing_new(head):
     for path in head.glob(f"{GOOD}.*"):
         path.unlink()
@@ -202,6 +217,8 @@ BAD = {
     scores_alone: r"lonely\.npz: has no card lonely\.json beside it; add the card, or leave the file out",
     large_file: r"smoke_seed2\.jpg: has 5,000,003 bytes, more than 5,000,000",
     grid_of_photographs: r"mini_reference_seed2\.jpg may show photographs of people; leave it out",
+    grid_of_a_mixture: r"mini_mixture_seed2\.jpg may show photographs of people; leave it out",
+    one_network_as_two_seeds: r"smoke_seed3\.json: the network \w{16}\.\.\. is the row smoke_seed2\.json already",
     nothing_new: r"no card is added; add reports/results/NAME\.json with NAME\.npz, by evaluate publish",
 }
 

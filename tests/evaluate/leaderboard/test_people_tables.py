@@ -13,12 +13,12 @@ from evaluate.leaderboard.write import format_row, write_leaderboard
 from evaluate.measure.identification.measure import identify
 
 
-def make_group_result(garbe=0.3, fnmr=(0.1, 0.2)):
+def make_group_result(garbe=0.3, fnmr=(0.1, 0.2), groups=("dark", "light"), sha256="0" * 64):
     curve = {"fmr": [0.001, 0.01, 0.1], "fnmr": [0.4, 0.2, 0.1]}
     groups = [
         GroupRates(group=name, num_identities=30, num_images=120, num_impostors=6960, num_genuine=180, fmr=0.01,
                    fmr_interval=(0.005, 0.02), fnmr=rate, fnmr_interval=(0.05, None), curve=curve)
-        for name, rate in zip(("dark", "light"), fnmr, strict=True)
+        for name, rate in zip(groups, fnmr, strict=True)
     ]  # fmt: skip
     names = ("fmr_max_geo", "fnmr_max_geo", "fairness_discrepancy_rate", "inequity_rate", "garbe")
     measure = FairnessMeasure(value=garbe, interval=(0.1, 0.5), null=(0.0, 0.2), p_value=0.004)
@@ -27,7 +27,7 @@ def make_group_result(garbe=0.3, fnmr=(0.1, 0.2)):
     errors = GroupErrors(threshold=0.4, threshold_interval=(0.3, 0.5), threshold_from="all groups, equal weights",
                          groups=groups, measures=measures)  # fmt: skip
     return GroupResult(
-        attributes={"skin": {"1e-2": errors, "1e-3": None}}, num_images=240, num_identities=60, sha256="0" * 64
+        attributes={"skin": {"1e-2": errors, "1e-3": None}}, num_images=240, num_identities=60, sha256=sha256
     )
 
 
@@ -88,6 +88,26 @@ def test_the_leaderboard_shows_them_and_its_mean_stays(runs):
     assert before[card.name] == card.mean_accuracy == pytest.approx(0.9)
     assert "GARBE" not in (runs / "leaderboard.csv").read_text()
     assert "render gallery rank 1" in format_row(card)
+
+
+@pytest.mark.parametrize("groups", [("brown", "dark"), ("dark",)])
+def test_copies_with_other_groups_have_tables_of_their_own(runs, groups):
+    folder = add_result(runs, "c_other", name="c_other", dataset={"name": "c", "generator_sha256": "c" * 64})
+    other = make_group_result(0.2, (0.3, 0.4)[: len(groups)], groups, sha256="2" * 64)
+    searches = make_searches(3).model_copy(update={"sha256": "3" * 64})
+    update = {"group_errors": {"render_groups": other}, "identification": {"render_gallery": searches}}
+    write_card(folder, read_card(folder, ResultCard).model_copy(update=update))
+    tables = make_people_tables(read_local(runs))
+    assert [table.title for table in tables[:2]] == [
+        f"Errors by skin: render groups (copy {digit * 8}), FMR 1e-2" for digit in "02"
+    ]
+    header, line = tables[1].cells
+    assert header[6] == f"FNMR {groups[0]}" and line[6] == "30.00"
+    assert len(tables[0].cells) == 3 and len({table.key for table in tables}) == 3
+    notes = {row.label: row.notes for row in tables[2].rows}
+    note = "measured on another copy of render gallery than the first row"
+    assert (note in notes["c_other"]) != (note in notes["a_biased"])
+    write_leaderboard(runs)
 
 
 def test_results_without_people_make_no_table(tmp_path):

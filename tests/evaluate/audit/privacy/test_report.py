@@ -55,8 +55,8 @@ def world(tmp_path_factory):
     return tmp_path
 
 
-def measure(world, name, **options):
-    source = open_source(world / name)
+def measure(world, name, mask=None, **options):
+    source = open_source(world / name, mask=mask)
     people = open_people(world / "members", world / "control")
     others = Comparisons(people=people, second_judge=SECOND, **options)
     stage = audit_stage("datasets", (source.name, source.state), {}, None, others=options, runs=world / "runs")
@@ -92,6 +92,14 @@ def test_a_generator_that_does_not_is_no_nearer_than_held_out_people(world):
     kept = np.load(directory / "kept.npy")
     assert len(kept) == card.privacy.num_kept >= 79
     assert len(open_faces(world / "strangers", directory / "kept.npy")) == len(kept)  # a mask
+
+
+def test_the_mask_of_a_part_counts_in_the_whole_file(world):
+    part = np.arange(30, 80)
+    np.save(world / "part.npy", part)
+    _, directory = measure(world, "strangers", mask=world / "part.npy")
+    kept = np.load(directory / "kept.npy")
+    assert len(kept) >= 49 and set(kept) <= set(part)
 
 
 def test_the_page_says_what_was_measured_and_promises_nothing(world):
