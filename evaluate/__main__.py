@@ -53,20 +53,29 @@ def main() -> int:
 
 def _evaluate(args: argparse.Namespace, *, is_printing: bool = True) -> None:
     """Evaluate what the flags name, and print a line per network. All processes of a group must call this."""
-    if args.test_mode != "norm_weighted" and not args.model:
-        raise InputError(f"--test-mode {args.test_mode} was given without --model; give both, or neither")
-    evaluation = Evaluation(args.runs, args.test_sets, args.device, args.seed, args.test_mode)
+    _refuse_ignored_flags(args)
+    mode = args.test_mode or "norm_weighted"
+    evaluation = Evaluation(args.runs, args.test_sets, args.device, args.seed, mode)
     if args.released:
         from evaluate.challenge.released import evaluate_released
 
         lines = evaluate_released(args.weights, evaluation)
     elif args.model:
-        lines = evaluate_model(args.model, protocol_names(args.protocols, args.config), evaluation)
+        lines = evaluate_model(args.model, protocol_names(args.protocols or ["five"], args.config), evaluation)
     else:
         lines = evaluate_scale(load_benchmark(args.scale, args.config, args.set), evaluation)
     for line in lines:
         if is_printing:
             print(line, flush=True)
+
+
+def _refuse_ignored_flags(args: argparse.Namespace) -> None:
+    """Refuse flags that say something only of --model where none is given, and --model where --released is."""
+    if args.released and args.model:
+        raise InputError(f"--released and --model {args.model} were given; give one of them")
+    for flag, value in (("--test-mode", args.test_mode), ("--protocols", " ".join(args.protocols or []))):
+        if value and not args.model:
+            raise InputError(f"{flag} {value} was given without --model; give both, or neither")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -80,14 +89,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--protocols",
         nargs="+",
-        default=["five"],
         metavar="NAME",
         help="protocols for --model: names of test sets, or the lists five, rfw, ijb and rendered (default: five)",
     )
     parser.add_argument(
         "--test-mode",
         choices=get_args(TestMode),
-        default="norm_weighted",
         help="how the mirror image enters the embeddings of --model: norm_weighted adds its features, flip_sum adds "
         "them at length 1, no_flip leaves it out (default: norm_weighted, as benchmarks do)",
     )

@@ -33,7 +33,7 @@ from bench.runs.cards import (
 from bench.runs.inputs import find_protocol, is_rendered
 from bench.runs.stage import Stage, Stages
 
-STAGE_VERSIONS = {"generate": 1, "train": 1, "evaluate": 2, "train_generator": 2, "audit": 2}
+STAGE_VERSIONS = {"generate": 1, "train": 1, "evaluate": 2, "train_generator": 2, "audit": 3}
 TestMode = Literal["norm_weighted", "flip_sum", "no_flip"]
 """How the features of a face and of its mirror image become one embedding.
 

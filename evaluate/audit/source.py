@@ -82,10 +82,12 @@ def open_source(path: str | Path, *, mask: str | None = None, leave_out: str | N
         leave_out: Text file with the names of identities to leave out; None leaves out none.
 
     Raises:
-        InputError: If the path is neither.
+        InputError: If the path is neither, or images of a test set are to be left out.
     """
     path = Path(path)
     if _is_protocol(path):
+        if mask or leave_out:
+            raise InputError(f"{path} is a test set, of which no part can be taken; remove {mask or leave_out}")
         return protocol_source(load_protocol(path), path)
     faces = open_files(path, mask, leave_out)
     name = path.resolve().parent.name if path.stem == "images" else path.stem

@@ -69,6 +69,7 @@ def audit_unless_finished(
     inputs = _network_inputs(networks, [flag for flag, sources in needing.items() if sources])
     states = {reference.name: reference.state for reference in others.references}
     other_inputs = _other_inputs(others, networks)
+    other_inputs["seed"] = seed
     if source.attributes:
         other_inputs["makeup"] = {attribute.name: attribute.state for attribute in source.attributes}
     runs = scale_dir.parent

@@ -27,7 +27,7 @@ def check_result(path: Path, test_sets: Path) -> str:
     """Check a result and everything behind it that is still there.
 
     Args:
-        path: Folder of a result.json, or a published NAME.json.
+        path: Folder of a result.json, this file itself, or a published NAME.json.
         test_sets: Folder of test sets.
 
     Returns:
@@ -37,7 +37,9 @@ def check_result(path: Path, test_sets: Path) -> str:
         InputError: If the card contradicts itself or its scores, a file is not the one that a card records, or a card
             NAME.json breaks a rule of the leaderboard.
     """
-    is_submitted = path.is_file() and path.name != CARD_NAMES[ResultCard]
+    if path.name == CARD_NAMES[ResultCard]:
+        path = path.parent
+    is_submitted = path.is_file()
     card = read_checked(path, resample=is_submitted)
     lines = [f"ok       {path}: the card agrees with itself and with its scores"]
     changed = []

@@ -103,6 +103,10 @@ def _audit(args: argparse.Namespace) -> str | None:
     from evaluate.audit.source import benchmark_source, find_source, find_sources, open_source
     from evaluate.audit.stage import NetworkFiles, audit_unless_finished
 
+    if args.mask and not args.path:
+        raise InputError(f"--mask {args.mask} was given without a path; give the dataset's file too, or no mask")
+    if args.show_members and not args.members:
+        raise InputError("--show-members was given without --members; give both, or neither")
     if args.path:
         source, scale = open_source(args.path, mask=args.mask), "datasets"
     else:

@@ -1,7 +1,7 @@
 """The plan of a sweep -> the results of its settings, with their seeds; and resampled errors of several settings."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,12 @@ class Setting:
     """The finished points, one per seed, in the order of ``cards``."""
     cards: tuple[ResultCard, ...]
     folders: tuple[Path, ...]
+
+    def of_seeds(self, seeds: Collection[int]) -> "Setting":
+        """The setting with some of its seeds."""
+        kept = [i for i, point in enumerate(self.points) if point.seed in seeds]
+        points, cards, folders = (tuple(each[i] for i in kept) for each in (self.points, self.cards, self.folders))
+        return replace(self, points=points, cards=cards, folders=folders)
 
     @property
     def mean_accuracy(self) -> float:
@@ -112,7 +118,7 @@ def resampled_errors(settings: Sequence[Setting], *, seed: int = 0, num_draws: i
         InputError: If scores are missing or broken, or were measured on other pairs.
     """
     scores = [[read_scores(folder / "scores.npz") for folder in setting.folders] for setting in settings]
-    num_seeds = min(map(len, scores))
+    num_seeds = len(scores[0])
     rng = np.random.default_rng(seed)
     names = [name for name in scores[0][0] if all(name in each for seeds in scores for each in seeds)]
     if not names:
@@ -131,7 +137,7 @@ def _resample_pairs(
 ) -> NDArray:
     """Error of every setting and seed on resampled pairs of one protocol, shape (R, P, S)."""
     first = scores[0][0][name]
-    rows = [each[name] for seeds in scores for each in seeds[:num_seeds]]
+    rows = [each[name] for seeds in scores for each in seeds]
     if any(not np.array_equal(row["is_genuine"], first["is_genuine"]) for row in rows):
         raise InputError(f"{name} differs in its pairs between results of the sweep; evaluate all on the same file")
     weights = pair_weights(first["is_genuine"], first.get(IDENTITIES), num_draws, rng)

@@ -104,12 +104,16 @@ def _format(figure: Figure) -> str:
     return f"{figure.value:.3g} ({figure.low:.3g} to {figure.high:.3g})"
 
 
-def _curve_of_settings(title: str, members: Sequence[Setting]) -> Curve:
+def _curve_of_settings(title: str, finished: Sequence[Setting]) -> Curve:
+    """The curve of settings of a sweep, over the seeds that all of them have: the sweep may still run."""
+    seeds = set.intersection(*({point.seed for point in setting.points} for setting in finished))
+    if not seeds:
+        raise InputError("its settings have no finished seed in common; wait until the sweep has run")
+    members = [setting.of_seeds(seeds) for setting in finished]
     identities = np.array([member.num_identities for member in members], dtype=float)
     images = np.array([member.num_images for member in members]) / identities
     errors = np.array([1 - member.mean_accuracy for member in members])
-    num_seeds = min(len(member.cards) for member in members)
-    over = f"{num_seeds} seeds and the test pairs" if num_seeds > 1 else "the test pairs of one seed"
+    over = f"{len(seeds)} seeds and the test pairs" if len(seeds) > 1 else "the test pairs of one seed"
     return _make_curve(title, Sizes(identities, images), errors, resampled_errors(members), over, False)
 
 

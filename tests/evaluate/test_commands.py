@@ -101,6 +101,7 @@ def test_commands_are_listed_in_groups(capsys):
         (("--members", "lfw_folder", "--control", "faces"), "2 people, such as 'a', are in lfw_folder and in faces"),
         (("--second-network", "x.onnx"), "--second-network was given without --members"),
         (("--yaw", "x.onnx"), "--yaw was given without --network"),
+        (("--show-members",), "--show-members was given without --members"),
     ],
 )
 def test_an_audit_without_the_network_that_its_flags_need(monkeypatch, tmp_path, flags, message):
@@ -111,3 +112,32 @@ def test_an_audit_without_the_network_that_its_flags_need(monkeypatch, tmp_path,
     with pytest.raises(InputError, match=message):
         call(monkeypatch, "audit", "faces", "--runs", tmp_path / "runs", *flags)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--protocols", "lfw", "cfp_fp"), "--protocols lfw cfp_fp was given without --model; give both, or neither"),
+        (("--test-mode", "no_flip"), "--test-mode no_flip was given without --model"),
+        (("--released", "--model", "net.onnx"), "--released and --model net.onnx were given; give one of them"),
+        (
+            ("audit", "--mask", "m.npy"),
+            "--mask m.npy was given without a path; give the dataset's file too, or no mask",
+        ),
+    ],
+)
+def test_flags_that_would_be_ignored_are_refused(monkeypatch, tmp_path, flags, message):
+    with pytest.raises(InputError, match=message):
+        call(monkeypatch, *flags, "--runs", tmp_path / "runs")
+
+
+def test_an_audit_with_another_seed_runs_again(monkeypatch, tmp_path, capsys):
+    for name in ("a", "b"):
+        (tmp_path / "faces" / name).mkdir(parents=True)
+        Image.new("RGB", (112, 112)).save(tmp_path / "faces" / name / "1.png")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "off")
+    lines = []
+    for seed in (0, 0, 1):
+        call(monkeypatch, "audit", tmp_path / "faces", "--runs", tmp_path / "runs", "--seed", seed)
+        lines.append(capsys.readouterr().out)
+    assert ["skip, unchanged" in text for text in lines] == [False, True, False]

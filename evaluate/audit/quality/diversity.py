@@ -25,7 +25,7 @@ from evaluate.audit.quality.neighbours import covered_share
 
 RADIUS = 0.3
 """Cosine distance below which two faces count as one person."""
-MIN_IMAGES_PER_IDENTITY, NUM_NEIGHBOURS = 5, 3
+IMAGES_PER_IDENTITY, NUM_NEIGHBOURS = 5, 3
 _BLOCK_ROWS = 65_536
 
 
@@ -84,7 +84,8 @@ def covered_variation(
     """D_intra of deviations: share of the deviations of real images that those of one identity cover, as a mean.
 
     A deviation is an embedding less the centre of its identity. An identity covers a real deviation that lies in the
-    ball of one of its own, with the distance to its third nearest as radius.
+    ball of one of its own, with the distance to its third nearest as radius. Of every identity, 5 images count, drawn
+    at random: with more, all identities would cover less, so that sets of different sizes could not be compared.
 
     Args:
         embeddings: Unit length, shape (N, D), may be memory-mapped.
@@ -92,31 +93,36 @@ def covered_variation(
         real: Embeddings of real faces, shape (M, D).
         real_ids: Their identities, without gaps, shape (M,). Only identities of 5 images or more count, of both sets.
         max_identities: Identities of the dataset in the mean, a sample.
-        seed: Seed of the sample.
+        seed: Seed of both samples.
 
     Returns:
         A fraction; NaN if no identity of either set has 5 images.
     """
-    theirs, _ = _deviations(real, real_ids)
-    identities = np.flatnonzero(np.bincount(identity_ids) >= MIN_IMAGES_PER_IDENTITY)
-    if not len(identities) or not len(theirs):
+    rng = np.random.default_rng(seed)
+    ours, theirs = (_with_enough_images(ids) for ids in (identity_ids, real_ids))
+    if not len(ours) or not len(theirs):
         return float("nan")
-    chosen = np.random.default_rng(seed).choice(identities, min(max_identities, len(identities)), replace=False)
-    rows = np.flatnonzero(np.isin(identity_ids, chosen))  # the embeddings of all identities might not fit into memory
-    ours, our_ids = _deviations(read_rows(embeddings, rows), identity_ids[rows])
-    shares = [covered_share(ours[our_ids == identity], theirs, NUM_NEIGHBOURS) for identity in chosen]
-    return float(np.mean(shares))
+    chosen = rng.choice(ours, min(max_identities, len(ours)), replace=False)
+    covering, to_cover = _deviations(embeddings, identity_ids, chosen, rng), _deviations(real, real_ids, theirs, rng)
+    to_cover = to_cover.reshape(-1, to_cover.shape[-1])
+    return float(np.mean([covered_share(own, to_cover, NUM_NEIGHBOURS) for own in covering]))
+
+
+def _with_enough_images(identity_ids: NDArray[np.integer]) -> NDArray[np.integer]:
+    return np.flatnonzero(np.bincount(identity_ids) >= IMAGES_PER_IDENTITY)
 
 
 def _deviations(
-    embeddings: NDArray[np.floating], identity_ids: NDArray[np.integer]
-) -> tuple[NDArray[np.float32], NDArray[np.integer]]:
-    """Embeddings less their identity's centre, and the identities, of identities with enough images."""
-    has_enough = np.bincount(identity_ids)[identity_ids] >= MIN_IMAGES_PER_IDENTITY
-    rows = np.flatnonzero(has_enough)
-    ids = identity_ids[rows]
-    if not len(rows):
-        return np.empty((0, embeddings.shape[1]), np.float32), ids
-    kept = np.array(embeddings[rows], dtype=np.float32)
-    labels = np.unique(ids, return_inverse=True)[1]
-    return kept - identity_centers(kept, labels)[labels], ids
+    embeddings: NDArray[np.floating],
+    identity_ids: NDArray[np.integer],
+    identities: NDArray[np.integer],
+    rng: np.random.Generator,
+) -> NDArray[np.float32]:
+    """Embeddings of 5 images of some identities, less their centre, shape (identities, 5, D)."""
+    rows = rng.permutation(np.flatnonzero(np.isin(identity_ids, identities)))
+    rows = rows[np.argsort(identity_ids[rows], kind="stable")]
+    starts = np.searchsorted(identity_ids[rows], np.sort(identities))
+    drawn = rows[starts[:, None] + np.arange(IMAGES_PER_IDENTITY)]
+    kept = read_rows(embeddings, drawn.ravel(), np.float32)
+    centers = identity_centers(kept, np.repeat(np.arange(len(identities)), IMAGES_PER_IDENTITY))
+    return kept.reshape(*drawn.shape, -1) - centers[:, None]

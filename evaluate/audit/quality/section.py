@@ -154,7 +154,7 @@ Sample = tuple[Embedded, NDArray[np.int64]]
 
 
 def _variation(ours: Sample, theirs: Sample, seed: int) -> float | None:
-    """D_intra, over all images of both samples, since it needs many images of one person."""
+    """D_intra; identities are drawn from all images of both samples, since it needs five images of one person."""
     embedded, rows = ours
     embeddings = embedded.embeddings
     if len(rows) < len(embeddings):  # else they stay in their file, since all of them might not fit into memory

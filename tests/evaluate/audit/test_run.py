@@ -206,6 +206,8 @@ def test_a_verification_set_is_a_reference(tmp_path):
     assert leakage.reference == "pairs"
     assert leakage.num_images_with_same_pixels == 3
     assert leakage.num_identities_above == 3
+    with pytest.raises(InputError, match=r"pairs\.bin is a test set, of which no part can be taken; remove m\.npy"):
+        open_source(tmp_path / "pairs.bin", mask="m.npy")
     with pytest.raises(InputError, match="lwf is neither a path nor a set in"):
         find_source("lwf", tmp_path)
 

@@ -34,6 +34,7 @@ def change(folder, kind, **fields):
 
 def test_an_unchanged_result_lists_what_was_checked(result, tmp_path):
     lines = check_result(result, tmp_path / "sets").splitlines()
+    assert lines == check_result(result / "result.json", tmp_path / "sets").splitlines()
     assert [line.split()[0] for line in lines] == ["ok"] * 5 + ["missing"]
     assert lines[-1] == "missing  test set lfw: cannot be checked"
 

@@ -130,6 +130,32 @@ def test_resampled_errors_vary_over_seeds_and_pairs(tmp_path):
         assert draws[:, column].var() == pytest.approx(np.var(accuracies, ddof=1) / 4 + pairs, rel=0.1)
 
 
+def test_curves_of_a_sweep_that_still_runs_hold_the_seeds_that_all_settings_have(tmp_path):
+    plan = make_sweep(tmp_path, identities=(70, 140, 280), seeds=(0, 1, 2))
+    for point in plan.points[4:9]:  # the second and the third setting keep seed 0 alone
+        if point.seed:
+            (tmp_path / point.result / "result.json").unlink()
+    settings = read_settings_of_sweep(plan, tmp_path)
+    assert [len(setting.cards) for setting in settings] == [3, 1, 1]
+    (curve,), problems = curves_of_sweep(settings, plan.fields)
+    assert not problems and curve.interval_over == "the test pairs of one seed"
+    first = settings[0].of_seeds({0})
+    assert curve.errors[0] == pytest.approx(1 - first.mean_accuracy)
+    assert curve.errors[0] != pytest.approx(1 - settings[0].mean_accuracy)
+
+
+def test_settings_without_a_common_seed_have_no_curve(tmp_path):
+    plan = make_sweep(tmp_path, identities=(70, 140, 280), seeds=(0, 1))
+    for point in plan.points[:6]:
+        if point.seed == (point.values["generator.num_identities"] == 70):
+            (tmp_path / point.result / "result.json").unlink()
+    curves, problems = curves_of_sweep(read_settings_of_sweep(plan, tmp_path), plan.fields)
+    assert (curves, set(problems.values())) == (
+        [],
+        {"its settings have no finished seed in common; wait until the sweep has run"},
+    )
+
+
 def fold_mean(folder):
     with np.load(folder / "scores.npz") as scores:
         return np.stack([scores[f"{name}/is_correct"] for name in PROTOCOLS])

@@ -55,14 +55,27 @@ def slow_variation(embeddings, ids, real, real_ids):
 
 def test_covered_variation_equals_the_slow_form():
     rng = np.random.default_rng(3)
-    ids = np.repeat(np.arange(5), [6, 8, 2, 5, 9])
-    real_ids = np.repeat(np.arange(4), [5, 7, 3, 6])
+    ids = np.repeat(np.arange(5), [5, 5, 2, 5, 4])
+    real_ids = np.repeat(np.arange(4), [5, 5, 3, 5])
     embeddings, real = (unit(rng.normal(size=(len(labels), 5)) + labels[:, None]) for labels in (ids, real_ids))
     order = rng.permutation(len(ids))
     share = covered_variation(embeddings[order], ids[order], real, real_ids)
     assert share == pytest.approx(slow_variation(embeddings, ids, real, real_ids))
     assert 0 < share < 1
     assert np.isnan(covered_variation(embeddings, ids, real[:3], np.arange(3)))
+
+
+def test_covered_variation_does_not_depend_on_the_number_of_images():
+    """All sets are drawn from one distribution."""
+    rng = np.random.default_rng(4)
+
+    def people(num_images):
+        ids = np.repeat(np.arange(200), num_images)
+        return unit(rng.normal(size=(200, 16))[ids] + 0.3 * rng.normal(size=(len(ids), 16))), ids
+
+    real = people(8)
+    shares = [covered_variation(*people(num_images), *real) for num_images in (5, 8, 50)]
+    assert max(shares) - min(shares) < 0.02
 
 
 def test_the_equal_error_rate_of_histograms():
