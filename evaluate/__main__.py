@@ -54,7 +54,7 @@ def main() -> int:
 def _evaluate(args: argparse.Namespace, *, is_printing: bool = True) -> None:
     """Evaluate what the flags name, and print a line per network. All processes of a group must call this."""
     _refuse_ignored_flags(args)
-    mode = args.test_mode or "norm_weighted"
+    mode: TestMode = args.test_mode or "norm_weighted"
     evaluation = Evaluation(args.runs, args.test_sets, args.device, args.seed, mode)
     if args.released:
         from evaluate.challenge.released import evaluate_released

@@ -35,8 +35,12 @@ class Setting:
     def of_seeds(self, seeds: Collection[int]) -> "Setting":
         """The setting with some of its seeds."""
         kept = [i for i, point in enumerate(self.points) if point.seed in seeds]
-        points, cards, folders = (tuple(each[i] for i in kept) for each in (self.points, self.cards, self.folders))
-        return replace(self, points=points, cards=cards, folders=folders)
+        return replace(
+            self,
+            points=tuple(self.points[i] for i in kept),
+            cards=tuple(self.cards[i] for i in kept),
+            folders=tuple(self.folders[i] for i in kept),
+        )
 
     @property
     def mean_accuracy(self) -> float:
