@@ -195,9 +195,7 @@ def fetch_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> Ite
         InputError: If a download fails, or inputs remain that the Hub does not have; the message lists them.
         SystemExit: With the status of ``python -m evaluate fetch`` if that failed; it has said why.
     """
-    generator = benchmark.generator
-    revision = generator.revision if isinstance(generator, Vec2FaceGenerator) else "main"
-    for name in _files_of(benchmark):
+    for name, revision in _files_of(benchmark.generator):
         path, file = weight_path(name, weights), _find_on_the_hub(name)
         if file is not None and not path.exists():
             yield f"fetch: {fetch(file, path.parent, revision=revision)}"
@@ -216,12 +214,21 @@ def fetch_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> Ite
     yield f"fetch: {benchmark.name} has all its inputs"
 
 
-def _files_of(benchmark: Benchmark) -> list[str]:
-    """Names of the files in WEIGHTS that a benchmark reads, including the published dataset."""
-    generator = benchmark.generator
+def _files_of(generator: GeneratorSettings) -> Iterator[tuple[str, str]]:
+    """Names of the files in WEIGHTS that a generator reads, also for the parts of a mixture, each with its revision.
+
+    A published dataset is such a file too.
+    """
+    if isinstance(generator, MixtureGenerator):
+        for part in generator.parts:
+            if part.generator is not None:
+                yield from _files_of(part.generator)
+        return
+    names = generator.weight_files
     if isinstance(generator, Vec2FaceGenerator) and generator.source == "hub":
-        return [f"{generator.dataset_family.lower()}{generator.num_identities // 1000}k.lmdb"]
-    return generator.weight_files
+        names = [f"{generator.dataset_family.lower()}{generator.num_identities // 1000}k.lmdb"]
+    revision = generator.revision if isinstance(generator, Vec2FaceGenerator) else "main"
+    yield from ((name, revision) for name in names)
 
 
 def _find_on_the_hub(name: str) -> HubFile | None:
