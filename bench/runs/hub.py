@@ -177,8 +177,8 @@ def _check_stated(file: HubFile, digest: str, what: str, remedy: str) -> None:
     stated = found[1].sha256 if found else None
     if stated not in (None, digest):
         raise InputError(
-            f"{what} has the SHA-256 {digest[:16]}..., but catalogue.yaml states {stated[:16]}...; {remedy}, or correct "
-            "the catalogue to take this one"
+            f"{what} has the SHA-256 {digest[:16]}..., but catalogue.yaml states {stated[:16]}...; {remedy}, or "
+            "correct the catalogue to take this one"
         )
 
 

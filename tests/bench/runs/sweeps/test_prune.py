@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 import yaml
-from verification_images import write_folder
 from results import write_run
+from verification_images import write_folder
 
 from bench.config.benchmarks import BENCHMARKS_PATH, load_benchmark
 from bench.config.sweeps import Sweep

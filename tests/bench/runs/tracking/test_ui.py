@@ -40,7 +40,7 @@ def test_a_server_is_started_for_a_database_alone(tmp_path, monkeypatch, capsys,
 def test_a_store_that_cannot_be_opened_is_one_line_without_the_password(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(InputError, match=r"MLflow at http://me:\*\*\*@127\.0\.0\.1:9 cannot be opened .*start its") as e:
+    with pytest.raises(InputError, match=r"MLflow at http://me:\*\*\*@127\.0\.0\.1:9 cannot be opened") as e:
         call(monkeypatch, tmp_path, "--port", 5050)
     assert "secret" not in str(e.value)
     assert "\n" not in str(e.value)
