@@ -89,7 +89,9 @@ check-gpu: setup ## Check in five minutes what only a GPU can show; prints a tab
 
 ui: setup ## Serve the MLflow pages on localhost; PORT=number
 	@$(RUN) -m bench.runs.tracking $(call quote,$(RUNS)) --port $(call quote,$(or $(PORT),5000))
-	@MLFLOW_BACKEND_STORE_URI="$$($(RUN) -m bench.runs.tracking $(call quote,$(RUNS)))" $(VENV)/bin/mlflow ui --host 127.0.0.1 --port $(call quote,$(or $(PORT),5000))
+	@export MLFLOW_BACKEND_STORE_URI="$$($(RUN) -m bench.runs.tracking $(call quote,$(RUNS)))"; \
+	if [ -n "$$MLFLOW_BACKEND_STORE_URI" ]; then \
+	    $(VENV)/bin/mlflow ui --host 127.0.0.1 --port $(call quote,$(or $(PORT),5000)); fi
 
 demo: setup ## Make the page that draws faces in a browser, and serve it on localhost; PORT=number
 	@$(RUN) -m generate demo --scale=$(call quote,$(SCALE)) --runs=$(call quote,$(RUNS)) --weights=$(call quote,$(WEIGHTS))

@@ -94,23 +94,17 @@ def _excess(benchmark: Benchmark, faces: Faces) -> str | None:
 def _mix(benchmark: Benchmark, generator: MixtureGenerator, directory: Path, seed: int) -> MadeFaces:
     from bench.faces.face import check_sizes
     from bench.faces.grid import sample_grid, write_grid
-    from bench.faces.mixture.budget import Budget
     from bench.faces.mixture.files import SELECTION_NAME
-    from bench.faces.mixture.mix import Rules, make_mixture
-    from bench.faces.mixture.subset import Caps
+    from bench.faces.mixture.mix import make_mixture
     from bench.faces.open import open_view
     from bench.files import sha256
     from bench.runs.dataset import open_parts
+    from bench.runs.fingerprints import mixture_rules
 
-    rules = Rules(
-        Budget(generator.total_images, generator.keep_real, generator.filled_by),
-        Caps(**generator.caps.model_dump()) if generator.caps else Caps(),
-        generator.shared_identities,
-        Path(generator.same_people) if generator.same_people else None,
-    )
     runs = directory.parents[2]  # the folder is runs/<scale>/faces/<fingerprint>
     parts = open_parts(generator, seed=seed, runs=runs)
-    card = make_mixture(directory, parts, rules, seed=seed if generator.seed is None else generator.seed)
+    own_seed = seed if generator.seed is None else generator.seed
+    card = make_mixture(directory, parts, mixture_rules(generator), seed=own_seed)
     faces = open_view(directory)
     if problem := _excess(benchmark, faces):
         raise InputError(f"the mixture of {benchmark.name} has {problem}; lower generator.caps or total_images")

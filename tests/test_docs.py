@@ -273,16 +273,17 @@ def test_readme_results_are_those_of_the_cards():
 
 
 def card_values():
-    """Accuracies and standard errors of all committed cards; over the seeds their means and the deviation."""
-    means, errors = {}, {}
+    """Accuracies and standard errors of all committed cards; over the seeds their means and deviations."""
+    by_seed, errors = {}, {}
     for path in sorted((REPORTS / "results").glob("*.json")):
         card = json.loads(path.read_text())
-        means.setdefault((card["scale"], card["name"]), []).append(card["mean_accuracy"])
-        errors.setdefault((card["scale"], card["name"]), []).append(card["mean_standard_error"])
-        yield card["mean_accuracy"]
-        for result in card["protocols"].values():
-            yield from (result["accuracy"], result["standard_error"])
-    for values in means.values():
+        rows = {"": (card["mean_accuracy"], card["mean_standard_error"])}
+        rows |= {name: (each["accuracy"], each["standard_error"]) for name, each in card["protocols"].items()}
+        for name, (accuracy, error) in rows.items():
+            by_seed.setdefault((card["scale"], card["name"], name), []).append(accuracy)
+            errors.setdefault((card["scale"], card["name"], name), []).append(error)
+            yield from (accuracy, error)
+    for values in by_seed.values():
         yield mean(values)
         yield stdev(values) if len(values) > 1 else 0.0
     yield from map(mean, errors.values())

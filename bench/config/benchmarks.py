@@ -165,6 +165,10 @@ def load_recipe(name: str, path: str | Path = BENCHMARKS_PATH) -> Recipe:
     recipes = _read(path)["recipes"]
     if name not in recipes:
         raise InputError(f"recipe {name} is not in {path}; {nearest(name, recipes)}")
+    return _check_recipe(name, recipes, path)
+
+
+def _check_recipe(name: str, recipes: dict[str, Any], path: str | Path) -> Recipe:
     try:
         return Recipe.model_validate(recipes[name])
     except ValidationError as error:
@@ -246,7 +250,10 @@ def _resolve(name: str, document: dict[str, Any], path: str | Path, above: tuple
 def _change(
     base: Benchmark, document: dict[str, Any], changes: dict[str, Any], path: str | Path, source: str
 ) -> Benchmark:
-    """A benchmark with changed fields. Changes below ``recipe`` apply to the recipe that the entry then names."""
+    """A benchmark with changed fields. Changes below ``recipe`` apply to the recipe that the entry then names.
+
+    A value is recorded as changed if it differs from the one in the file: for the fields of a recipe, in that recipe.
+    """
     of_recipe = {field.removeprefix("recipe."): value for field, value in changes.items() if field[:7] == "recipe."}
     of_entry = {field: value for field, value in changes.items() if field[:7] != "recipe."}
     entry = apply_changes(document["benchmarks"][base.name], of_entry, source)
@@ -256,7 +263,9 @@ def _change(
         changed = Benchmark.model_validate(entry)
     except ValidationError as error:
         raise InputError(f"{source}: {describe_mistakes(error, Benchmark)}; correct {source}") from None
-    values = {field: (value_of(base, field), value_of(changed, field)) for field in changes if field != "recipe"}
+    recipe = _check_recipe(changed.recipe_name, document["recipes"], path)
+    in_file = base.model_copy(update={"recipe": recipe})
+    values = {field: (value_of(in_file, field), value_of(changed, field)) for field in changes if field != "recipe"}
     if changed.recipe_name != base.recipe_name:
         values = {"recipe": (base.recipe_name, changed.recipe_name)} | values
     texts = {field: describe_change(field, now) for field, (before, now) in values.items() if before != now}

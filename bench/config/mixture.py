@@ -132,10 +132,4 @@ class MixtureGenerator(GeneratorSettings):
         names = [part.label for part in self.parts]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two parts are called {twice[0]}; give each a name of its own")
-        if self.same_people and self.shared_identities == "separate":
-            raise ValueError(f"same_people={self.same_people} is of no use with shared_identities=separate; remove one")
-        if self.caps and self.caps.images and self.total_images and self.caps.images < self.total_images:
-            raise ValueError(
-                f"caps.images={self.caps.images} is below total_images={self.total_images}; lower total_images"
-            )
         return self

@@ -111,6 +111,8 @@ def _read(path: str | Path) -> dict[str, Any]:
 
 
 def _check_points(sweep: Sweep, location: str) -> None:
+    if twice := {field for point in sweep.points for field in point} & set(sweep.grid):
+        raise InputError(f"{location}: {min(twice)} is in points and in grid, which would replace it; keep one")
     seen: dict[str, int] = {}
     for number, values in enumerate(sweep.settings(), start=1):
         if number > MAX_POINTS:

@@ -1,6 +1,7 @@
 """Reads and writes a folder with one sub-folder of face images per identity."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -134,14 +135,13 @@ class FolderWriter:
 
     Usage: ``with FolderWriter(folder, names) as writer: writer.write(jpeg, identity_id)``. Names that are numbers are
     padded with zeros, so that sorting the sub-folders by name keeps the order of the identities; not where two would
-    become one (``1`` and ``01``).
+    become one (``1`` and ``01``). PART/NAME of a mixture becomes PART_NAME; where two would become one, the number of
+    the identity is put before every name.
     """
 
     def __init__(self, path: str | Path, identity_names: Sequence[str]) -> None:
         self.path = Path(path)
-        width = max(map(len, identity_names))
-        padded = [name.zfill(width) if name.isdecimal() else name for name in identity_names]
-        self._names = padded if len(set(padded)) == len(padded) else list(identity_names)
+        self._names = _folder_names(identity_names)
         self._written: set[int] = set()
         self._num_faces = 0
 
@@ -173,3 +173,13 @@ class FolderWriter:
 
     def __exit__(self, *error: Any) -> None:
         self._atomic.__exit__(*error)
+
+
+def _folder_names(identity_names: Sequence[str]) -> list[str]:
+    """Name of each identity's folder, see ``FolderWriter``. Folders whose name begins with a dot would not be read."""
+    names = [re.sub(r"^\.|/", "_", name) for name in identity_names]
+    if len(set(names)) < len(set(identity_names)):
+        names = [f"{number:0{len(str(len(names)))}d}_{name}" for number, name in enumerate(names)]
+    width = max(map(len, names))
+    padded = [name.zfill(width) if name.isdecimal() else name for name in names]
+    return padded if len(set(padded)) == len(padded) else names

@@ -1,7 +1,7 @@
 """SIGTERM and SIGUSR1, by which a scheduler announces that it will end a run.
 
 A training remembers the signal until all its processes are between two steps, writes its checkpoint, and ends with
-``bench.errors.Preempted``. Started again, it goes on from there.
+``bench.errors.Preempted``. Started again, it goes on from there. A sweep sends the signal to its stages and waits.
 """
 
 import signal
@@ -9,8 +9,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-
-from bench.machine.processes import gather_in_order
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 _STEPS_BETWEEN_QUESTIONS = 20
@@ -21,11 +19,12 @@ class Preemption:
     """The signal that this process has received, if any."""
 
     def __init__(self) -> None:
-        self._number = 0
+        self.number = 0
+        """Number of the signal, 0 for none."""
 
     def note(self, number: int, _: Any) -> None:
         """Remember a signal; the signal handler of ``SIGNALS``."""
-        self._number = number
+        self.number = number
 
     def agreed_signal(self, step: int, device_type: str) -> int:
         """Number of the signal that any of the processes has received, 0 for none. All processes must call this.
@@ -34,9 +33,11 @@ class Preemption:
             step: Number of steps done, the same in all processes.
             device_type: cpu or cuda. On a GPU only every 20th step asks; at the others the answer is 0.
         """
+        from bench.machine.processes import gather_in_order  # imports torch, which a sweep can do without
+
         if device_type != "cpu" and step % _STEPS_BETWEEN_QUESTIONS:
             return 0
-        return max(gather_in_order(self._number))
+        return max(gather_in_order(self.number))
 
 
 @contextmanager

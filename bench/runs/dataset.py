@@ -8,12 +8,12 @@ from bench.config.settings import GeneratorSettings
 from bench.errors import InputError
 from bench.faces.face import SelectedFaces
 from bench.faces.mixture.mix import Part
-from bench.faces.mixture.subset import Caps, Subset, choose_within
+from bench.faces.mixture.subset import Caps, choose_within
 from bench.faces.open import open_faces, open_view, read_names
 from bench.machine.device import process_rank
 from bench.machine.digests import check_digest
 from bench.runs.cards import DatasetCard, read_card
-from bench.runs.fingerprints import part_stage
+from bench.runs.fingerprints import part_stage, part_subset
 
 
 def open_dataset(directory: str | Path, generator: GeneratorSettings | None = None) -> SelectedFaces:
@@ -106,7 +106,4 @@ def _open_part(part: MixturePart, seed: int, runs: Path) -> Part:
             faces = open_dataset(stage.directory, part.generator)
     except InputError as error:
         raise InputError(f"part {part.label}: {error}") from None
-    subset = Subset(
-        part.identities, part.images_per_identity, part.min_images_per_identity, part.max_images_per_identity
-    )
-    return Part(part.label, faces, subset, part.share, part.real)
+    return Part(part.label, faces, part_subset(part), part.share, part.real)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.config.benchmarks import Benchmark
 from bench.config.divisions import CapSettings
@@ -32,6 +32,10 @@ from bench.runs.cards import (
 )
 from bench.runs.inputs import find_protocol, is_rendered
 from bench.runs.stage import Stage, Stages
+
+if TYPE_CHECKING:
+    from bench.faces.mixture.mix import Rules
+    from bench.faces.mixture.subset import Subset
 
 STAGE_VERSIONS = {"generate": 1, "train": 1, "evaluate": 2, "train_generator": 2, "audit": 3}
 TestMode = Literal["norm_weighted", "flip_sum", "no_flip"]
@@ -163,13 +167,49 @@ def part_stage(part: MixturePart, *, seed: int, runs: Path) -> Stage:
     return _dataset_stage(part.generator, own_seed, runs / part.benchmark / "faces")
 
 
+def mixture_rules(settings: MixtureGenerator) -> "Rules":
+    """How the parts of a mixture are put together.
+
+    Raises:
+        InputError: If the settings contradict each other.
+    """
+    from bench.faces.mixture.budget import Budget
+    from bench.faces.mixture.mix import Rules
+    from bench.faces.mixture.subset import Caps
+
+    return Rules(
+        Budget(settings.total_images, settings.keep_real, settings.filled_by),
+        Caps(**settings.caps.model_dump()) if settings.caps else Caps(),
+        settings.shared_identities,
+        Path(settings.same_people) if settings.same_people else None,
+    )
+
+
+def part_subset(part: MixturePart) -> "Subset":
+    """How much of a part's dataset to take.
+
+    Raises:
+        InputError: If the numbers contradict each other.
+    """
+    from bench.faces.mixture.subset import Subset
+
+    try:
+        return Subset(
+            part.identities, part.images_per_identity, part.min_images_per_identity, part.max_images_per_identity
+        )
+    except InputError as error:
+        raise InputError(f"part {part.label}: {error}") from None
+
+
 def _mixture_stage(settings: MixtureGenerator, seed: int, parent: Path) -> Stage:
     """The mixing of datasets; its fingerprint holds the contents of path parts and the fingerprints of benchmarks."""
-    from bench.faces.mixture.budget import Budget, PartSize, check_shares  # imports NumPy, which --help can do without
+    from bench.faces.mixture.budget import PartSize, check_shares  # imports NumPy, which --help can do without
 
     sizes = [PartSize(part.label, 0, part.share, part.real) for part in settings.parts]
     try:
-        check_shares(sizes, Budget(settings.total_images, settings.keep_real))
+        check_shares(sizes, mixture_rules(settings).budget)
+        for part in settings.parts:
+            part_subset(part)
     except InputError as error:
         raise InputError(f"mixture {parent.parent.name}: {error}") from None
     generator = settings.model_dump(mode="json")

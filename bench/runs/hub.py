@@ -1,11 +1,13 @@
 """Download files from the Hugging Face Hub into a folder, and check their digests at every later use.
 
 The first fetch of a file records its SHA-256 and commit in ``fetched.json`` beside the files. Every later use demands
-the same bytes, from the file on disk and from the Hub. A download that breaks off resumes where it stopped
-(huggingface_hub does that). ``HF_ENDPOINT``, ``HF_HUB_OFFLINE`` and the login of ``hf auth`` work as usual.
+the same bytes, from the file on disk and from the Hub. A transfer that breaks is continued a few times by
+huggingface_hub; a command that ends before the file is complete begins the file anew. ``HF_ENDPOINT``,
+``HF_HUB_OFFLINE`` and the login of ``hf auth`` work as usual.
 """
 
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ from bench.machine.digests import remembered_sha256
 from bench.markdown import markdown_table
 
 RECORDS = "fetched.json"
+_TEMPORARY = ".fetch-"
+"""Prefix of the folders of downloads that are not complete."""
 
 
 class FetchRecord(TypedDict):
@@ -78,7 +82,7 @@ def list_files(files: Mapping[str, HubFile]) -> str:
 def fetch(file: HubFile, folder: str | Path, *, revision: str = "main") -> Path:
     """Path of the file in ``folder``; it is downloaded if it does not exist.
 
-    A file that was put there by hand is accepted, and its SHA-256 recorded.
+    A file that was put there by hand is accepted unless catalogue.yaml states another SHA-256; its own is recorded.
 
     Args:
         file: File of a Hub repository.
@@ -90,8 +94,8 @@ def fetch(file: HubFile, folder: str | Path, *, revision: str = "main") -> Path:
         Path of the file.
 
     Raises:
-        InputError: If it cannot be downloaded (the message says how to place it by hand), or if its SHA-256 is not the
-            recorded one, or not the one that catalogue.yaml states.
+        InputError: If it cannot be downloaded (the message says how to place it by hand), if its SHA-256 is not the
+            recorded one, or if none is recorded and it is not the one that catalogue.yaml states.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -106,12 +110,16 @@ def _fetch(file: HubFile, folder: Path, revision: str) -> Path:
     if path.exists():
         digest, commit = remembered_sha256(path), None
         _check(known, digest, f"{path} was changed")
+        if known is None:
+            _check_stated(file, digest, str(path), f"delete it to download {file.page}")
     else:
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as temporary:
+        for abandoned in folder.glob(f"{_TEMPORARY}*"):  # of a killed process; the lock is held
+            shutil.rmtree(abandoned)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=_TEMPORARY) as temporary:
             downloaded, commit = _download(file, Path(temporary), revision, path)
             digest = sha256(downloaded)
             _check(known, digest, f"{file.page} (revision {revision}) was changed")
-            _check_stated(file, digest)
+            _check_stated(file, digest, file.page, "give the --revision of the file that is stated")
             downloaded.replace(path)
     if known is None:
         source = file.page if commit else "placed by hand"
@@ -163,14 +171,14 @@ def _check(known: FetchRecord | None, digest: str, what: str) -> None:
         )
 
 
-def _check_stated(file: HubFile, digest: str) -> None:
-    """Refuse a download whose SHA-256 is not the one that catalogue.yaml states, where it states one."""
+def _check_stated(file: HubFile, digest: str, what: str, remedy: str) -> None:
+    """Refuse a file that is new here and has another SHA-256 than catalogue.yaml states, where it states one."""
     found = load_catalogue().find(file.address)
     stated = found[1].sha256 if found else None
     if stated not in (None, digest):
         raise InputError(
-            f"{file.page} has the SHA-256 {digest[:16]}..., but catalogue.yaml states {stated[:16]}...; give the "
-            "--revision of the file that is stated, or correct the catalogue to take the new one"
+            f"{what} has the SHA-256 {digest[:16]}..., but catalogue.yaml states {stated[:16]}...; {remedy}, or "
+            "correct the catalogue to take this one"
         )
 
 
@@ -197,9 +205,9 @@ def _download(file: HubFile, folder: Path, revision: str, target: Path) -> tuple
     except (EntryNotFoundError, HfHubHTTPError) as error:
         reason = " ".join(str(error).split())[:160]
         raise InputError(f"{file.local_name}: the Hub refuses it ({reason}); check the revision, {by_hand}") from None
-    except OSError as error:
+    except Exception as error:  # httpx2 and hf_xet raise errors of their own when a transfer breaks
         reason = " ".join(str(error).split())[:160]
-        raise InputError(f"{file.local_name}: the transfer broke ({reason}); try again, {by_hand}") from None
+        raise InputError(f"{file.local_name}: the transfer broke ({reason}); try again, {by_hand}") from error
     return Path(downloaded), _commit(folder, file.filename)
 
 

@@ -138,7 +138,7 @@ def protocol_path(name: str, *, test_sets: Path, runs: Path) -> Path:
 def missing_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> list[MissingInput]:
     """Every file that the benchmark needs and that does not exist, with where to get it."""
     generator = benchmark.generator
-    missing = list(dict.fromkeys(_missing_faces(generator)))
+    missing = list(dict.fromkeys(missing_faces(generator)))
     for weight_file in generator.weight_files:
         path = weight_path(weight_file, weights)
         if not path.exists():
@@ -153,14 +153,14 @@ def missing_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> l
     return missing
 
 
-def _missing_faces(generator: GeneratorSettings) -> Iterator[MissingInput]:
+def missing_faces(generator: GeneratorSettings) -> Iterator[MissingInput]:
     """The datasets, masks and lists that do not exist, of the generator itself or of the parts of a mixture."""
     if isinstance(generator, FilesGenerator):
         yield from _missing_files(generator)
     if not isinstance(generator, MixtureGenerator):
         return
     for part in generator.parts:
-        yield from _missing_faces(part.generator) if part.generator else _missing_files(part)
+        yield from missing_faces(part.generator) if part.generator else _missing_files(part)
     if generator.same_people and not Path(generator.same_people).exists():
         advice = "save the text file of identities as {path}, or leave out generator.same_people"
         yield MissingInput("same_people", Path(generator.same_people), advice)
@@ -174,8 +174,13 @@ def _missing_files(given: FilesGenerator | MixturePart) -> Iterator[MissingInput
         "leave_out": "save the text file of identity names as {path}, or leave out generator.leave_out",
     }
     for name, file in files.items():
-        if file is not None and not Path(file).exists():
+        if file is not None and _is_missing(Path(file)):
             yield MissingInput(name, Path(file), advice[name])
+
+
+def _is_missing(path: Path) -> bool:
+    """Whether nothing is there. A disk that is not mounted leaves an empty folder."""
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
 
 
 def fetch_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> Iterator[str]:
@@ -190,9 +195,7 @@ def fetch_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> Ite
         InputError: If a download fails, or inputs remain that the Hub does not have; the message lists them.
         SystemExit: With the status of ``python -m evaluate fetch`` if that failed; it has said why.
     """
-    generator = benchmark.generator
-    revision = generator.revision if isinstance(generator, Vec2FaceGenerator) else "main"
-    for name in _files_of(benchmark):
+    for name, revision in _files_of(benchmark.generator):
         path, file = weight_path(name, weights), _find_on_the_hub(name)
         if file is not None and not path.exists():
             yield f"fetch: {fetch(file, path.parent, revision=revision)}"
@@ -211,12 +214,21 @@ def fetch_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> Ite
     yield f"fetch: {benchmark.name} has all its inputs"
 
 
-def _files_of(benchmark: Benchmark) -> list[str]:
-    """Names of the files in WEIGHTS that a benchmark reads, including the published dataset."""
-    generator = benchmark.generator
+def _files_of(generator: GeneratorSettings) -> Iterator[tuple[str, str]]:
+    """Names of the files in WEIGHTS that a generator reads, also for the parts of a mixture, each with its revision.
+
+    A published dataset is such a file too.
+    """
+    if isinstance(generator, MixtureGenerator):
+        for part in generator.parts:
+            if part.generator is not None:
+                yield from _files_of(part.generator)
+        return
+    names = generator.weight_files
     if isinstance(generator, Vec2FaceGenerator) and generator.source == "hub":
-        return [f"{generator.dataset_family.lower()}{generator.num_identities // 1000}k.lmdb"]
-    return generator.weight_files
+        names = [f"{generator.dataset_family.lower()}{generator.num_identities // 1000}k.lmdb"]
+    revision = generator.revision if isinstance(generator, Vec2FaceGenerator) else "main"
+    yield from ((name, revision) for name in names)
 
 
 def _find_on_the_hub(name: str) -> HubFile | None:

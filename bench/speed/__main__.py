@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.cli import run
+from bench.cli import add_stage_flags, run
 from bench.config import flags
 from bench.errors import InputError, python_command
 from bench.machine.facts import environment
@@ -19,7 +19,8 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, (measure, text) in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+        if name in ("generate", "gpu"):  # the others measure on the CPU
+            add_stage_flags(command, "--device")
         command.add_argument("--out", type=Path, default=SPEED_DIR, help="folder of the pages (default: reports/speed)")
         if name == "pose":
             command.add_argument(

@@ -4,7 +4,10 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from bench.speed import write_speed
+from bench.speed.__main__ import COMMANDS, main
 
 
 def test_a_table_says_what_it_was_measured_with(tmp_path):
@@ -21,3 +24,17 @@ def test_a_table_says_what_it_was_measured_with(tmp_path):
 def test_the_command_lists_what_it_can_measure():
     done = subprocess.run([sys.executable, "-m", "bench.speed", "--help"], capture_output=True, text=True)
     assert done.returncode == 0 and "generate" in done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_only_what_is_measured_on_a_device_takes_one(name, tmp_path, monkeypatch, capsys):
+    page = tmp_path / "page.md"
+    monkeypatch.setitem(COMMANDS, name, (lambda args: page.write_text(f"on {args.device}") and page, "for the test"))
+    monkeypatch.setattr("sys.argv", ["bench.speed", name, "--device", "cpu"])
+    if name in ("generate", "gpu"):
+        assert main() == 0
+        assert capsys.readouterr().out == "on cpu\n"
+    else:
+        with pytest.raises(SystemExit):
+            main()
+        assert "unrecognized arguments: --device cpu" in capsys.readouterr().err

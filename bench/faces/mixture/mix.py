@@ -38,6 +38,14 @@ class Rules:
     same_people: Path | None = None
     """List of people whom parts share, see ``labels.unite``."""
 
+    def __post_init__(self) -> None:
+        """Refuse rules of which one would be dropped."""
+        if self.same_people and self.shared == "separate":
+            raise InputError(f"same_people={self.same_people} is of no use with shared_identities=separate; remove one")
+        total, most = self.budget.total_images, self.caps.images
+        if total is not None and most is not None and most < total:
+            raise InputError(f"total_images={total} is above the limit of {most} images; lower total_images")
+
 
 def mix(parts: Sequence[Part], rules: Rules, *, seed: int) -> tuple[list[ChosenFaces], list[NDArray[np.int64]]]:
     """Choose the faces of a mixture, and number its identities anew.

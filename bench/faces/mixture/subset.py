@@ -29,6 +29,12 @@ class Subset:
     max_images_per_identity: int | None = None
     """Most images of an identity; None sets no limit."""
 
+    def __post_init__(self) -> None:
+        """Refuse a limit below the exact number of images."""
+        exact, most = self.images_per_identity, self.max_images_per_identity
+        if exact is not None and most is not None and most < exact:
+            raise InputError(f"max_images_per_identity={most} is below images_per_identity={exact}; remove one")
+
 
 @dataclass(frozen=True)
 class Caps:
@@ -63,9 +69,9 @@ def choose_subset(identity_ids: NDArray[np.int64], subset: Subset, *, seed: int)
             "max_images_per_identity for an upper limit"
         )
     is_face_taken = is_taken[identity_ids]
-    limits = [limit for limit in (num_images, subset.max_images_per_identity) if limit is not None]
-    if limits:
-        is_face_taken &= face_ranks(identity_ids, seed) < min(limits)
+    limit = subset.max_images_per_identity if num_images is None else num_images
+    if limit is not None:
+        is_face_taken &= face_ranks(identity_ids, seed) < limit
     positions = np.flatnonzero(is_face_taken)
     if not len(positions):
         raise InputError(

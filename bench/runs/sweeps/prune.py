@@ -2,7 +2,8 @@
 
 A folder of faces, of a network or of results below RUNS/SCALE is named if an entry of benchmarks.yaml with any seed, a
 sweep, or a latest.json leads to it, or if it is a parent of a named folder. Every result of a named network is named,
-whatever its test sets. A run with SET that belongs to no sweep is named only while latest.json leads to it.
+whatever its test sets. A run with SET that belongs to no sweep is named only while latest.json leads to it. While a
+given dataset of an entry is missing, its fingerprints are unknown, so all its runs are named.
 """
 
 import shutil
@@ -14,8 +15,10 @@ from bench.config.benchmarks import FOLDERS_OF_RUNS, Benchmark, load_benchmarks
 from bench.config.sweeps import load_sweeps
 from bench.errors import InputError
 from bench.files import read_json_object
+from bench.machine.progress import note
 from bench.runs.cards import CARD_NAMES, DatasetCard, ModelCard, ResultCard, read_card
 from bench.runs.fingerprints import plan_stages
+from bench.runs.inputs import missing_faces
 from bench.runs.parents import parent_of_model
 from bench.runs.stage import Stages, read_latest, stage_lock
 from bench.runs.sweeps.plan_file import read_plans
@@ -49,24 +52,26 @@ def find_unnamed(*, runs: Path, config: Path, sweeps: Path, test_sets: Path) -> 
     """
     scales = [path for path in sorted(runs.glob("*")) if path.is_dir() and path.name not in FOLDERS_OF_RUNS]
     named: set[Path] = set()
-    backbones: dict[str, list[object]] = {}
+    entries: dict[str, list[Benchmark]] = {}
     benchmarks = load_benchmarks(config)
     for scale in scales:
         named |= set(read_latest(runs, scale.name).values())
         if scale.name in benchmarks:
             benchmark = benchmarks[scale.name]
-            backbones.setdefault(scale.name, []).append(_backbone(benchmark))
+            entries.setdefault(scale.name, []).append(benchmark)
             for seed in sorted({*benchmark.seeds, *_SEEDS, *_seeds_of_cards(scale)}):
                 named |= _folders(plan_stages(benchmark, seed=seed, runs=runs, test_sets=test_sets))
     for sweep in load_sweeps(sweeps).values():
         if any((runs / base).is_dir() for base in sweep.base):
             for point in make_points(sweep, config=config, runs=runs, test_sets=test_sets):
                 named |= _folders(point.stages)
-                backbones.setdefault(point.benchmark.name, []).append(_backbone(point.benchmark))
+                entries.setdefault(point.benchmark.name, []).append(point.benchmark)
     for plan in read_plans(runs):
         named |= {runs / folder for point in plan.points for folder in (point.dataset, point.model, point.result)}
     named = {path.resolve() for path in named}
-    unnamed = [folder for scale in scales for folder in _unnamed_of(scale, named, backbones.get(scale.name, []))]
+    kept = {folder for scale in scales for folder in _kept_of(scale, named, entries.get(scale.name, []))}
+    kept |= _parts_of(kept, runs)
+    unnamed = [folder for scale in scales for folder in _stage_folders(scale, *_KINDS) if folder not in kept]
     found = [UnnamedRun(folder, _disk_bytes(folder)) for folder in unnamed]
     return sorted(found, key=lambda run: (-run.num_bytes, run.directory))
 
@@ -106,18 +111,25 @@ def _folders(stages: Stages) -> set[Path]:
     return {stage.directory for stage in stages}
 
 
-def _backbone(benchmark: Benchmark) -> object:
-    return benchmark.recipe.backbone.model_dump(mode="json")
-
-
 def _seeds_of_cards(scale: Path) -> set[int]:
     """Seeds of the finished datasets and networks of a scale."""
     datasets = {read_card(path, DatasetCard).seed for path in scale.glob("faces/*/dataset.json")}
     return datasets | {read_card(path, ModelCard).seed for path in scale.glob("models/*/model.json")}
 
 
-def _unnamed_of(scale: Path, named: set[Path], backbones: Sequence[object]) -> Iterator[Path]:
-    """Folders of a scale that neither are named nor belong to one that is."""
+def _kept_of(scale: Path, named: set[Path], entries: Sequence[Benchmark]) -> set[Path]:
+    """Folders of a scale that are named or belong to one that is; all of them while a dataset of an entry is missing.
+
+    Args:
+        scale: ``runs/<scale>``.
+        named: Folders that are named, resolved.
+        entries: The scale's entry of benchmarks.yaml, and its variants in sweeps.
+    """
+    missing = next((item for entry in entries for item in missing_faces(entry.generator)), None)
+    if missing is not None:
+        note(f"{scale.name}: all runs are kept while {missing.path} is missing")
+        return set(_stage_folders(scale, *_KINDS))
+    backbones = [entry.recipe.backbone.model_dump(mode="json") for entry in entries]
     models = {folder for folder in _stage_folders(scale, "models") if folder.resolve() in named}
     results = list(_stage_folders(scale, "results"))
     kept = {folder for folder in results if folder.resolve() in named}
@@ -135,15 +147,26 @@ def _unnamed_of(scale: Path, named: set[Path], backbones: Sequence[object]) -> I
         if (model / CARD_NAMES[ModelCard]).exists():
             _, dataset = parent_of_model(scale, read_card(model, ModelCard))
             datasets |= {dataset} if dataset else set()
-    for name in _KINDS:
-        yield from (folder for folder in _stage_folders(scale, name) if folder not in kept | models | datasets)
+    return kept | models | datasets
 
 
-def _stage_folders(scale: Path, name: str) -> Iterator[Path]:
+def _parts_of(kept: set[Path], runs: Path) -> set[Path]:
+    """Folders of the faces that the mixtures among ``kept`` take from other benchmarks, and so on for their parts."""
+    parts: set[Path] = set()
+    for path in (folder / CARD_NAMES[DatasetCard] for folder in kept):
+        generator = read_card(path, DatasetCard).inputs.get("generator", {}) if path.exists() else {}
+        for part in generator.get("parts", ()):
+            if fingerprint := part.get("contents", {}).get("fingerprint"):
+                parts.add(runs / part["benchmark"] / "faces" / fingerprint)
+    return parts | _parts_of(parts, runs) if parts else parts
+
+
+def _stage_folders(scale: Path, *names: str) -> Iterator[Path]:
     """Folders whose name is a fingerprint; others were not made by the suite."""
-    for folder in sorted((scale / name).glob("*")):
-        if folder.is_dir() and len(folder.name) == 16 and not set(folder.name) - set("0123456789abcdef"):
-            yield folder
+    for name in names:
+        for folder in sorted((scale / name).glob("*")):
+            if folder.is_dir() and len(folder.name) == 16 and not set(folder.name) - set("0123456789abcdef"):
+                yield folder
 
 
 def format_bytes(number: int) -> str:

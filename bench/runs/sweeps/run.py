@@ -6,15 +6,16 @@ failed are tried again.
 
 import argparse
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from bench.config.overrides import join_changes
 from bench.config.sweeps import Sweep
 from bench.errors import InputError
+from bench.machine.preemption import SIGNALS
 from bench.machine.progress import note
 from bench.runs.benchmark import make_parts
 from bench.runs.inputs import make_rendered_protocols, missing_inputs
@@ -28,6 +29,8 @@ from bench.runs.tracking.nesting import set_parent
 from bench.runs.tracking.sending import sync
 
 _SECONDS_BETWEEN_SYNCS = 60.0
+_ENDED_BY_SIGNAL = {128 + number for number in (signal.SIGINT, *SIGNALS)}
+"""Statuses of a stage that a user or a scheduler ended, not a fault of its own."""
 
 
 def describe_sweep(sweep: Sweep, points: Sequence[Point], args: argparse.Namespace) -> str:
@@ -101,11 +104,18 @@ def _flags_of(point: Point, args: argparse.Namespace) -> argparse.Namespace:
 
 
 def _make_parts(points: Sequence[Point], args: argparse.Namespace) -> Iterator[str]:
-    """Make the faces that the points' mixtures take. A point whose parts cannot be made fails later, by itself."""
+    """Make the faces that the points' mixtures take. A point whose parts cannot be made fails later, by itself.
+
+    Raises:
+        SystemExit: If a user or a scheduler ended the stage of a part.
+    """
     for point in points:
         if not point.stages.generate.is_finished:
-            with suppress(SystemExit):
+            try:
                 yield from make_parts(point.benchmark.generator, _flags_of(point, args))
+            except SystemExit as end:
+                if end.code in _ENDED_BY_SIGNAL:
+                    raise
 
 
 def _run_points(

@@ -13,10 +13,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.errors import Preempted
+from bench.machine.preemption import noted_preemption
 from bench.runs.stage import Stage
 
 _POLL_SECONDS = 0.1
 _SECONDS_TO_END = 10.0
+_SECONDS_TO_WRITE_CHECKPOINTS = 250.0
+"""Longer than torchrun, which is one of the processes, waits for its own (``bench.runs.torchrun``)."""
 _MAX_PROBLEM = 300
 
 
@@ -54,39 +58,44 @@ class _Running:
 def run_tasks(tasks: Iterable[Task], *, jobs: int, logs: Path) -> Iterator[Outcome]:
     """Run tasks, at most ``jobs`` at once, and yield an outcome for each that ended or whose needed task failed.
 
-    If the caller stops, or this process is interrupted or terminated, the running processes are ended.
+    If the caller stops or this process is interrupted, the running processes are interrupted. SIGTERM and SIGUSR1, by
+    which a scheduler ends a run, are forwarded to them, so that trainings write their checkpoints.
 
     Args:
         tasks: In the order in which they start.
         jobs: Processes at once.
         logs: Folder of the processes' output, a file each.
+
+    Raises:
+        Preempted: If a scheduler ended this process, after the running processes have ended.
     """
     waiting = list(tasks)
     pending = {task.stage.directory for task in waiting}
     failed: dict[Path, str] = {}
     running: list[_Running] = []
     logs.mkdir(parents=True, exist_ok=True)
-    before = signal.signal(signal.SIGTERM, _end)
-    try:
-        while waiting or running:
-            for task in [task for task in waiting if task.needs in failed]:
-                waiting.remove(task)
-                failed[task.stage.directory] = failed[task.needs]  # type: ignore[index]
-                yield Outcome(task, 0, failed[task.stage.directory], _log_path(logs, task))
-            for task in [task for task in waiting if task.needs not in pending][: jobs - len(running)]:
-                waiting.remove(task)
-                running.append(_start(task, _log_path(logs, task)))
-            time.sleep(_POLL_SECONDS)
-            for job in [job for job in running if job.process.poll() is not None]:
-                running.remove(job)
-                pending.discard(job.task.stage.directory)
-                problem = _problem_of(job)
-                if problem is not None:
-                    failed[job.task.stage.directory] = problem
-                yield Outcome(job.task, time.perf_counter() - job.start, problem, job.log)
-    finally:
-        _end_all(running)
-        signal.signal(signal.SIGTERM, before)
+    with noted_preemption() as preemption:
+        try:
+            while waiting or running:
+                if preemption.number:
+                    raise Preempted(preemption.number)
+                for task in [task for task in waiting if task.needs in failed]:
+                    waiting.remove(task)
+                    failed[task.stage.directory] = failed[task.needs]  # type: ignore[index]
+                    yield Outcome(task, 0, failed[task.stage.directory], _log_path(logs, task))
+                for task in [task for task in waiting if task.needs not in pending][: jobs - len(running)]:
+                    waiting.remove(task)
+                    running.append(_start(task, _log_path(logs, task)))
+                time.sleep(_POLL_SECONDS)
+                for job in [job for job in running if job.process.poll() is not None]:
+                    running.remove(job)
+                    pending.discard(job.task.stage.directory)
+                    problem = _problem_of(job)
+                    if problem is not None:
+                        failed[job.task.stage.directory] = problem
+                    yield Outcome(job.task, time.perf_counter() - job.start, problem, job.log)
+        finally:
+            _end_all(running, preemption.number)
 
 
 def _start(task: Task, log: Path) -> _Running:
@@ -121,18 +130,14 @@ def _log_path(logs: Path, task: Task) -> Path:
     return logs / f"{task.stage.name}_{task.stage.fingerprint}.log"
 
 
-def _end_all(running: Sequence[_Running]) -> None:
-    """Interrupt the processes, which then end cleanly; kill those that do not end soon."""
+def _end_all(running: Sequence[_Running], number: int) -> None:
+    """End the processes by a scheduler's signal, or interrupt them if ``number`` is 0; kill those that do not end."""
     for job in running:
-        job.process.send_signal(signal.SIGINT)
-    deadline = time.monotonic() + _SECONDS_TO_END
+        job.process.send_signal(number or signal.SIGINT)
+    deadline = time.monotonic() + (_SECONDS_TO_WRITE_CHECKPOINTS if number else _SECONDS_TO_END)
     for job in running:
         try:
             job.process.wait(timeout=max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             job.process.kill()
             job.process.wait()
-
-
-def _end(number: int, _: object) -> None:
-    raise SystemExit(128 + number)

@@ -7,7 +7,7 @@ from typing import Any
 from bench.files import read_json_lines
 from bench.machine.journal import JOURNAL_NAME
 from bench.runs.tracking.fields import is_number
-from bench.runs.tracking.store import Point
+from bench.runs.tracking.store import Point, allowed_name
 
 _WHOLE_NAMES = ("system/", "accuracy/", "images/", "images_per_second/")
 """Prefixes of names that stay as they are; all other numbers belong to a training or its validation."""
@@ -16,7 +16,7 @@ _WHOLE_NAMES = ("system/", "accuracy/", "images/", "images_per_second/")
 def points_of_lines(lines: Iterable[Mapping[str, Any]]) -> list[Point]:
     """The points of lines that have a step; values that are not finite are left out."""
     return [
-        Point(_chart_name(name), float(value), int(line.get("time", 0) * 1000), line["step"])
+        Point(allowed_name(_chart_name(name)), float(value), int(line.get("time", 0) * 1000), line["step"])
         for line in lines
         if isinstance(line.get("step"), int)
         for name, value in line.items()

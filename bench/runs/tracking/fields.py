@@ -166,7 +166,7 @@ def audit_metrics(card: AuditCard) -> dict[str, float]:
         metrics |= {"fisher_ratio": card.pairs.fisher_ratio, "d_prime": card.pairs.d_prime}
         metrics |= {"genuine_mean": card.pairs.genuine.mean, "impostor_mean": card.pairs.impostor.mean}
     for leakage in card.leakage:
-        prefix = f"leakage/{re.sub(r'[^a-zA-Z0-9_.-]+', '_', leakage.reference)}"  # the characters that MLflow allows
+        prefix = f"leakage/{re.sub(r'[^a-zA-Z0-9_.-]+', '_', leakage.reference)}"  # one part of the name
         metrics[f"{prefix}/identities_shared"] = leakage.num_identities_above
         metrics[f"{prefix}/images_with_same_pixels"] = leakage.num_images_with_same_pixels
         metrics |= {f"{prefix}/images_above_{t}": share for t, share in leakage.share_of_images_above.items()}

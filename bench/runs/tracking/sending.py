@@ -60,6 +60,10 @@ def _send_all(cards: list[tuple[Path, type[Card]]], runs: Path) -> tuple[int, st
                     num_sent += _send_once(store, directory, kind, runs)
                 except InputError as error:  # a broken card; the others are sent all the same
                     problems.append(str(error))
+                except Exception as error:
+                    if getattr(error, "error_code", None) != "INVALID_PARAMETER_VALUE":
+                        raise
+                    problems.append(f"{directory}: {error_reason(error, runs)}")  # MLflow refuses this card alone
     except Exception as error:  # MLflow, its database and the network raise anything; none of it may end a run
         problems.append(error_reason(error, runs))
     if not problems:

@@ -5,6 +5,7 @@ Nothing is stored twice: a run is looked for before it is created, and a value b
 
 import logging
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ _POINTS_PER_CALL = 1000
 """MLflow's limit."""
 _MAX_PARAMETERS = 100
 _MAX_PARAMETER_LENGTH = 6000
+_MAX_NAME_LENGTH = 250
 
 
 @dataclass(frozen=True)
@@ -74,17 +76,15 @@ class Store:
 
     def log_values(self, run_id: str, metrics: dict[str, float], settings: dict[str, Any], time_ms: int) -> None:
         """Log metrics of step 0 and settings that the run does not have yet. At most 100 settings are kept."""
-        from mlflow.entities import Metric, Param
+        from mlflow.entities import Param
 
         data = self.client.get_run(run_id).data
-        new = {name: float(value) for name, value in metrics.items() if data.metrics.get(name) != value}
-        parameters = {name: str(value)[:_MAX_PARAMETER_LENGTH] for name, value in settings.items()}
+        values = {allowed_name(name): float(value) for name, value in metrics.items()}
+        new = [Point(name, value, time_ms, 0) for name, value in values.items() if data.metrics.get(name) != value]
+        self.log_points(run_id, new)
+        parameters = {allowed_name(name): str(value)[:_MAX_PARAMETER_LENGTH] for name, value in settings.items()}
         missing = [Param(name, value) for name, value in parameters.items() if name not in data.params]
-        self.client.log_batch(
-            run_id,
-            metrics=[Metric(name, value, time_ms, 0) for name, value in new.items()],
-            params=missing[: max(0, _MAX_PARAMETERS - len(data.params))],
-        )
+        self.client.log_batch(run_id, params=missing[: max(0, _MAX_PARAMETERS - len(data.params))])
 
     def known_steps(self, run_id: str, name: str) -> set[int]:
         """Steps at which a run has a value of a metric."""
@@ -118,6 +118,12 @@ class Store:
             return
         dataset = Dataset(name=name, digest=digest[:36], source_type="local", source=source)  # MLflow's limit is 36
         self.client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
+
+
+def allowed_name(name: str) -> str:
+    """The name of a metric or setting as MLflow takes it: other characters, and parts such as ``..``, become ``_``."""
+    parts = re.sub(r"[^\w/. :-]+", "_", name).split("/")
+    return "/".join(part if part.strip(".") else "_" for part in parts)[:_MAX_NAME_LENGTH]
 
 
 def connect(runs: Path) -> Store:

@@ -34,6 +34,22 @@ def test_another_recipe_by_name_and_changes_of_it():
     assert changed("recipe=mini_arcface").recipe_name == "mini_arcface"  # a released recipe stays one
 
 
+@pytest.mark.parametrize(
+    ("text", "changes"),
+    [
+        ("recipe.schedule.epochs=3", ("recipe.schedule.epochs=3",)),  # smoke_arcface has 3, mini_arcface 8
+        ("recipe.schedule.epochs=8", ()),
+        ("recipe.backbone.depth=18 recipe.batch_size=64", ("recipe.batch_size=64",)),
+        ("recipe.augmentation.erasing.probability=0.5", ("recipe.augmentation.erasing.probability=0.5",)),
+    ],
+)
+def test_changes_of_another_recipe_are_told_by_that_recipe(text, changes):
+    benchmark = changed(f"recipe=mini_arcface {text}", "smoke")
+    assert benchmark.changes == ("recipe=mini_arcface", *changes)
+    names = ", ".join(change.removeprefix("recipe.") for change in changes)
+    assert benchmark.recipe_name == (f"mini_arcface with {names}" if changes else "mini_arcface")
+
+
 def test_sections_and_fields_that_the_entry_leaves_out():
     benchmark = changed("'generator={kind: render, num_identities: 24, images_per_identity: 4}'")
     assert benchmark.generator.kind == "render"

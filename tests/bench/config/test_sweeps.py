@@ -68,6 +68,10 @@ def test_short_names_are_told_apart():
         ({"grid": {"name": ["a"]}}, r"name cannot be changed; give SCALE another entry"),
         ({"grid": {"a b": [1]}}, r"'a b' is no field"),
         ({"fixed": {"generator.num_identities": 5}}, r"generator\.num_identities is fixed and varied; keep one"),
+        (
+            {"points": [{"generator.num_identities": 5, "recipe.batch_size": 8}]},
+            r"generator\.num_identities is in points and in grid, which would replace it; keep one",
+        ),
         ({"grid": {"recipe.batch_size": [8, 8]}}, r"points 1 and 2 are equal \(recipe\.batch_size=8\); keep one"),
         ({"grid": {f"generator.f{i}": list(range(30)) for i in range(3)}}, r"more than 10000 points"),
     ],

@@ -123,6 +123,10 @@ def test_identities_without_images_are_not_counted(folder):
         (["01", "1"], ["01", "1"]),
         (["01", "1", "10"], ["01", "1", "10"]),
         (["ann", "7"], ["007", "ann"]),
+        (["one/ann", "two/ann"], ["one_ann", "two_ann"]),
+        (["in/one/ann", "two/bob"], ["in_one_ann", "two_bob"]),
+        (["a/b_c", "d", "a_b/c"], ["0_a_b_c", "1_d", "2_a_b_c"]),
+        ([".x/ann", "y/ann"], ["_x_ann", "y_ann"]),
     ],
 )
 def test_identities_never_share_a_folder(tmp_path, names, folders):
@@ -131,6 +135,7 @@ def test_identities_never_share_a_folder(tmp_path, names, folders):
             writer.write(JPEG, identity)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == folders
     assert len(list((tmp_path / "out").rglob("*.jpg"))) == len(names) + 1
+    assert open_faces(tmp_path / "out").num_identities == len(names)
 
 
 def test_equal_names_of_identities_are_refused(tmp_path):

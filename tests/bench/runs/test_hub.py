@@ -50,6 +50,39 @@ def test_a_broken_transfer_goes_on_where_it_stopped(hub, tmp_path, monkeypatch):
     assert starts[1] == 300_000
 
 
+def test_a_transfer_that_breaks_for_good_is_one_line_and_leaves_nothing(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 100_000)
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
+    address = PATH.format(revision="main")
+    hub.files[address] = bytes(range(256)) * 4000
+    hub.breaks = [300_000] * 20
+    with pytest.raises(InputError, match=r"generator\.pth: the transfer broke \(peer closed.*try again, or download"):
+        fetch(FILE, tmp_path)
+    assert files_in(tmp_path) == []
+    hub.breaks.clear()
+    assert fetch(FILE, tmp_path).read_bytes() == hub.files[address]
+
+
+def test_what_a_killed_download_left_is_removed(hub, tmp_path):
+    (tmp_path / ".fetch-killed" / ".cache").mkdir(parents=True)
+    hub.files[PATH.format(revision="main")] = b"weights"
+    fetch(FILE, tmp_path)
+    assert files_in(tmp_path) == ["fetched.json", "generator.pth"]
+
+
+def test_the_stated_digest_holds_for_downloads_and_files_placed_by_hand(hub, tmp_path):
+    file = HubFile("fr_weights/vface10k.pth", "BooBooWu/Vec2Face_plus")
+    hub.files["/BooBooWu/Vec2Face_plus/resolve/main/fr_weights/vface10k.pth"] = b"other"
+    with pytest.raises(InputError, match=r"file fr_weights/vface10k\.pth has the SHA-256 .* states b4083a8611b970a2"):
+        fetch(file, tmp_path)
+    (tmp_path / "vface10k.pth").write_bytes(b"mine")
+    with pytest.raises(InputError, match=r"/vface10k\.pth has the SHA-256 .*; delete it to download https"):
+        fetch(file, tmp_path)
+    record = {"sha256": hashlib.sha256(b"mine").hexdigest(), "bytes": 4, "source": "placed by hand", "commit": None}
+    (tmp_path / "fetched.json").write_text(json.dumps({"vface10k.pth": record}))
+    assert fetch(file, tmp_path).read_bytes() == b"mine"  # accepted before the catalogue stated a digest
+
+
 def test_a_changed_file_is_refused_here_and_there(hub, tmp_path):
     address = PATH.format(revision="main")
     hub.files[address] = b"first"

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import yaml
 
 from bench.__main__ import COMMANDS
-from bench.config.benchmarks import load_benchmark
+from bench.config.benchmarks import BENCHMARKS_PATH, load_benchmark
 from bench.errors import InputError
 from bench.faces.face import encode_jpeg
 from bench.runs.inputs import fetch_inputs
@@ -31,9 +32,9 @@ def served(hub, tmp_path):
     return hub
 
 
-def fetch(tmp_path, scale="20k"):
+def fetch(tmp_path, scale="20k", config=BENCHMARKS_PATH):
     folders = {"test_sets": tmp_path / "sets", "weights": tmp_path / "weights"}
-    return list(fetch_inputs(load_benchmark(scale), **folders))
+    return list(fetch_inputs(load_benchmark(scale, config), **folders))
 
 
 @pytest.mark.slow
@@ -60,6 +61,26 @@ def test_a_published_dataset_is_fetched_too(hub, tmp_path, scale, address):
         (tmp_path / "sets" / name).mkdir(parents=True)
     assert fetch(tmp_path, scale)[0] == f"fetch: {tmp_path / 'weights' / address.rsplit('/', 1)[1]}"
     assert [path for command, path, _ in hub.log if command == "GET"] == [f"/datasets/{address}"]
+
+
+def test_the_parts_of_a_mixture_are_fetched_each_by_its_revision(hub, tmp_path):
+    document = yaml.safe_load(BENCHMARKS_PATH.read_text())
+    entries = document["benchmarks"]
+    published = entries["10k_published"]["generator"] | {"revision": "v7"}
+    entries["old"] = entries["10k_published"] | {"generator": published}
+    inner = {"kind": "mixture", "parts": [{"benchmark": "v10k_published"}]}
+    entries["inner"] = entries["smoke"] | {"generator": inner}
+    parts = [{"benchmark": name} for name in ("smoke", "old", "inner")]
+    entries["mixed"] = entries["smoke"] | {"generator": {"kind": "mixture", "parts": parts}}
+    config = tmp_path / "benchmarks.yaml"
+    config.write_text(yaml.safe_dump(document))
+    plus_revision = load_benchmark("v10k_published").generator.revision
+    hub.files["/datasets/BooBooWu/Vec2Face/resolve/v7/HSFaces/hsface10k.lmdb"] = b"faces"
+    hub.files[f"/datasets/BooBooWu/Vec2Face_plus/resolve/{plus_revision}/VFaces/vface10k.lmdb"] = b"more faces"
+    lines = fetch(tmp_path, "mixed", config)
+    weights = tmp_path / "weights"
+    assert lines[:2] == [f"fetch: {weights / 'hsface10k.lmdb'}", f"fetch: {weights / 'vface10k.lmdb'}"]
+    assert lines[2:] == ["fetch: mixed has all its inputs"]
 
 
 def test_what_the_hub_does_not_have_is_named(hub, tmp_path):

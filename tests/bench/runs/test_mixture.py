@@ -203,8 +203,6 @@ def test_the_plan_names_parts_and_what_is_missing(tmp_path, load, photos):
         ({"parts": [{"path": "x", "name": "a/b"}]}, "name: .*should match pattern"),
         ({"parts": [{"path": "x", "identities": 0}]}, r"identities: .*greater than 0, got 0"),
         ({"caps": {"image": 3}}, r"caps\.image is unknown \(did you mean images\?"),
-        ({"caps": {"images": 3}, "total_images": 4}, r"caps\.images=3 is below total_images=4; lower total_images"),
-        ({"same_people": "x", "shared_identities": "separate"}, "same_people=x is of no use"),
     ],
 )
 def test_a_mistake_in_the_settings_is_named(load, fields, message):
@@ -216,6 +214,23 @@ def test_shares_that_do_not_add_up_are_refused_before_anything_runs(tmp_path, lo
     parts = [{"benchmark": "drawn", "share": 0.5}, {"path": str(photos), "share": 0.6}]
     with pytest.raises(InputError, match=r"mixture mixed: the shares add up to 1\.1; with total_images they must"):
         stage_of(tmp_path, load(parts=parts, total_images=10))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"caps": {"images": 3}, "total_images": 4}, "total_images=4 is above the limit of 3 images; lower total_im"),
+        ({"same_people": "x", "shared_identities": "separate"}, "same_people=x is of no use"),
+        (
+            {"parts": [{"benchmark": "drawn", "images_per_identity": 4, "max_images_per_identity": 2}]},
+            "part drawn: max_images_per_identity=2 is below images_per_identity=4; remove one",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused_before_anything_runs(tmp_path, load, fields, message):
+    parts = [{"benchmark": "drawn", "share": 1.0}] if "total_images" in fields else [{"benchmark": "drawn"}]
+    with pytest.raises(InputError, match=f"mixture mixed: {message}"):
+        stage_of(tmp_path, load(**{"parts": parts} | fields))
 
 
 def test_parts_that_are_missing_or_empty_are_named(tmp_path, load, photos):
@@ -264,6 +279,18 @@ def test_the_commands_subset_and_mix(tmp_path, photos):
         (["mix", "out", "{photos}", "--total-images", "9"], "photos without a share"),
         (["mix", "out", "{photos}", "b={photos}"], "hold the same files: 5 people"),
         (["mix", "out", "none", "{photos}"], "none does not exist"),
+        (
+            ["subset", "{photos}", "out", "--images-per-identity", "3", "--max-images-per-identity", "2"],
+            "max_images_per_identity=2 is below images_per_identity=3; remove one",
+        ),
+        (
+            ["mix", "out", "{photos}", "--shared-identities", "separate", "--same-people", "none.txt"],
+            "same_people=none.txt is of no use with shared_identities=separate; remove one",
+        ),
+        (
+            ["mix", "out", "{photos}", "--total-images", "8", "--shares", "1", "--max-images", "4"],
+            "total_images=8 is above the limit of 4 images; lower total_images",
+        ),
     ],
 )
 def test_bad_input_of_the_commands(tmp_path, monkeypatch, photos, words, message):

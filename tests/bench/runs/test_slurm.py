@@ -9,7 +9,7 @@ import pytest
 from paths import ROOT
 
 PROGRAMS = {
-    "srun": 'exec "$@"',
+    "srun": 'echo "$SRUN_CPUS_PER_TASK" >> "$LOG.cpus"; exec "$@"',
     "scontrol": 'if [ "$1" = show ]; then printf "node0\\nnode1\\n"; else echo "scontrol $*" >> "$LOG"; fi',
     "project/.venv/bin/python": (
         'echo "$*" >> "$LOG"; echo "$LAUNCH" >> "$LOG.launch"\n'
@@ -30,7 +30,8 @@ def cluster(tmp_path):
         path.write_text(f"#!/bin/bash\n{text}\n")
         path.chmod(0o755)
     job = {"SLURM_JOB_ID": "77", "SLURM_JOB_NODELIST": "node[0-1]", "SLURM_JOB_NUM_NODES": "2"}
-    job |= {"SLURM_GPUS_ON_NODE": "4", "SLURM_ARRAY_TASK_ID": "3", "SLURM_SUBMIT_DIR": str(tmp_path / "project")}
+    job |= {"SLURM_GPUS_ON_NODE": "4", "SLURM_ARRAY_TASK_ID": "3", "SLURM_CPUS_PER_TASK": "16"}
+    job |= {"SLURM_SUBMIT_DIR": str(tmp_path / "project")}
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     return os.environ | job | {"PATH": path, "LOG": str(tmp_path / "log"), "SCALE": "20k"}, tmp_path / "log"
 
@@ -56,6 +57,7 @@ def test_all_stages_run_with_the_seed_of_the_array_and_torchrun_on_every_node(cl
         * 3
     )
     assert launches[3] == ""
+    assert log.with_name("log.cpus").read_text().splitlines() == ["16"] * 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
@@ -74,4 +76,11 @@ def test_a_signal_ends_the_step_and_queues_the_job_again(number, cluster):
 def test_a_stage_that_fails_ends_the_job_with_its_status(cluster):
     variables, log = cluster
     assert start(variables | {"STATUS": "2"}).wait(60) == 2
+    assert len(log.read_text().splitlines()) == 1
+
+
+def test_a_stage_that_fails_before_the_script_looks_is_not_lost(cluster):
+    variables, log = cluster
+    gone = {"BASH_FUNC_kill%%": "() { return 1; }"}  # in place of kill: says that the step no longer exists
+    assert start(variables | {"STATUS": "2"} | gone).wait(60) == 2
     assert len(log.read_text().splitlines()) == 1

@@ -1,5 +1,7 @@
 """Names of the catalogue, and the command that downloads them from a server on this machine."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,9 @@ def test_names_of_generation_and_of_unknown_files():
 
 def test_without_names_the_files_of_the_scale_are_fetched(hub, tmp_path, monkeypatch, capsys):
     names = ["arcface-r100-glint360k.pth", "magface-r100-glint360k.pth", "6DRepNet_300W_LP_AFLW2000.pth"]
+    digest = hashlib.sha256(b"there").hexdigest()
+    record = {"sha256": digest, "bytes": 5, "source": "placed by hand", "commit": None}
+    (tmp_path / "fetched.json").write_text(json.dumps({"main_model.pth": record, "pose_model.pth": record}))
     for name in ("main_model.pth", "pose_model.pth", *names):
         (tmp_path / name).write_bytes(b"there")
     monkeypatch.setattr("sys.argv", ["generate", "fetch", "--scale", "v10k", "--weights", str(tmp_path)])

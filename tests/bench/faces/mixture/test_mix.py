@@ -83,6 +83,9 @@ def test_it_reads_like_any_dataset(root, tmp_path):
     assert left.identity_names == ["photos/bob", "photos/cyd", "photos/dee", "drawn/0", "drawn/2"]
     convert(faces, tmp_path / "copy.lmdb", "lmdb")
     assert content(open_faces(tmp_path / "copy.lmdb")) == content(faces)
+    convert(faces, tmp_path / "folder", "folder")
+    names = ["drawn_0", "drawn_1", "drawn_2", *(f"photos_{person}" for person in PEOPLE["photos"])]
+    assert open_faces(tmp_path / "folder").identity_names == names
 
 
 def test_equal_seeds_give_equal_bytes_and_subsets_keep_names(root, tmp_path):

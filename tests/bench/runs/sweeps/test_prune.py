@@ -1,16 +1,18 @@
 """Pruning: what nothing names is listed and, if told so, deleted; everything else stays."""
 
 import json
+import shutil
 
 import pytest
 import yaml
 from results import write_run
+from verification_images import write_folder
 
 from bench.config.benchmarks import BENCHMARKS_PATH, load_benchmark
 from bench.config.sweeps import Sweep
 from bench.errors import InputError
 from bench.runs.cards import DatasetCard, ModelCard, ResultCard, read_card, write_card
-from bench.runs.fingerprints import plan_stages
+from bench.runs.fingerprints import part_stage, plan_stages
 from bench.runs.stage import stage_lock, write_latest
 from bench.runs.sweeps.plan_file import make_plan, sweep_dir, write_plan
 from bench.runs.sweeps.points import make_points
@@ -81,6 +83,55 @@ def test_a_plan_names_its_points_after_the_sweep_left_the_file(places):
     points = make_points(sweep, config=BENCHMARKS_PATH, **folders)
     write_plan(sweep_dir("gone", places["runs"]), make_plan(sweep, points, places["runs"], {}))
     assert unnamed(places) == set()
+
+
+@pytest.fixture
+def mine(places, tmp_path):
+    """Loads an entry ``mine`` with this generator, beside an entry ``drawn`` of that many rendered identities."""
+
+    def load(generator, num_identities=3, scale="mine"):
+        document = yaml.safe_load(BENCHMARKS_PATH.read_text())
+        smoke = document["benchmarks"]["smoke"]
+        drawn = {"kind": "render", "num_identities": num_identities, "images_per_identity": 4}
+        document["benchmarks"] |= {"drawn": smoke | {"generator": drawn}, "mine": smoke | {"generator": generator}}
+        places["config"] = tmp_path / "benchmarks.yaml"
+        places["config"].write_text(yaml.safe_dump(document))
+        return load_benchmark(scale, places["config"])
+
+    return load
+
+
+@pytest.mark.parametrize("is_part", [False, True])
+@pytest.mark.parametrize("is_mount_point", [False, True])
+def test_all_runs_stay_while_a_dataset_is_missing(places, mine, tmp_path, capsys, is_part, is_mount_point):
+    data = write_folder(tmp_path / "data", ["Ann/0.png", "Bo/0.png"])
+    files = {"kind": "mixture", "parts": [{"path": str(data)}]} if is_part else {"kind": "files", "path": str(data)}
+    benchmark = mine(files)
+    for seed in range(2):
+        folders = {"runs": places["runs"], "test_sets": places["test_sets"]}
+        finish(places["runs"], plan_stages(benchmark, seed=seed, **folders))
+    assert unnamed(places) == set()
+    shutil.rmtree(data)
+    if is_mount_point:
+        data.mkdir()
+    assert unnamed(places) == set()
+    assert capsys.readouterr().err == f"mine: all runs are kept while {data} is missing\n"
+
+
+def test_the_parts_of_a_kept_mixture_stay(places, mine):
+    benchmark = mine({"kind": "mixture", "parts": [{"benchmark": "drawn"}]})
+    folders = {"seed": 0, "runs": places["runs"], "test_sets": places["test_sets"]}
+    stages = plan_stages(benchmark, **folders)
+    finish(places["runs"], stages)
+    card = read_card(stages.generate.directory, DatasetCard)
+    write_card(stages.generate.directory, card.model_copy(update={"inputs": stages.generate.inputs}))
+    write_latest(places["runs"], "mine", stages)
+    part = part_stage(benchmark.generator.parts[0], seed=0, runs=places["runs"])
+    part.directory.mkdir(parents=True)
+    mine({"kind": "mixture", "parts": [{"benchmark": "drawn"}]}, num_identities=5)
+    assert unnamed(places) == set()
+    (places["runs"] / "mine" / "latest.json").unlink()
+    assert part.directory in unnamed(places)
 
 
 def test_deleting_leaves_folders_in_use_and_those_of_others(places):

@@ -1,5 +1,6 @@
 """A sweep of seconds, disturbed in every way that happens: a shared dataset, a failed point, a kill, two at once."""
 
+import argparse
 import csv
 import json
 import os
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -14,6 +16,7 @@ from paths import ROOT
 from soak import wait_for_orphans, write_inputs
 
 from bench.files import sha256
+from bench.runs.sweeps import run
 from bench.runs.sweeps.plan_file import read_plan
 from bench.runs.tracking.store import connect
 
@@ -140,3 +143,22 @@ def test_all_points_are_runs_under_one_parent(finished):
     condition = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
     runs = store.client.search_runs([store.experiment_id], filter_string=condition)
     assert len(runs) == 2
+
+
+@pytest.mark.parametrize(("status", "ends"), [(143, True), (138, True), (130, True), (2, False), (137, False)])
+def test_a_signal_during_the_parts_of_a_mixture_ends_the_sweep_and_a_fault_does_not(monkeypatch, status, ends):
+    def fails(generator, args):
+        yield "part a: run"
+        sys.exit(status)
+
+    monkeypatch.setattr(run, "make_parts", fails)
+    stages = SimpleNamespace(generate=SimpleNamespace(is_finished=False))
+    benchmark = SimpleNamespace(name="mixed", generator=None)
+    points = [SimpleNamespace(stages=stages, benchmark=benchmark, seed=seed, changes={}) for seed in range(2)]
+    lines = run._make_parts(points, argparse.Namespace())
+    assert next(lines) == "part a: run"
+    if ends:
+        with pytest.raises(SystemExit, match=str(status)):
+            next(lines)
+    else:
+        assert list(lines) == ["part a: run"]

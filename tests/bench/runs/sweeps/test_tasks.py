@@ -1,12 +1,16 @@
 """Stages of a sweep as processes: order, number at once, failures that take others with them, and the end."""
 
+import os
+import signal
 import sys
 import time
 
 import pytest
 
+from bench.errors import Preempted
 from bench.runs.cards import DatasetCard
 from bench.runs.stage import Stage
+from bench.runs.sweeps import tasks
 from bench.runs.sweeps.tasks import Task, run_tasks
 
 FINISH = (
@@ -32,13 +36,13 @@ def test_a_stage_waits_for_the_one_before(tmp_path):
 
 def test_a_failure_takes_with_it_what_needs_it_and_nothing_else(tmp_path):
     fails = "import sys; print('working'); sys.stderr.write('error: the value 7 is too large\\nbye\\n'); sys.exit(2)"
-    tasks = [
+    given = [
         make_task(tmp_path, "c", needs="b"),
         make_task(tmp_path, "b", needs="a"),
         make_task(tmp_path, "a", fails),
         make_task(tmp_path, "other"),
     ]
-    outcomes = run(tasks, tmp_path)
+    outcomes = run(given, tmp_path)
     problems = {label: outcome.problem for label, outcome in outcomes.items()}
     failure = "error: the value 7 is too large"
     assert problems == {"a": failure, "b": failure, "c": failure, "other": None}
@@ -85,3 +89,23 @@ def test_running_processes_end_with_the_sweep(tmp_path):
     begin = time.perf_counter()
     outcomes.close()
     assert time.perf_counter() - begin < 10
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_scheduler_s_signal_reaches_the_processes_which_may_write_a_checkpoint(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(tasks, "_SECONDS_TO_END", 0.0)  # of Ctrl-C
+    trains = (
+        "import sys, pathlib, signal, time; p = pathlib.Path(sys.argv[1])\n"
+        "def end(number, _): time.sleep(1); p.with_name('checkpoint').write_text(str(number)); sys.exit(128 + number)\n"
+        "for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1): signal.signal(number, end)\n"
+        "p.with_name('started').touch(); time.sleep(60)"
+    )
+    waits = "import sys, pathlib, time; p = pathlib.Path(sys.argv[1]).with_name('started')\nwhile not p.exists(): "
+    given = [make_task(tmp_path, "slow", trains), make_task(tmp_path, "quick", waits + "time.sleep(0.05)\n" + FINISH)]
+    outcomes = run_tasks([*given, make_task(tmp_path, "later", needs="slow")], jobs=2, logs=tmp_path / "l")
+    assert next(outcomes).task.label == "quick"
+    os.kill(os.getpid(), number)
+    with pytest.raises(Preempted, match=f"ended by {number.name}"):
+        next(outcomes)
+    assert (tmp_path / "checkpoint").read_text() == str(number.value)
+    assert signal.getsignal(number) is signal.SIG_DFL

@@ -14,14 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from results import make_result, write_run
+from results import PROTOCOLS, make_result, write_run
 
 from bench.runs.cards import AuditCard, GeneratorCard, ResultCard, card_sha256, read_card, write_card
-from bench.runs.tracking import results, sending
+from bench.runs.tracking import results, sending, store
 from bench.runs.tracking.addresses import shown_uri, tracking_uri
+from bench.runs.tracking.curves import points_of_lines
 from bench.runs.tracking.notes import SENT_NAME
 from bench.runs.tracking.sending import sync, sync_generator
-from bench.runs.tracking.store import connect
+from bench.runs.tracking.store import allowed_name, connect
 
 RESULT = "smoke seed 0 result"
 """Name of the run of the fixture's result."""
@@ -44,8 +45,8 @@ def runs(tmp_path, fresh_store, monkeypatch):
 
 
 def all_runs(runs):
-    store = connect(runs)
-    return store.client, store.client.search_runs([store.experiment_id])
+    connected = connect(runs)
+    return connected.client, connected.client.search_runs([connected.experiment_id])
 
 
 @pytest.mark.slow
@@ -293,10 +294,10 @@ def test_a_run_that_a_user_deleted_is_not_sent_again(runs):
 
 @pytest.mark.slow
 def test_an_experiment_deleted_in_the_ui_is_restored(runs):
-    store = connect(runs)
-    store.client.delete_experiment(store.experiment_id)
+    connected = connect(runs)
+    connected.client.delete_experiment(connected.experiment_id)
     assert sync(runs) == (1, None)
-    assert store.client.get_experiment(store.experiment_id).lifecycle_stage == "active"
+    assert connected.client.get_experiment(connected.experiment_id).lifecycle_stage == "active"
     assert len(all_runs(runs)[1]) == 3
 
 
@@ -331,6 +332,64 @@ def test_a_broken_card_does_not_keep_others_from_being_sent(runs):
     num_sent, problem = sync(runs)
     assert num_sent == 1
     assert f"did not take all results ({broken}: " in problem
+
+
+@pytest.mark.slow
+def test_names_that_mlflow_refuses_are_spelled_in_another_way(runs):
+    inputs = {"references": {"CASIA (112x112) + more, a=[b] & c": "x", "..": "y", "ok": "z"}}
+    audit = make_audit().model_copy(update={"inputs": inputs})
+    write_card(runs / "datasets" / "audits" / audit.fingerprint, audit)
+    result = make_result(fingerprint="result9", seed=9, protocols=("pairs (mine)", *PROTOCOLS))
+    write_card(runs / "smoke" / "results" / "result9", result)
+    assert sync(runs) == (3, None)
+    assert sync(runs) == (0, None)
+    found = {run.info.run_name: run.data for run in all_runs(runs)[1]}
+    names = {"references.CASIA _112x112_ _ more_ a_b_ _ c", "references...", "references.ok"}
+    assert names <= found["audit mine audit0"].params.keys()
+    assert found["smoke seed 9 result"].metrics["accuracy/pairs _mine_"] == 0.875
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("accuracy/render_lfw", "accuracy/render_lfw"),
+        ("statistics/dropped.near duplicate", "statistics/dropped.near duplicate"),
+        ("accuracy/a@b=1/../c//d", "accuracy/a_b_1/_/c/_/d"),
+        ("x" * 300, "x" * 250),
+    ],
+)
+def test_names_in_mlflow(name, allowed):
+    from mlflow.utils.validation import _validate_metric_name
+
+    assert allowed_name(name) == allowed
+    _validate_metric_name(allowed)
+
+
+def test_curves_have_allowed_names():
+    (point,) = points_of_lines([{"step": 3, "time": 1, "pairs (mine)/accuracy": 0.5}])
+    assert point.name == "validation/pairs _mine_"
+
+
+@pytest.mark.slow
+def test_a_card_that_mlflow_refuses_does_not_keep_others_from_being_sent(runs, monkeypatch):
+    monkeypatch.setattr(store, "allowed_name", lambda name: name)
+    audit = make_audit().model_copy(update={"inputs": {"references": {"CASIA (112x112)": "x"}}})
+    folder = runs / "datasets" / "audits" / audit.fingerprint  # sorted before the result of the fixture
+    write_card(folder, audit)
+    num_sent, problem = sync(runs)
+    assert num_sent == 1
+    assert f"did not take all results ({folder}: " in problem
+
+
+@pytest.mark.slow
+def test_more_metrics_than_one_call_takes(runs):
+    connected = connect(runs)
+    run_id = connected.create_run("many", {})
+    metrics = {f"accuracy/{number}": 0.5 for number in range(1001)}
+    connected.log_values(run_id, metrics, {"seed": 0}, 0)
+    data = connected.get_run(run_id).data
+    assert data.metrics == metrics
+    assert data.params == {"seed": "0"}
 
 
 @pytest.mark.parametrize(
