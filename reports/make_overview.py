@@ -64,7 +64,7 @@ BLOCKS = (
         "Tested on photographs: CFP-FP and CFP-FF",
         "three seeds ± their deviation (no training: one, ± standard error)",
         (
-            Bar("29,907 generated faces of 1,500 invented people", ("mini", "mini_seed1", "mini_seed2"), GENERATED),
+            Bar("29,906 generated faces of 1,500 invented people", ("mini", "mini_seed1", "mini_seed2"), GENERATED),
             Bar(
                 "10,407 photographs of 5,548 people (LFW)",
                 ("mini_reference", "mini_reference_seed1", "mini_reference_seed2"),
