@@ -19,6 +19,7 @@ from bench.errors import InputError
 from bench.faces.face import IMAGE_SUFFIXES
 from bench.files import is_hidden, read_text, sha256
 from bench.machine.progress import note
+from bench.vectors.rows import read_rows as copy_rows
 from evaluate.layouts.images import LazyImages, check_faces, decode_face, listed
 from evaluate.layouts.packed import read_array
 from evaluate.layouts.pairs import find_images
@@ -200,4 +201,8 @@ def _open_array(path: Path, num_faces: int, source: Path) -> tuple[LazyImages, s
             f"{path} holds {images.dtype} of shape {images.shape}, but {source.name} has {num_faces} lines; needs "
             f"uint8 of shape ({num_faces}, 3, 112, 112)"
         )
-    return LazyImages(lambda k: np.array(images[k].transpose(1, 2, 0)), np.arange(num_faces)), sha256(path)
+
+    def read(k: int) -> NDArray[np.uint8]:
+        return np.ascontiguousarray(copy_rows(images, k).transpose(1, 2, 0))
+
+    return LazyImages(read, np.arange(num_faces)), sha256(path)
