@@ -156,6 +156,7 @@ def test_two_networks_are_compared_on_the_same_resamples():
 def test_p_values_count_the_measured_labels_and_know_which_side_is_unequal():
     assert p_value("garbe", 0.5, np.array([0.1, 0.5, 0.6, 0.2])) == 3 / 5
     assert p_value("fairness_discrepancy_rate", 0.5, np.array([0.1, 0.5, 0.6, 0.2])) == 4 / 5
+    assert p_value("garbe", 0.5, np.array([0.1, 0.5, np.nan, np.nan])) == 2 / 3
 
 
 def test_ends_that_are_infinite_or_undefined_are_left_out():
