@@ -107,7 +107,9 @@ def _write_folder(target: Path, faces: _AlignedFaces, pairs: Sequence[Pair]) -> 
     for name, file in faces.files.items():
         other = file_of_png.setdefault(_png_name(name), file)
         if other != file:
-            raise InputError(f"{other} and {file} would both become {_png_name(name)}; rename one, or give --out NAME.bin")
+            raise InputError(
+                f"{other} and {file} would both become {_png_name(name)}; rename one, or give --out NAME.bin"
+            )
     with atomic_path(target) as temporary:
         for name in faces.files:
             path = temporary / _png_name(name)
