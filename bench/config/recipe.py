@@ -68,8 +68,8 @@ class Margin(Settings):
     def _check_margin(self) -> "Margin":
         if self.kind == "sphereface" and self.margin <= 1:
             raise ValueError(
-                f"margin={self.margin} makes sphereface easier than no margin, since it multiplies the angle; give more "
-                f"than 1, such as {DEFAULT_MARGINS[self.kind]}"
+                f"margin={self.margin} is no margin of sphereface, which multiplies the angle by it; give more than 1, "
+                f"such as {DEFAULT_MARGINS[self.kind]}, or leave it out"
             )
         if self.kind == "magface" and self.margin != DEFAULT_MARGINS[self.kind]:
             raise ValueError(

@@ -119,7 +119,7 @@ def train(
         if device.type == "cpu":
             keep_freed_memory()
         engine = Engine(faces.num_identities, recipe, options, seed=seed, device=device)
-        checkpoints = Checkpoints(directory, engine, options.checkpoint_minutes, preemption)
+        checkpoints = Checkpoints(directory, engine, faces, options.checkpoint_minutes, preemption)
         dataset_warnings = _find_dataset_warnings(faces)
         if rank == 0 and engine.step == 0:
             _print_warnings(dataset_warnings, faces)
