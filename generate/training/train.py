@@ -20,7 +20,7 @@ from bench.errors import InputError
 from bench.faces.lmdb_file import LmdbFaces
 from bench.faces.pixels import to_network_input
 from bench.machine.agreement import refuse_different_processes
-from bench.machine.device import process_rank
+from bench.machine.device import forked_rng, process_rank
 from bench.machine.journal import JournalLine
 from bench.machine.processes import process_group
 from bench.machine.resume import CHECKPOINT_NAME
@@ -89,7 +89,7 @@ def train_generator(
         seed=seed,
     )
     is_writing = process_rank()[0] == 0
-    with process_group(options.device) as device, torch.random.fork_rng():
+    with process_group(options.device) as device, forked_rng(device):
         terms = load_loss_terms(
             networks,
             device,
