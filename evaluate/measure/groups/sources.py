@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.errors import InputError
 from bench.files import exists, sha256
+from bench.runs.inputs import how_to_render, is_rendered
 from evaluate.layouts.face_table import FaceTable, is_group_set, load_group_set, make_table, read_rows
 from evaluate.layouts.group_folders import is_bfw, is_rfw, load_bfw, load_rfw
 from evaluate.layouts.images import listed
@@ -31,7 +32,8 @@ def open_group_set(path: str | Path, table: str | Path | None = None, *, drop_sh
     """
     path = Path(path)
     if not exists(path):
-        raise InputError(f"{path} does not exist; give {_LAYOUTS}")
+        advice = how_to_render(path.name) if is_rendered(path.name) else f"give {_LAYOUTS}"
+        raise InputError(f"{path} does not exist; {advice}")
     if table is not None:
         return _with_table(path, Path(table), drop_shared=drop_shared)
     if path.is_dir() and is_group_set(path):

@@ -170,5 +170,9 @@ def test_a_verification_set_with_a_table(tmp_path):
 def test_a_set_without_groups_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"states no groups; give a folder with groups\.csv"):
         open_group_set(write_lfw(tmp_path / "lfw"))
+    with pytest.raises(
+        InputError, match=r"render_groups does not exist; render it with .* protocols render_groups, and"
+    ):
+        open_group_set(tmp_path / "render_groups")
     with pytest.raises(InputError, match="gone does not exist"):
         open_group_set(tmp_path / "gone")
