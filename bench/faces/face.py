@@ -116,7 +116,7 @@ def sample_sha256(faces: Faces) -> str:
     """
     digest = hashlib.sha256()
     for start in range(0, len(faces), _IDS_PER_BLOCK):
-        digest.update(np.ascontiguousarray(faces.identity_ids[start : start + _IDS_PER_BLOCK], dtype="<i8"))
+        digest.update(faces.identity_ids[start : start + _IDS_PER_BLOCK].astype("<i8").tobytes())
     for index in np.linspace(0, len(faces) - 1, _NUM_SAMPLED).astype(int).tolist():
         try:
             digest.update(hashlib.sha256(faces.encoded(index)).digest())

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench.faces.face import sample_sha256
 from bench.faces.lmdb_file import LmdbFaces
 from bench.machine.agreement import refuse_different_processes
 from bench.machine.device import forked_rng, process_rank
@@ -76,7 +77,10 @@ def train_pose(
         torch.manual_seed(seed)
         state = PoseState(recipe, model, terms, seed=seed, device=device)
         measured = _posed_held_out(faces, held_out, trained, seed)
-        must_match = options.must_match | {"perceptual_network": terms.perceptual_network}
+        must_match = options.must_match | {
+            "perceptual_network": terms.perceptual_network,
+            "sample_sha256": sample_sha256(faces),
+        }
         refuse_different_processes({"recipe": recipe.model_dump(mode="json"), "seed": seed, **must_match})
         loop = TrainingLoop(
             state,
