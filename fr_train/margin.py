@@ -17,6 +17,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from bench.config.recipe import DEFAULT_MARGINS
 from bench.errors import InputError
 
 _MIN_SQUARED_SINE = 1e-7  # the float32 next below 1 has 1.2e-7, so only a cosine of exactly +-1 is changed
@@ -126,7 +127,7 @@ class CombinedMargin(Margin):
         self,
         scale: float = 64.0,
         multiplier: float = 1.0,
-        margin: float = 0.5,
+        margin: float = DEFAULT_MARGINS["combined"],
         cosine_margin: float = 0.0,
         monotone: bool = False,
     ) -> None:
@@ -148,14 +149,14 @@ class CombinedMargin(Margin):
 class ArcFace(CombinedMargin):
     """scale * cos(theta + margin), margin in radians. Source: arXiv 1801.07698. See CombinedMargin for ``monotone``."""
 
-    def __init__(self, scale: float = 64.0, margin: float = 0.5, monotone: bool = False) -> None:
+    def __init__(self, scale: float = 64.0, margin: float = DEFAULT_MARGINS["arcface"], monotone: bool = False) -> None:
         super().__init__(scale, margin=margin, monotone=monotone)
 
 
 class CosFace(Margin):
     """scale * (cos(theta) - margin). Source: arXiv 1801.09414, with margin 0.35; insightface's default is 0.4."""
 
-    def __init__(self, scale: float = 64.0, margin: float = 0.4) -> None:
+    def __init__(self, scale: float = 64.0, margin: float = DEFAULT_MARGINS["cosface"]) -> None:
         super().__init__(scale)
         self.margin = margin
 
@@ -171,7 +172,9 @@ class SphereFace(CombinedMargin):
     keeps falling, as in the paper.
     """
 
-    def __init__(self, scale: float = 64.0, margin: float = 1.7, monotone: bool = False) -> None:
+    def __init__(
+        self, scale: float = 64.0, margin: float = DEFAULT_MARGINS["sphereface"], monotone: bool = False
+    ) -> None:
         super().__init__(scale, multiplier=margin, margin=0.0, monotone=monotone)
 
 
@@ -185,7 +188,7 @@ class CurricularFace(Margin):
 
     t: Tensor
 
-    def __init__(self, scale: float = 64.0, margin: float = 0.5) -> None:
+    def __init__(self, scale: float = 64.0, margin: float = DEFAULT_MARGINS["curricularface"]) -> None:
         super().__init__(scale)
         self.margin = margin
         self.register_buffer("t", torch.zeros(1))
@@ -268,7 +271,9 @@ class AdaFace(Margin):
     mean_norm: Tensor
     std_norm: Tensor
 
-    def __init__(self, scale: float = 64.0, margin: float = 0.4, h: float = 0.333, t_alpha: float = 1.0) -> None:
+    def __init__(
+        self, scale: float = 64.0, margin: float = DEFAULT_MARGINS["adaface"], h: float = 0.333, t_alpha: float = 1.0
+    ) -> None:
         super().__init__(scale)
         self.margin, self.h, self.t_alpha = margin, h, t_alpha
         self.register_buffer("mean_norm", torch.full((1,), 20.0))
@@ -308,7 +313,9 @@ class UniFace(Margin):
 
     pairwise = True
 
-    def __init__(self, scale: float = 64.0, margin: float = 0.4, num_identities: int = 10_000) -> None:
+    def __init__(
+        self, scale: float = 64.0, margin: float = DEFAULT_MARGINS["uniface"], num_identities: int = 10_000
+    ) -> None:
         super().__init__(scale)
         self.margin = margin
         self.bias = nn.Parameter(torch.tensor([math.log(10 * num_identities)]))

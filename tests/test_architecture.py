@@ -128,6 +128,10 @@ def test_imports_follow_the_table(module):
     assert not wrong, f"{module} may import {' '.join(allowed)}, but imports {' '.join(sorted(wrong))}"
 
 
+def test_no_block_reads_the_random_numbers_of_every_gpu():
+    assert [str(path) for path in FILES if "fork_rng()" in path.read_text()] == []
+
+
 def test_the_table_has_no_dead_lines():
     assert all(any(lies_in(module, [part]) for module in MODULES) for part in PARTS)
     assert set(CROSSINGS) <= MODULES.keys()

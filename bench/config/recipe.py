@@ -35,16 +35,48 @@ class Backbone(Settings):
     )
 
 
+DEFAULT_MARGINS = {
+    "arcface": 0.5,
+    "cosface": 0.4,
+    "sphereface": 1.7,
+    "curricularface": 0.5,
+    "magface": 0.5,  # not used: magface has a range of margins; it stands in the settings so that fingerprints stay
+    "adaface": 0.4,
+    "uniface": 0.4,
+    "combined": 0.5,
+}
+"""Kind of loss -> its margin where a recipe states none; sources in ``fr_train/margin.py``."""
+
+
 class Margin(Settings):
     """The loss of the head. Each kind uses only some of these fields, see ``fr_train/margin.py``."""
 
     kind: Literal["arcface", "cosface", "sphereface", "curricularface", "magface", "adaface", "uniface", "combined"] = (
         "arcface"
     )
-    margin: float = Field(0.5, ge=0, description="in radians (arcface) or as a cosine (cosface)")
+    margin: float = Field(
+        default_factory=lambda settings: DEFAULT_MARGINS[settings["kind"]],
+        ge=0,
+        description="in radians (arcface), as a cosine (cosface) or as a factor of the angle (sphereface); by default "
+        "that of DEFAULT_MARGINS. magface has lower_margin and upper_margin in parameters instead",
+    )
     scale: float = Field(64.0, gt=0, description="factor between cosines and logits")
     parameters: dict[str, float] = Field({}, description="other parameters of the kind, by name")
     sample_rate: float = Field(1.0, gt=0, le=1, description="share of the class weights used per step (PartialFC)")
+
+    @model_validator(mode="after")
+    def _check_margin(self) -> "Margin":
+        if self.kind == "sphereface" and self.margin <= 1:
+            raise ValueError(
+                f"margin={self.margin} is no margin of sphereface, which multiplies the angle by it; give more than 1, "
+                f"such as {DEFAULT_MARGINS[self.kind]}, or leave it out"
+            )
+        if self.kind == "magface" and self.margin != DEFAULT_MARGINS[self.kind]:
+            raise ValueError(
+                f"margin={self.margin} has no use for magface; leave it out, and give parameters.lower_margin and "
+                "parameters.upper_margin"
+            )
+        return self
 
 
 class Optimizer(Settings):

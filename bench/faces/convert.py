@@ -1,6 +1,5 @@
 """Rewrites a face dataset in another layout. Image files are copied byte by byte, unless the faces are moved."""
 
-from collections import Counter
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +8,7 @@ from numpy.typing import NDArray
 
 from bench.errors import InputError
 from bench.faces.alignment.align import align
-from bench.faces.alignment.landmarks import image_key, read_landmarks
+from bench.faces.alignment.landmarks import match_landmarks, read_landmarks
 from bench.faces.face import Faces, decode_image, encode_jpeg, image_suffix
 from bench.faces.folders import FolderFaces, FolderWriter
 from bench.faces.lmdb_file import FaceWriter
@@ -85,8 +84,7 @@ def landmarks_of(faces: Faces, path: str | Path) -> NDArray[np.float64]:
 def known_landmarks(faces: Faces, path: str | Path) -> NDArray[np.float64]:
     """Landmarks of every face of a folder, x and y in pixels, shape (N, 5, 2); NaN where the file has none.
 
-    An image is found by its path below the folder (``ann/0.jpg``), or by its folder and its name without a suffix
-    where only one image and one line have these.
+    An image is found by its path below the folder, as ``match_landmarks`` describes.
 
     Args:
         faces: A folder of images.
@@ -97,18 +95,11 @@ def known_landmarks(faces: Faces, path: str | Path) -> NDArray[np.float64]:
     """
     if not isinstance(faces, FolderFaces):
         raise InputError(f"{faces.path} is not a folder of images, whose names landmarks need; give such a folder")
-    known = read_landmarks(path)
-    lines_of_key: dict[tuple[str, ...], list[str]] = {}
-    for name in known:
-        lines_of_key.setdefault(image_key(name), []).append(name)
     names = [_name_in_folder(faces, index) for index in range(len(faces))]
-    images_of_key = Counter(map(image_key, names))
     points = np.full((len(names), 5, 2), np.nan)
-    for row, name in enumerate(names):
-        key = image_key(name)
-        lines = [name] if name in known else lines_of_key.get(key, [])
-        if len(lines) == 1 and (name in known or images_of_key[key] == 1):
-            points[row] = known[lines[0]].points
+    for row, landmarks in enumerate(match_landmarks(names, read_landmarks(path))):
+        if landmarks is not None:
+            points[row] = landmarks.points
     return points
 
 

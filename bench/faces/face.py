@@ -3,6 +3,7 @@
 In: encoded image files. Out: identities numbered without gaps, and faces as uint8 RGB.
 """
 
+import hashlib
 import io
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -48,6 +49,8 @@ _MAX_PIXELS = 40_000_000
 _PHOTOGRAPH_SIZE = (250, 250)
 """Size of LFW's photographs, which are often taken for aligned faces."""
 _NUM_SIZES_CHECKED = 32
+_NUM_SAMPLED = 16
+_IDS_PER_BLOCK = 1 << 20
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -103,6 +106,23 @@ class Faces(Protocol):
     def name(self, index: int) -> str:
         """Source of one face for messages: its path, or the file and the key in it."""
         ...
+
+
+def sample_sha256(faces: Faces) -> str:
+    """SHA-256 of the identity of every face and of a few image files, by which two datasets can be told apart.
+
+    It takes a second for 15 million faces and the memory of a block. Datasets that differ in other images alone have
+    the same digest.
+    """
+    digest = hashlib.sha256()
+    for start in range(0, len(faces), _IDS_PER_BLOCK):
+        digest.update(faces.identity_ids[start : start + _IDS_PER_BLOCK].astype("<i8").tobytes())
+    for index in np.linspace(0, len(faces) - 1, _NUM_SAMPLED).astype(int).tolist():
+        try:
+            digest.update(hashlib.sha256(faces.encoded(index)).digest())
+        except InputError:  # a training may skip broken records
+            digest.update(b"broken")
+    return digest.hexdigest()
 
 
 def aligned_image(faces: Faces, index: int) -> NDArray[np.uint8]:

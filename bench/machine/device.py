@@ -4,8 +4,13 @@ import ctypes
 import os
 import re
 import sys
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 from bench.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # constants of glibc's malloc.h
 
@@ -71,6 +76,16 @@ def process_rank(device: str = "cpu") -> tuple[int, int, str]:
     if world_size > 1 and device == "cuda":
         device = f"cuda:{os.environ['LOCAL_RANK']}"
     return int(os.environ.get("RANK", "0")), world_size, device
+
+
+def forked_rng(device: "torch.device") -> AbstractContextManager[None]:
+    """A block after which torch's random numbers go on as before, on the CPU and on this device.
+
+    torch's own default reads the state of every GPU of the machine, and warns.
+    """
+    import torch
+
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
 def num_cores() -> int:

@@ -96,6 +96,12 @@ def rendered_protocol_path(name: str, runs: Path) -> Path:
     return runs / "protocols" / f"render_v{RENDER_VERSION}" / name
 
 
+def how_to_render(name: str) -> str:
+    """What to do where a rendered test set does not exist, as an instruction for a message."""
+    path = rendered_protocol_path(name, Path("runs"))
+    return f"render it with {python_command(f'generate protocols {name}')}, and give {path}"
+
+
 def make_rendered_protocols(names: Iterable[str], runs: Path, launcher: Sequence[str] = (sys.executable, "-m")) -> None:
     """Render those of the named protocols that are rendered and do not exist yet, by ``python -m generate protocols``.
 

@@ -62,7 +62,8 @@ COMMANDS = (
         "bootstrap over people, and the same measures with shuffled group labels. Reads a network and a set of people "
         "whose groups are known, compares every face with every other, and writes groups.json and groups.html into "
         "--out. With --against, it tests whether a second network differs in its errors by group. A group without "
-        "enough impostors for the wanted rate is refused.",
+        "enough impostors for the wanted rate is refused. The set of the example is made by generate "
+        "protocols render_groups.",
         "evaluate groups weights/mobilefacenet_y1.onnx runs/protocols/render_v1/render_groups --fmr 1e-2",
         _add_groups_flags,
         _groups,
@@ -72,7 +73,8 @@ COMMANDS = (
         "Search for people in galleries: ranks, and TPIR at FPIR",
         "Search for every probe of a set in its galleries: rank 1, 5, 10 and 20, and TPIR at FPIR by ISO/IEC 19795-1. "
         "Reads a network and a set of searches, and writes searches.json and searches.html into --out. IJB-B and IJB-C "
-        "are searched with evaluate --protocols ijbb ijbc.",
+        "are searched with evaluate --protocols ijbb ijbc. The set of the example is made by generate protocols "
+        "render_gallery.",
         "evaluate identify weights/mobilefacenet_y1.onnx runs/protocols/render_v1/render_gallery",
         _add_identify_flags,
         _identify,

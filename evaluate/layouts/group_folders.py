@@ -6,7 +6,7 @@ att2, beside aligned faces ``SUBGROUP/IDENTITY/NAME.jpg``. The lists of pairs of
 impostor pairs a group give 3 errors at FMR 1e-3, so every face is compared with every other of its group.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bench.errors import InputError
 from bench.faces.alignment.align import align
-from bench.faces.alignment.landmarks import Landmarks, image_key, read_landmarks
+from bench.faces.alignment.landmarks import Landmarks, match_landmarks, read_landmarks
 from bench.faces.face import FACE_SIZE, IMAGE_SUFFIXES, decode_image
 from bench.files import is_hidden, sha256
 from evaluate.layouts.face_table import FaceTable, make_table, open_images, read_rows
@@ -50,7 +50,7 @@ def load_rfw(folder: str | Path, *, drop_shared: bool = False) -> FaceTable:
     folder = Path(folder)
     rows: list[dict[str, str]] = []
     files: list[Path] = []
-    landmarks: dict[tuple[str, ...], Landmarks] = {}
+    landmarks: list[Landmarks | None] = []
     for race in sorted(path for path in (folder / "data").iterdir() if path.is_dir() and not is_hidden(path.name)):
         for file in sorted(race.glob("*/*")):
             if file.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(file.name):
@@ -58,26 +58,24 @@ def load_rfw(folder: str | Path, *, drop_shared: bool = False) -> FaceTable:
                 rows.append({"image": f"{race.name}/{file.parent.name}/{file.name}", "identity": file.parent.name,
                              "race": race.name})  # fmt: skip
         points_path = folder / "txts" / race.name / f"{race.name}_lmk.txt"
-        if points_path.is_file():
-            points = read_landmarks(points_path)
-            landmarks |= {(race.name, *image_key(name)): value for name, value in points.items()}
+        points = read_landmarks(points_path) if points_path.is_file() else {}
+        landmarks += match_landmarks([row["image"] for row in rows[len(landmarks) :]], points)
     if not rows:
         raise InputError(f"{folder / 'data'} holds no images RACE/IDENTITY/NAME.jpg; unpack RFW again")
     names = [row["image"] for row in rows]
     digest = check_faces((file.read_bytes() for file in files), names, str(folder), aligned=False)
-    faces = LazyImages(lambda k: _aligned(files[k], landmarks), np.arange(len(files)))
+    faces = LazyImages(lambda k: _aligned(files[k], landmarks[k]), np.arange(len(files)))
     return make_table(folder.name, faces, rows, digests=digest, source=folder / "data", drop_shared=drop_shared)
 
 
-def _aligned(file: Path, landmarks: Mapping[tuple[str, ...], Landmarks]) -> NDArray[np.uint8]:
+def _aligned(file: Path, landmarks: Landmarks | None) -> NDArray[np.uint8]:
     """A face as it is, or aligned by its landmarks where it has another size."""
     image = decode_image(file.read_bytes(), str(file))
     if image.shape[:2] == (FACE_SIZE, FACE_SIZE):
         return image
-    points = landmarks.get((file.parent.parent.name, *image_key(f"{file.parent.name}/{file.name}")))
-    if points is None:
+    if landmarks is None:
         raise InputError(f"{file} is not {FACE_SIZE} x {FACE_SIZE} and has no landmarks in txts; add RACE_lmk.txt")
-    return align(image, points.points)
+    return align(image, landmarks.points)
 
 
 def load_bfw(folder: str | Path, *, drop_shared: bool = False) -> FaceTable:

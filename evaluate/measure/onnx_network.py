@@ -11,6 +11,7 @@ from bench.errors import InputError
 from bench.faces.face import FACE_SIZE
 from bench.onnx_input import InputRange, input_range
 
+_CUDA = "CUDAExecutionProvider"
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _SCALES: dict[InputRange, tuple[float, float]] = {"symmetric": (1, 0), "unit": (0.5, 0.5), "bytes": (127.5, 127.5)}
 """Range -> factor and offset that bring [-1, 1] to it."""
@@ -29,7 +30,7 @@ class OnnxNetwork:
 
         Args:
             path: The ``.onnx`` file.
-            device: ``cuda`` runs on the GPU where the installed onnxruntime can, else on the CPU.
+            device: ``cuda`` or ``cuda:N`` runs on that GPU where the installed onnxruntime can, else on the CPU.
 
         Raises:
             InputError: If onnx or onnxruntime is not installed, the file is no ONNX model, or its input is anything
@@ -40,14 +41,15 @@ class OnnxNetwork:
             import onnxruntime
         except ImportError as error:
             raise InputError(f"{path} needs {error.name}; run .venv/bin/pip install -e '.[onnx]'") from None
-        wanted = ["CUDAExecutionProvider"] if device.startswith("cuda") else []
-        available = [name for name in wanted if name in onnxruntime.get_available_providers()]
+        gpu = []
+        if device.startswith("cuda") and _CUDA in onnxruntime.get_available_providers():
+            gpu = [(_CUDA, {"device_id": torch.device(device).index or 0})]
         self._path = path
         try:
             graph = onnx.load(path, load_external_data=False).graph
             # With the CPU alone there is nothing to fall back to, and trying prints several lines
             self._session = onnxruntime.InferenceSession(
-                path, providers=[*available, "CPUExecutionProvider"], enable_fallback=len(available)
+                path, providers=[*gpu, "CPUExecutionProvider"], enable_fallback=len(gpu)
             )
             self.input_range = input_range(graph)
         except InputError as error:

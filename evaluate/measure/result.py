@@ -37,7 +37,7 @@ from bench.runs.cards import (
     write_card,
 )
 from bench.runs.fingerprints import TestMode
-from bench.runs.inputs import find_protocol, is_rendered
+from bench.runs.inputs import find_protocol, how_to_render, is_rendered
 from bench.runs.stage import Stage
 from evaluate.layouts.face_table import FaceTable
 from evaluate.layouts.ijb.galleries import gallery_lists, load_ijb_searches
@@ -181,7 +181,7 @@ def _find_test_set(test_set: str | Path, test_sets_dir: Path) -> tuple[Path, str
     if not exists(path):
         advice = f"give a path, or download it: {python_command(f'evaluate fetch {test_set}')}"
         if is_rendered(str(test_set)):
-            advice = f"give the folder that make benchmark rendered, runs/protocols/render_v*/{test_set}"
+            advice = how_to_render(str(test_set))
         raise InputError(f"{test_set} is neither a set in {test_sets_dir} nor a path that exists; {advice}")
     return path, None
 

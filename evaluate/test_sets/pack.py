@@ -1,6 +1,6 @@
 """A folder of images and a pairs file -> a test set in any layout, aligned. ``python -m evaluate pack``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +8,15 @@ from numpy.typing import NDArray
 
 from bench.errors import InputError
 from bench.faces.alignment.align import align
-from bench.faces.alignment.landmarks import Landmarks, image_key, read_landmarks
+from bench.faces.alignment.landmarks import Landmarks, match_landmarks, path_key, read_landmarks
 from bench.faces.face import decode_image, encode_png
 from bench.files import atomic_path
 from evaluate.layouts.images import check_faces, decode_face, listed
 from evaluate.layouts.packed import write_bin, write_npy
 from evaluate.layouts.pairs import Pair, find_images, read_pairs
 from evaluate.protocol import Protocol, load_protocol
+
+_PACKED_SUFFIXES = {".bin", ".xz", ".npy"}
 
 
 def pack(
@@ -33,16 +35,18 @@ def pack(
         The set as read back. In a ``.bin`` or ``.xz`` images that needed no alignment keep their bytes; others are PNG.
 
     Raises:
-        InputError: If ``target`` exists, the pairs file is wrong, or images or landmarks are missing or broken. Then
-            nothing is written.
+        InputError: If ``target`` exists, the pairs file is wrong, images or landmarks are missing or broken, or two
+            images of a folder would get one name. Then nothing is written.
     """
     folder, pairs_file, target = Path(folder), Path(pairs_file), Path(target)
-    if target.exists() or target.with_suffix("").is_dir():
+    if target.exists():
         raise InputError(f"{target} exists already; delete it, or give another --out")
+    if target.suffix in _PACKED_SUFFIXES and target.with_suffix("").exists():
+        raise InputError(f"{target.with_suffix('')} has the name of the new set {target}; give another --out")
     pairs = read_pairs(pairs_file)
     names = sorted({name for pair in pairs for name in pair.names})
     files = dict(zip(names, find_images(names, folder, source=pairs_file), strict=True))
-    faces = _AlignedFaces(files, _landmarks_by_name(names, landmarks))
+    faces = _AlignedFaces(files, _landmarks_by_name(files, landmarks))
     faces.check(pairs_file)
     is_genuine = np.array([pair.is_genuine for pair in pairs])
     names_in_pair_order = [name for pair in pairs for name in pair.names]
@@ -82,19 +86,30 @@ class _AlignedFaces:
         return self.files[name].read_bytes() if self.landmarks is None else encode_png(self.pixels(name))
 
 
-def _landmarks_by_name(names: Sequence[str], path: str | Path | None) -> dict[str, Landmarks] | None:
+def _landmarks_by_name(files: Mapping[str, Path], path: str | Path | None) -> dict[str, Landmarks] | None:
     if path is None:
         return None
-    landmarks = {image_key(name): points for name, points in read_landmarks(path).items()}
-    missing = [name for name in names if image_key(name) not in landmarks]
+    name_of_file = {file: name for name, file in files.items()}  # the pairs may name a file with and without suffix
+    matched = match_landmarks(list(name_of_file.values()), read_landmarks(path))
+    landmarks_of_file = dict(zip(name_of_file, matched, strict=True))
+    landmarks = {name: points for name, file in files.items() if (points := landmarks_of_file[file]) is not None}
+    missing = [name for name in files if name not in landmarks]
     if missing:
         raise InputError(
-            f"{path} has no landmarks of {len(missing)} of {len(names)} images: {listed(missing)}; add them"
+            f"{path} has no line of their own for {len(missing)} of {len(files)} images: {listed(missing)}; add lines "
+            "that name these images as the pairs do"
         )
-    return {name: landmarks[image_key(name)] for name in names}
+    return landmarks
 
 
 def _write_folder(target: Path, faces: _AlignedFaces, pairs: Sequence[Pair]) -> None:
+    file_of_png: dict[str, Path] = {}
+    for name, file in faces.files.items():
+        other = file_of_png.setdefault(_png_name(name), file)
+        if other != file:
+            raise InputError(
+                f"{other} and {file} would both become {_png_name(name)}; rename one, or give --out NAME.bin"
+            )
     with atomic_path(target) as temporary:
         for name in faces.files:
             path = temporary / _png_name(name)
@@ -109,5 +124,4 @@ def _png_name(name: str) -> str:
     folders = Path(name).parts[:-1]
     if ".." in folders or Path(name).is_absolute():
         raise InputError(f"image {name} lies outside its folder; write paths below the folder into the pairs file")
-    stem = image_key(name)[-1]
-    return "/".join([*folders, f"{stem}.png"])
+    return "/".join([*folders, f"{path_key(name)[-1]}.png"])

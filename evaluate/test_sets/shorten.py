@@ -9,9 +9,9 @@ import numpy as np
 
 from bench.errors import InputError
 from bench.faces.face import encode_jpeg
-from evaluate.layouts.ijb.templates import is_template_set, load_templates
 from evaluate.layouts.packed import write_bin
-from evaluate.protocol import load_protocol
+from evaluate.protocol import Protocol
+from evaluate.test_sets.open import open_test_set
 
 _NUM_FOLDS = 10
 
@@ -19,7 +19,7 @@ _NUM_FOLDS = 10
 def shorten(path: Path, out: Path, num_pairs: int) -> str:
     """Read a test set and write its first pairs, half of them genuine, as ``.bin``; what was done, in one line.
 
-    A template set (IJB) is read, but has no short form.
+    A set without pairs (templates of IJB, people of known groups, searches) is read, but has no short form.
 
     Args:
         path: The test set.
@@ -29,10 +29,9 @@ def shorten(path: Path, out: Path, num_pairs: int) -> str:
     Raises:
         InputError: If the set is missing or damaged, or the pairs are fewer than its ten folds need.
     """
-    if is_template_set(path):
-        templates = load_templates(path)
-        return f"{path}: {templates.num_templates:,} templates read, not shortened"
-    protocol = load_protocol(path)
+    protocol = open_test_set(path)
+    if not isinstance(protocol, Protocol):
+        return f"{path}: {len(protocol.faces):,} images read, not shortened, since it holds no pairs"
     halves = [np.flatnonzero(protocol.is_genuine == kind)[: num_pairs // 2] for kind in (True, False)]
     chosen = np.sort(np.concatenate(halves))
     if len(chosen) < _NUM_FOLDS:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from bench.errors import Preempted
+from bench.faces.face import Faces, sample_sha256
 from bench.files import atomic_path
 from bench.machine.preemption import Preemption
 from bench.machine.processes import flag_of_rank0, merge_over_processes
@@ -33,14 +34,17 @@ class Checkpoints:
     Args:
         directory: Folder of the model.
         engine: The engine; it is restored if the folder has a checkpoint.
+        faces: The dataset. A checkpoint of another one is refused.
         minutes: Minutes between checkpoints within an epoch.
+        preemption: Notes signals by which a scheduler announces the end of the run.
 
     Raises:
         InputError: If the checkpoint is broken, or was written with another recipe, seed or dataset.
     """
 
-    def __init__(self, directory: Path, engine: Engine, minutes: float, preemption: Preemption) -> None:
+    def __init__(self, directory: Path, engine: Engine, faces: Faces, minutes: float, preemption: Preemption) -> None:
         self._directory, self._engine, self._minutes = directory, engine, minutes
+        self._dataset = {"num_images": len(faces), "sample_sha256": sample_sha256(faces)}
         self._preemption, self._end_signal = preemption, 0
         self._start = self._last_saved = time.perf_counter()
         self.best: BestNetwork | None = None
@@ -75,6 +79,7 @@ class Checkpoints:
         engine, head = self._engine, self._engine.head
         state: dict[str, Any] = {name: part.state_dict() for name, part in engine.stateful_parts().items()}
         state |= {"step": engine.step, "seed": engine.seed, "recipe": engine.recipe.model_dump_json()}
+        state["dataset"] = self._dataset
         state["head"] = {"weight": head.gather_rows(head.weight.detach())}
         for name, value in engine.head_optimizer.state[head.weight].items():
             state["head"][name] = head.gather_rows(value) if has_row_per_identity(value, head.weight) else value
@@ -140,9 +145,11 @@ class Checkpoints:
         self.corrupt = run["corrupt"]
 
     def _saved_settings(self, state: dict[str, Any]) -> dict[str, Any]:
-        return json.loads(state["recipe"]) | {"seed": state["seed"], "num_identities": len(state["head"]["weight"])}
+        sizes = {"seed": state["seed"], "num_identities": len(state["head"]["weight"])}
+        dataset = state.get("dataset", self._dataset)  # checkpoints of older versions do not say
+        return json.loads(state["recipe"]) | sizes | dataset
 
     def _current_settings(self) -> dict[str, Any]:
         engine = self._engine
         sizes = {"seed": engine.seed, "num_identities": engine.head.num_identities}
-        return engine.recipe.model_dump(mode="json") | sizes
+        return engine.recipe.model_dump(mode="json") | sizes | self._dataset

@@ -26,7 +26,7 @@ from bench.config.recipe import Recipe
 from bench.errors import InputError
 from bench.faces.face import FACE_SIZE, Faces, check_sizes
 from bench.faces.grid import write_grid
-from bench.machine.device import keep_freed_memory, process_rank
+from bench.machine.device import forked_rng, keep_freed_memory, process_rank
 from bench.machine.journal import JOURNAL_NAME, JournalLine
 from bench.machine.loading import timed
 from bench.machine.preemption import noted_preemption
@@ -114,12 +114,12 @@ def train(
     directory, options = Path(directory), options or RunOptions()
     rank, world_size, _ = process_rank()
     batches = FaceBatches(faces, recipe, seed=seed, rank=rank, world_size=world_size)
-    with noted_preemption() as preemption, process_group(options.device) as device, torch.random.fork_rng():
+    with noted_preemption() as preemption, process_group(options.device) as device, forked_rng(device):
         torch.manual_seed(seed)
         if device.type == "cpu":
             keep_freed_memory()
         engine = Engine(faces.num_identities, recipe, options, seed=seed, device=device)
-        checkpoints = Checkpoints(directory, engine, options.checkpoint_minutes, preemption)
+        checkpoints = Checkpoints(directory, engine, faces, options.checkpoint_minutes, preemption)
         dataset_warnings = _find_dataset_warnings(faces)
         if rank == 0 and engine.step == 0:
             _print_warnings(dataset_warnings, faces)

@@ -76,7 +76,7 @@ def train_yaw(faces: NDArray[np.uint8], yaw: NDArray[np.floating], *, seed: int,
         The network in eval mode.
     """
     targets = torch.from_numpy(np.asarray(yaw, np.float32) / 90)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = YawNetwork().train()
         optimizer = torch.optim.AdamW(network.parameters(), lr=_LEARNING_RATE)

@@ -309,7 +309,8 @@ def read_checkpoint(path: Path, parts: Mapping[str, StatefulPart], settings: dic
     """
     with refuse_damaged(path):
         state, _ = read_weights(path)
-        found = json.loads(state["settings"])
+        dataset = {"sample_sha256": settings.get("sample_sha256")}  # checkpoints of older versions do not say
+        found = dataset | json.loads(state["settings"])
     refuse_other_settings(path, found, settings)
     with refuse_damaged(path):
         for name, part in parts.items():

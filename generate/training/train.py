@@ -17,10 +17,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from bench.errors import InputError
+from bench.faces.face import sample_sha256
 from bench.faces.lmdb_file import LmdbFaces
 from bench.faces.pixels import to_network_input
 from bench.machine.agreement import refuse_different_processes
-from bench.machine.device import process_rank
+from bench.machine.device import forked_rng, process_rank
 from bench.machine.journal import JournalLine
 from bench.machine.processes import process_group
 from bench.machine.resume import CHECKPOINT_NAME
@@ -89,7 +90,7 @@ def train_generator(
         seed=seed,
     )
     is_writing = process_rank()[0] == 0
-    with process_group(options.device) as device, torch.random.fork_rng():
+    with process_group(options.device) as device, forked_rng(device):
         terms = load_loss_terms(
             networks,
             device,
@@ -103,7 +104,10 @@ def train_generator(
         state = TrainState(recipe, terms, seed=seed, device=device, coarse=coarse)
         held_out_faces = choose_held_out(faces, held_out, trained, seed, recipe.sizes.circumstances)
         measure = partial(held_out_faces.measure, state.trained, networks.identity, networks.judge)
-        must_match = options.must_match | {"perceptual_network": terms.perceptual_network}
+        must_match = options.must_match | {
+            "perceptual_network": terms.perceptual_network,
+            "sample_sha256": sample_sha256(faces),
+        }
         refuse_different_processes({"recipe": recipe.model_dump(mode="json"), "seed": seed, **must_match})
         loop = TrainingLoop(state, batches, measure, directory, replace(options, must_match=must_match))
         last_values = loop.run(is_writing=is_writing)

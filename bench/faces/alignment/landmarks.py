@@ -5,6 +5,8 @@ Two files of the field have an eleventh number. IJB's ``*_name_5pts_score.txt`` 
 lines look more like a face: read the wrong way, every x becomes a y. Legend: N lines.
 """
 
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -97,8 +99,37 @@ def _misfit(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return 1 - np.abs(face.conj() @ template) ** 2 / np.maximum(variances, 1e-12)
 
 
-def image_key(name: str) -> tuple[str, ...]:
-    """Folder and name of an image without its suffix, by which files of different layouts can be matched."""
+def match_landmarks(names: Sequence[str], known: Mapping[str, Landmarks]) -> list[Landmarks | None]:
+    """Landmarks of each image; None for an image that has no line of its own.
+
+    A line belongs to the image of the same name. Other images take the line of the same path without suffix, else of
+    the same folder and name without suffix, but only where one image and one line have these.
+
+    Args:
+        names: Paths of different images, below one folder.
+        known: Lines of a file, as of ``read_landmarks``.
+    """
+    matched = [known.get(name) for name in names]
+    keys: tuple[Callable[[str], tuple[str, ...]], ...] = (path_key, image_key)
+    for key in keys:
+        lines: dict[tuple[str, ...], list[Landmarks]] = {}
+        for name, landmarks in known.items():
+            lines.setdefault(key(name), []).append(landmarks)
+        num_images = Counter(map(key, names))
+        for row, name in enumerate(names):
+            own = lines.get(key(name), [])
+            if matched[row] is None and len(own) == num_images[key(name)] == 1:
+                matched[row] = own[0]
+    return matched
+
+
+def path_key(name: str) -> tuple[str, ...]:
+    """Folders and name of an image, without its suffix."""
     path = PurePosixPath(name.replace("\\", "/"))
     stem = path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
-    return (*path.parts[-2:-1], stem)
+    return (*path.parts[:-1], stem)
+
+
+def image_key(name: str) -> tuple[str, ...]:
+    """Last folder and name of an image without its suffix, by which files of different layouts can be matched."""
+    return path_key(name)[-2:]

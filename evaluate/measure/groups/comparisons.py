@@ -1,12 +1,13 @@
 """All comparisons of the faces of a set: every genuine one, and the impostors that score highest.
 
 In: unit embeddings and the identity of each. Out: ``Comparisons``. The number of impostor comparisons grows with the
-square of the number of faces, so only those are kept that a threshold at ``highest_fmr`` can accept; the number of all
-follows from the numbers of faces. Two passes over blocks: one counts scores, one keeps them. The scores are exact
-(``bench.vectors.exact``), so that the size of a block changes nothing. Legend: K faces, I identities, D dimensions.
+square of the number of faces, so only those are kept that a threshold at ``highest_fmr`` can accept, of all people or
+of one group; the number of all follows from the numbers of faces. Two passes over blocks: one counts scores, one keeps
+them. The scores are exact (``bench.vectors.exact``), so that the size of a block changes nothing. Legend: K faces, I
+identities, D dimensions.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from bench.vectors.exact import fixed_point
 
 MIN_KEPT = 50_000
 """Impostor comparisons that are kept in any case, if there are so many."""
+_MAX_KEPT_FOR_GROUPS = 20_000_000  # 240 MB; impostors that are kept at most because the scores of a group are low
 _TAIL = 20  # share of impostors kept over the wanted false match rate: room for thresholds of resamples and shuffles
 _BINS = 1 << 16
 _BLOCK = 1024
@@ -36,6 +38,8 @@ class Comparisons:
     """The highest impostor scores, falling."""
     impostor_identities: NDArray[np.int32]
     """Both identities of each of these, shape (number kept, 2)."""
+    whole: "Comparisons | None" = None
+    """The same with every impostor that was kept, where this holds a part of them."""
 
     @property
     def num_impostors(self) -> int:
@@ -51,6 +55,7 @@ class Comparisons:
             self,
             impostor_scores=self.impostor_scores[:num_kept],
             impostor_identities=self.impostor_identities[:num_kept],
+            whole=self.whole or self,
         )
 
     @property
@@ -65,7 +70,12 @@ def num_to_keep(fmr: float, num_impostors: int) -> int:
 
 
 def compare_all(
-    embeddings: NDArray[np.floating], identity_ids: NDArray[np.integer], *, highest_fmr: float, block: int = _BLOCK
+    embeddings: NDArray[np.floating],
+    identity_ids: NDArray[np.integer],
+    *,
+    highest_fmr: float,
+    groupings: Sequence[NDArray[np.integer]] = (),
+    block: int = _BLOCK,
 ) -> Comparisons:
     """Compare every face with every other.
 
@@ -73,6 +83,8 @@ def compare_all(
         embeddings: Unit embeddings, shape (K, D).
         identity_ids: Identity of each face, shape (K,), 0 .. I - 1.
         highest_fmr: Highest false match rate that will be asked for; 20 times its share of the impostors are kept.
+        groupings: Groups of the identities by each attribute, each of shape (I,); -1 for one that belongs to none. If
+            the scores of a group are low, more impostors are kept, so that its own highest are among them.
         block: Faces per block; changes memory and time only.
 
     Raises:
@@ -83,15 +95,9 @@ def compare_all(
         raise InputError(f"{np.count_nonzero(num_images)} identities cannot be compared; give two or more")
     fixed_point(embeddings[:1])  # refuse a wrong scale before the passes
     num_impostors = int((num_images.sum() ** 2 - (num_images**2).sum()) // 2)
-    num_kept = num_to_keep(highest_fmr, num_impostors)
     lowest_bin = 0
-    if num_kept < num_impostors:
-        counts = np.zeros(_BINS, dtype=np.int64)
-        for scores, rows, columns in _blocks(embeddings, block):
-            impostor = identity_ids[rows] != identity_ids[columns]
-            counts += np.bincount(_bin(scores[impostor]), minlength=_BINS)
-        from_the_top = np.cumsum(counts[::-1])
-        lowest_bin = _BINS - 1 - int(np.searchsorted(from_the_top, num_kept))
+    if num_to_keep(highest_fmr, num_impostors) < num_impostors:
+        lowest_bin = _lowest_bin(embeddings, identity_ids, highest_fmr, groupings, block)
     genuine, impostors = [], []
     for scores, rows, columns in _blocks(embeddings, block):
         first, second = identity_ids[rows], identity_ids[columns]
@@ -109,6 +115,38 @@ def compare_all(
         impostor_scores[order],
         pairs[order],
     )
+
+
+def _lowest_bin(
+    embeddings: NDArray[np.floating],
+    identity_ids: NDArray[np.integer],
+    highest_fmr: float,
+    groupings: Sequence[NDArray[np.integer]],
+    block: int,
+) -> int:
+    """Bin of the lowest impostor scores that are kept: enough of all, and of each group unless those are too many."""
+    counts = np.zeros(_BINS, dtype=np.int64)
+    group_counts = [np.zeros((int(labels.max()) + 1, _BINS), dtype=np.int64) for labels in groupings]
+    for scores, rows, columns in _blocks(embeddings, block):
+        first, second = identity_ids[rows], identity_ids[columns]
+        is_impostor = first != second
+        first, second, bins = first[is_impostor], second[is_impostor], _bin(scores[is_impostor])
+        counts += np.bincount(bins, minlength=_BINS)
+        for labels, own_counts in zip(groupings, group_counts, strict=True):
+            groups = labels[first]
+            is_within = (groups == labels[second]) & (groups >= 0)
+            cells = groups[is_within] * _BINS + bins[is_within]
+            own_counts += np.bincount(cells, minlength=own_counts.size).reshape(own_counts.shape)
+    num_kept = num_to_keep(highest_fmr, int(counts.sum()))
+    lowest = _bin_of_highest(counts, num_kept)
+    for own in (row for table in group_counts for row in table):
+        lowest = min(lowest, _bin_of_highest(own, num_to_keep(highest_fmr, int(own.sum()))))
+    return max(lowest, _bin_of_highest(counts, max(num_kept, min(_MAX_KEPT_FOR_GROUPS, int(counts.sum())))))
+
+
+def _bin_of_highest(counts: NDArray[np.int64], num: int) -> int:
+    """Bin of the lowest of the ``num`` highest scores, of which ``counts`` lie in each bin."""
+    return _BINS - 1 - int(np.searchsorted(np.cumsum(counts[::-1]), num))
 
 
 def _blocks(

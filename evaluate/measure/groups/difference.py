@@ -51,11 +51,11 @@ def group_differences(
         seed: Seed of the bootstrap.
 
     Raises:
-        InputError: If the reference is no group.
+        InputError: If the reference is no group, or its threshold lies below all impostor scores that were kept.
     """
     position = position_of(reference, grouping)
     a, b = (
-        estimate_groups(GroupedComparisons(each, grouping.labels, position), float(fmr), seed=seed)
+        estimate_groups(GroupedComparisons(each.for_fmr(float(fmr)), grouping.labels, position), float(fmr), seed=seed)
         for each in (first, second)
     )
     differences = []

@@ -45,7 +45,8 @@ def fairness_measures(
     """Every measure of the table above, each of shape (...).
 
     A ratio is infinite where the smallest rate is 0. The geometric mean takes half an error in place of none, where
-    the numbers of comparisons are given; without them its ratio is infinite too.
+    the numbers of comparisons are given; without them its ratio is infinite too. A measure is NaN where a rate that it
+    uses is NaN.
 
     Args:
         fmr: False match rate of each group, shape (..., G).
@@ -89,9 +90,12 @@ def max_over_geometric_mean(rates: NDArray, num_comparisons: NDArray | None = No
 
 
 def gini(rates: NDArray) -> NDArray:
-    """Gini coefficient with the factor G / (G - 1) of Howard et al., shape (...): 0 all equal, 1 one group has all."""
+    """Gini coefficient with the factor G / (G - 1) of Howard et al., shape (...): 0 all equal, 1 one group has all.
+
+    NaN where a rate is NaN.
+    """
     num_groups = rates.shape[-1]
     differences = np.abs(rates[..., :, None] - rates[..., None, :]).sum(axis=(-2, -1))
     mean = rates.mean(axis=-1)
     scale = num_groups / (num_groups - 1) / (2 * num_groups**2)
-    return np.where(mean > 0, scale * differences / np.where(mean > 0, mean, 1), 0.0)
+    return np.where(mean == 0, 0.0, scale * differences / np.where(mean == 0, 1, mean))

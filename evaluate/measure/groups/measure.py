@@ -58,9 +58,11 @@ def measure_groups(embeddings: NDArray[np.floating], table: FaceTable, *, seed: 
             finite.
     """
     check_group_set(table)
-    comparisons = compare_all(embeddings, table.identity_ids, highest_fmr=float(FMRS[0]))
+    groupings = groupings_of(table)
+    labels = [grouping.labels for grouping in groupings]
+    comparisons = compare_all(embeddings, table.identity_ids, highest_fmr=float(FMRS[0]), groupings=labels)
     attributes: dict[str, dict[str, GroupErrors | None]] = {}
-    for grouping in groupings_of(table):
+    for grouping in groupings:
         attributes[grouping.name] = {
             fmr: group_errors(comparisons, grouping, fmr, seed=seed) if _resolves(comparisons, grouping, fmr) else None
             for fmr in FMRS
@@ -158,7 +160,7 @@ def group_errors(
         seed: Seed of bootstrap and shuffles.
 
     Raises:
-        InputError: If the reference is no group.
+        InputError: If the reference is no group, or its threshold lies below all impostor scores that were kept.
     """
     position, comparisons = position_of(reference, grouping), comparisons.for_fmr(float(fmr))
     grouped = GroupedComparisons(comparisons, grouping.labels, position)
@@ -177,7 +179,7 @@ def group_errors(
         threshold=estimate.rates.threshold,
         threshold_interval=middle_95(estimate.thresholds),
         threshold_from=ALL_GROUPS if reference is None else reference,
-        groups=[_group_rates(comparisons, grouping, grouped, estimate, group) for group in range(grouped.num_groups)],
+        groups=[_group_rates(grouping, grouped, estimate, group, float(fmr)) for group in range(grouped.num_groups)],
         measures=measures,
         notes=tuple(_notes(grouping.groups, estimate)),
     )
@@ -199,25 +201,35 @@ def position_of(reference: str | None, grouping: Grouping) -> int | None:
 
 
 def _group_rates(
-    comparisons: Comparisons, grouping: Grouping, grouped: GroupedComparisons, estimate: GroupEstimate, group: int
+    grouping: Grouping, grouped: GroupedComparisons, estimate: GroupEstimate, group: int, fmr: float
 ) -> GroupRates:
     is_member = grouping.labels == group
-    num_impostors = int(estimate.num_impostors[group])
-    num_kept = int(np.count_nonzero(grouped.impostor_groups == group))
-    fmrs = np.geomspace(1 / num_impostors, max(num_kept / num_impostors, 2 / num_impostors), _CURVE_POINTS)
-    fnmrs = grouped.curve(group, fmrs)
     return GroupRates(
         group=grouping.groups[group],
         num_identities=int(is_member.sum()),
-        num_images=int(comparisons.num_images[is_member].sum()),
-        num_impostors=num_impostors,
+        num_images=int(grouped.num_images[is_member].sum()),
+        num_impostors=int(estimate.num_impostors[group]),
         num_genuine=int(estimate.num_genuine[group]),
         fmr=float(estimate.rates.fmr[group]),
         fmr_interval=middle_95(estimate.fmr[:, group]),
         fnmr=float(estimate.rates.fnmr[group]),
         fnmr_interval=middle_95(estimate.fnmr[:, group]),
-        curve={"fmr": [float(f"{value:.4g}") for value in fmrs], "fnmr": [round(float(each), 6) for each in fnmrs]},
+        curve=_curve(grouped, group, fmr),
     )
+
+
+def _curve(grouped: GroupedComparisons, group: int, fmr: float) -> dict[str, list[float]]:
+    """DET of a group over the false match rates that its kept impostors resolve; empty if these are fewer than two."""
+    num_impostors = grouped.num_impostors()[group]
+    num_kept = grouped.num_kept(group)
+    if num_kept < fmr * num_impostors:
+        grouped = grouped.whole
+        num_kept = grouped.num_kept(group)
+    if num_kept < 2:
+        return {}
+    fmrs = np.geomspace(1 / num_impostors, num_kept / num_impostors, _CURVE_POINTS)
+    fnmrs = grouped.curve(group, fmrs)
+    return {"fmr": [float(f"{value:.4g}") for value in fmrs], "fnmr": [round(float(each), 6) for each in fnmrs]}
 
 
 def _notes(groups: Sequence[str], estimate: GroupEstimate) -> list[str]:

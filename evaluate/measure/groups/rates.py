@@ -6,10 +6,12 @@ one named group. An impostor comparison belongs to a group if both its people do
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.errors import InputError
 from evaluate.measure.groups.comparisons import Comparisons
 
 _ROUNDING = 1e-9
@@ -37,7 +39,7 @@ class GroupedComparisons:
         """
         self.num_groups = int(groups.max()) + 1
         self.groups = groups
-        self._num_images = comparisons.num_images.astype(np.float64)
+        self.num_images = comparisons.num_images.astype(np.float64)
         self._reference = reference
         first, second = comparisons.impostor_identities.T
         within = (groups[first] == groups[second]) & (groups[first] >= 0)
@@ -49,15 +51,25 @@ class GroupedComparisons:
         self.genuine_scores = comparisons.genuine_scores[known]
         self._genuine_identities = comparisons.genuine_identities[known]
         self.genuine_groups = groups[self._genuine_identities]
-        self._lowest_kept = -np.inf if comparisons.is_complete else comparisons.impostor_scores[-1]
+        self._comparisons = comparisons
+
+    @cached_property
+    def whole(self) -> "GroupedComparisons":
+        """The same with every impostor that was kept."""
+        whole = self._comparisons.whole
+        return self if whole is None else GroupedComparisons(whole, self.groups, self._reference)
+
+    def num_kept(self, group: int) -> int:
+        """Impostor comparisons of a group that are at hand."""
+        return int(np.count_nonzero(self.impostor_groups == group))
 
     def num_impostors(self, weights: NDArray | None = None) -> NDArray[np.float64]:
         """Impostor comparisons within each group, weighted by the product of the weights of both people, (G,)."""
-        return impostors_within(self._num_images if weights is None else self._num_images * weights, self.groups)
+        return impostors_within(self.num_images if weights is None else self.num_images * weights, self.groups)
 
     def num_genuine(self, weights: NDArray | None = None) -> NDArray[np.float64]:
         """Genuine comparisons of each group, weighted by the person, (G,)."""
-        return genuine_within(self._num_images, self.groups, weights)
+        return genuine_within(self.num_images, self.groups, weights)
 
     def rates(self, fmr: float, weights: NDArray | None = None) -> Rates:
         """Rates at the threshold that ``fmr`` sets.
@@ -65,8 +77,11 @@ class GroupedComparisons:
         Args:
             fmr: Highest false match rate of the impostors that set the threshold.
             weights: How often each identity counts, shape (I,); None counts each once.
+
+        Raises:
+            InputError: If the threshold lies below all impostor scores that were kept.
         """
-        weights = np.ones(len(self._num_images)) if weights is None else weights.astype(np.float64)
+        weights = np.ones(len(self.num_images)) if weights is None else weights.astype(np.float64)
         num_impostors, num_genuine = self.num_impostors(weights), self.num_genuine(weights)
         impostor_weights = weights[self._first] * weights[self._second]
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -77,10 +92,17 @@ class GroupedComparisons:
                 shares_of_all = np.where(np.arange(self.num_groups) == self._reference, shares, 0.0)
             accepted = np.cumsum(impostor_weights * shares_of_all[self.impostor_groups])
             position = int(np.searchsorted(accepted, fmr * (1 + _ROUNDING), side="right"))
-            rejected = self._lowest_kept
-            num_accepted = position
             if position < len(accepted):
                 rejected, num_accepted = self.impostor_scores[position], int(self._first_of_ties[position])
+            elif self._comparisons.is_complete:
+                rejected, num_accepted = np.float32(-np.inf), position
+            elif self.whole is not self:
+                return self.whole.rates(fmr, weights)
+            else:
+                raise InputError(
+                    f"the threshold of FMR {fmr:g} lies below the {len(self._comparisons.impostor_scores):,} highest "
+                    "impostor scores, which are all that is kept; set it by another --reference"
+                )
             false_matches = np.bincount(
                 self.impostor_groups[:num_accepted], impostor_weights[:num_accepted], self.num_groups
             )
@@ -92,7 +114,7 @@ class GroupedComparisons:
             return Rates(false_matches / num_impostors, missed / num_genuine, threshold)
 
     def curve(self, group: int, fmrs: NDArray) -> NDArray[np.float64]:
-        """FNMR of one group where its own FMR is at most each of ``fmrs``: its DET."""
+        """FNMR of one group where its own FMR is at most each of ``fmrs``: its DET. Needs an impostor of the group."""
         impostors = self.impostor_scores[self.impostor_groups == group]
         genuine = np.sort(self.genuine_scores[self.genuine_groups == group])
         positions = np.floor(fmrs * self.num_impostors()[group] * (1 + _ROUNDING)).astype(int)

@@ -77,7 +77,7 @@ def report_groups(
     for grouping in groupings:
         for fmr in question.fmrs:
             check_resolution(np.bincount(table.identity_ids), grouping, fmr)
-    comparisons = _compare(network, table, device, highest)
+    comparisons = _compare(network, table, groupings, device, highest)
     result = _measure(comparisons, groupings, question, table, seed)
     sections = [
         _section(attribute, fmr, errors)
@@ -86,7 +86,7 @@ def report_groups(
         if errors is not None
     ]
     if against is not None:
-        other = _compare(against, table, device, highest)
+        other = _compare(against, table, groupings, device, highest)
         sections += [
             _difference_section((network, comparisons), (against, other), grouping, fmr, question.reference, seed)
             for grouping in groupings
@@ -100,11 +100,14 @@ def _chosen(table: FaceTable, names: Sequence[str]) -> list[Grouping]:
     return [look_up("attribute", name, groupings) for name in names] if names else list(groupings.values())
 
 
-def _compare(path: Path, table: FaceTable, device: str, highest_fmr: float) -> Comparisons:
+def _compare(
+    path: Path, table: FaceTable, groupings: Sequence[Grouping], device: str, highest_fmr: float
+) -> Comparisons:
+    labels = [grouping.labels for grouping in groupings]
     chosen = choose_device(device)
     embeddings = embed(load_network(path, chosen), table.faces, device=chosen)
     try:
-        return compare_all(embeddings, table.identity_ids, highest_fmr=highest_fmr)
+        return compare_all(embeddings, table.identity_ids, highest_fmr=highest_fmr, groupings=labels)
     except InputError as error:
         raise InputError(f"{path} on {table.name}: {error}") from None
 

@@ -95,10 +95,14 @@ def shuffled_measures(
 
 
 def p_value(name: str, value: float, shuffled: NDArray) -> float:
-    """Chance of a measure at least as unequal if labels were random; the measured value counts as one shuffle."""
+    """Chance of a measure at least as unequal if labels were random; the measured value counts as one shuffle.
+
+    Shuffles in which the measure is undefined (NaN) are left out.
+    """
     sign = -1 if name == FALLS_WITH_INEQUALITY else 1
-    num_as_unequal = int(np.count_nonzero(sign * shuffled >= sign * value - 1e-12))
-    return (1 + num_as_unequal) / (1 + len(shuffled))
+    known = shuffled[~np.isnan(shuffled)]
+    num_as_unequal = int(np.count_nonzero(sign * known >= sign * value - 1e-12))
+    return (1 + num_as_unequal) / (1 + len(known))
 
 
 def middle_95(values: NDArray) -> tuple[float | None, float | None]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.errors import InputError
 from bench.files import exists, sha256
+from bench.runs.inputs import how_to_render, is_rendered
 from evaluate.layouts.face_table import FaceTable, is_group_set, load_group_set, make_table, read_rows
 from evaluate.layouts.group_folders import is_bfw, is_rfw, load_bfw, load_rfw
 from evaluate.layouts.images import listed
@@ -22,7 +23,8 @@ def open_group_set(path: str | Path, table: str | Path | None = None, *, drop_sh
 
     Args:
         path: The set.
-        table: CSV with a line per person, ``identity`` and one column or more of groups; for sets that state none.
+        table: CSV with a line per person, ``identity`` and one column or more of groups; for sets that state none. A
+            line per image, with a column ``image``, is read as well.
         drop_shared: Whether to leave out people who stand in two groups, instead of refusing the set.
 
     Raises:
@@ -30,7 +32,8 @@ def open_group_set(path: str | Path, table: str | Path | None = None, *, drop_sh
     """
     path = Path(path)
     if not exists(path):
-        raise InputError(f"{path} does not exist; give {_LAYOUTS}")
+        advice = how_to_render(path.name) if is_rendered(path.name) else f"give {_LAYOUTS}"
+        raise InputError(f"{path} does not exist; {advice}")
     if table is not None:
         return _with_table(path, Path(table), drop_shared=drop_shared)
     if path.is_dir() and is_group_set(path):
@@ -48,7 +51,7 @@ def _with_table(path: Path, table: Path, *, drop_shared: bool) -> FaceTable:
     if protocol.identity_ids is None or protocol.identity_names is None:
         raise InputError(f"{path} does not name its people; give its folder of images with a pairs file")
     names = [protocol.identity_names[identity] for identity in protocol.identity_ids.tolist()]
-    lines = read_rows(table, ("identity",))
+    lines = [_without_image(line) for line in read_rows(table, ("identity",))]
     known = set(names)
     unknown = sorted({line["identity"] for line in lines} - known)
     if unknown:
@@ -66,3 +69,8 @@ def _with_table(path: Path, table: Path, *, drop_shared: bool) -> FaceTable:
         rows += [line for _, line in extra]
     digest = hashlib.sha256(f"{protocol.sha256}  set\n{sha256(table)}  table\n".encode()).hexdigest()
     return make_table(protocol.name, faces, rows, digests=digest, source=table, drop_shared=drop_shared)
+
+
+def _without_image(line: dict[str, str]) -> dict[str, str]:
+    """A line of a table without its image: lines of one person are then equal, unless their groups differ."""
+    return {column: text for column, text in line.items() if column != "image"}

@@ -9,12 +9,15 @@ from bench.files import exists, write_json, write_text
 from bench.machine.device import choose_device
 from bench.markdown import markdown_table
 from bench.runs.card_parts.identification import IdentificationResult
+from bench.runs.inputs import how_to_render, is_rendered
 from evaluate.layouts.ijb.templates import is_template_set
 from evaluate.layouts.searches import is_search_set, load_search_set
 from evaluate.measure.embed import embed, load_network
 from evaluate.measure.identification.measure import FPIRS, RANKS, identify
 from evaluate.pages.curves import cmc_plot, legend, tpir_plot
 from evaluate.pages.render import render_page
+
+_LAYOUTS = "a folder with searches.csv, or TinyFace"
 
 
 def report_searches(network: Path, path: Path, out: Path, *, device: str = "auto") -> str:
@@ -33,11 +36,12 @@ def report_searches(network: Path, path: Path, out: Path, *, device: str = "auto
         InputError: If the set or the network is missing or malformed.
     """
     if not exists(path):
-        raise InputError(f"{path} does not exist; give a folder with searches.csv, or TinyFace")
+        advice = how_to_render(path.name) if is_rendered(path.name) else f"give {_LAYOUTS}"
+        raise InputError(f"{path} does not exist; {advice}")
     if is_template_set(path):
         raise InputError(f"{path} holds templates; evaluate it with --protocols, which searches its galleries too")
     if not is_search_set(path):
-        raise InputError(f"{path} holds no searches; give a folder with searches.csv, or TinyFace")
+        raise InputError(f"{path} holds no searches; give {_LAYOUTS}")
     test_set, chosen = load_search_set(path), choose_device(device)
     embeddings = embed(load_network(network, chosen), test_set.faces, device=chosen)
     result = identify(embeddings, test_set.searches, num_images=len(test_set.faces), sha256=test_set.sha256)

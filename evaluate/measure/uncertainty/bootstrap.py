@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 NUM_RESAMPLES = 10_000
 NUM_IDENTITY_RESAMPLES = 2_000
-_DRAWS_PER_BLOCK = 4_000_000  # identities drawn at once, as int64: 32 MB
+_NUMBERS_PER_BLOCK = 4_000_000  # identities drawn at once, or weights of pairs at once: 32 MB each
 
 
 def resampled_means(
@@ -58,7 +58,8 @@ def _over_identities(
     distinct, indices = np.unique(identities, return_inverse=True)
     first, second = indices.reshape(-1, 2).T
     means = []
-    for num_drawn in _identity_counts(len(distinct), rng):
+    block = max(1, min(NUM_IDENTITY_RESAMPLES, _NUMBERS_PER_BLOCK // max(len(distinct), len(values), 1)))
+    for num_drawn in _identity_counts(len(distinct), block, rng):
         total = np.zeros(len(num_drawn))
         for kind in (is_genuine, ~is_genuine):
             weights = num_drawn[:, first[kind]].astype(np.float64)  # (resamples of the block, pairs of this kind)
@@ -69,9 +70,8 @@ def _over_identities(
     return np.concatenate(means)
 
 
-def _identity_counts(num_identities: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """How often each identity was drawn, in blocks of shape (resamples of the block, I)."""
-    block = max(1, min(NUM_IDENTITY_RESAMPLES, _DRAWS_PER_BLOCK // max(num_identities, 1)))
+def _identity_counts(num_identities: int, block: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """How often each identity was drawn, in blocks of shape (``block`` resamples or fewer, I)."""
     for start in range(0, NUM_IDENTITY_RESAMPLES, block):
         rows = min(block, NUM_IDENTITY_RESAMPLES - start)
         drawn = rng.integers(0, num_identities, size=(rows, num_identities)) + num_identities * np.arange(rows)[:, None]

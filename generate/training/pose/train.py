@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench.faces.face import sample_sha256
 from bench.faces.lmdb_file import LmdbFaces
 from bench.machine.agreement import refuse_different_processes
-from bench.machine.device import process_rank
+from bench.machine.device import forked_rng, process_rank
 from bench.machine.processes import process_group
 from generate.networks.masks import POSED_MASK_RATIO, MaskRatio
 from generate.networks.plus.pose_weights import save_pose_model
@@ -71,12 +72,15 @@ def train_pose(
     )
     is_writing = process_rank()[0] == 0
     exchange = fit_exchange(faces, trained) if recipe.exchange_pose else None
-    with process_group(options.device) as device, torch.random.fork_rng():
+    with process_group(options.device) as device, forked_rng(device):
         terms = load_loss_terms(networks, device, recipe, with_ssim=recipe.losses.ssim > 0)
         torch.manual_seed(seed)
         state = PoseState(recipe, model, terms, seed=seed, device=device)
         measured = _posed_held_out(faces, held_out, trained, seed)
-        must_match = options.must_match | {"perceptual_network": terms.perceptual_network}
+        must_match = options.must_match | {
+            "perceptual_network": terms.perceptual_network,
+            "sample_sha256": sample_sha256(faces),
+        }
         refuse_different_processes({"recipe": recipe.model_dump(mode="json"), "seed": seed, **must_match})
         loop = TrainingLoop(
             state,

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from bench.config.benchmarks import BENCHMARKS_PATH, load_benchmark, load_benchmarks, load_recipe, protocol_names
+from bench.config.recipe import DEFAULT_MARGINS, Margin
 from bench.errors import InputError
 
 TEXT = BENCHMARKS_PATH.read_text()
@@ -87,6 +88,14 @@ def test_the_hsface_recipe_is_the_published_one():
         ("shares: [0.4, 0.4, 0.2]", "shares: [0.4, 0.4, 0.4]", "20k", r"one share per sigma, adding up to 1"),
         ("recipe: hsface_arcface", "recipe: hsface_arcfac", "10k", r"did you mean hsface_arcface\?"),
         ("protocols: five", "protocols: fiv", "10k", r"protocols=fiv is unknown; did you mean five\?"),
+        (
+            "kind: arcface, margin: 0.5",
+            "kind: sphereface, margin: 0.5",
+            "10k",
+            r"margin=0\.5 is no margin of sphereface.*such as 1\.7",
+        ),
+        ("kind: arcface, margin: 0.5", "kind: magface, margin: 0.1", "10k", r"margin=0\.1 has no use .*lower_margin"),
+        ("kind: arcface, margin: 0.5", "kind: arcfac", "10k", r"recipe\.margin\.kind: .*'arcface', .*got 'arcfac'"),
         ("batch_size: 512\n", "batch_size: 512\n    batch_size: 32\n", "10k", r"key given twice: batch_size"),
         ("  five: [", "  five: [[", "10k", r"while parsing a flow sequence"),
         ("recipes:\n", "recipies:\n", "10k", r"holds \['benchmarks', 'protocols', 'recipies'\] at"),
@@ -240,6 +249,17 @@ def test_a_mistake_in_a_recipe_is_named(tmp_path):
     path.write_text(TEXT.replace("lr: 0.1,", "lrate: 0.1,", 1))
     with pytest.raises(InputError, match=r"recipes\.hsface_arcface: optimizer\.lrate is unknown \(did you mean lr\?"):
         load_recipe("hsface_arcface", path)
+
+
+@pytest.mark.parametrize("kind", DEFAULT_MARGINS)
+def test_a_margin_that_is_left_out_is_that_of_the_kind_and_is_recorded(kind):
+    omitted, stated = Margin(kind=kind), Margin(kind=kind, margin=DEFAULT_MARGINS[kind])
+    assert omitted.model_dump() == stated.model_dump() == Margin.model_validate(omitted.model_dump()).model_dump()
+
+
+def test_the_fingerprint_of_arcface_without_a_margin_stays():
+    expected = {"kind": "arcface", "margin": 0.5, "scale": 64.0, "parameters": {}, "sample_rate": 1.0}
+    assert Margin().model_dump(mode="json") == expected
 
 
 def test_missing_file_says_what_to_do(tmp_path):

@@ -11,6 +11,7 @@ from face_files import make_faces
 from PIL import Image, ImageOps, PngImagePlugin
 
 from bench.errors import InputError
+from bench.faces import face
 from bench.faces.face import (
     aligned_image,
     check_sizes,
@@ -18,9 +19,10 @@ from bench.faces.face import (
     encode_jpeg,
     image_size,
     image_suffix,
+    sample_sha256,
     to_face_size,
 )
-from bench.faces.lmdb_file import FaceWriter
+from bench.faces.lmdb_file import FaceWriter, LmdbFaces
 from bench.faces.open import open_faces
 
 
@@ -89,6 +91,26 @@ def test_images_are_turned_as_their_orientation_says(format, orientation):
     np.testing.assert_array_equal(decoded, expected)
     assert decoded.shape[:2] == ((48, 64) if orientation <= 4 else (64, 48))
     assert image_size(buffer.getvalue()) == decoded.shape[1::-1]
+
+
+def test_datasets_are_told_apart_by_identities_and_images(tmp_path, monkeypatch):
+    faces = make_faces(tmp_path / "a", num_identities=3, images_per_identity=4)
+    digest = sample_sha256(faces)
+    monkeypatch.setattr(face, "_IDS_PER_BLOCK", 5)
+    assert sample_sha256(open_faces(faces.path)) == digest
+    faces.identity_ids[3] = 1
+    other_labels = sample_sha256(faces)
+    faces.select(np.arange(8))
+    with monkeypatch.context() as patch:
+        patch.setattr(LmdbFaces, "encoded", lambda *_: b"another image")
+        other_images = sample_sha256(open_faces(faces.path))
+        patch.setattr(LmdbFaces, "encoded", raise_input_error)
+        broken = sample_sha256(open_faces(faces.path))
+    assert len({digest, other_labels, sample_sha256(faces), other_images, broken}) == 5
+
+
+def raise_input_error(*_):
+    raise InputError("record 0 is missing")
 
 
 def test_damaged_exif_is_ignored():

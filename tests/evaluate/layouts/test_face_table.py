@@ -150,6 +150,10 @@ def test_a_verification_set_with_a_table(tmp_path):
     found = open_group_set(lfw, table)
     assert found.identity_names == ["Ann", "Bob"] and found.attributes == {"sex": ("f", "m")}
     assert len(found.faces) == 4
+    table.write_text("image,identity,sex\na.png,Ann,f\nb.png,Ann,f\nc.png,Bob,m\nd.png,Bob,m\n")
+    by_image = open_group_set(lfw, table)
+    assert by_image.attributes == found.attributes
+    np.testing.assert_array_equal(by_image.faces.positions, found.faces.positions)
     table.write_text("identity,sex\nAnn,f\nBob,m\nCy,m\n")
     with pytest.raises(InputError, match=r"names 1 people that .*lfw lacks: Cy; remove them"):
         open_group_set(lfw, table)
@@ -166,5 +170,9 @@ def test_a_verification_set_with_a_table(tmp_path):
 def test_a_set_without_groups_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"states no groups; give a folder with groups\.csv"):
         open_group_set(write_lfw(tmp_path / "lfw"))
+    with pytest.raises(
+        InputError, match=r"render_groups does not exist; render it with .* protocols render_groups, and"
+    ):
+        open_group_set(tmp_path / "render_groups")
     with pytest.raises(InputError, match="gone does not exist"):
         open_group_set(tmp_path / "gone")

@@ -1,5 +1,7 @@
 """The bootstrap against a slow one that draws resamples one by one, and the coverage of its intervals."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -56,9 +58,19 @@ def test_identities_against_the_slow_way():
 def test_blocks_change_nothing_but_the_order_of_drawing(monkeypatch):
     values, identities = made_up_people(2, hardness=0.3)
     whole = resampled_means(values, identities=identities)
-    monkeypatch.setattr(bootstrap, "_DRAWS_PER_BLOCK", 30 * 70)
+    monkeypatch.setattr(bootstrap, "_NUMBERS_PER_BLOCK", 30 * 70)
     blocks = resampled_means(values, identities=identities)
     np.testing.assert_array_equal(blocks, whole)  # the generator hands out the same numbers, block by block
+
+
+def test_memory_does_not_grow_with_resamples_times_pairs(monkeypatch):
+    values, identities = made_up_people(2, num_people=40, num_pairs=4000)
+    monkeypatch.setattr(bootstrap, "_NUMBERS_PER_BLOCK", 40_000)
+    tracemalloc.start()
+    resampled_means(values, identities=identities)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3e6  # 1,000 resamples of 4,000 pairs would be 32 MB
 
 
 def test_the_same_seed_gives_the_same_means_and_another_seed_others():

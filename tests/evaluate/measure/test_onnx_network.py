@@ -5,9 +5,10 @@ import pytest
 
 from bench.errors import InputError
 from evaluate.measure.embed import embed, load_network
+from evaluate.measure.onnx_network import OnnxNetwork
 
 onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
+onnxruntime = pytest.importorskip("onnxruntime")
 HELPER, TYPES = onnx.helper, onnx.TensorProto
 FACES = np.random.default_rng(1).integers(0, 255, (5, 112, 112, 3), dtype=np.uint8)
 NHWC = [("Transpose", None)]
@@ -41,6 +42,30 @@ def save(path, *, shape=("N", 3, 112, 112), steps=(), kind=TYPES.FLOAT, output="
     graph = HELPER.make_graph(nodes, "g", inputs, outputs, tensors)
     onnx.save(HELPER.make_model(graph, opset_imports=[HELPER.make_opsetid("", 11)], ir_version=8), path)
     return path
+
+
+@pytest.mark.parametrize(
+    ("device", "has_gpu", "expected"),
+    [
+        ("cpu", True, []),
+        ("cuda", False, []),
+        ("cuda", True, [("CUDAExecutionProvider", {"device_id": 0})]),
+        ("cuda:3", True, [("CUDAExecutionProvider", {"device_id": 3})]),
+    ],
+)
+def test_a_network_runs_on_the_gpu_that_is_named(tmp_path, monkeypatch, device, has_gpu, expected):
+    asked = []
+    open_session = onnxruntime.InferenceSession
+
+    def session(path, providers, **_):
+        asked.extend(providers)
+        return open_session(path, providers=["CPUExecutionProvider"])
+
+    gpu = ["CUDAExecutionProvider"] if has_gpu else []
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [*gpu, "CPUExecutionProvider"])
+    OnnxNetwork(save(tmp_path / "net.onnx"), device)
+    assert asked == [*expected, "CPUExecutionProvider"]
 
 
 @pytest.mark.parametrize(

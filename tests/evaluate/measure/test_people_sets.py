@@ -1,6 +1,7 @@
 """Groups and searches in an evaluation, and the two commands, on folders of made-up faces."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -103,12 +104,23 @@ def test_the_command_groups_prints_tables_and_writes_a_page(sets, tmp_path, run)
         run(*words, "--attributes", "third")
 
 
+@pytest.mark.parametrize("name", ["made_groups", "made_gallery"])
+def test_sets_without_pairs_are_read_and_not_shortened(sets, tmp_path, run, name):
+    text = run("shorten", sets / name, "--out", tmp_path / "short.bin")
+    assert re.search(r"made_\w+: \d+ images read, not shortened, since it holds no pairs", text)
+    assert not (tmp_path / "short.bin").exists()
+
+
 def test_the_command_identify_prints_rates_and_writes_a_page(sets, tmp_path, run):
     text = run("identify", "net.onnx", sets / "made_gallery", "--out", tmp_path / "out", "--device", "cpu")
     assert "| gallery | 40 | 80 | 24 |" in text
     assert (tmp_path / "out" / "searches.html").read_text().count("<svg") == 2
     with pytest.raises(InputError, match=r"made_groups holds no searches; give a folder with searches\.csv"):
         run("identify", "net.onnx", sets / "made_groups")
+    with pytest.raises(
+        InputError, match=r"render_gallery does not exist; render it with .* protocols render_gallery, and"
+    ):
+        run("identify", "net.onnx", tmp_path / "render_gallery")
     with pytest.raises(InputError, match="gone does not exist"):
         run("identify", "net.onnx", tmp_path / "gone")
     (tmp_path / "ijbc" / "meta").mkdir(parents=True)

@@ -71,8 +71,10 @@ def test_a_file_and_a_module_give_the_same_card_and_files(sets, tmp_path, weight
 def test_what_cannot_be_evaluated_is_said(sets):
     with pytest.raises(InputError, match=r"lfw is neither a set in .* nor a path that exists; give a path, or"):
         evaluate(raw_pixels, ["lfw"], test_sets_dir=sets)
-    with pytest.raises(InputError, match=r"give the folder that make benchmark rendered, runs/protocols/render_v"):
-        evaluate(raw_pixels, ["render_lfw"], test_sets_dir=sets)
+    with pytest.raises(
+        InputError, match=r"render it with .*generate protocols render_groups, and give runs/protocols/render_v"
+    ):
+        evaluate(raw_pixels, ["render_groups"], test_sets_dir=sets)
     with pytest.raises(InputError, match="no test sets to evaluate on"):
         evaluate(raw_pixels, [])
     with pytest.raises(InputError, match="network is a int; give the path of a network's file, or a callable"):

@@ -99,7 +99,7 @@ def test_unaligned_images_without_landmarks_are_refused(unaligned):
         pack_as(unaligned, "set.bin")
     lines = (unaligned / "landmarks.txt").read_text().splitlines()
     (unaligned / "landmarks.txt").write_text("\n".join(lines[1:]))
-    with pytest.raises(InputError, match=r"has no landmarks of 1 of 5 images: Ann/Ann_0001; add"):
+    with pytest.raises(InputError, match=r"has no line of their own for 1 of 5 images: Ann/Ann_0001; add"):
         pack_as(unaligned, "set.bin", landmarks=unaligned / "landmarks.txt")
     assert not (unaligned / "set.bin").exists()
 
@@ -122,9 +122,39 @@ def test_wrong_pairs_leave_nothing_behind(aligned, line, message):
 
 
 def test_what_is_there_is_not_overwritten(aligned):
-    pack_as(aligned, "set.npy")
-    with pytest.raises(InputError, match=r"exists already; delete it, or give another --out"):
-        pack_as(aligned, "set.npy")
+    pack_as(aligned, "set")
+    with pytest.raises(InputError, match=r"/set exists already; delete it, or give another --out"):
+        pack_as(aligned, "set")
+    for out in ("set.bin", "set.npy"):
+        with pytest.raises(InputError, match=rf"/set has the name of the new set .*{out}; give another --out"):
+            pack_as(aligned, out)
+
+
+def test_images_of_one_name_in_several_folders_have_landmarks_of_their_own(unaligned):
+    """CFP names its images 001/frontal/01.jpg, 002/frontal/01.jpg and so on."""
+    lines = []
+    names = [f"{person}/frontal/01.png" for person in ("001", "002", "003")]
+    picture = (unaligned / "faces" / f"{NAMES[0]}.png").read_bytes()
+    for place, name in enumerate(names):
+        (unaligned / "faces" / name).parent.mkdir(parents=True)
+        (unaligned / "faces" / name).write_bytes(picture)
+        lines.append(" ".join([name, *map(str, (ARCFACE_TEMPLATE + 30 * place).ravel())]))
+    (unaligned / "pairs.txt").write_text(f"{names[0]} {names[1]} 0\n{names[1]} {names[2]} 0\n")
+    (unaligned / "landmarks.txt").write_text("\n".join(lines))
+    assert len(pack_as(unaligned, "set.bin", landmarks=unaligned / "landmarks.txt").faces) == 3
+    (unaligned / "landmarks.txt").write_text("\n".join(f"data/{line}" for line in lines))
+    with pytest.raises(InputError, match="no line of their own for 3 of 3 images"):
+        pack_as(unaligned, "other.bin", landmarks=unaligned / "landmarks.txt")
+
+
+def test_images_that_would_become_one_file_are_refused(aligned):
+    file = aligned / "faces" / f"{NAMES[0]}.png"
+    Image.open(file).save(file.with_suffix(".jpg"))
+    (aligned / "pairs.txt").write_text(f"{NAMES[0]}.jpg {NAMES[2]} 0\n{NAMES[2]} {NAMES[0]}.png 0\n")
+    with pytest.raises(InputError, match=rf"0001\.jpg and .*0001\.png would both become {NAMES[0]}\.png; rename one"):
+        pack_as(aligned, "set")
+    assert not (aligned / "set").exists()
+    assert len(pack_as(aligned, "set.bin").faces) == 3
 
 
 def test_rfw_pairs_have_no_first_line(aligned):

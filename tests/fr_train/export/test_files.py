@@ -167,6 +167,15 @@ def test_the_model_card_says_what_the_cards_say(runs):
     assert f"largest 1 - cosine from the source, on random faces, {1e-12:.1e}" in text
 
 
+def test_results_in_another_test_mode_are_not_taken(runs):
+    weights = runs / "smoke" / "models" / "model0" / "model.safetensors"
+    expected = find_origin(weights, runs).protocols
+    later = {"inputs": {"model": sha256(weights), "test_mode": "no_flip"}, "created_utc": "2099-01-01T00:00:00+00:00"}
+    result = make_result(accuracy=0.5, model={"weights_sha256": sha256(weights)}, **later)
+    write_card(runs / "models" / "results" / "no_flip", result)
+    assert find_origin(weights, runs).protocols == expected
+
+
 def test_terms_follow_the_training_data(runs):
     root = runs / "smoke"
     weights = root / "models" / "model0" / "model.safetensors"

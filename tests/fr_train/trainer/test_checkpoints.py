@@ -159,10 +159,42 @@ def test_a_checkpoint_of_another_recipe_is_refused(trained, training_faces, chan
         train(training_faces, tiny_recipe(**changes), trained[0], seed=0, options=RunOptions(num_workers=0))
 
 
-def test_a_checkpoint_of_another_dataset_is_refused(trained, tmp_path):
-    other = make_faces(tmp_path, num_identities=5, images_per_identity=5)
-    with pytest.raises(InputError, match=r"num_identities=4, this run has 5"):
+class OtherImages:
+    """The same faces with other image files."""
+
+    def __init__(self, faces):
+        self._faces = faces
+
+    def __getattr__(self, name):
+        return getattr(self._faces, name)
+
+    def __len__(self):
+        return len(self._faces)
+
+    def encoded(self, index):
+        return self._faces.encoded(len(self) - 1 - index)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"num_identities": 5, "images_per_identity": 5}, r"num_identities=4, this run has 5"),
+        ({"num_identities": 4, "images_per_identity": 7}, r"num_images=24, this run has 28"),
+        (None, r"sample_sha256=\w+, this run has \w+; delete it to start anew"),
+    ],
+)
+def test_a_checkpoint_of_another_dataset_is_refused(trained, training_faces, tmp_path, sizes, message):
+    other = OtherImages(training_faces) if sizes is None else make_faces(tmp_path, **sizes)
+    with pytest.raises(InputError, match=message):
         train(other, tiny_recipe(), trained[0], seed=0, options=RunOptions(num_workers=0))
+
+
+def test_a_checkpoint_of_an_older_version_does_not_name_its_dataset(trained, training_faces, tmp_path):
+    state = torch.load(trained[0] / "checkpoint.pt", weights_only=True)
+    del state["dataset"]
+    torch.save(state, tmp_path / "checkpoint.pt")
+    train(training_faces, tiny_recipe(), tmp_path, seed=0, options=OPTIONS)
+    assert_same(weights_of(trained[0]), weights_of(tmp_path))
 
 
 def cut_short(path):

@@ -8,6 +8,7 @@ from training import run_processes
 
 from bench.config.recipe import Margin
 from bench.errors import InputError
+from fr_train.margin import MARGINS, make_margin
 from fr_train.trainer.head import Head, active_rows, build_margin
 
 NUM_IDENTITIES, DIM, BATCH, STEPS = 11, 6, 8, 20
@@ -18,7 +19,8 @@ CASES += [("uniface", 1.0)]
 def run_steps(kind: str, sample_rate: float, rank: int, world_size: int) -> dict[str, torch.Tensor]:
     """20 steps on fixed features: losses, last gradient, and class weights and momentum gathered on rank 0."""
     torch.manual_seed(0)
-    margin = build_margin(Margin(kind=kind, scale=8.0, margin=0.3), NUM_IDENTITIES)
+    stated = {} if kind == "magface" else {"margin": 0.3}
+    margin = build_margin(Margin(kind=kind, scale=8.0, **stated), NUM_IDENTITIES)
     head = Head(NUM_IDENTITIES, DIM, margin, sample_rate=sample_rate, seed=1).train()
     optimizer = torch.optim.SGD([head.weight], lr=0.1, momentum=0.9, weight_decay=5e-4)
     generator = torch.Generator().manual_seed(1)
@@ -65,6 +67,13 @@ def test_two_processes_equal_one(tmp_path):
             for name in split:
                 deviation = (split[name] - whole[name]).norm() / whole[name].norm()
                 assert deviation <= 1e-5, f"{case}: {name} deviates by {deviation:.1e} of its length"
+
+
+@pytest.mark.parametrize("kind", sorted(MARGINS.keys() - {"magface"}))
+def test_a_recipe_without_a_margin_gets_that_of_the_authors(kind):
+    name = "multiplier" if kind == "sphereface" else "margin"
+    assert getattr(build_margin(Margin(kind=kind), 10), name) == getattr(make_margin(kind), name)
+    assert getattr(build_margin(Margin(kind=kind, margin=1.2), 10), name) == 1.2
 
 
 def test_the_loss_is_cross_entropy_of_all_columns():

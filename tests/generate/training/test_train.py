@@ -206,6 +206,20 @@ def test_resume_with_other_settings_is_refused(finished, prepared, networks, cha
         run(prepared, networks, finished[0], **{"must_match": {"dataset": {"sha256": "a"}}} | changes)
 
 
+def test_a_checkpoint_of_another_dataset_is_refused_unless_it_is_too_old_to_say(
+    finished, prepared, networks, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("generate.training.train.sample_sha256", lambda faces: "another")
+    must_match = {"dataset": {"sha256": "a"}}
+    with pytest.raises(InputError, match=r"trained with sample_sha256=\w+, this run has another; delete it"):
+        run(prepared, networks, finished[0], must_match=must_match)
+    state = torch.load(finished[0] / CHECKPOINT_NAME, weights_only=True)
+    settings = json.loads(state["settings"])
+    del settings["sample_sha256"]
+    torch.save(state | {"settings": json.dumps(settings)}, tmp_path / CHECKPOINT_NAME)
+    assert run(prepared, networks, tmp_path, must_match=must_match).num_images_seen > 0
+
+
 def test_a_broken_checkpoint_is_named(finished, prepared, networks, tmp_path):
     (tmp_path / CHECKPOINT_NAME).write_bytes((finished[0] / CHECKPOINT_NAME).read_bytes()[:1000])
     with pytest.raises(InputError, match=r"checkpoint\.pt cannot be read"):

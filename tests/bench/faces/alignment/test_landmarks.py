@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bench.errors import InputError
-from bench.faces.alignment.landmarks import image_key, read_landmarks
+from bench.faces.alignment.landmarks import Landmarks, image_key, match_landmarks, read_landmarks
 from bench.faces.face import ARCFACE_TEMPLATE
 
 
@@ -26,6 +26,23 @@ def test_landmark_dialects(tmp_path):
         file.write_text(content)
         with pytest.raises(InputError, match=message):
             read_landmarks(file)
+
+
+@pytest.mark.parametrize(
+    ("names", "lines", "expected"),
+    [
+        (["1/f/01.jpg", "2/f/01.jpg"], ["2/f/01.jpg", "1/f/01.jpg"], [1, 0]),
+        (["1/f/01", "2/f/01"], ["1/f/01.png", "2/f/01.png"], [0, 1]),  # whole paths, which differ in a suffix
+        (["1/f/01.jpg", "2/f/01.jpg"], ["data/1/f/01.jpg", "data/2/f/01.jpg"], [None, None]),
+        (["f/01.jpg", "f/02.jpg"], ["data/f/02.jpg", "data\\f\\01.png"], [1, 0]),
+        (["f/01.jpg", "f/01.png"], ["f/01.jpg", "f/02.jpg"], [0, None]),
+        (["f/01.jpg", "f/01.png"], ["f/01"], [None, None]),
+    ],
+)
+def test_a_line_belongs_to_one_image(names, lines, expected):
+    known = {name: Landmarks(ARCFACE_TEMPLATE, score=place) for place, name in enumerate(lines)}
+    matched = [None if each is None else each.score for each in match_landmarks(names, known)]
+    assert matched == expected
 
 
 def line(name, points, before=(), after=()):

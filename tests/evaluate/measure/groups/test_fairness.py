@@ -43,6 +43,13 @@ def test_no_error_in_any_group_is_fair():
     assert gini(np.zeros(3)) == 0
 
 
+def test_a_rate_that_is_not_known_makes_its_measures_unknown_and_never_fair():
+    found = fairness_measures(np.array([0.01, 0.02]), np.array([np.nan, 0.3]))
+    unknown = {name for name, value in found.items() if np.isnan(value)}
+    assert unknown == {name for name in FAIREST if not name.endswith("fmr") and not name.startswith("fmr")}
+    assert np.isnan(gini(np.array([[np.nan, 0.1], [0.1, 0.1]]))).tolist() == [True, False]
+
+
 def test_one_group_with_all_errors_has_gini_one():
     assert gini(np.array([0, 0, 0, 0.3])) == pytest.approx(1)
 

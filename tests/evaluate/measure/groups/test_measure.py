@@ -9,12 +9,14 @@ from bench.errors import InputError
 from bench.runs.card_parts.groups import GroupResult
 from evaluate.layouts.face_table import FaceTable
 from evaluate.layouts.images import LazyImages
+from evaluate.measure.groups import comparisons as module
 from evaluate.measure.groups import resampling
 from evaluate.measure.groups.comparisons import compare_all
 from evaluate.measure.groups.difference import group_differences
 from evaluate.measure.groups.measure import check_resolution, group_errors, groupings_of, measure_groups
 from evaluate.measure.groups.rates import GroupedComparisons
 from evaluate.measure.groups.resampling import estimate_groups, middle_95, p_value
+from evaluate.pages.curves import group_det_plot
 
 PEOPLE, IMAGES, DIMENSIONS = 60, 4, 12
 GROUPS = np.arange(PEOPLE) % 2
@@ -89,6 +91,22 @@ def test_the_det_of_a_group_falls():
         assert group.curve["fnmr"] == sorted(group.curve["fnmr"], reverse=True)
 
 
+@pytest.mark.parametrize("max_kept", [module._MAX_KEPT_FOR_GROUPS, 1])
+def test_a_group_without_high_impostor_scores_is_measured(monkeypatch, max_kept):
+    """The DET of a group reaches the wanted rate, or is left out where too few of its impostors are kept."""
+    monkeypatch.setattr(module, "MIN_KEPT", 10)
+    monkeypatch.setattr(module, "_MAX_KEPT_FOR_GROUPS", max_kept)
+    embeddings = embed_people()
+    embeddings[GROUPS[make_table().identity_ids] == 1] += (4, *[0] * (embeddings.shape[1] - 1))
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    errors = measure_groups(embeddings, make_table()).attributes["tone"]["1e-2"]
+    dark, light = errors.groups
+    assert dark.fmr == 0 and light.fmr == pytest.approx(0.02, rel=0.1)
+    assert max(light.curve["fmr"]) > 0.1
+    assert dark.curve == {} if max_kept == 1 else max(dark.curve["fmr"]) > 0.1
+    assert group_det_plot(errors, "DET").startswith("<svg")
+
+
 def test_all_attributes_and_rates_of_a_set_are_in_the_card():
     table = make_table(tone=make_table().attributes["tone"], half=("a",) * 30 + ("b",) * 30)
     result = measure_groups(embed_people(), table)
@@ -138,6 +156,7 @@ def test_two_networks_are_compared_on_the_same_resamples():
 def test_p_values_count_the_measured_labels_and_know_which_side_is_unequal():
     assert p_value("garbe", 0.5, np.array([0.1, 0.5, 0.6, 0.2])) == 3 / 5
     assert p_value("fairness_discrepancy_rate", 0.5, np.array([0.1, 0.5, 0.6, 0.2])) == 4 / 5
+    assert p_value("garbe", 0.5, np.array([0.1, 0.5, np.nan, np.nan])) == 2 / 3
 
 
 def test_ends_that_are_infinite_or_undefined_are_left_out():

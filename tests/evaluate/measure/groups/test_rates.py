@@ -108,6 +108,40 @@ def test_only_the_tail_is_kept_and_gives_the_same_rates(monkeypatch):
         assert a.fmr.tolist() == b.fmr.tolist() and a.fnmr.tolist() == b.fnmr.tolist() and a.threshold == b.threshold
 
 
+@pytest.fixture
+def biased(monkeypatch):
+    """Embeddings by which the people of group 0 are far more alike than those of group 1, identities and groups."""
+    monkeypatch.setattr(module, "MIN_KEPT", 10)
+    embeddings, identity_ids = make_people(60, 4, dimensions=20)
+    groups = np.repeat([0, 1], 30)
+    embeddings[groups[identity_ids] == 0] += (2, *[0] * 19)
+    return embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True), identity_ids, groups
+
+
+@pytest.mark.parametrize("reference", [None, 0, 1])
+def test_a_network_biased_towards_one_group_has_the_same_rates_as_of_all_comparisons(biased, reference):
+    embeddings, identity_ids, groups = biased
+    whole = compare_all(embeddings, identity_ids, highest_fmr=1)
+    tail = compare_all(embeddings, identity_ids, highest_fmr=0.01, groupings=[groups])
+    assert len(tail.impostor_scores) < 0.9 * len(whole.impostor_scores)
+    a, b = (GroupedComparisons(each.for_fmr(0.01), groups, reference) for each in (whole, tail))
+    assert b.num_kept(1) < 0.01 * b.num_impostors()[1] <= b.whole.num_kept(1)
+    weights = np.random.default_rng(0).integers(0, 3, 60)
+    for own in (None, weights):
+        x, y = a.rates(0.01, own), b.rates(0.01, own)
+        assert x.fmr.tolist() == y.fmr.tolist() and x.fnmr.tolist() == y.fnmr.tolist() and x.threshold == y.threshold
+
+
+def test_a_threshold_below_the_kept_scores_is_refused(biased, monkeypatch):
+    embeddings, identity_ids, groups = biased
+    monkeypatch.setattr(module, "_MAX_KEPT_FOR_GROUPS", 1)
+    few = compare_all(embeddings, identity_ids, highest_fmr=0.01, groupings=[groups])
+    assert len(few.impostor_scores) < 0.25 * few.num_impostors
+    assert GroupedComparisons(few, groups).rates(0.01).fmr[1] == 0
+    with pytest.raises(InputError, match=r"threshold of FMR 0\.01 lies below the 5,\d+ highest .* another --reference"):
+        GroupedComparisons(few, groups, reference=1).rates(0.01)
+
+
 def test_a_det_curve_is_the_fnmr_at_the_group_s_own_fmr():
     embeddings, identity_ids = make_people()
     groups = np.arange(12) % 2
