@@ -78,6 +78,16 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         _remove(temporary)
 
 
+def refuse_overwriting(source: str | Path, target: str | Path) -> None:
+    """Refuse to write a result over what it is made from.
+
+    Raises:
+        InputError: If both are the same file or folder.
+    """
+    if Path(source).resolve() == Path(target).resolve():
+        raise InputError(f"{target} is what the result is made from, and would be lost; give another --out")
+
+
 def _errno_in_text(error: Exception) -> int | None:
     """The number of a disk's error in the text of an error of a Rust library such as safetensors, else None."""
     match = re.search(r"\(os error (\d+)\)", str(error))

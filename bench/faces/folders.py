@@ -151,8 +151,13 @@ class FolderWriter:
         self._folder.mkdir()
         return self
 
-    def write(self, encoded: bytes, identity_id: int) -> None:
-        """Append one face; ``identity_id`` is a position in ``identity_names``.
+    def write(self, encoded: bytes, identity_id: int, *, number: int | None = None) -> None:
+        """Append one face.
+
+        Args:
+            encoded: The image file.
+            identity_id: Position in ``identity_names``.
+            number: Names the file within its identity's folder; None takes the number of faces written so far.
 
         Raises:
             InputError: If another identity has the same folder, since their names are equal, or differ in case only
@@ -168,7 +173,7 @@ class FolderWriter:
                 ) from None
             self._written.add(identity_id)
         suffix = image_suffix(encoded, f"face {self._num_faces}")
-        (folder / f"{self._num_faces:09d}{suffix}").write_bytes(encoded)
+        (folder / f"{self._num_faces if number is None else number:09d}{suffix}").write_bytes(encoded)
         self._num_faces += 1
 
     def __exit__(self, *error: Any) -> None:

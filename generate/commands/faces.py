@@ -74,7 +74,7 @@ def _people_flags(parser: argparse.ArgumentParser) -> None:
     """Whose faces are drawn, how many, and how different."""
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
-        "--centers", type=Path, help=".npy of identity vectors (default: vectors drawn from a Gaussian)"
+        "--centers", type=Path, help=".npy of identity vectors (default: those that --scale draws or reads)"
     )
     source.add_argument(
         "--from-images",

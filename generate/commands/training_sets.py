@@ -80,13 +80,16 @@ def _appearance_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _appearance(args: argparse.Namespace) -> str:
+    from bench.machine.stopwatch import Stopwatch
     from bench.runs.dataset import open_files
+    from generate.hub.provenance import write_appearance_card
     from generate.networks.appearance import add_appearance
 
-    faces = open_files(args.faces, args.mask, args.leave_out)
-    appearance = add_appearance(
-        args.identity_model, faces, args.out, num_components=args.numbers, strength=args.strength
-    )
+    stopwatch, faces = Stopwatch(), open_files(args.faces, args.mask, args.leave_out)
+    settings = {"num_components": args.numbers, "strength": args.strength}
+    appearance = add_appearance(args.identity_model, faces, args.out, **settings)
+    figures, cost = {"explained": appearance.explained}, stopwatch.cost(images=len(faces))
+    write_appearance_card(args.out, args.identity_model, args.faces, settings=settings, figures=figures, cost=cost)
     explained = f"{appearance.explained:.1%} of the variance of the low-resolution faces"
     return f"appearance: {args.numbers} components explain {explained}; {args.out}"
 
@@ -135,7 +138,12 @@ def _prepare(args: argparse.Namespace) -> str:
 def _variation_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prepared", type=Path, required=True, help="folder of generate prepare, read and written")
     parser.add_argument(
-        "--min-faces", metavar="N", type=flags.count, required=True, help="use only identities with at least N faces"
+        "--min-faces",
+        metavar="N",
+        type=flags.count,
+        required=True,
+        help="use only identities with at least N faces; after "
+        "prepare --mirror, each photograph counts with its mirror image, as two",
     )
     parser.add_argument(
         "--views",
@@ -169,8 +177,9 @@ COMMANDS = (
         "appearance",
         "Append principal components of the image to an identity network's features",
         "Reads aligned faces and an identity network. Writes the network again, with principal components of the "
-        "low-resolution image behind its features. Needed for small generators: identity features hold no light, pose "
-        "or hair, so that a generator conditioned on them alone draws the average of these.",
+        "low-resolution image behind its features, and a card that names the network it was made from. Needed for "
+        "small generators: identity features hold no light, pose or hair, so that a generator conditioned on them "
+        "alone draws the average of these.",
         "generate appearance --faces data/lfw_turned.lmdb --identity-model weights/mobilefacenet_y1.onnx "
         "--out weights/lfw/identity.onnx",
         _appearance_flags,

@@ -9,6 +9,9 @@ Follows ``gen_image`` of Vec2Face and Vec2Face+ (docs/field.md, sections 1.7 and
 - The number of steps is capped. At the cap the image of lowest loss is taken and marked as not accepted.
 - A sample that is accepted or at the cap leaves the batch, and the next one takes its slot.
 - Each sample keeps one mask.
+- Acceptance is tested before the first step. The published code always takes a step and then draws the image anew.
+  With the tolerances of preset ``v2``, an image of the right identity therefore gets no step, whatever its quality.
+- A yaw has a side: 60 and -60 degrees are different targets. The published code compares the yaw's absolute value.
 - A sample with a landmark picture keeps it to the end. Vec2Face+ draws the last image without it.
 
 The batch keeps its shape to the end, because matrix products may round differently for other shapes. A sample therefore

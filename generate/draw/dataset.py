@@ -23,7 +23,7 @@ from generate.networks.masks import draw_masks
 from generate.vec2face import NUM_GRID_TOKENS, load_generator
 
 _TYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
-_NUM_DEVIATION_IMAGES = 16
+_MOST_DEVIATION_IMAGES = 16
 
 
 def make_dataset(
@@ -63,8 +63,7 @@ def make_dataset(
         return None
     network_statistics = DatasetStatistics(weights=weight_provenance(settings, digests, weights))
     if settings.precision != "float32":
-        path = weight_path(settings.generator_weights, weights)
-        network_statistics.bf16_deviation = measure_deviation(networks, path, seed=seed)
+        network_statistics.bf16_deviation = measure_deviation(networks, plan)
     return MadeFaces(
         "faces.lmdb",
         drawn.num_images,
@@ -137,23 +136,24 @@ def load_networks(settings: Vec2FaceGenerator, weights: Path, *, device: str = "
 
 
 @torch.no_grad()
-def measure_deviation(networks: Networks, weights_path: Path, *, seed: int) -> PrecisionDeviation:
-    """Deviation of a generator with rounded weights from float32, over the first identity vectors of the seed.
+def measure_deviation(networks: Networks, plan: Plan) -> PrecisionDeviation:
+    """Deviation of a generator with rounded weights from float32, over the first identity vectors of a plan.
 
     Args:
         networks: The generator with rounded weights, and the identity estimator.
-        weights_path: Weights of the generator.
-        seed: Seed of the dataset.
+        plan: The dataset.
     """
-    exact = load_generator(weights_path, device=networks.device)
-    vectors = sample_identities(_NUM_DEVIATION_IMAGES, seed, feature_dim=exact.architecture.feature_dim)
-    noise, ratio = draw_masks(seed, 0, range(_NUM_DEVIATION_IMAGES), NUM_GRID_TOKENS, MASK_RATIO)
+    exact = load_generator(weight_path(plan.settings.generator_weights, plan.weights), device=networks.device)
+    num, (kind, centers) = min(_MOST_DEVIATION_IMAGES, plan.settings.num_identities), plan.vector_source
+    width = exact.architecture.feature_dim
+    vectors = sample_identities(num, plan.seed, kind=kind, centers=centers, feature_dim=width)
+    noise, ratio = draw_masks(plan.seed, 0, range(num), NUM_GRID_TOKENS, MASK_RATIO)
     inputs = [torch.from_numpy(values).to(networks.device) for values in (vectors, noise, ratio)]
     images, expected = (model(*inputs).clamp(-1, 1) for model in (networks.generator, exact))
     difference = (images - expected).abs() * 127.5
     cosine = torch.nn.functional.cosine_similarity(networks.identity(images), networks.identity(expected))
     return PrecisionDeviation(
-        num_images=_NUM_DEVIATION_IMAGES,
+        num_images=num,
         max_pixel=difference.max().item(),
         mean_pixel=difference.mean().item(),
         identity_cosine_min=cosine.min().item(),

@@ -9,11 +9,13 @@ There are five uses:
 - From one identity vector, as the demo page copies it: images of that person; the vector stays as it is.
 
 An identity's random numbers come from its row in the file of centres. Two parts of a range, generated separately,
-therefore hold the same images as the whole range, under the same names.
+therefore hold the same images as the whole range, under the same names: an image is named after its person and its
+number among the images of that person.
 """
 
 import base64
 import binascii
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.config.generator import Vec2FaceGenerator
+from bench.config.generator import Vec2FaceGenerator, weight_path
 from bench.config.poses import LandmarkPoses
 from bench.errors import InputError
 from bench.faces.folders import FolderWriter
@@ -51,7 +53,7 @@ class Request:
     identities: tuple[int, int] | None = None
     """First number, and one past the last; None for all centres."""
     centers: Path | None = None
-    """``.npy`` of identity vectors; None samples them (Gaussian)."""
+    """``.npy`` of identity vectors; None takes those that the settings describe."""
     people: Path | None = None
     """Photographs of the real people to draw: LMDB or folder."""
     vector: NDArray[np.float32] | None = None
@@ -68,6 +70,11 @@ class Request:
     """Target MagFace norm; None for that of the settings."""
     as_lmdb: bool = False
 
+    @property
+    def has_vectors(self) -> bool:
+        """Whether the identity vectors are given, in any form."""
+        return any(given is not None for given in (self.centers, self.people, self.vector))
+
 
 def parse_range(text: str) -> tuple[int, int]:
     """``FIRST:END`` as two numbers.
@@ -76,7 +83,7 @@ def parse_range(text: str) -> tuple[int, int]:
         InputError: If the text has another form, or the range is empty.
     """
     first, _, last = text.partition(":")
-    if not (first.isdigit() and last.isdigit()) or int(first) >= int(last):
+    if not (first.isdecimal() and last.isdecimal()) or int(first) >= int(last):
         raise InputError(f"range {text!r} is not FIRST:END with FIRST < END; give one such as 0:100 (100 identities)")
     return int(first), int(last)
 
@@ -137,7 +144,8 @@ def make_faces(
         write_array(centers, request.vector[None])
     if centers is not None and centers.is_file():
         digests |= {centers.name: sha256(centers)}
-    first, end = _identity_range(request, centers, feature_dim)
+    listed = weight_path(settings.centers, weights) if settings.identities == "file" and settings.centers else None
+    first, end = _identity_range(request, centers or listed, feature_dim)
     if request.landmarks is not None:
         if not request.landmarks.exists():
             raise InputError(f"{request.landmarks} does not exist; give landmark pictures, a .npy or a text file")
@@ -172,8 +180,6 @@ def _adapt_settings(settings: Vec2FaceGenerator, request: Request) -> Vec2FaceGe
         attributes["quality"] = request.quality
     changes: dict[str, Any] = {
         "images_per_identity": request.images_per_identity,
-        "identities": "gaussian",
-        "centers": None,
         "max_cosine": _ANY_COSINE,
         "spare_share": 0.0,
         "quota": None,
@@ -183,6 +189,8 @@ def _adapt_settings(settings: Vec2FaceGenerator, request: Request) -> Vec2FaceGe
     sigma = request.noise
     if sigma is None and request.people is not None:
         sigma = 0.0 if request.by_landmarks else _REFERENCE_SIGMA  # pose_control.py draws the people as they are
+    if request.has_vectors:  # they replace those of the settings, whose file is then not needed
+        changes |= {"identities": "gaussian", "centers": None}
     if sigma is not None:
         noise = {"sigmas": (sigma,), "shares": (1.0,)}
         changes["perturbation"] = settings.perturbation.model_copy(update=noise)
@@ -232,10 +240,12 @@ def _identity_range(request: Request, centers: Path | None, feature_dim: int) ->
 def _write_folder(directory: Path, names: list[str] | None) -> None:
     """Replace the LMDB by a folder of its image files, one sub-folder per identity, named by person or by number."""
     faces = LmdbFaces(directory / "faces.lmdb", read_labels(directory / "faces.parquet"))
-    numbers = pd.read_parquet(directory / "faces.parquet", columns=["candidate"])["candidate"].to_numpy()
+    table = pd.read_parquet(directory / "faces.parquet", columns=["candidate", "image"])
+    numbers = table["candidate"].to_numpy()
     _, first_rows = np.unique(faces.identity_ids, return_index=True)
     folders = [names[numbers[row]] if names else f"{numbers[row]:06d}" for row in first_rows]
+    shutil.rmtree(directory / "images", ignore_errors=True)  # of a call that was killed before it removed its shards
     with FolderWriter(directory / "images", folders) as writer:
-        for index in range(len(faces)):
-            writer.write(faces.encoded(index), int(faces.identity_ids[index]))
+        for index, number in enumerate(table["image"]):
+            writer.write(faces.encoded(index), int(faces.identity_ids[index]), number=number)
     (directory / "faces.lmdb").unlink()

@@ -140,6 +140,8 @@ def _make_centers(run: DatasetRun, candidates: NDArray[np.float32], path: Path, 
     arrays = {name: getattr(outcomes, name) for name in names}
     if plan.settings.perturbation.circumstances:
         arrays["vectors"] = without_circumstances(outcomes.vectors)
+        if plan.vectors is not None:  # given people keep their own, such as the age that was set on the demo page
+            arrays["vectors"] += vectors - without_circumstances(vectors)
     shards.write_arrays(path, **arrays, **outcomes.attributes)
 
 

@@ -18,7 +18,11 @@ from bench.errors import InputError
 from generate.draw.attrop import Jobs
 from generate.draw.perturbation import apportion, draw_views, perturb, strengths
 from generate.draw.pose.bank import LandmarkBank, make_bank
-from generate.draw.pose.image_rows import vectors_with_circumstances, with_neutral_circumstances
+from generate.draw.pose.image_rows import (
+    vectors_with_circumstances,
+    with_neutral_circumstances,
+    without_circumstances,
+)
 from generate.networks.masks import POSED_MASK_RATIO, MaskRatio, draw_masks
 from generate.vec2face import NUM_GRID_TOKENS
 
@@ -135,6 +139,7 @@ def identity_rows(plan: Plan, identity_id: int, candidate: int, vector: NDArray[
     mask_noise, mask_ratio = draw_masks(plan.seed, candidate, range(num), NUM_GRID_TOKENS, MASK_RATIO)
     directions, differences = plan.array_path(noise.directions), plan.array_path(noise.differences)
     random = {"seed": plan.seed, "identity_id": candidate}
+    identity = without_circumstances(vector) if noise.circumstances else vector
     if differences and noise.circumstances:
         given = _read_differences(differences, len(vector))
         vectors = vectors_with_circumstances(vector, sigma, yaw, given, **random)
@@ -154,7 +159,7 @@ def identity_rows(plan: Plan, identity_id: int, candidate: int, vector: NDArray[
         "target_yaw": yaw,
         "turned_yaw": turned_yaw,
         "vector": vectors,
-        "identity": np.broadcast_to(vector, (num, len(vector))),
+        "identity": np.broadcast_to(identity, (num, len(vector))),
         "noise": mask_noise,
         "mask_ratio": mask_ratio,
     }
@@ -222,14 +227,16 @@ def center_jobs(plan: Plan, candidates: range, vectors: NDArray[np.float32]) -> 
         candidates: Numbers of the identity vectors.
         vectors: The identity vectors, shape (num_candidates, D).
     """
-    start = with_neutral_circumstances(vectors) if plan.settings.perturbation.circumstances else vectors
+    start = identity = vectors
+    if plan.settings.perturbation.circumstances:
+        start, identity = with_neutral_circumstances(vectors), without_circumstances(vectors)
     noises, ratios = [], []
     for number in candidates:
         noise, ratio = draw_masks(plan.seed, number, [_CENTER_IMAGE], NUM_GRID_TOKENS, MASK_RATIO)
         noises.append(noise)
         ratios.append(ratio)
     quality = np.full(len(vectors), plan.settings.attributes.quality, np.float32)
-    return Jobs(start, vectors, np.concatenate(noises), np.concatenate(ratios), {"quality": quality})
+    return Jobs(start, identity, np.concatenate(noises), np.concatenate(ratios), {"quality": quality})
 
 
 @lru_cache(maxsize=1)

@@ -11,8 +11,14 @@ from bench.runs.cards import DatasetCard
 from generate.hub.datasheet import datasheet, is_learned_from_photographs, is_rendered
 
 README_NAME = "README.md"
-_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-_LARGEST_SIZE = "1M<n<10M"
+_SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+)
+_LARGEST_SIZE = "10M<n<100M"
 _LABELS = {
     "candidates": "identity vectors that were optimised and drawn",
     "candidates_too_near": "identity vectors dropped: features of their images were too near an earlier identity's",

@@ -2,18 +2,24 @@
 
 A dataset inherits from its weights the people they were trained on and the terms of use. Training data and licences of
 released files are those that their publishers state. Nothing is known of a file that is neither released nor made by
-this suite, and the dataset's card says so.
+this suite, and the dataset's card says so. A network that ``generate appearance`` made from another one inherits that
+one's origin, in a card that is written here.
 """
 
 from pathlib import Path
+from typing import Any
 
 from bench.config.generator import Vec2FaceGenerator, is_shipped, weight_path
 from bench.files import read_json_object
+from bench.machine.digests import remembered_sha256
+from bench.machine.facts import Cost
 from bench.runs.card_parts.references import WeightProvenance
 from bench.runs.hub import fetched_from
-from generate.hub.ship import card_path
+from generate.hub.ship import Origin, card_path, write_weight_card
 
-_PREPARED_NAME = "prepared.json"  # as generate.training.prepared.prepare writes it, which this folder may not import
+# As generate.training.prepared writes them, which this folder may not import
+_PREPARED_NAME = "prepared.json"
+_PREPARED_ARRAYS = ("centers.npy", "deviations.npy", "seen_often.npy", "differences.npy")
 _UNKNOWN = ("not stated: not a released file", "not stated")
 _GLINT = "Glint360K: real photos of some 360,000 people"
 _RESEARCH = "the field's terms: non-commercial research"
@@ -75,21 +81,49 @@ def weight_provenance(
     return described
 
 
+def write_appearance_card(
+    path: Path, network: Path, faces: Path, *, settings: dict[str, Any], figures: dict[str, Any], cost: Cost
+) -> None:
+    """Write the card of a network of ``generate appearance``, with the origin of the network that it was made from.
+
+    Args:
+        path: The new network.
+        network: The network that it was made from.
+        faces: The faces whose principal components were appended.
+        settings: Settings of the components.
+        figures: What was measured.
+        cost: Time and memory that it took.
+    """
+    digest = remembered_sha256(network)
+    trained_on, licence, _ = _origin(network, digest)
+    # the faces first: what starts with "rendered heads" counts as made without photographs
+    origin = Origin(
+        f"principal components of {faces.name}, behind the features of {network.name}: {trained_on}",
+        f"{licence}; the terms of {faces.name}",
+        seed=None,
+        command="generate appearance",
+    )
+    settings = {"networks": {"identity": {"name": network.name, "sha256": digest}}} | settings
+    write_weight_card(path, role="identity network", origin=origin, settings=settings, figures=figures, cost=cost)
+
+
 def _origin(path: Path, digest: str) -> tuple[str, str, str | None]:
     """Training data, licence and source of a file.
 
-    They come from the card of a shipped file, else from the training set in the same folder, else from the table of
-    released files. A card counts only for the bytes that it was written for.
+    From the card beside the file; else, for an array of a training set, from the description of that set; else from the
+    table of released files. A card counts only for the bytes that it was written for.
     """
     if card_path(path).exists():
         card = read_json_object(card_path(path))
         if card.get("sha256") == digest:
             trained_on, licence = (str(card.get(field, "not stated")) for field in ("trained_on", "licence"))
-            return trained_on, licence, "python -m generate ship"
-    if path.with_name(_PREPARED_NAME).exists():
+            return trained_on, licence, f"python -m {card.get('command', 'generate ship')}"
+    if path.name in _PREPARED_ARRAYS and path.with_name(_PREPARED_NAME).exists():
         prepared = read_json_object(path.with_name(_PREPARED_NAME))
         counts = [prepared.get(field, "unknown") for field in ("num_images", "num_identities", "source")]
         faces = "{} faces of {} identities of {}".format(*counts)
+        if network := prepared.get("identity_weights"):
+            faces += f", by features of {network}"
         return faces, "the terms of these faces", "python -m generate prepare"
     trained_on, licence = _RELEASED.get(path.name, _UNKNOWN)
     return trained_on, licence, fetched_from(path, digest)

@@ -2,7 +2,8 @@
 
 In: a finished folder of ``generate train`` or ``train-pose``. Out: ``generator.safetensors`` or ``pose.safetensors``,
 half as large as the training's, and a card of that name with the suffix ``.json``, which states training data, licence,
-settings, measurements and cost. ``generate.hub.provenance`` reads the card when a dataset is made with the weights.
+command, settings, measurements and cost. ``generate.hub.provenance`` reads the card when a dataset is made with the
+weights.
 """
 
 from dataclasses import asdict, dataclass
@@ -15,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from bench.errors import InputError
-from bench.files import atomic_path, sha256, write_json
+from bench.files import atomic_path, refuse_overwriting, sha256, write_json
 from bench.machine.digests import check_digest
 from bench.machine.facts import Cost, environment, git_state
 from bench.runs.cards import CARD_NAMES, GeneratorCard, read_card
@@ -31,7 +32,10 @@ class Origin:
     trained_on: str
     """Whose faces, in words."""
     licence: str
-    seed: int
+    seed: int | None
+    """Seed of what was trained; None where nothing was drawn at random."""
+    command: str
+    """Command that wrote the file, without ``python -m``."""
 
 
 def ship_generator(directory: Path, target: Path, *, trained_on: str, licence: str) -> Path:
@@ -47,8 +51,9 @@ def ship_generator(directory: Path, target: Path, *, trained_on: str, licence: s
         Path of the exported weights.
 
     Raises:
-        InputError: If the training is not finished.
+        InputError: If the training is not finished, or ``target`` is its folder.
     """
+    refuse_overwriting(directory, target)
     if not (directory / CARD_NAMES[GeneratorCard]).exists():
         raise InputError(f"{directory} holds no {CARD_NAMES[GeneratorCard]}; give a finished folder of generate train")
     card = read_card(directory, GeneratorCard)
@@ -59,7 +64,7 @@ def ship_generator(directory: Path, target: Path, *, trained_on: str, licence: s
     write_weight_card(
         weights,
         role=role,
-        origin=Origin(trained_on, licence, card.seed),
+        origin=Origin(trained_on, licence, card.seed, "generate ship"),
         settings=card.inputs["recipe"]
         | {
             "perceptual_network": card.perceptual_network,
@@ -96,7 +101,7 @@ def write_weight_card(
     Args:
         path: The file.
         role: What the file is for, such as "generator" or "yaw estimator".
-        origin: Training data, licence and seed.
+        origin: Training data, licence, seed and command.
         settings: Settings that the file depends on.
         figures: Sizes and measurements.
         cost: Time and memory that it took to make.

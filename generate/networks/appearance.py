@@ -20,7 +20,7 @@ from scipy.linalg import eigh
 
 from bench.errors import InputError
 from bench.faces.face import Faces, aligned_image
-from bench.files import atomic_path
+from bench.files import atomic_path, refuse_overwriting
 from bench.machine.progress import progress
 from bench.onnx_input import takes_bytes
 from fr_train.checkpoint import read_backbone, save_backbone
@@ -121,10 +121,11 @@ def add_appearance(
         strength: Mean norm of the appended part, as a share of the mean norm of the features.
 
     Raises:
-        InputError: If the network cannot be read or has components already, if ``target`` is of another kind, or if the
-            faces are too few or not square.
+        InputError: If the network cannot be read or has components already, if ``target`` is of another kind or is
+            ``network`` itself, or if the faces are too few or not square.
     """
     network, target = Path(network), Path(target)
+    refuse_overwriting(network, target)
     if network.suffix != target.suffix or target.suffix not in _WRITERS:
         raise InputError(
             f"{network} -> {target}: these are not networks of one kind; give two .onnx, or two .safetensors"

@@ -81,6 +81,8 @@ def published_rule(
 ) -> tuple[int, int]:
     """AttrOP by the published stopping rule: a batch ends when its means meet the targets, or at ``max_steps``.
 
+    As in ``optimise``, the targets are tested before the first step. The published code always takes one.
+
     Args:
         generator: (vectors, noise, mask_ratio) -> images.
         identity: Estimator of identity features.

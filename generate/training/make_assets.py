@@ -122,7 +122,7 @@ class Workshop:
 
     def write_card(self, name: str, *, role: str, settings: Any, figures: dict[str, Any], cost: Cost) -> None:
         """Write the card of a file, which marks it as finished."""
-        origin = Origin(TRAINED_ON, "MIT", SEED)
+        origin = Origin(TRAINED_ON, "MIT", SEED, "generate assets")
         write_weight_card(
             self.finished_dir / name, role=role, origin=origin, settings=settings, figures=figures, cost=cost
         )
@@ -192,7 +192,7 @@ def make_sharp_assets(
         flags += ["--recipes", str(workshop.recipes), "--identity-model", str(identity)]
         _call("generate", [*flags, "--seed", "0", "--runs", str(workshop.runs), "--out", str(trained)], SHARP_COMMAND)
     ship_generator(trained, target, trained_on=SHARP_TRAINED_ON, licence="MIT")
-    origin = Origin(SHARP_TRAINED_ON, "MIT", SHARP_SEED)
+    origin = Origin(SHARP_TRAINED_ON, "MIT", SHARP_SEED, SHARP_COMMAND)
     for name, role in ((CENTERS_NAME, "identity centres"), (DIFFERENCES_NAME, "rows of image circumstances")):
         shutil.copyfile(prepared / name, target / name)
         settings = {"identity_sha256": rendered["identity_sha256"]}

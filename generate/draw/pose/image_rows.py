@@ -61,7 +61,7 @@ def with_neutral_circumstances(vectors: NDArray[np.float32]) -> NDArray[np.float
 
 
 def without_circumstances(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The vectors (N, D) with zeros as their circumstances: those of identities."""
+    """The vectors, (N, D) or (D,), with zeros as their circumstances, as features of identities have them."""
     identity = vectors.copy()
-    identity[:, -NUM_CIRCUMSTANCES:] = 0
+    identity[..., -NUM_CIRCUMSTANCES:] = 0
     return identity

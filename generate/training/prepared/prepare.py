@@ -27,7 +27,7 @@ from bench.errors import InputError, python_command
 from bench.faces.alignment.mirror_axis import mirror_axis
 from bench.faces.face import Faces, aligned_image, check_sizes, decode_image, encode_jpeg, encode_png
 from bench.faces.lmdb_file import FaceWriter, LmdbFaces
-from bench.files import read_array, read_json_object, sha256, write_array, write_json
+from bench.files import read_array, read_json_object, refuse_overwriting, sha256, write_array, write_json
 from bench.machine.digests import remembered_sha256
 from bench.machine.progress import note, progress
 from bench.runs.fingerprints import content_sha256
@@ -73,10 +73,17 @@ def prepare(faces: Faces, settings: Preparation, directory: str | Path, *, devic
         The content of prepared.json.
 
     Raises:
-        InputError: If a face is not square, there are no features or they do not fit the faces, the folder holds
-            another training set, or faces to be mirrored are off the centre of their images.
+        InputError: If a face is not square, there are no features, two sources of them, or they do not fit the faces,
+            the folder holds another training set or the faces themselves, or faces to be mirrored are off the centre of
+            their images.
     """
     directory = Path(directory)
+    refuse_overwriting(faces.path, directory / LMDB_NAME)
+    if settings.features is not None and settings.identity_weights is not None:
+        raise InputError(
+            f"--features {settings.features} and --identity-model {settings.identity_weights} are both given; leave "
+            "out --features to compute them, or --identity-model to take those of the file"
+        )
     if (directory / PREPARED_NAME).exists():
         raise InputError(f"{directory} holds a finished training set; delete it, or choose another folder")
     check_sizes(faces)

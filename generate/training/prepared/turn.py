@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from bench.errors import InputError
 from bench.faces.face import Faces, aligned_image, encode_jpeg
 from bench.faces.lmdb_file import FaceWriter
+from bench.files import refuse_overwriting
 from bench.machine.device import num_cores
 from bench.machine.progress import progress
 from generate.networks.estimators import yaw_estimator
@@ -65,8 +66,10 @@ def write_with_views(
         seed: Seed of the drawn yaws; equal seeds give equal bytes.
 
     Raises:
-        InputError: If ``degrees`` is not a range within (0, 90], ``num_views`` is below 1, or a face is not square.
+        InputError: If ``degrees`` is not a range within (0, 90], ``num_views`` is below 1, a face is not square, or
+            ``path`` is the file of the photographs.
     """
+    refuse_overwriting(faces.path, path)
     if not 0 < degrees[0] <= degrees[1] <= 90 or num_views < 1:
         raise InputError(
             f"{num_views} views of {degrees[0]:g} to {degrees[1]:g} degrees cannot be drawn; "

@@ -5,7 +5,8 @@
 | seen_often.npy | centres of the identities with many faces, (C, D) | ``identities: pca`` of a generator |
 | differences.npy | feature less centre, per face of these identities, (M, D) | ``perturbation.differences`` |
 
-Identities with a single photograph are left out. Their centre holds the light, colour and background of that
+``--min-faces`` counts faces: after ``prepare --mirror``, each photograph counts with its mirror image, as two.
+Identities with a single photograph should be left out. Their centre holds the light, colour and background of that
 photograph, and invented people drawn from such centres have a tint of their own. The generator adds whole differences
 to an invented identity, with their pose and light. Gaussian noise of the same covariance would mix several poses in
 one image.
@@ -65,7 +66,8 @@ def write_variation(prepared: str | Path, *, min_faces: int, views: int = 0) -> 
 
     Args:
         prepared: Folder of ``generate prepare``.
-        min_faces: Least number of photographs of an identity, at least 2.
+        min_faces: Least number of faces of an identity, at least 2. After ``prepare --mirror``, each photograph counts
+            with its mirror image, as two.
         views: Number of turned views behind every photograph (``--views`` of ``generate turn``). They are left out:
             adding the difference of a profile to another identity does not give that person's profile. The generator's
             setting ``turned`` rotates the drawn image instead.

@@ -1,6 +1,7 @@
 """Settings of a benchmark become a dataset: digests and provenance of weights, filters, missing files, its name."""
 
 import json
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,10 @@ from bench.files import sha256, write_json
 from bench.runs.hub import HubFile, fetch
 from fr_train.backbone import build_backbone
 from fr_train.checkpoint import save_backbone
-from generate.draw.dataset import make_dataset, weight_digests
+from generate.draw.dataset import load_networks, make_dataset, measure_deviation, weight_digests
 from generate.draw.plan import Plan
 from generate.hub.provenance import weight_provenance
+from generate.identities import sample_identities
 from generate.networks.estimators import identity_estimator
 from generate.networks.over_faces import outputs_over_faces
 from generate.stage import make_faces
@@ -102,6 +104,17 @@ def test_bfloat16_states_its_deviation(weights, tmp_path):
     deviation = made.statistics.bf16_deviation
     assert 0 < deviation.mean_pixel <= deviation.max_pixel < 30
     assert 0.9 < deviation.identity_cosine_min <= 1
+    assert deviation.num_images == settings.num_identities
+
+
+@pytest.mark.parametrize("kind", ["pca", "file"])
+def test_the_deviation_is_measured_on_people_of_the_settings(weights, monkeypatch, kind):
+    np.save(weights / "people.npy", np.random.default_rng(0).standard_normal((3, 16)).astype(np.float32))
+    settings = SETTINGS.model_copy(update={"precision": "bf16", "identities": kind, "centers": "people.npy"})
+    drawn = Mock(side_effect=sample_identities)
+    monkeypatch.setattr("generate.draw.dataset.sample_identities", drawn)
+    measure_deviation(load_networks(settings, weights), Plan(settings, weights=weights))
+    assert (drawn.call_args.kwargs["kind"], drawn.call_args.kwargs["centers"]) == (kind, weights / "people.npy")
 
 
 def test_images_of_people_who_were_trained_on_are_dropped_and_counted(weights, tmp_path):

@@ -1,5 +1,7 @@
 """Images of a range of identities by one command: slices, targets, people in given photos, and what is refused."""
 
+from unittest.mock import Mock
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +21,7 @@ from fr_train.checkpoint import save_backbone
 from generate.__main__ import main
 from generate.draw.faces import Request, _adapt_settings, parse_range, parse_vector, vector_text
 from generate.draw.plan import MASK_RATIO
+from generate.identities import sample_identities
 from generate.networks.masks import draw_masks
 from generate.vec2face import Architecture, Vec2Face, load_generator, save_generator
 
@@ -43,6 +46,10 @@ def small(tmp_path_factory):
         "batch_size": 4,
         "attributes": {"max_steps": 1},
     }
+    for kind in ("pca", "file"):
+        described = {"identities": kind, "centers": "centers.npy"}
+        entry = document["benchmarks"]["10k"]
+        document["benchmarks"][kind] = entry | {"generator": entry["generator"] | described}
     (folder / "benchmarks.yaml").write_text(yaml.safe_dump(document))
     vectors = np.random.default_rng(0).standard_normal((6, 16)).astype(np.float32)
     np.save(folder / "centers.npy", vectors)
@@ -70,12 +77,37 @@ def test_a_slice_is_that_part_of_the_whole_under_the_same_names(command, small, 
     every, part = images(tmp_path / "all" / "images"), images(tmp_path / "part" / "images")
     assert sorted({name.split("/")[0] for name in every}) == ["000000", "000001", "000002", "000003"]
     assert len(every) == 12
-    by_folder = lambda found, folder: [v for k, v in found.items() if k.startswith(folder)]  # noqa: E731
-    for folder in ("000002", "000003"):
-        assert by_folder(part, folder) == by_folder(every, folder)
+    assert part.items() <= every.items()
     assert sorted(p.name for p in (tmp_path / "part").iterdir()) == ["faces.parquet", "grid.png", "images"]
     table = pd.read_parquet(tmp_path / "part" / "faces.parquet")
     assert table["candidate"].tolist() == [2, 2, 2, 3, 3, 3]
+
+
+@pytest.mark.parametrize("kind", ["pca", "file"])
+def test_people_are_those_of_the_benchmark(command, small, tmp_path, kind):
+    """The same bytes as with --centers of the vectors that the entry draws."""
+    people = sample_identities(4, 0, kind=kind, centers=small / "centers.npy", feature_dim=16)
+    np.save(tmp_path / "drawn.npy", people)
+    flags = ("--scale", kind, "--range", "1:4", "--images", 2)
+    command("faces", *flags, "--out", tmp_path / "own")
+    command("faces", *flags, "--centers", tmp_path / "drawn.npy", "--out", tmp_path / "given")
+    own = images(tmp_path / "own" / "images")
+    assert len(own) == 6 and own == images(tmp_path / "given" / "images")
+    with pytest.raises(InputError, match="range 5:9 ends beyond the 6" if kind == "file" else "give --range"):
+        command("faces", "--scale", kind, *(("--range", "5:9") if kind == "file" else ()), "--out", tmp_path / "none")
+
+
+def test_a_call_that_was_killed_before_its_shards_went_is_finished(command, small, tmp_path, monkeypatch):
+    flags = ("--centers", small / "centers.npy", "--images", 1, "--range", "0:2")
+    command("faces", *flags, "--out", tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr("generate.draw.faces.remove_parts", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            command("faces", *flags, "--out", tmp_path / "killed")
+    assert (tmp_path / "killed" / "images").exists() and (tmp_path / "killed" / "parts").exists()
+    command("faces", *flags, "--out", tmp_path / "killed")
+    assert images(tmp_path / "killed") == images(tmp_path / "whole")
+    assert not (tmp_path / "killed" / "parts").exists()
 
 
 def test_an_lmdb_of_drawn_identities(command, tmp_path, capsys):
@@ -217,7 +249,7 @@ def test_centres_of_a_folder_are_mean_features(command, photos, tmp_path, small)
 def test_what_cannot_be_made_is_said(command, photos, small, tmp_path):
     with pytest.raises(InputError, match="give --range FIRST:END"):
         command("faces", "--out", tmp_path / "out")
-    for text in ("5", "5:5", "a:b", "-1:3"):
+    for text in ("5", "5:5", "a:b", "-1:3", "²:³"):
         with pytest.raises(InputError, match="is not FIRST:END"):
             parse_range(text)
     with pytest.raises(InputError, match="range 4:9 ends beyond the 6 identities"):

@@ -99,6 +99,15 @@ def test_the_hub_reads_the_metadata(dataset):
     assert page.text.lstrip().startswith("# HSFace 10k\n")
 
 
+@pytest.mark.parametrize(
+    ("num_images", "category"),
+    [(999_999, "100K<n<1M"), (1_000_000, "1M<n<10M"), (9_999_999, "1M<n<10M"), (15_000_000, "10M<n<100M")],
+)
+def test_large_datasets_have_the_size_category_of_the_hub(dataset, num_images, category):
+    card = read_card(dataset, DatasetCard).model_copy(update={"num_images": num_images})
+    assert HubCard(render_readme(card)).data.size_categories == [category]
+
+
 @pytest.mark.parametrize("name", ["Vec2Face mini: 1,500 # people", "- 'quoted' \"twice\"", "no", "Gesichter für alle"])
 def test_any_name_survives_the_metadata(dataset, name):
     card = read_card(dataset, DatasetCard).model_copy(

@@ -12,7 +12,8 @@ from bench.runs.cards import GeneratorCard, write_card
 from generate.hub import provenance, ship
 from generate.hub.ship import WEIGHTS_NAME, card_path, ship_generator, store_rounded
 from generate.training.pose.train import POSE_NAME
-from generate.training.prepared.prepare import PREPARED_NAME
+from generate.training.prepared.prepare import CENTERS_NAME, DEVIATIONS_NAME, PREPARED_NAME
+from generate.training.prepared.variation import DIFFERENCES_NAME, SEEN_OFTEN_NAME
 from generate.training.train import GENERATOR_NAME
 
 
@@ -30,6 +31,12 @@ def test_rounding_keeps_vectors_counts_and_metadata(tmp_path):
 def test_an_unfinished_training_is_not_shipped(tmp_path):
     with pytest.raises(InputError, match=r"holds no .*; give a finished folder of generate train"):
         ship_generator(tmp_path, tmp_path / "out", trained_on="people", licence="none")
+
+
+def test_a_training_is_not_shipped_over_itself(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(InputError, match="is what the result is made from, and would be lost; give another --out"):
+        ship_generator(tmp_path, tmp_path / "link", trained_on="people", licence="none")
 
 
 @pytest.mark.parametrize(("name", "role"), [(WEIGHTS_NAME, "generator"), (POSE_NAME, "pose model")])
@@ -67,4 +74,5 @@ def test_the_card_states_origin_settings_and_figures(tmp_path, name, role):
 def test_names_are_those_of_the_training():
     """The hub may not import the training, so it states the names of its files again."""
     assert (WEIGHTS_NAME, provenance._PREPARED_NAME) == (GENERATOR_NAME, PREPARED_NAME)
+    assert provenance._PREPARED_ARRAYS == (CENTERS_NAME, DEVIATIONS_NAME, SEEN_OFTEN_NAME, DIFFERENCES_NAME)
     assert ship.POSE_NAME == POSE_NAME

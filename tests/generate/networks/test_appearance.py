@@ -124,6 +124,13 @@ def test_numbers_twice_are_refused(faces, network, tmp_path):
         add_appearance(both, faces, tmp_path / f"more{network.suffix}", num_components=4, strength=1)
 
 
+def test_a_network_is_not_replaced_by_itself_with_numbers(faces, network):
+    before = network.read_bytes()
+    with pytest.raises(InputError, match="is what the result is made from, and would be lost; give another --out"):
+        add_appearance(network, faces, network, num_components=4, strength=1)
+    assert network.read_bytes() == before
+
+
 def test_files_of_two_kinds_are_refused(faces, tmp_path):
     network = save_network(tmp_path / "identity.safetensors")
     with pytest.raises(InputError, match=r"give two \.onnx, or two \.safetensors"):

@@ -1,18 +1,24 @@
 """Images drawn by whole rows of circumstances: correlations are kept, yaw is set, people are unchanged."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from generator_training import save_network
+from small_generation import SIZE, Read
 
 from bench.config.generator import Perturbation, Vec2FaceGenerator
 from bench.errors import InputError
 from generate.draw.dataset import load_networks
+from generate.draw.dataset_run import DatasetRun, Networks
+from generate.draw.identities_round import make_identities
 from generate.draw.plan import Plan, center_jobs, identity_rows
 from generate.draw.pose.image_rows import vectors_with_circumstances, without_circumstances
 from generate.networks.circumstances import (
     NAMES,
     NUM_CIRCUMSTANCES,
+    PaddedFeatures,
     encode,
     neutral_circumstances,
     with_clear_view,
@@ -115,6 +121,30 @@ def test_a_plan_sets_the_yaw_of_posed_images_and_neutral_circumstances_of_centre
     jobs = center_jobs(plan, range(2), np.stack([PERSON, PERSON]))
     assert np.array_equal(jobs.start[0], np.concatenate([PERSON[:IDENTITY], neutral_circumstances()]))
     assert np.array_equal(without_circumstances(jobs.start), jobs.identity)
+
+
+@pytest.mark.parametrize("is_given", [True, False])
+def test_given_people_keep_their_own_circumstances_and_no_others_have_any(tmp_path, is_given):
+    older = PERSON.copy()
+    older[IDENTITY + NAMES.index("age_years")] = 2
+    np.save(tmp_path / "people.npy", older[None])
+    given = {"vectors": tmp_path / "people.npy"} if is_given else {}
+    changes = {} if is_given else {"identities": "file", "centers": "people.npy"}
+    plan = make_plan(tmp_path, num_identities=1, attributes={"pose_share": 0, "max_steps": 0}, **changes)
+    size = replace(SIZE, feature_dim=DIM, style_width=8, circumstances=NUM_CIRCUMSTANCES)
+    networks = Networks(Vec2Face(size).eval(), PaddedFeatures(Read(IDENTITY, 1), NUM_CIRCUMSTANCES), Read(1, 2))
+    run = DatasetRun(replace(plan, center_steps=0, **given), networks, tmp_path / "parts", rank=0, world_size=1)
+    make_identities(run, 1)
+    (vector,) = np.load(tmp_path / "parts" / "vectors.npy")
+    assert np.array_equal(vector, older if is_given else PERSON)
+
+
+def test_the_identity_of_an_image_has_no_circumstances(tmp_path):
+    older = PERSON.copy()
+    older[IDENTITY:] = 1
+    plan = make_plan(tmp_path)
+    assert np.array_equal(identity_rows(plan, 0, 0, older)["identity"][0], PERSON)
+    assert np.array_equal(center_jobs(plan, range(1), older[None]).identity[0], PERSON)
 
 
 def test_circumstances_need_rows():

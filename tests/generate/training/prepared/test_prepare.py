@@ -1,5 +1,7 @@
 """Preparing a training set: features of faces, mirrored faces, resuming, and what is refused."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -93,6 +95,20 @@ def test_features_can_be_given_and_scaled(faces, tmp_path):
     stored = np.stack([training.features(i) for i in range(12)])
     assert np.linalg.norm(stored, axis=1).mean() == pytest.approx(22, rel=1e-5)
     assert np.allclose(stored / features, stored[0, 0] / features[0, 0], rtol=1e-4)
+
+
+def test_two_sources_of_features_are_refused(faces, tmp_path):
+    with pytest.raises(InputError, match=r"--features f.npy and --identity-model n.onnx are both given; leave out"):
+        prepare(faces, Preparation(Path("n.onnx"), features=Path("f.npy")), tmp_path / "set")
+    assert not (tmp_path / "set").exists()
+
+
+def test_faces_are_not_replaced_by_their_training_set(tmp_path):
+    faces = make_faces(tmp_path, num_identities=2, images_per_identity=2)
+    faces.path = faces.path.rename(tmp_path / "faces.lmdb")
+    with pytest.raises(InputError, match="is what the result is made from, and would be lost; give another --out"):
+        prepare(faces, Preparation(Path("n.onnx")), tmp_path)
+    assert not (tmp_path / "parts").exists()
 
 
 def test_records_that_hold_features_keep_them(finished, tmp_path):

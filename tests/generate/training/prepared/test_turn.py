@@ -52,6 +52,11 @@ def test_impossible_views_are_refused(photographs, tmp_path, num_views, degrees)
     assert not list(tmp_path.iterdir())
 
 
+def test_photographs_are_not_replaced_by_themselves_with_views(photographs):
+    with pytest.raises(InputError, match="is what the result is made from, and would be lost; give another --out"):
+        write_with_views(photographs, np.zeros(5), photographs.path, num_views=1, degrees=(20, 80), seed=0)
+
+
 def test_measured_yaw_is_that_of_the_network_on_each_face_alone(photographs, tmp_path):
     torch.manual_seed(0)
     network = YawNetwork(4).eval()

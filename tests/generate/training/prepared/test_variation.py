@@ -64,6 +64,14 @@ def test_files_of_a_prepared_set_make_images(tmp_path):
     assert len(set(distance.argmin(axis=1))) > 6  # not one and the same
 
 
+def test_each_photograph_counts_with_its_mirror_image(tmp_path):
+    faces = make_faces(tmp_path / "faces", num_identities=2, images_per_identity=3)
+    folder, _ = make_prepared(tmp_path, faces, mirror=True)
+    assert write_variation(folder, min_faces=6) == (2, 12)
+    with pytest.raises(InputError, match="the most is 6"):
+        write_variation(folder, min_faces=7)
+
+
 def test_turned_views_are_left_out(tmp_path):
     folder, _ = make_prepared(tmp_path, make_faces(tmp_path / "faces", num_identities=2, images_per_identity=6))
     assert write_variation(folder, min_faces=2, views=1) == (2, 6)
