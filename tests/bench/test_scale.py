@@ -35,6 +35,7 @@ def prepare(size, folder):
     (folder / "input").write_text("7")
 
 
+@pytest.mark.slow
 def test_what_is_measured_is_not_measured_again(tmp_path):
     steps, sizes = [Step("count", count, prepare)], [Size(20, 3), Size(10, 3)]
     row = measure_steps(steps, sizes[1:], tmp_path)[0]

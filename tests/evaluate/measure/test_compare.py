@@ -18,7 +18,7 @@ def test_mcnemar_by_hand():
     assert mcnemar(1, 3) == mcnemar(3, 1) == pytest.approx(2 * (1 + 4) / 2**4)
 
 
-@pytest.mark.parametrize(("a", "b"), [(1, 0), (3, 17), (40, 60), (700, 800), (5000, 5200)])
+@pytest.mark.parametrize(("a", "b"), [(1, 0), (3, 17), (40, 60), (700, 800), (1500, 1600)])
 def test_mcnemar_is_twice_the_smaller_tail_of_a_fair_coin(a, b):
     tail = sum(math.comb(a + b, k) for k in range(min(a, b) + 1))
     assert mcnemar(a, b) == pytest.approx(min(1, 2 * Fraction(tail, 2 ** (a + b))), rel=1e-6)
