@@ -18,7 +18,7 @@ process with both sets:
 | 12,500 | 8 | 0.8 GB |
 | 25,000 | 28 | 0.8 GB |
 | 50,000 | 111 | 1.1 GB |
-| 100,000 | 450 (extrapolated) | 1.6 GB |
+| 100,000 | 564, beside other work | 1.6 GB |
 
 Legend: N our images, M real images, D dimensions, B rows of a block.
 """
