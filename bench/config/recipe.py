@@ -76,6 +76,9 @@ class Margin(Settings):
                 f"margin={self.margin} has no use for magface; leave it out, and give parameters.lower_margin and "
                 "parameters.upper_margin"
             )
+        if twice := sorted({"margin", "scale"} & set(self.parameters)):
+            name = twice[0]
+            raise ValueError(f"parameters.{name}={self.parameters[name]} says what {name} says; give {name} alone")
         return self
 
 

@@ -95,6 +95,12 @@ def test_the_hsface_recipe_is_the_published_one():
             r"margin=0\.5 is no margin of sphereface.*such as 1\.7",
         ),
         ("kind: arcface, margin: 0.5", "kind: magface, margin: 0.1", "10k", r"margin=0\.1 has no use .*lower_margin"),
+        (
+            "margin: 0.5, scale",
+            "parameters: {margin: 0.3}, scale",
+            "10k",
+            r"parameters\.margin=0\.3 says what margin says",
+        ),
         ("kind: arcface, margin: 0.5", "kind: arcfac", "10k", r"recipe\.margin\.kind: .*'arcface', .*got 'arcfac'"),
         ("batch_size: 512\n", "batch_size: 512\n    batch_size: 32\n", "10k", r"key given twice: batch_size"),
         ("  five: [", "  five: [[", "10k", r"while parsing a flow sequence"),
