@@ -76,7 +76,6 @@ def _appearance_flags(parser: argparse.ArgumentParser) -> None:
         help="mean norm of the components, as a share of that of the features (default: %(default)s)",
     )
     parser.add_argument("--out", type=Path, required=True, help="network to write, of the same file type")
-    add_stage_flags(parser, "--device")
 
 
 def _appearance(args: argparse.Namespace) -> str:

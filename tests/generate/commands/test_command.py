@@ -22,7 +22,7 @@ FLAGS = {
     "protocols": {"--scale", "--config", "--runs"},
     "turn": {"--faces", "--mask", "--leave-out", "--yaw-model", "--views", "--degrees", "--out", "--device", "--seed"},
     "appearance": {
-        "--faces", "--mask", "--leave-out", "--identity-model", "--numbers", "--strength", "--out", "--device",
+        "--faces", "--mask", "--leave-out", "--identity-model", "--numbers", "--strength", "--out",
     },
     "prepare": {
         "--faces", "--mask", "--leave-out", "--identity-model", "--features", "--mirror", "--mean-norm",
