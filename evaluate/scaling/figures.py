@@ -72,7 +72,9 @@ def _field_plot(settings: Sequence[Setting], field: str, titles: dict[str, str])
                 accuracy = 100 * (card.mean_accuracy or 0)
                 plot.dot(x, accuracy, color, tip=f"{tip}: {accuracy:.2f} %", radius=2.5)
         last = order[-1]
-        plot.text(xs[last], means[last], title, color, shift=(-6.0 * len(title) - 8, -6))
+        is_on_the_left = plot.to_pixels(xs[last], means[last])[0] < _WIDTH / 2
+        across = 8.0 if is_on_the_left else -6.0 * len(title) - 8
+        plot.text(xs[last], means[last], title, color, shift=(across, -6))
     return plot.svg()
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from bench.runs.sweeps.plan_file import PlannedPoint, SweepPlan, sweep_dir, writ
 from evaluate.leaderboard.read import read_local
 from evaluate.leaderboard.tables import make_tables
 from evaluate.leaderboard.write import write_leaderboard
+from evaluate.scaling.figures import field_plots
 from evaluate.scaling.results import pair_weights, read_settings_of_sweep, resampled_errors
 from evaluate.scaling.study import curves_of_sweep, published_curves
 from evaluate.scaling.write import write_published_study, write_sweep
@@ -96,6 +98,16 @@ def test_figures_of_a_sweep_over_sizes_and_another_field(tmp_path):
     names = {path.stem for path in sweep_dir("mine", tmp_path).glob("*.svg")}
     fields = ("num_identities", "images_per_identity", "margin")
     assert {*(f"accuracy_against_{field}" for field in fields), "error_against_images_per_identity"} <= names
+
+
+def test_labels_of_lines_that_end_on_the_left_lie_inside_the_figure(tmp_path):
+    """Each margin has points at one number of identities alone, so that one line ends at each side."""
+    plan = make_sweep(tmp_path, identities=(70, 280), others=(0.1, 0.3))
+    settings = read_settings_of_sweep(plan, tmp_path)
+    kept = [each for each in settings if (each.num_identities == 70) == (each.values["recipe.margin.margin"] == 0.1)]
+    figure = field_plots(kept, plan.fields)["accuracy against num_identities"]
+    places = re.findall(r'<text x="([-\d.]+)"[^>]*>smoke ', figure)
+    assert len(places) == 2 and all(float(place) > 0 for place in places)
 
 
 def test_a_curve_that_cannot_be_fitted_is_named(tmp_path):
