@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from bench.errors import InputError
 from bench.machine.progress import progress
 from bench.vectors.norms import checked_norms
-from bench.vectors.rows import read_rows
+from bench.vectors.rows import copy_rows
 
 _BLOCK_ROWS, _BLOCK_CENTERS = 1024, 8192
 _ROWS_PER_SUM = 16_384
@@ -51,7 +51,7 @@ def identity_centers(features: NDArray[np.floating], identity_ids: NDArray[np.in
         rows = order[start : start + _ROWS_PER_SUM]
         labels = identity_ids[rows]
         firsts = np.flatnonzero(np.append(True, labels[1:] != labels[:-1]))
-        sums[labels[firsts]] += np.add.reduceat(read_rows(features, rows), firsts, axis=0, dtype=np.float64)
+        sums[labels[firsts]] += np.add.reduceat(copy_rows(features, rows), firsts, axis=0, dtype=np.float64)
     sums /= counts[:, None]
     return sums
 
@@ -98,7 +98,7 @@ def nearest_centers(
     has_bar = len(starts) >= _MIN_BLOCKS_FOR_BAR
     for start in progress(starts, desc="nearest identities", unit="block") if has_bar else starts:
         rows = slice(start, min(start + block_rows, len(features)))
-        block = _unit(read_rows(features, rows), f"features from row {start}").to(device)
+        block = _unit(copy_rows(features, rows), f"features from row {start}").to(device)
         block_own = None if own is None else torch.as_tensor(np.asarray(own[rows], np.int64)).to(device)
         cosine, position = _nearest_of_block(block, unit_centers, block_own, block_centers)
         cosines[rows], positions[rows] = cosine.cpu().numpy(), position.cpu().numpy()

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 
-def read_rows(vectors: NDArray[np.floating], rows: Any, dtype: DTypeLike | None = None) -> NDArray[Any]:
+def copy_rows(vectors: NDArray[np.floating], rows: Any, dtype: DTypeLike | None = None) -> NDArray[Any]:
     """A copy of some rows, in memory.
 
     The pages of a memory-mapped file count as memory of the process once they are read. They are given back here, so

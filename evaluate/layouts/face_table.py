@@ -19,7 +19,7 @@ from bench.errors import InputError
 from bench.faces.face import IMAGE_SUFFIXES
 from bench.files import is_hidden, read_text, sha256
 from bench.machine.progress import note
-from bench.vectors.rows import read_rows as copy_rows
+from bench.vectors.rows import copy_rows
 from evaluate.layouts.images import LazyImages, check_faces, decode_face, listed
 from evaluate.layouts.packed import read_array
 from evaluate.layouts.pairs import find_images

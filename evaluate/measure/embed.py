@@ -27,7 +27,7 @@ from bench.machine.figures import count_images
 from bench.machine.processes import joined_rank, share_in_order
 from bench.machine.progress import progress
 from bench.runs.fingerprints import TestMode
-from bench.vectors.rows import read_rows
+from bench.vectors.rows import copy_rows
 from evaluate.layouts.images import ImageArray, LazyImages
 from evaluate.measure.onnx_network import OnnxNetwork
 
@@ -215,8 +215,8 @@ def _prefetched(images: ImageArray, batches: Sequence[slice]) -> Iterator[NDArra
     """Batches of images in order; a thread decodes the next one while the network works on this one."""
 
     def load(batch: slice) -> NDArray[np.uint8]:
-        own = read_rows(images, batch) if isinstance(images, np.memmap) else images[batch]
-        pixels = np.ascontiguousarray(own)
+        chosen = copy_rows(images, batch) if isinstance(images, np.memmap) else images[batch]
+        pixels = np.ascontiguousarray(chosen)
         if pixels.dtype != np.uint8 or pixels.shape[1:] != (FACE_SIZE, FACE_SIZE, 3):
             raise InputError(
                 f"images are {pixels.dtype} of shape {(len(images), *pixels.shape[1:])}; give aligned faces, uint8 RGB "

@@ -34,12 +34,12 @@ class Setting:
 
     def of_seeds(self, seeds: Collection[int]) -> "Setting":
         """The setting with some of its seeds."""
-        kept = [i for i, point in enumerate(self.points) if point.seed in seeds]
+        positions = [i for i, point in enumerate(self.points) if point.seed in seeds]
         return replace(
             self,
-            points=tuple(self.points[i] for i in kept),
-            cards=tuple(self.cards[i] for i in kept),
-            folders=tuple(self.folders[i] for i in kept),
+            points=tuple(self.points[i] for i in positions),
+            cards=tuple(self.cards[i] for i in positions),
+            folders=tuple(self.folders[i] for i in positions),
         )
 
     @property

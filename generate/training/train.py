@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from bench.config.settings import Settings
 from bench.errors import InputError
 from bench.faces.face import sample_sha256
 from bench.faces.lmdb_file import LmdbFaces
@@ -104,16 +105,26 @@ def train_generator(
         state = TrainState(recipe, terms, seed=seed, device=device, coarse=coarse)
         held_out_faces = choose_held_out(faces, held_out, trained, seed, recipe.sizes.circumstances)
         measure = partial(held_out_faces.measure, state.trained, networks.identity, networks.judge)
-        must_match = options.must_match | {
-            "perceptual_network": terms.perceptual_network,
-            "sample_sha256": sample_sha256(faces),
-        }
-        refuse_different_processes({"recipe": recipe.model_dump(mode="json"), "seed": seed, **must_match})
-        loop = TrainingLoop(state, batches, measure, directory, replace(options, must_match=must_match))
+        options = options_that_must_match(options, terms, faces, recipe, seed)
+        loop = TrainingLoop(state, batches, measure, directory, options)
         last_values = loop.run(is_writing=is_writing)
         if is_writing:
             save_generator(state.trained, directory / GENERATOR_NAME)
     return summarise(state, state.generator.parameters(), faces, terms, loop.earlier_seconds, last_values)
+
+
+def options_that_must_match(
+    options: TrainOptions, terms: LossTerms, faces: LmdbFaces, recipe: Settings, seed: int
+) -> TrainOptions:
+    """The options, where ``must_match`` names the perceptual network and the training set too.
+
+    Raises:
+        InputError: If the processes differ in these, in the recipe or in the seed.
+    """
+    dataset = {"perceptual_network": terms.perceptual_network, "sample_sha256": sample_sha256(faces)}
+    must_match = options.must_match | dataset
+    refuse_different_processes({"recipe": recipe.model_dump(mode="json"), "seed": seed, **must_match})
+    return replace(options, must_match=must_match)
 
 
 def summarise(

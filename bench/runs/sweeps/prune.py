@@ -69,11 +69,11 @@ def find_unnamed(*, runs: Path, config: Path, sweeps: Path, test_sets: Path) -> 
     for plan in read_plans(runs):
         named |= {runs / folder for point in plan.points for folder in (point.dataset, point.model, point.result)}
     named = {path.resolve() for path in named}
-    kept = {folder for scale in scales for folder in _kept_of(scale, named, entries.get(scale.name, []))}
-    kept |= _parts_of(kept, runs)
-    unnamed = [folder for scale in scales for folder in _stage_folders(scale, *_KINDS) if folder not in kept]
-    found = [UnnamedRun(folder, _disk_bytes(folder)) for folder in unnamed]
-    return sorted(found, key=lambda run: (-run.num_bytes, run.directory))
+    needed = {folder for scale in scales for folder in _needed_of(scale, named, entries.get(scale.name, []))}
+    needed |= _parts_of(needed, runs)
+    folders = [folder for scale in scales for folder in _stage_folders(scale, *_KINDS)]
+    unnamed = [UnnamedRun(folder, _disk_bytes(folder)) for folder in folders if folder not in needed]
+    return sorted(unnamed, key=lambda run: (-run.num_bytes, run.directory))
 
 
 def prune(unnamed: Sequence[UnnamedRun], *, deletes: bool) -> Iterator[str]:
@@ -117,7 +117,7 @@ def _seeds_of_cards(scale: Path) -> set[int]:
     return datasets | {read_card(path, ModelCard).seed for path in scale.glob("models/*/model.json")}
 
 
-def _kept_of(scale: Path, named: set[Path], entries: Sequence[Benchmark]) -> set[Path]:
+def _needed_of(scale: Path, named: set[Path], entries: Sequence[Benchmark]) -> set[Path]:
     """Folders of a scale that are named or belong to one that is; all of them while a dataset of an entry is missing.
 
     Args:
@@ -132,28 +132,28 @@ def _kept_of(scale: Path, named: set[Path], entries: Sequence[Benchmark]) -> set
     backbones = [entry.recipe.backbone.model_dump(mode="json") for entry in entries]
     models = {folder for folder in _stage_folders(scale, "models") if folder.resolve() in named}
     results = list(_stage_folders(scale, "results"))
-    kept = {folder for folder in results if folder.resolve() in named}
+    needed = {folder for folder in results if folder.resolve() in named}
     for folder in results:
         path = folder / CARD_NAMES[ResultCard]
         inputs = read_json_object(path).get("inputs", {}) if path.exists() else {}
         model = scale / "models" / str(inputs.get("model"))
-        if folder in kept and model.is_dir():
+        if folder in needed and model.is_dir():
             models.add(model)
         is_floor = inputs.get("floor") == "raw pixels" or inputs.get("floor") in backbones
         if model in models or is_floor:
-            kept.add(folder)
+            needed.add(folder)
     datasets = {folder for folder in _stage_folders(scale, "faces") if folder.resolve() in named}
     for model in models:
         if (model / CARD_NAMES[ModelCard]).exists():
             _, dataset = parent_of_model(scale, read_card(model, ModelCard))
             datasets |= {dataset} if dataset else set()
-    return kept | models | datasets
+    return needed | models | datasets
 
 
-def _parts_of(kept: set[Path], runs: Path) -> set[Path]:
-    """Folders of the faces that the mixtures among ``kept`` take from other benchmarks, and so on for their parts."""
+def _parts_of(needed: set[Path], runs: Path) -> set[Path]:
+    """Folders of the faces that the mixtures among ``needed`` take from other benchmarks, and so on for their parts."""
     parts: set[Path] = set()
-    for path in (folder / CARD_NAMES[DatasetCard] for folder in kept):
+    for path in (folder / CARD_NAMES[DatasetCard] for folder in needed):
         generator = read_card(path, DatasetCard).inputs.get("generator", {}) if path.exists() else {}
         for part in generator.get("parts", ()):
             if fingerprint := part.get("contents", {}).get("fingerprint"):

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench.machine.progress import progress
-from bench.vectors.rows import read_rows
+from bench.vectors.rows import copy_rows
 
 BINS = np.linspace(-1, 1, 201)
 """Edges of the 200 bins of a cosine histogram."""
@@ -207,4 +207,4 @@ def _histogram(cosines: torch.Tensor) -> NDArray[np.int64]:
 
 def _gather(embeddings: NDArray[np.floating], rows: Any) -> NDArray[np.float32]:
     """A copy of some rows as float32, whatever type the file has."""
-    return read_rows(embeddings, rows, np.float32)
+    return copy_rows(embeddings, rows, np.float32)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bench.errors import InputError
 from bench.vectors.nearest import identity_centers, nearest_centers
-from bench.vectors.rows import read_rows
+from bench.vectors.rows import copy_rows
 from evaluate.metrics import auc, tar_at_far
 
 FALSE_POSITIVE_RATES = ("1e-2", "1e-3")
@@ -114,7 +114,7 @@ def _highest_cosines(real: NDArray[np.float32], synthetic: NDArray[np.floating],
     """Cosine of each real vector to the nearest synthetic image, which are read block by block, shape (len(real),)."""
     highest = np.full(len(real), -1, dtype=np.float32)
     for start in range(0, len(synthetic), _SYNTHETIC_ROWS):
-        block = read_rows(synthetic, slice(start, start + _SYNTHETIC_ROWS))
+        block = copy_rows(synthetic, slice(start, start + _SYNTHETIC_ROWS))
         np.maximum(highest, nearest_centers(real, block, device=device)[0], out=highest)
     return highest
 

@@ -82,8 +82,8 @@ def privacy_report(
     verdicts = [_judge(sets, device, seed) for sets in judged]
     first = judged[0]
     is_kept = ~np.any([verdict.is_above for verdict in verdicts], axis=0)
-    kept, in_file = first.synthetic.positions[is_kept], first.synthetic.source.positions_in_file
-    write_array(directory / "kept.npy", kept if in_file is None else in_file[kept])
+    positions, in_file = first.synthetic.positions[is_kept], first.synthetic.source.positions_in_file
+    write_array(directory / "kept.npy", positions if in_file is None else in_file[positions])
     order = np.argsort(-verdicts[0].cosines, kind="stable")[:NUM_SHOWN]
     _draw(directory / "nearest_pairs.png", first, verdicts[0], order, show_members)
     hashes, control_hashes = _hash_figures(first, device)

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.vectors.rows import read_rows
+from bench.vectors.rows import copy_rows
 
 _BLOCK_ROWS = 65_536
 
@@ -25,7 +25,7 @@ def check_features(features: NDArray[np.floating], name: str, *, min_rows: int) 
     if len(features) < min_rows:
         raise InputError(f"{name} has {len(features)} rows; give at least {min_rows}")
     for start in range(0, len(features), _BLOCK_ROWS):
-        is_bad = ~np.isfinite(read_rows(features, slice(start, start + _BLOCK_ROWS))).all(axis=1)
+        is_bad = ~np.isfinite(copy_rows(features, slice(start, start + _BLOCK_ROWS))).all(axis=1)
         if is_bad.any():
             row = start + int(is_bad.argmax())
             raise InputError(f"{name} is not finite, first in row {row}; check that image and the network")

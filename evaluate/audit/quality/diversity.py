@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.vectors.nearest import identity_centers
-from bench.vectors.rows import read_rows
+from bench.vectors.rows import copy_rows
 from bench.vectors.separation import separated
 from evaluate.audit.quality.checks import check_features
 from evaluate.audit.quality.neighbours import covered_share
@@ -44,7 +44,7 @@ def vendi_score(embeddings: NDArray[np.floating]) -> float:
     check_features(embeddings, "the set", min_rows=1)
     products = np.zeros((embeddings.shape[1],) * 2)
     for start in range(0, len(embeddings), _BLOCK_ROWS):
-        block = read_rows(embeddings, slice(start, start + _BLOCK_ROWS), np.float32)
+        block = copy_rows(embeddings, slice(start, start + _BLOCK_ROWS), np.float32)
         products += block.T @ block
     shares = np.linalg.eigvalsh(products / np.trace(products)).clip(min=0)
     shares = shares[shares > 0] / shares.sum()
@@ -123,6 +123,6 @@ def _deviations(
     rows = rows[np.argsort(identity_ids[rows], kind="stable")]
     starts = np.searchsorted(identity_ids[rows], np.sort(identities))
     drawn = rows[starts[:, None] + np.arange(IMAGES_PER_IDENTITY)]
-    kept = read_rows(embeddings, drawn.ravel(), np.float32)
-    centers = identity_centers(kept, np.repeat(np.arange(len(identities)), IMAGES_PER_IDENTITY))
-    return kept.reshape(*drawn.shape, -1) - centers[:, None]
+    sample = copy_rows(embeddings, drawn.ravel(), np.float32)
+    centers = identity_centers(sample, np.repeat(np.arange(len(identities)), IMAGES_PER_IDENTITY))
+    return sample.reshape(*drawn.shape, -1) - centers[:, None]

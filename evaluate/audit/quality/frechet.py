@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.vectors.rows import read_rows
+from bench.vectors.rows import copy_rows
 from evaluate.audit.quality.checks import check_pair
 
 NUM_SUBSETS, SUBSET_SIZE = 100, 1000
@@ -59,7 +59,7 @@ def mean_and_covariance(features: NDArray[np.floating]) -> tuple[NDArray[np.floa
     # Deviations from a rough mean, since the difference of two large sums would lose digits.
     rough = np.asarray(features[: min(num, _BLOCK_ROWS)], dtype=np.float64).mean(axis=0)
     for start in range(0, num, _BLOCK_ROWS):
-        block = read_rows(features, slice(start, start + _BLOCK_ROWS), np.float64) - rough
+        block = copy_rows(features, slice(start, start + _BLOCK_ROWS), np.float64) - rough
         total += block.sum(axis=0)
         products += block.T @ block
     shift = total / num

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bench.errors import InputError
 from bench.runs.card_parts.quality import DetailFigures, Distances, DiversityFigures, QualitySection
-from bench.vectors.rows import read_rows
+from bench.vectors.rows import copy_rows
 from evaluate.audit.embeddings import Embedded, read_faces
 from evaluate.audit.identities.cosines import IdentityFigures
 from evaluate.audit.quality.detail import OCTAVES, evenly_spread, measure_detail
@@ -158,8 +158,8 @@ def _variation(ours: Sample, theirs: Sample, seed: int) -> float | None:
     embedded, rows = ours
     embeddings = embedded.embeddings
     if len(rows) < len(embeddings):  # else they stay in their file, since all of them might not fit into memory
-        embeddings = read_rows(embeddings, rows, np.float32)
-    real = read_rows(theirs[0].embeddings, theirs[1], np.float32)
+        embeddings = copy_rows(embeddings, rows, np.float32)
+    real = copy_rows(theirs[0].embeddings, theirs[1], np.float32)
     ids, real_ids = (sample.identity_ids[rows] for sample, rows in (ours, theirs))
     share = covered_variation(embeddings, ids, real, real_ids, seed=seed)
     return None if np.isnan(share) else share

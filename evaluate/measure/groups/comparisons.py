@@ -18,7 +18,7 @@ from bench.vectors.exact import fixed_point
 
 MIN_KEPT = 50_000
 """Impostor comparisons that are kept in any case, if there are so many."""
-_MAX_KEPT_FOR_GROUPS = 20_000_000  # 240 MB; impostors that are kept at most because the scores of a group are low
+_MAX_KEPT_FOR_GROUPS = 20_000_000  # 240 MB; most impostors that are kept so that a group of low scores has enough
 _TAIL = 20  # share of impostors kept over the wanted false match rate: room for thresholds of resamples and shuffles
 _BINS = 1 << 16
 _BLOCK = 1024

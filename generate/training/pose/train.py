@@ -13,9 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.faces.face import sample_sha256
 from bench.faces.lmdb_file import LmdbFaces
-from bench.machine.agreement import refuse_different_processes
 from bench.machine.device import forked_rng, process_rank
 from bench.machine.processes import process_group
 from generate.networks.masks import POSED_MASK_RATIO, MaskRatio
@@ -27,7 +25,13 @@ from generate.training.pose.data import PoseBatches, check_pictures, load_pictur
 from generate.training.pose.exchange import fit_exchange
 from generate.training.pose.recipes import PoseRecipe
 from generate.training.pose.state import PoseState
-from generate.training.train import FrozenNetworks, check_features, load_loss_terms, summarise
+from generate.training.train import (
+    FrozenNetworks,
+    check_features,
+    load_loss_terms,
+    options_that_must_match,
+    summarise,
+)
 from generate.vec2face import load_generator
 
 POSE_NAME = "pose.safetensors"
@@ -77,17 +81,13 @@ def train_pose(
         torch.manual_seed(seed)
         state = PoseState(recipe, model, terms, seed=seed, device=device)
         measured = _posed_held_out(faces, held_out, trained, seed)
-        must_match = options.must_match | {
-            "perceptual_network": terms.perceptual_network,
-            "sample_sha256": sample_sha256(faces),
-        }
-        refuse_different_processes({"recipe": recipe.model_dump(mode="json"), "seed": seed, **must_match})
+        options = options_that_must_match(options, terms, faces, recipe, seed)
         loop = TrainingLoop(
             state,
             PoseBatches(batches, faces, trained, seed=seed, exchange=exchange),
             partial(measured.measure, state.posed, networks.identity, networks.judge),
             directory,
-            replace(options, must_match=must_match),
+            options,
         )
         last_values = loop.run(is_writing=is_writing)
         if is_writing:

@@ -6,7 +6,7 @@ import numpy as np
 import psutil
 import pytest
 
-from bench.vectors.rows import read_rows
+from bench.vectors.rows import copy_rows
 
 
 @pytest.fixture
@@ -21,10 +21,10 @@ def mapped(tmp_path):
 @pytest.mark.parametrize("rows", [slice(5, 9), slice(40_000, 50_000), np.array([7, 3, 3]), np.arange(32_768) < 2])
 def test_rows_are_copies(mapped, rows):
     for vectors in (mapped, np.array(mapped)):
-        copied = read_rows(vectors, rows)
+        copied = copy_rows(vectors, rows)
         np.testing.assert_array_equal(copied, np.array(mapped)[rows])
         assert copied.dtype == np.float16 and copied.flags.writeable and not isinstance(copied, np.memmap)
-        assert read_rows(vectors, rows, np.float32).dtype == np.float32
+        assert copy_rows(vectors, rows, np.float32).dtype == np.float32
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="resident memory is counted as Linux does")
@@ -32,6 +32,6 @@ def test_what_was_read_does_not_stay_in_memory(mapped):
     process, total = psutil.Process(), 0.0
     before = process.memory_info().rss
     for start in range(0, len(mapped), 1024):
-        total += float(read_rows(mapped, slice(start, start + 1024))[:, 0].sum(dtype=np.float64))
+        total += float(copy_rows(mapped, slice(start, start + 1024))[:, 0].sum(dtype=np.float64))
         assert process.memory_info().rss - before < 20 << 20
     assert total == sum(number % 1000 for number in range(len(mapped)))
