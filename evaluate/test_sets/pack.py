@@ -96,7 +96,7 @@ def _landmarks_by_name(files: Mapping[str, Path], path: str | Path | None) -> di
     missing = [name for name in files if name not in landmarks]
     if missing:
         raise InputError(
-            f"{path} has no line of its own for {len(missing)} of {len(files)} images: {listed(missing)}; add lines "
+            f"{path} has no line of their own for {len(missing)} of {len(files)} images: {listed(missing)}; add lines "
             "that name these images as the pairs do"
         )
     return landmarks
