@@ -30,7 +30,7 @@ PARTS = {
     "bench.runs": "bench.config bench.machine bench.faces bench.files bench.errors bench.names bench.cli "
     "bench.markdown",
     "bench.cli": "bench.config bench.errors bench.files",
-    "bench.speed": "bench.machine bench.files bench.markdown",
+    "bench.speed": "bench.machine bench.files bench.markdown bench.errors",
     "bench.commands": "bench",
     "fr_train.networks": "bench",
     "fr_train.backbone": "bench fr_train.networks",

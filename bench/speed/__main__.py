@@ -12,6 +12,13 @@ from bench.speed import SPEED_DIR, Row, write_speed
 
 _DESCRIPTION = "Measure speed and memory on this machine, and write the page of a table into reports/speed/."
 
+_OFFICIAL = {
+    "generate": "also measure the generator of this clone of HaiyuWu/Vec2Face; needs the packages that it imports",
+    "train": "also measure the loader of this clone of HaiyuWu/SOTA-Face-Recognition-Train-and-Test; needs the "
+    "packages that it imports",
+}
+"""Command -> help of ``--official``."""
+
 
 def main() -> int:
     """Measure what the command line names; write and print its page."""
@@ -21,6 +28,8 @@ def main() -> int:
         command = commands.add_parser(name, help=text, description=text)
         if name in ("generate", "gpu"):  # the others measure on the CPU
             add_stage_flags(command, "--device")
+        if name in _OFFICIAL:
+            command.add_argument("--official", type=Path, metavar="FOLDER", help=_OFFICIAL[name])
         command.add_argument("--out", type=Path, default=SPEED_DIR, help="folder of the pages (default: reports/speed)")
         if name == "pose":
             command.add_argument(
@@ -38,7 +47,7 @@ def _generate(args: argparse.Namespace) -> Path:
     from bench.machine.device import choose_device
     from generate.speed.network import BATCH_SIZE, NOTES, generator_rows
 
-    rows = generator_rows(choose_device(args.device))
+    rows = generator_rows(choose_device(args.device), args.official)
     tables = {f"Images of the base generator, in batches of {BATCH_SIZE}": rows}
     return write_speed("generate", "Vec2Face: as published against ours", tables, notes=NOTES, directory=args.out)
 
@@ -71,6 +80,7 @@ def _train(args: argparse.Namespace) -> Path:
     import numpy as np
 
     from bench.config.benchmarks import load_benchmark
+    from bench.speed.official import official_name
     from evaluate.measure.speed import memory_rows
     from fr_train.speed.faces import face_rows
     from fr_train.speed.step import NOTES, head_rows, step_rows, wait_rows
@@ -80,7 +90,7 @@ def _train(args: argparse.Namespace) -> Path:
     images = np.stack([render_face(i, j, draw_factors(i, j)) for i in range(64) for j in range(4)])
     hsface, smoke = load_benchmark("10k").recipe, load_benchmark("smoke").recipe
     tables: dict[str, Sequence[Row]] = {
-        "Faces decoded and augmented by one core": face_rows(images, hsface),
+        "Faces decoded and augmented by one core": face_rows(images, hsface, args.official),
         "A training step of IResNet-50 at 112 x 112, all cores": step_rows(hsface),
         "A run's wait for faces, all cores": wait_rows(
             images,
@@ -93,7 +103,8 @@ def _train(args: argparse.Namespace) -> Path:
         "A head of 300,000 identities of 512 dimensions": head_rows(),
     }
     title = "Training: as the field's trainers do it against ours"
-    return write_speed("train", title, tables, notes=NOTES, directory=args.out)
+    notes = f"{NOTES}\n\nOfficial loader: {official_name(args.official)}." if args.official else NOTES
+    return write_speed("train", title, tables, notes=notes, directory=args.out)
 
 
 def _tracking(args: argparse.Namespace) -> Path:

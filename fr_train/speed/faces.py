@@ -1,21 +1,26 @@
 """Speed of decoding and augmentation: our batches compared with Pillow and torchvision, one image at a time.
 
-Both read the same LMDB and end with a float32 batch, normalised and erased, on one core. In: faces and a recipe. Out:
-rows of a table with images per second.
+Both read the same LMDB and end with a float32 batch, normalised and erased, on one core. The official loader of the
+trainer that HSFace's authors use can run beside them, from a clone. In: faces and a recipe. Out: rows of a table with
+images per second.
 """
 
 import io
+import shutil
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import default_collate
+from torch.utils.data import DataLoader, default_collate
 from torchvision import transforms
 from torchvision.transforms import functional as TF
 
@@ -24,6 +29,7 @@ from bench.faces.face import FACE_SIZE, Faces
 from bench.faces.lmdb_file import FaceWriter
 from bench.faces.open import open_faces
 from bench.machine.device import keep_freed_memory
+from bench.speed.official import official_module
 from fr_train.trainer.data import FaceBatches, decode_faces
 
 BATCH_SIZE = 64
@@ -44,12 +50,16 @@ Row = dict[str, str | float | None]
 """Row of a table of ``bench.speed``: title of a column -> value."""
 
 
-def face_rows(images: NDArray[np.uint8], recipe: Recipe) -> list[Row]:
+def face_rows(images: NDArray[np.uint8], recipe: Recipe, official: Path | None = None) -> list[Row]:
     """Images per second and core: decoding alone, with flip and erasing, and with a recipe's whole augmentation.
 
     Args:
         images: Faces, uint8, shape (N, 112, 112, 3).
         recipe: Gives the augmentation.
+        official: Clone of HaiyuWu/SOTA-Face-Recognition-Train-and-Test, whose own loader is measured too.
+
+    Raises:
+        InputError: ``official`` is no such clone, or a package that it imports is not installed.
     """
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -58,13 +68,15 @@ def face_rows(images: NDArray[np.uint8], recipe: Recipe) -> list[Row]:
     try:
         with tempfile.TemporaryDirectory() as folder:
             for name in QUALITIES:
-                rows += _rows_of_quality(name, images, recipe, Path(folder))
+                rows += _rows_of_quality(name, images, recipe, Path(folder), official)
     finally:
         torch.set_num_threads(num_threads)
     return rows
 
 
-def _rows_of_quality(name: str, images: NDArray[np.uint8], recipe: Recipe, folder: Path) -> list[Row]:
+def _rows_of_quality(
+    name: str, images: NDArray[np.uint8], recipe: Recipe, folder: Path, official: Path | None
+) -> list[Row]:
     quality, subsampling = QUALITIES[name]
     files = [_jpeg(image, quality, subsampling) for image in images]
     path = folder / f"{quality}.lmdb"
@@ -77,16 +89,20 @@ def _rows_of_quality(name: str, images: NDArray[np.uint8], recipe: Recipe, folde
         ("flip + erasing", Augmentation(flip=0.5, erasing=recipe.augmentation.erasing)),
         ("all of HSFace's recipe", recipe.augmentation),
     ):
-        plain, ours = (len(images) / seconds for seconds in fastest_seconds(_loaders(faces, recipe, augmentation)))
-        rows.append(
-            {
-                "files": f"{name}, {np.mean([len(file) for file in files]):,.0f} bytes",
-                "augmentation": label,
-                "PIL + torchvision images/s": plain,
-                "ours images/s": ours,
-                "times": ours / plain,
-            }
-        )
+        loaders = _loaders(faces, recipe, augmentation)
+        if official:
+            loaders.append(_official_loader(official, path, augmentation))
+        plain, ours, *others = (len(images) / seconds for seconds in fastest_seconds(loaders))
+        row: Row = {
+            "files": f"{name}, {np.mean([len(file) for file in files]):,.0f} bytes",
+            "augmentation": label,
+            "PIL + torchvision images/s": plain,
+            "ours images/s": ours,
+            "times": ours / plain,
+        }
+        if others:
+            row |= {"official loader images/s": others[0], "times official": ours / others[0]}
+        rows.append(row)
     return rows
 
 
@@ -109,6 +125,37 @@ def _loaders(faces: Faces, recipe: Recipe, augmentation: Augmentation | None) ->
             for step in range(batches.steps_per_epoch)
         ],
     ]
+
+
+def _official_loader(official: Path, path: Path, augmentation: Augmentation | None) -> Callable[[], object]:
+    """The official trainer's loader of an LMDB in this process, as a function that loads all faces once.
+
+    torch's DataLoader replaces its thread that copies batches to a GPU.
+    """
+    # lmdb refuses to open a file twice in one process
+    path = Path(shutil.copy(path, path.parent / f"{uuid.uuid4()}.lmdb"))
+    with official_module(official, "data.data_loader_train_lmdb") as module:
+        if augmentation is None:
+            dataset = module.LMDB(str(path))
+            return lambda: [np.asarray(dataset[i][0]) for i in range(len(dataset))]
+        vars(module)["DataLoaderX"] = _without_rank
+        config = SimpleNamespace(
+            train_source=str(path),
+            mask=None,
+            label_map=None,
+            augment=bool(augmentation.crop),
+            rand_erase=True,
+            fixed_size=None,
+            batch_size=BATCH_SIZE,
+            workers=0,
+            pin_memory=False,
+        )
+        loader = module.LMDBDataLoader(config).get_loader()
+    return lambda: list(loader)
+
+
+def _without_rank(local_rank: int, **settings: Any) -> DataLoader[Any]:
+    return DataLoader(**settings)
 
 
 def fastest_seconds(loaders: Sequence[Callable[[], object]], num_passes: int = NUM_PASSES) -> list[float]:

@@ -37,8 +37,9 @@ WAIT_FACES, WAIT_EPOCHS = 2048, 3  # every epoch begins with a wait, so a short 
 NOTES = (
     "All faces are rendered.\n\n"
     "Decoding and augmentation: one core reads the same LMDB and ends with a float32 batch, normalised and erased. The "
-    "two loaders take turns; the figure is the fastest of five passes. PIL + torchvision takes one image at a time, as "
-    "common trainers do, with Pillow in place of OpenCV for resizing.\n\n"
+    "loaders take turns; the figure is the fastest of five passes. PIL + torchvision takes one image at a time, as "
+    "common trainers do, with Pillow in place of OpenCV for resizing. The official loader, where it was measured, is "
+    "that of the trainer that HSFace's authors use; its thread that copies batches to a GPU is left out.\n\n"
     "Step: forward pass, backward pass and both optimisers with ArcFace over 10,000 identities, in batches of 32. The "
     "figure is the fastest of two steps after an untimed one. Plain is float32, NCHW and eager; the other rows also "
     "keep freed memory.\n\n"

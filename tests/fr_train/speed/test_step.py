@@ -47,6 +47,31 @@ def test_rows_of_faces(monkeypatch):
     assert torch.get_num_threads() == threads
 
 
+def test_an_official_loader_runs_beside_ours(monkeypatch, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "data_loader_train_lmdb.py").write_text(
+        "import lmdb\n"
+        "class LMDB:\n"
+        "    def __init__(self, path):\n"
+        "        self.env = lmdb.open(path, subdir=False, readonly=True, lock=False)\n"
+        "    def __len__(self):\n"
+        "        return 64\n"
+        "    def __getitem__(self, index):\n"
+        "        return [[index]], 0\n"
+        "class LMDBDataLoader:\n"
+        "    def __init__(self, config):\n"
+        "        with open('settings.txt', 'a') as file:\n"
+        "            file.write(f'augment={config.augment} ')\n"
+        "        self.loader = DataLoaderX(local_rank=0, dataset=LMDB(config.train_source), batch_size=2)\n"
+        "    def get_loader(self):\n"
+        "        return self.loader\n"
+    )
+    monkeypatch.setattr(speed_faces, "NUM_PASSES", 1)
+    rows = speed_faces.face_rows(IMAGES, load_benchmark("10k").recipe, tmp_path)
+    assert all(row["times official"] == row["ours images/s"] / row["official loader images/s"] for row in rows)
+    assert (tmp_path / "settings.txt").read_text() == "augment=False augment=True " * 2
+
+
 @pytest.mark.slow
 def test_the_other_rows(monkeypatch):
     monkeypatch.setattr(speed, "WAIT_FACES", 256)
