@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from bench.errors import InputError
 from bench.faces.face import FACE_SIZE
 from bench.faces.pixels import to_network_input
+from bench.machine.device import freed_memory_kept
 from bench.machine.figures import count_images
 from bench.machine.processes import joined_rank, share_in_order
 from bench.machine.progress import progress
@@ -136,7 +137,8 @@ def feature_batches(
     """
     batches = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)]
     device_type = torch.device(device).type
-    with _eval_mode(network), progress(desc="embed", total=len(images)) as bar:
+    memory = freed_memory_kept() if device_type == "cpu" else nullcontext()
+    with memory, _eval_mode(network), progress(desc="embed", total=len(images)) as bar:
         for batch, pixels in zip(batches, _prefetched(images, batches), strict=True):
             autocast = torch.autocast(device_type, torch.bfloat16) if precision == "bf16" else nullcontext()
             with torch.inference_mode(), autocast:  # not around the yield: the caller would be in them as well

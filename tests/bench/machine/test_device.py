@@ -1,11 +1,15 @@
-"""Random numbers of the device of a process, and of no other."""
+"""Random numbers of the device of a process, and of no other; freed memory is kept for as long as a block runs."""
 
+import subprocess
+import sys
 import warnings
 
 import pytest
 import torch
+from paths import ROOT
 
-from bench.machine.device import forked_rng
+from bench.machine import device as device_module
+from bench.machine.device import forked_rng, freed_memory_kept, keep_freed_memory
 
 
 @pytest.fixture
@@ -26,3 +30,41 @@ def test_only_the_state_of_the_own_device_is_read_and_the_cpu_goes_on_as_before(
         torch.rand(3)
     assert torch.equal(torch.get_rng_state(), before)
     assert four_gpus == expected
+
+
+def test_freed_memory_is_kept_for_a_block_and_then_returned(monkeypatch):
+    calls = []
+    monkeypatch.setattr(device_module, "_is_memory_kept", False)
+    monkeypatch.setattr(device_module, "_call_libc", lambda function, *arguments: calls.append((function, *arguments)))
+    with freed_memory_kept():
+        during = list(calls)
+        with freed_memory_kept():
+            pass
+        assert calls == during == [("mallopt", -3, 2**30), ("mallopt", -1, 2**31 - 1)]
+    assert calls[2:] == [("mallopt", -3, 2**25), ("mallopt", -1, 2**26), ("malloc_trim", 0)]
+
+
+def test_a_block_ends_nothing_where_memory_is_kept_for_good(monkeypatch):
+    calls = []
+    monkeypatch.setattr(device_module, "_is_memory_kept", False)
+    monkeypatch.setattr(device_module, "_call_libc", lambda function, *arguments: calls.append(function))
+    keep_freed_memory()
+    with freed_memory_kept():
+        pass
+    assert calls == ["mallopt", "mallopt"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mallopt is part of glibc")
+def test_memory_of_a_block_goes_back_to_the_system():
+    code = """
+import numpy as np, psutil
+from bench.machine.device import freed_memory_kept
+resident = psutil.Process().memory_info
+with freed_memory_kept():
+    arrays = [np.ones(2**21, np.uint8) for _ in range(100)]
+    del arrays
+    kept = resident().rss
+print(kept - resident().rss)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 150 * 2**20
