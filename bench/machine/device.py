@@ -30,10 +30,13 @@ def keep_freed_memory() -> None:
 
 
 @contextmanager
-def freed_memory_kept() -> Iterator[None]:
-    """``keep_freed_memory`` for a block. The memory goes back to the system after it, unless it was kept before."""
+def freed_memory_kept(device: "str | torch.device") -> Iterator[None]:
+    """``keep_freed_memory`` for a block that computes on the CPU; on another device the block runs as it is.
+
+    After the block the memory goes back to the system, unless it was kept before.
+    """
     global _is_memory_kept
-    if _is_memory_kept:
+    if _is_memory_kept or not str(device).startswith("cpu"):
         yield
         return
     keep_freed_memory()

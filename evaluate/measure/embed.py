@@ -137,8 +137,8 @@ def feature_batches(
     """
     batches = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)]
     device_type = torch.device(device).type
-    memory = freed_memory_kept() if device_type == "cpu" else nullcontext()
-    with memory, _eval_mode(network), progress(desc="embed", total=len(images)) as bar:
+    bar_of_images = progress(desc="embed", total=len(images))
+    with freed_memory_kept(device), _eval_mode(network), bar_of_images as bar:
         for batch, pixels in zip(batches, _prefetched(images, batches), strict=True):
             autocast = torch.autocast(device_type, torch.bfloat16) if precision == "bf16" else nullcontext()
             with torch.inference_mode(), autocast:  # not around the yield: the caller would be in them as well

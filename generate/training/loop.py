@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from bench.errors import Preempted
+from bench.machine.device import freed_memory_kept
 from bench.machine.journal import JOURNAL_NAME, JournalLine
 from bench.machine.loading import timed
 from bench.machine.preemption import Preemption, noted_preemption
@@ -150,7 +151,7 @@ class TrainingLoop:
         Raises:
             Preempted: If SIGTERM or SIGUSR1 announced the end of a process; the checkpoint is written.
         """
-        with noted_preemption() as preemption:
+        with freed_memory_kept(self._options.device), noted_preemption() as preemption:
             return self._run(preemption, is_writing=is_writing)
 
     def _run(self, preemption: Preemption, *, is_writing: bool) -> JournalLine:

@@ -36,11 +36,13 @@ def test_freed_memory_is_kept_for_a_block_and_then_returned(monkeypatch):
     calls = []
     monkeypatch.setattr(device_module, "_is_memory_kept", False)
     monkeypatch.setattr(device_module, "_call_libc", lambda function, *arguments: calls.append((function, *arguments)))
-    with freed_memory_kept():
+    with freed_memory_kept("cpu"):
         during = list(calls)
-        with freed_memory_kept():
+        with freed_memory_kept("cpu"):
             pass
         assert calls == during == [("mallopt", -3, 2**30), ("mallopt", -1, 2**31 - 1)]
+    with freed_memory_kept("cuda:0"):
+        pass
     assert calls[2:] == [("mallopt", -3, 2**25), ("mallopt", -1, 2**26), ("malloc_trim", 0)]
 
 
@@ -49,7 +51,7 @@ def test_a_block_ends_nothing_where_memory_is_kept_for_good(monkeypatch):
     monkeypatch.setattr(device_module, "_is_memory_kept", False)
     monkeypatch.setattr(device_module, "_call_libc", lambda function, *arguments: calls.append(function))
     keep_freed_memory()
-    with freed_memory_kept():
+    with freed_memory_kept("cpu"):
         pass
     assert calls == ["mallopt", "mallopt"]
 
@@ -60,7 +62,7 @@ def test_memory_of_a_block_goes_back_to_the_system():
 import numpy as np, psutil
 from bench.machine.device import freed_memory_kept
 resident = psutil.Process().memory_info
-with freed_memory_kept():
+with freed_memory_kept("cpu"):
     arrays = [np.ones(2**21, np.uint8) for _ in range(100)]
     del arrays
     kept = resident().rss
