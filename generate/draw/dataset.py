@@ -18,7 +18,7 @@ from generate.draw.published import fetch_published
 from generate.hub.provenance import weight_provenance
 from generate.identities import sample_identities
 from generate.networks.circumstances import NUM_CIRCUMSTANCES
-from generate.networks.estimators import identity_estimator, quality_estimator, yaw_estimator
+from generate.networks.estimators import identity_and_quality, identity_estimator, yaw_estimator
 from generate.networks.masks import draw_masks
 from generate.vec2face import NUM_GRID_TOKENS, load_generator
 
@@ -125,10 +125,16 @@ def load_networks(settings: Vec2FaceGenerator, weights: Path, *, device: str = "
             f"{settings.generator_weights} takes {circumstances} circumstances, but perturbation.circumstances gives "
             f"{given}; set it to {str(circumstances > 0).lower()} and give differences that fit"
         )
+    identity, quality = identity_and_quality(
+        path_of(settings.identity_weights),
+        path_of(settings.quality_weights),
+        device,
+        circumstances=circumstances,
+    )
     return Networks(
         generator=generator,
-        identity=identity_estimator(path_of(settings.identity_weights), device, circumstances=circumstances),
-        quality=quality_estimator(path_of(settings.quality_weights), device),
+        identity=identity,
+        quality=quality,
         yaw=yaw_estimator(path_of(settings.pose_weights), device, yaw_input) if settings.measures_yaw else None,
         judge=identity_estimator(path_of(judge), device) if judge else None,
         device=device,

@@ -10,6 +10,7 @@
 Images are RGB, shape (B, 3, 112, 112), in [-1, 1].
 """
 
+import weakref
 from pathlib import Path
 from typing import Protocol
 
@@ -40,6 +41,42 @@ class FeatureNorm(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Images (B, 3, 112, 112) in [-1, 1] -> norms (B,)."""
         return torch.linalg.vector_norm(self.backbone(images).float(), dim=1)
+
+
+class SharedFeatures(nn.Module):
+    """Features of a network, computed once for two estimators that are called one after the other on the same tensor.
+
+    Args:
+        network: Images (B, 3, 112, 112) to features (B, D).
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self._last: tuple[weakref.ref[torch.Tensor], bool, torch.Tensor] | None = None
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Features (B, D); those of the previous call, once, where that was on this very tensor in this grad mode."""
+        last, self._last = self._last, None
+        if last is not None and last[0]() is images and last[1] == torch.is_grad_enabled():
+            return last[2]
+        features = self.network(images)
+        self._last = weakref.ref(images), torch.is_grad_enabled(), features
+        return features
+
+
+def identity_and_quality(
+    identity_path: str | Path, quality_path: str | Path, device: str | torch.device = "cpu", *, circumstances: int = 0
+) -> tuple[nn.Module, nn.Module]:
+    """Both estimators; where they read the same file, they share its features. Arguments and errors are theirs."""
+    identity = identity_estimator(identity_path, device, circumstances=circumstances)
+    if Path(identity_path).resolve() != Path(quality_path).resolve():
+        return identity, quality_estimator(quality_path, device)
+    if isinstance(identity, PaddedFeatures | WithAppearance):
+        shared = identity.network = SharedFeatures(identity.network)
+        return identity, FeatureNorm(shared)
+    shared = SharedFeatures(identity)
+    return shared, FeatureNorm(shared)
 
 
 def identity_estimator(path: str | Path, device: str | torch.device = "cpu", *, circumstances: int = 0) -> nn.Module:

@@ -12,7 +12,14 @@ from bench.errors import InputError
 from evaluate.measure.embed import load_network
 from fr_train.backbone import build_backbone
 from fr_train.checkpoint import save_backbone
-from generate.networks.estimators import identity_estimator, load_estimator, quality_estimator, yaw_estimator
+from generate.networks.estimators import (
+    SharedFeatures,
+    identity_and_quality,
+    identity_estimator,
+    load_estimator,
+    quality_estimator,
+    yaw_estimator,
+)
 from generate.networks.identity import load_onnx
 
 
@@ -40,6 +47,46 @@ def test_estimators_pass_gradients_to_images_and_to_nothing_else(backbone_path):
     model(x).sum().backward()
     assert x.grad.abs().sum() > 0
     assert all(weight.grad is None for weight in model.parameters())
+
+
+@pytest.mark.parametrize("circumstances", [0, 3])
+def test_two_estimators_of_one_file_share_its_features(backbone_path, circumstances):
+    apart = (
+        identity_estimator(backbone_path, circumstances=circumstances),
+        quality_estimator(backbone_path),
+    )
+    shared = identity_and_quality(backbone_path, backbone_path, circumstances=circumstances)
+    values, gradients = [], []
+    for identity, quality in (apart, shared):
+        x = images().requires_grad_()
+        found = identity(x), quality(x)
+        (found[0].sum() + found[1].sum()).backward()
+        values.append(found)
+        gradients.append(x.grad)
+    assert torch.equal(values[0][0], values[1][0]) and torch.equal(values[0][1], values[1][1])
+    torch.testing.assert_close(*gradients)
+
+
+def test_two_files_share_nothing(backbone_path, tmp_path):
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(backbone_path.read_bytes())
+    identity, quality = identity_and_quality(backbone_path, copy)
+    assert not [module for model in (identity, quality) for module in model.modules() if type(module) is SharedFeatures]
+
+
+def test_features_are_shared_once_and_for_one_tensor_in_one_mode():
+    calls = []
+    network = SharedFeatures(nn.Identity())
+    network.network.register_forward_hook(lambda module, inputs, output: calls.append(inputs[0]))
+    first, second = images(), images()
+    assert torch.equal(network(first), network(first)) and len(calls) == 1
+    network(first)
+    assert len(calls) == 2  # the pair is over
+    network(second)
+    assert len(calls) == 3  # an equal tensor is another one
+    with torch.no_grad():
+        network(second)
+    assert len(calls) == 4
 
 
 def test_wrong_pose_weights_are_named(tmp_path):
