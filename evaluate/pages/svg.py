@@ -23,6 +23,8 @@ COLORS = ("#0b6e99", "#d1495b", "#2e8b57", "#e08e0b", "#6a4c93", "#8c564b", "#1f
 GENUINE, IMPOSTOR, GREY = "#0b6e99", "#d1495b", "#8a8f98"
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 14, 36  # margins in pixels
+_LETTER, _LINE_HEIGHT = 6.2, 13.0  # width and height of a label's letters in pixels, with room to spare
+_LEADER = 16  # pixels between the axes and the labels at their right
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,12 @@ class Plot:
     width: int = 330
     height: int = 250
     title: str = ""
+    names: Sequence[str] = ()
+    """All names that ``name_line`` will write. The figure keeps room for the longest at its right."""
     marks: list[str] = field(default_factory=list)
     """SVG elements that were drawn so far, in order."""
+    _named: list[tuple[float, float, str, str]] = field(default_factory=list)
+    """Ends of named lines: pixels from the left and from the top, name, colour."""
 
     def to_pixels(self, x: float, y: float) -> tuple[float, float]:
         """Pixels of a point, from the left and from the top."""
@@ -104,6 +110,11 @@ class Plot:
             f'<text x="{across + shift[0]:.1f}" y="{down + shift[1]:.1f}" fill="{color}">{escape(text)}</text>'
         )
 
+    def name_line(self, x: float, y: float, name: str, color: str) -> None:
+        """Write the name of a line at the right of the axes, level with its end (x, y) as far as other names allow."""
+        across, down = self.to_pixels(x, y)
+        self._named.append((across, down, name, color))
+
     def bars(self, edges: NDArray, heights: NDArray, color: str) -> None:
         """Draw a histogram as one filled outline.
 
@@ -120,7 +131,7 @@ class Plot:
         """The figure as an SVG element: title, grid, ticks, axis labels, then the marks."""
         parts = [f'<svg class="plot" viewBox="0 0 {self.width} {self.height}" role="img">']
         parts.append(f"<title>{escape(self.title)}</title>")
-        right, base = self.width - _RIGHT, self.height - _BOTTOM
+        right, base = self._right, self.height - _BOTTOM
         for tick in self.x.ticks():
             across = self._across(tick)
             parts.append(f'<line class="grid" x1="{across:.1f}" y1="{_TOP}" x2="{across:.1f}" y2="{base}"/>')
@@ -135,10 +146,30 @@ class Plot:
         parts.append(f'<text class="label" x="{middle_x}" y="{self.height - 5}">{escape(self.x.label)}</text>')
         rotation = f'transform="rotate(-90 12 {middle_y})"'
         parts.append(f'<text class="label" x="12" y="{middle_y}" {rotation}>{escape(self.y.label)}</text>')
-        return "".join([*parts, *self.marks, "</svg>"])
+        return "".join([*parts, *self.marks, *self._names_of_lines(), "</svg>"])
+
+    @property
+    def _right(self) -> float:
+        """Right end of the axes, in pixels."""
+        longest = max(map(len, self.names), default=0)
+        return self.width - _RIGHT - (_LEADER + _LETTER * longest if longest else 0)
+
+    def _names_of_lines(self) -> list[str]:
+        """A dotted line from each end to its name; the names keep the order of the ends and do not overlap."""
+        ends = sorted(self._named, key=lambda end: end[1])
+        heights = spread([down for _, down, *_ in ends], _LINE_HEIGHT, _TOP, self.height - _BOTTOM)
+        elements = []
+        for (across, down, name, color), height in zip(ends, heights, strict=True):
+            points = (
+                f"{across:.1f},{down:.1f} {self._right:.1f},{height:.1f} {self._right + _LEADER - 4:.1f},{height:.1f}"
+            )
+            elements.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-dasharray="1 3"/>')
+            start = self._right + _LEADER
+            elements.append(f'<text x="{start:.1f}" y="{height + 3.5:.1f}" fill="{color}">{escape(name)}</text>')
+        return elements
 
     def _across(self, x: float) -> float:
-        return _LEFT + self.x.position(x) * (self.width - _LEFT - _RIGHT)
+        return _LEFT + self.x.position(x) * (self._right - _LEFT)
 
     def _down(self, y: float) -> float:
         return self.height - _BOTTOM - self.y.position(y) * (self.height - _TOP - _BOTTOM)
@@ -146,6 +177,28 @@ class Plot:
     def _points(self, xs: Sequence[float] | NDArray, ys: Sequence[float] | NDArray) -> str:
         pixels = [self.to_pixels(x, y) for x, y in zip(xs, ys, strict=True)]
         return " ".join(f"{across:.1f},{down:.1f}" for across, down in pixels)
+
+
+def spread(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Ascending heights moved as little as needed to be ``gap`` apart and, where there is room, from low to high.
+
+    Heights that are too close form a block of equal gaps, centred on their mean.
+    """
+    blocks: list[list[float]] = []  # sum of heights, each less its offset in the block; number of heights
+    for height in heights:
+        blocks.append([height, 1])
+        while len(blocks) > 1 and _start(blocks[-2], gap, low, high) + blocks[-2][1] * gap > _start(
+            blocks[-1], gap, low, high
+        ):
+            total, number = blocks.pop()
+            blocks[-1][0] += total - number * gap * blocks[-1][1]
+            blocks[-1][1] += number
+    return [_start(block, gap, low, high) + i * gap for block in blocks for i in range(int(block[1]))]
+
+
+def _start(block: Sequence[float], gap: float, low: float, high: float) -> float:
+    total, number = block
+    return max(low, min(total / number, high - (number - 1) * gap))
 
 
 def format_percent_tick(tick: float) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.config.overrides import describe_change
 from bench.runs.sweeps.points import short_names
@@ -11,7 +12,7 @@ from evaluate.pages.svg import COLORS, GREY, Axis, Plot, format_count_tick
 from evaluate.scaling.results import Setting
 from evaluate.scaling.study import Curve
 
-_WIDTH, _HEIGHT = 640, 380
+_WIDTH, _HEIGHT = 860, 400
 _LOG_RATIO = 8
 """A field with positive values gets a log axis if the largest is at least this many times the smallest."""
 _MAX_LINES = 24
@@ -55,12 +56,14 @@ def _field_plot(settings: Sequence[Setting], field: str, titles: dict[str, str])
     accuracies = [100 * (card.mean_accuracy or 0) for setting in settings for card in setting.cards]
     spread = max(max(accuracies) - min(accuracies), 0.5)
     y = Axis("mean accuracy, %", min(accuracies) - 0.1 * spread, max(accuracies) + 0.1 * spread)
-    plot = Plot(axis, y, width=_WIDTH, height=_HEIGHT, title=f"Accuracy against {titles[field]}")
     lines: dict[str, list[Setting]] = {}
     for setting in settings:
         others = [describe_change(titles[other], value) for other, value in setting.values.items() if other != field]
         lines.setdefault(" ".join([setting.base, *others]), []).append(setting)
-    for number, (title, members) in enumerate(list(lines.items())[:_MAX_LINES]):
+    drawn = dict(list(lines.items())[:_MAX_LINES])
+    title_of_figure = f"Accuracy against {titles[field]}"
+    plot = Plot(axis, y, width=_WIDTH, height=_HEIGHT, title=title_of_figure, names=list(drawn))
+    for number, (title, members) in enumerate(drawn.items()):
         color = COLORS[number % len(COLORS)]
         xs = [positions[describe_change("", member.values.get(field))] for member in members]
         order = np.argsort(xs)
@@ -71,10 +74,7 @@ def _field_plot(settings: Sequence[Setting], field: str, titles: dict[str, str])
                 tip = f"{title} {describe_change(titles[field], member.values.get(field))} seed {card.seed}"
                 accuracy = 100 * (card.mean_accuracy or 0)
                 plot.dot(x, accuracy, color, tip=f"{tip}: {accuracy:.2f} %", radius=2.5)
-        last = order[-1]
-        is_on_the_left = plot.to_pixels(xs[last], means[last])[0] < _WIDTH / 2
-        across = 8.0 if is_on_the_left else -6.0 * len(title) - 8
-        plot.text(xs[last], means[last], title, color, shift=(across, -6))
+        plot.name_line(xs[order[-1]], means[order[-1]], title, color)
     return plot.svg()
 
 
@@ -110,7 +110,8 @@ def _size_plot(curves: Sequence[Curve], along: str) -> str:
     )
     low = max(errors.min() * 0.6, 0.01)
     y_axis = Axis("error (100 - accuracy), %", low, min(errors.max() * 1.2, 100), is_log=True, log_steps=(1, 2, 3, 5))
-    plot = Plot(x_axis, y_axis, width=860, height=460, title=f"Error against {along}")
+    names = [_name(curve, along, other) for curve in curves for other in set(_other_sizes(curve, along).tolist())]
+    plot = Plot(x_axis, y_axis, width=_WIDTH, height=460, title=f"Error against {along}", names=names)
     for number, curve in enumerate(curves):
         color = GREY if curve.is_published else COLORS[number % len(COLORS)]
         _draw_curve(plot, curve, along, color)
@@ -120,18 +121,22 @@ def _size_plot(curves: Sequence[Curve], along: str) -> str:
 def _draw_curve(plot: Plot, curve: Curve, along: str, color: str) -> None:
     """Dots with intervals, and the fits, for each value of the size that is not on the x axis."""
     xs = getattr(curve.sizes, along)
-    others = curve.sizes.images if along == "identities" else curve.sizes.identities
+    others = _other_sizes(curve, along)
     for other in sorted(set(others.tolist())):
         members = np.flatnonzero(others == other)
         reach = 10 if along == "identities" else 1
         steps = np.geomspace(xs[members].min(), xs[members].max() * reach, _NUM_STEPS)
         same = np.full(_NUM_STEPS, other)
         sizes = (steps, same) if along == "identities" else (same, steps)
+        last = members[int(np.argmax(xs[members]))]
+        end = (xs[last], 100 * curve.errors[last])
         for fit in curve.comparison.fits:
             errors = 100 * fit.predict(*sizes)
             is_shown = (errors >= plot.y.low) & (errors <= plot.y.high)
             dash = 'stroke-dasharray="5 4"' if fit.form == "floor" else 'stroke-opacity="0.7"'
             plot.line(steps[is_shown], errors[is_shown], color, dash)
+            if fit.form == "floor" and is_shown[-1]:
+                end = (steps[-1], errors[-1])
         for i in members:
             ends = [100 * min(max(edge, 1e-6), 1) for edge in (curve.low[i], curve.high[i])]
             plot.line([xs[i], xs[i]], [max(end, plot.y.low) for end in ends], color, 'stroke-width="2"')
@@ -140,8 +145,16 @@ def _draw_curve(plot: Plot, curve: Curve, along: str, color: str) -> None:
                 tip += f" x {curve.sizes.images[i]:g} images"
             tip += f", error {100 * curve.errors[i]:.2f} %"
             plot.dot(xs[i], 100 * curve.errors[i], color, tip=tip, is_filled=not curve.is_published)
-        label = curve.title
-        if np.ptp(others) > 0:
-            label += f", {other:g} {'images' if along == 'identities' else 'identities'}"
-        last = members[int(np.argmax(xs[members]))]
-        plot.text(xs[last], 100 * curve.errors[last], label, color, shift=(8, 4))
+        plot.name_line(*end, _name(curve, along, other), color)
+
+
+def _other_sizes(curve: Curve, along: str) -> NDArray[np.float64]:
+    """The size of each point that is not on the x axis."""
+    return curve.sizes.images if along == "identities" else curve.sizes.identities
+
+
+def _name(curve: Curve, along: str, other: float) -> str:
+    """Name of the line of a curve at one value of the size that is not on the x axis."""
+    if np.ptp(_other_sizes(curve, along)) == 0:
+        return curve.title
+    return f"{curve.title}, {other:g} {'images' if along == 'identities' else 'identities'}"

@@ -58,9 +58,9 @@ def describe_missing(benchmark: Benchmark, missing: list[MissingInput]) -> str:
 
 def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
     measured, generator = read_measured(runs, benchmark), benchmark.generator
-    expected = _with_measured(benchmark.expected, measured)
+    expected, memory_gb = benchmark.expected, _memory_gb(benchmark.expected, measured)
     if isinstance(generator, FilesGenerator):
-        return [f"memory {expected.memory_gb:g} GB; images, disk and hours depend on {generator.path}"]
+        return [f"memory {memory_gb:g} GB; images, disk and hours depend on {generator.path}"]
     if isinstance(generator, MixtureGenerator):
         return _figures_of_parts(benchmark, generator)
     num_images = generator.num_identities * generator.images_per_identity
@@ -70,8 +70,6 @@ def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
     disk = faces_bytes(generator) | {"network": _MODEL_BYTES}
     if measured is not None and measured.bytes_per_image:
         disk["faces"] = num_images * (measured.bytes_per_image + _RECORD_BYTES)
-    generate_hours = num_images / expected.generate_images_per_second / 3600
-    train_hours = num_seen / expected.train_images_per_second / 3600
     generating = []
     if measured is not None and "generate" in measured.memory_gb:
         generating = [f"           generating: {measured.memory_gb['generate']:.1f} GB per process, measured"]
@@ -86,12 +84,10 @@ def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
         f"disk       {sum(disk.values()) / 1e9:.1f} GB in {runs} ({free / 1e9:.0f} GB free)",
         "           " + ", ".join(f"{what} {size / 1e9:.1f}" for what, size in disk.items()),
         *_warn_of_disk(sum(disk.values()) - free, runs),
-        f"memory     {expected.memory_gb:g} GB"
+        f"memory     {memory_gb:g} GB"
         + (f", {expected.gpu_memory_gb:g} GB on the GPU" if expected.gpu_memory_gb else ""),
         *generating,
-        f"hours      {generate_hours + train_hours:.2f} on {expected.device}: "
-        f"generate {generate_hours:.2f}, train {train_hours:.2f}",
-        f"           ({expected.source})",
+        *_describe_hours(benchmark.expected, measured, num_images, num_seen),
     ]
     if expected.mean_accuracy and not changes_of(benchmark, "generator", "recipe", "protocols"):
         low, high = expected.mean_accuracy
@@ -99,24 +95,38 @@ def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
     return lines
 
 
-def _with_measured(expected: Expected, measured: Measured | None) -> Expected:
-    """The expected rates and memory, replaced by those that a rehearsal measured on this machine, where it did."""
-    if measured is None:
-        return expected
-    generate, train = measured.generate_images_per_second, measured.train_images_per_second
-    origins = [
-        f"{what} {f'measured {measured.age}' if rate else f'of {expected.device}, {expected.source}'}"
-        for what, rate in (("generating", generate), ("training", train))
-    ]
-    changes = {
-        "generate_images_per_second": generate or expected.generate_images_per_second,
-        "train_images_per_second": train or expected.train_images_per_second,
-        "device": measured.device,
-        "source": "; ".join(origins),
+def _memory_gb(expected: Expected, measured: Measured | None) -> float:
+    """The expected memory, or the largest of a process that a rehearsal measured on this machine."""
+    if measured is None or len(measured.memory_gb) < 2:
+        return expected.memory_gb
+    return max(measured.memory_gb.values())
+
+
+def _describe_hours(expected: Expected, measured: Measured | None, num_images: int, num_seen: int) -> list[str]:
+    """Hours of generating and training, on which device, and where the rates come from.
+
+    Args:
+        expected: Rates of the entry.
+        measured: Rates of a rehearsal on this machine, which replace those of the entry where there are some.
+        num_images: Images to generate.
+        num_seen: Images seen in training.
+    """
+    stages = {
+        "generate": (num_images, expected.generate_images_per_second, "generate_images_per_second"),
+        "train": (num_seen, expected.train_images_per_second, "train_images_per_second"),
     }
-    if len(measured.memory_gb) > 1:
-        changes["memory_gb"] = max(measured.memory_gb.values())
-    return expected.model_copy(update=changes)
+    hours, devices, sources = dict[str, float](), dict[str, str](), dict[str, str]()
+    for stage, (count, rate, name) in stages.items():
+        devices[stage], sources[stage] = expected.device, expected.source
+        if measured is not None and (measured_rate := getattr(measured, name)):
+            rate, devices[stage], sources[stage] = measured_rate, measured.device, f"measured {measured.age}"
+        hours[stage] = count / rate / 3600
+    total = f"hours      {sum(hours.values()):.2f}"
+    if len(set(sources.values())) == 1:
+        each = ", ".join(f"{stage} {value:.2f}" for stage, value in hours.items())
+        return [f"{total} on {devices['train']}: {each}", f"           ({sources['train']})"]
+    each = ", ".join(f"{stage} {value:.2f} on {devices[stage]}" for stage, value in hours.items())
+    return [f"{total}: {each}", "           (" + "; ".join(f"{stage}: {text}" for stage, text in sources.items()) + ")"]
 
 
 def _figures_of_parts(benchmark: Benchmark, mixture: MixtureGenerator) -> list[str]:

@@ -66,6 +66,7 @@ class Rehearsal:
         self._is_gpu, self._sizes = device.startswith("cuda"), ON_A_GPU if device.startswith("cuda") else ON_A_CPU
         self._num_processes = int(os.environ.get("NPROC") or 1)
         self._folder = args.runs / ".rehearsals" / benchmark.name
+        self._has_failed_to_generate = False
         facts = environment()
         self.measured = Measured(
             settings=settings_digest(benchmark),
@@ -133,6 +134,8 @@ class Rehearsal:
         for num_identities in (few, many):
             stages = self._write_entry(protocols, {"num_identities": num_identities})
             if not self._run_stage("generate", stages):
+                self._has_failed_to_generate = True
+                yield "generate: failed, rendered faces stand in for those of the entry"
                 return
             cards.append(read_card(stages.generate.directory, DatasetCard))
         rate, start_seconds = marginal_rate(*cards)
@@ -270,6 +273,8 @@ class Rehearsal:
     def _can_generate(self) -> bool:
         """Whether the generator of the entry can draw here; if not, rendered faces stand in for its own."""
         generator = self._benchmark.generator
+        if self._has_failed_to_generate:
+            return False
         if isinstance(generator, RenderGenerator):
             return True
         names = {item.path.name for item in self._missing}

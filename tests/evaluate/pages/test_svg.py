@@ -5,8 +5,9 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+from sklearn.isotonic import isotonic_regression
 
-from evaluate.pages.svg import Axis, Plot, format_count_tick, format_percent_tick
+from evaluate.pages.svg import Axis, Plot, format_count_tick, format_percent_tick, spread
 
 
 @pytest.mark.parametrize(
@@ -46,3 +47,29 @@ def test_a_plot_is_xml_with_its_points_in_place():
 def test_formats():
     assert [format_count_tick(value) for value in (10, 1000, 20_000, 5e6)] == ["10", "1 k", "20 k", "5 M"]
     assert format_percent_tick(0.25) == "25%"
+
+
+def test_names_of_lines_that_end_together_stand_apart_in_their_order():
+    plot = Plot(Axis("x", 0, 1), Axis("y", 0, 1), width=400, height=150, names=["a", "b", "c"])
+    for name, y in (("b", 0.5), ("a", 0.51), ("c", 0.49)):
+        plot.name_line(1, y, name, "#000")
+    names = re.findall(r'<text x="[\d.]+" y="([\d.]+)" fill="#000">(.)<', plot.svg())
+    assert [name for _, name in names] == ["a", "b", "c"]
+    assert np.diff([float(y) for y, _ in names]) == pytest.approx([13, 13])
+    assert plot.to_pixels(1, 0)[0] < 400 - 12 - 16  # the axes leave room for the names
+
+
+def test_a_plot_without_names_has_no_room_for_them():
+    assert Plot(Axis("x", 0, 1), Axis("y", 0, 1), width=164).to_pixels(1, 0)[0] == 152
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_heights_move_as_little_as_needed(seed):
+    """Without bounds the best heights are an isotonic regression of the heights less their offsets."""
+    heights = np.sort(np.random.default_rng(seed).uniform(0, 100, 8))
+    offsets = 13.0 * np.arange(8)
+    best = isotonic_regression(heights - offsets) + offsets
+    assert spread(heights.tolist(), 13, -1e6, 1e6) == pytest.approx(best)
+    bounded = spread(heights.tolist(), 13, 0, 100)
+    assert min(bounded) >= 0 and max(bounded) <= 100
+    assert np.all(np.diff(bounded) >= 13 - 1e-9)

@@ -100,14 +100,17 @@ def test_figures_of_a_sweep_over_sizes_and_another_field(tmp_path):
     assert {*(f"accuracy_against_{field}" for field in fields), "error_against_images_per_identity"} <= names
 
 
-def test_labels_of_lines_that_end_on_the_left_lie_inside_the_figure(tmp_path):
+def test_names_of_lines_stand_below_each_other_at_the_right(tmp_path):
     """Each margin has points at one number of identities alone, so that one line ends at each side."""
     plan = make_sweep(tmp_path, identities=(70, 280), others=(0.1, 0.3))
     settings = read_settings_of_sweep(plan, tmp_path)
     kept = [each for each in settings if (each.num_identities == 70) == (each.values["recipe.margin.margin"] == 0.1)]
     figure = field_plots(kept, plan.fields)["accuracy against num_identities"]
-    places = re.findall(r'<text x="([-\d.]+)"[^>]*>smoke ', figure)
-    assert len(places) == 2 and all(float(place) > 0 for place in places)
+    names = re.findall(r'<text x="([-\d.]+)" y="([\d.]+)"[^>]*>(smoke [^<]*)', figure)
+    (first_x, first_y, first), (second_x, second_y, second) = names
+    assert first_x == second_x and float(second_y) - float(first_y) >= 13
+    width = float(re.search(r'viewBox="0 0 (\d+)', figure)[1])
+    assert float(first_x) + 6 * max(len(first), len(second)) <= width
 
 
 def test_a_curve_that_cannot_be_fitted_is_named(tmp_path):

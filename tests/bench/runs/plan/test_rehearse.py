@@ -30,7 +30,9 @@ def test_every_stage_is_rehearsed_and_the_plan_states_what_was_measured(tmp_path
     for stage in ("generate", "train", "evaluate"):
         assert re.search(rf"^{stage}: [0-9.e+]+ images/s", page, re.M), page
     assert re.search(r"^train: [0-9.]+ GB with 16 faces at a time, extrapolated from 4 and 8$", page, re.M)
-    assert re.search(r"generating measured \d+ minutes ago; training measured \d+ minutes ago", page)
+    assert re.search(
+        r"^hours .* on \d+ cores of .*: generate .*, train .*\n +\(measured \d+ minutes ago\)$", page, re.M
+    )
     assert sorted(str(path.relative_to(runs)) for path in runs.rglob("*") if path.is_file()) == [
         f"rehearsals/{SCALE}.json"
     ]
@@ -52,6 +54,22 @@ def test_without_weights_and_with_a_damaged_test_set_the_rest_is_rehearsed(tmp_p
     assert "evaluate: not rehearsed, no test set is here" in page
     assert re.search(r"^problem: .* is missing: ", page, re.M)
     assert f"problem: {inputs / 'test_sets' / 'few.bin'} cannot be read, see the message above" in page
+
+
+@pytest.mark.slow
+def test_if_generating_fails_the_rest_is_rehearsed_and_the_plan_names_both_devices(tmp_path):
+    inputs, runs = write_inputs(tmp_path / "inputs"), tmp_path / "runs"
+    document = yaml.safe_load((inputs / "benchmarks.yaml").read_text())
+    drawn = yaml.safe_load((ROOT / "benchmarks.yaml").read_text())["benchmarks"]["smoke"]["generator"]
+    document["benchmarks"][SCALE]["generator"] = drawn | {"max_cosine": -0.99}  # no two identities are so far apart
+    (inputs / "benchmarks.yaml").write_text(yaml.safe_dump(document))
+    page = rehearse(inputs, runs)
+    assert "generate: failed, rendered faces stand in for those of the entry" in page
+    assert re.search(r"^train: [0-9.e+]+ images/s", page, re.M) and re.search(r"^evaluate: [0-9.e+]+", page, re.M)
+    assert page.count("problem: generate ended with status 2, see the message above") == 1
+    expected = load_benchmark(SCALE, inputs / "benchmarks.yaml").expected
+    devices = rf"generate .* on {re.escape(expected.device)}, train .* on \d+ cores of .*"
+    assert re.search(rf"^hours .*: {devices}\n +\(generate: .*; train: measured ", page, re.M), page
 
 
 def card(num_images, seconds):
