@@ -7,6 +7,7 @@ what was measured stays in ``RUNS/rehearsals``, and nothing of a rehearsal is a 
 
 import os
 import shutil
+import signal
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
@@ -216,11 +217,17 @@ class Rehearsal:
             self.measured.memory_gb[stage] = round(megabytes * 2**20 / 1e9, 2)
 
     def _run_stage(self, name: str, stages: Stages) -> bool:
-        """Run a stage unless it is finished, and return whether it succeeded. A failing stage prints why."""
+        """Run a stage unless it is finished, and return whether it succeeded. A failing stage prints why.
+
+        Raises:
+            SystemExit: A signal that asks for the end of the rehearsal has ended the stage, which has said so.
+        """
         stage = getattr(stages, name)
         if stage.is_finished:
             return True
         status = run_command(stage_command(stage, self._stage_args))
+        if status - 128 in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            sys.exit(status)
         if status:
             self.measured.problems.append(f"{name} ended with status {status}, see the message above")
         return status == 0

@@ -1,8 +1,10 @@
 """A rehearsal measures what the plan then states, leaves no result, and says what would stop the run."""
 
 import re
+import signal
 import subprocess
 import sys
+from argparse import Namespace
 from types import SimpleNamespace
 
 import pytest
@@ -11,8 +13,9 @@ from paths import ROOT
 from soak import SCALE, write_inputs
 
 from bench.config.benchmarks import load_benchmark
+from bench.runs.plan import rehearse as rehearse_module
 from bench.runs.plan.measured import Measured, read_measured, settings_digest, write_measured
-from bench.runs.plan.rehearse import marginal_rate
+from bench.runs.plan.rehearse import Rehearsal, marginal_rate
 
 
 def rehearse(inputs, runs):
@@ -70,6 +73,25 @@ def test_if_generating_fails_the_rest_is_rehearsed_and_the_plan_names_both_devic
     expected = load_benchmark(SCALE, inputs / "benchmarks.yaml").expected
     devices = rf"generate .* on {re.escape(expected.device)}, train .* on \d+ cores of .*"
     assert re.search(rf"^hours .*: {devices}\n +\(generate: .*; train: measured ", page, re.M), page
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_ends_the_rehearsal_and_not_only_its_stage(tmp_path, monkeypatch, number):
+    inputs = write_inputs(tmp_path / "inputs")
+    benchmark = load_benchmark(SCALE, inputs / "benchmarks.yaml")
+    folders = {"runs": tmp_path / "runs", "test_sets": inputs / "test_sets", "weights": inputs / "weights"}
+    args = Namespace(**folders, scale=SCALE, seed=0, device="cpu", set="", config=inputs / "benchmarks.yaml")
+    stages = []
+
+    def end_by_signal(command, *, is_quiet=False):
+        stages.append(command[2])
+        return 0 if "shorten" in command else 128 + number
+
+    monkeypatch.setattr(rehearse_module, "run_command", end_by_signal)
+    with pytest.raises(SystemExit, match=str(128 + number)):
+        list(Rehearsal(benchmark, [], args, "cpu").run())
+    assert stages == ["evaluate", "generate"]
+    assert not (tmp_path / "runs" / ".rehearsals" / SCALE).exists()
 
 
 def card(num_images, seconds):
