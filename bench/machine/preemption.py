@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+ENDED_BY_SIGNAL = frozenset(128 + number for number in (signal.SIGINT, *SIGNALS))
+"""Statuses of a command that a user or a scheduler ended, not a fault of its own."""
 _STEPS_BETWEEN_QUESTIONS = 20
 """On GPUs, since asking makes all processes wait for each other. On a CPU, whose steps are slow, every step asks."""
 

@@ -12,7 +12,7 @@ import threading
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 from bench.cli import add_seeds_flag, chosen_seeds, run, stage_parser
 from bench.config.benchmarks import load_benchmark
@@ -48,7 +48,7 @@ def _take_seeds(words: Sequence[str]) -> tuple[list[str], tuple[int, ...]]:
     return flags, chosen_seeds(args, load_benchmark(args.scale, args.config, args.set).seeds)
 
 
-def run_command(command: Sequence[str], *, is_quiet: bool = False) -> int:
+def run_command(command: Sequence[str], *, is_quiet: bool = False, log: IO[bytes] | None = None) -> int:
     """Run a command of this suite, which prints its own errors, and return its status.
 
     On Ctrl-C the terminal interrupts the command too. If the command does not end soon (because only this process was
@@ -57,12 +57,13 @@ def run_command(command: Sequence[str], *, is_quiet: bool = False) -> int:
     Args:
         command: The words of the command line.
         is_quiet: Whether its stdout is thrown away.
+        log: File for its stderr, in place of that of this process.
 
     Raises:
         InputError: If the command cannot be started.
     """
     try:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL if is_quiet else None)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL if is_quiet else None, stderr=log)
     except OSError as error:
         raise InputError(f"{command[0]} cannot be started ({error.strerror}); correct LAUNCH") from None
     try:

@@ -1,6 +1,6 @@
 """Run the code of another project from a clone of it, so that a speed table compares with the original.
 
-The clone is code that the user chose to run. Nothing of it is part of this suite; its commit stands in the table.
+The clone is code that the user chose to run. Nothing of it is part of this suite; its commit stands on the page.
 """
 
 import importlib
@@ -16,9 +16,11 @@ from bench.machine.facts import git_state
 
 
 def official_name(folder: Path) -> str:
-    """Name of the clone for a table: its folder and commit, such as ``Vec2Face 9d9fa8c50bab``."""
-    commit = git_state(folder).commit
-    return f"{folder.resolve().name} {commit[:12] if commit else '(no commit)'}"
+    """Name of the clone for a page: its folder and commit, such as ``Vec2Face 9d9fa8c50bab``."""
+    state = git_state(folder)
+    if not state.commit or not (folder / ".git").exists():  # git would take the commit of a checkout around the folder
+        return f"{folder.resolve().name} (no commit)"
+    return f"{folder.resolve().name} {state.commit[:12]}" + (" with changes" if state.dirty else "")
 
 
 @contextmanager
@@ -36,6 +38,7 @@ def official_module(folder: Path, name: str) -> Iterator[ModuleType]:
     file = root / (name.replace(".", "/") + ".py")
     if not file.is_file():
         raise InputError(f"{folder} holds no {file.relative_to(root)}; give a clone of the official repository")
+    own, others = {entry.stem for entry in root.iterdir()}, set(sys.modules)
     os.chdir(root)
     sys.path.insert(0, str(root))
     try:
@@ -43,12 +46,7 @@ def official_module(folder: Path, name: str) -> Iterator[ModuleType]:
     except ModuleNotFoundError as error:
         raise InputError(f"{file} imports {error.name}, which is not installed; install it beside the suite") from None
     finally:
-        for found in [found for found, loaded in sys.modules.items() if _lies_in(loaded, root)]:
-            del sys.modules[found]  # so that another clone's module of that name is not mistaken for it
+        for loaded in [loaded for loaded in sys.modules if loaded.partition(".")[0] in own and loaded not in others]:
+            del sys.modules[loaded]  # so that another clone's module of that name is not mistaken for it
         sys.path.remove(str(root))
         os.chdir(before)
-
-
-def _lies_in(module: ModuleType, folder: Path) -> bool:
-    file = getattr(module, "__file__", None)
-    return bool(file) and Path(file).is_relative_to(folder)

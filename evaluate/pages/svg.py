@@ -25,6 +25,7 @@ GENUINE, IMPOSTOR, GREY = "#0b6e99", "#d1495b", "#8a8f98"
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 14, 36  # margins in pixels
 _LETTER, _LINE_HEIGHT = 6.2, 13.0  # width and height of a label's letters in pixels, with room to spare
 _LEADER = 16  # pixels between the axes and the labels at their right
+_LONGEST_NAME = 44  # letters; longer names are cut, so that the axes keep their room
 
 
 @dataclass(frozen=True)
@@ -151,13 +152,15 @@ class Plot:
     @property
     def _right(self) -> float:
         """Right end of the axes, in pixels."""
-        longest = max(map(len, self.names), default=0)
+        longest = max((min(len(name), _LONGEST_NAME) for name in self.names), default=0)
         return self.width - _RIGHT - (_LEADER + _LETTER * longest if longest else 0)
 
     def _names_of_lines(self) -> list[str]:
         """A dotted line from each end to its name; the names keep the order of the ends and do not overlap."""
         ends = sorted(self._named, key=lambda end: end[1])
-        heights = spread([down for _, down, *_ in ends], _LINE_HEIGHT, _TOP, self.height - _BOTTOM)
+        room = self.height - _BOTTOM - _TOP
+        gap = min(_LINE_HEIGHT, room / max(1, len(ends) - 1))
+        heights = spread([down for _, down, *_ in ends], gap, _TOP, self.height - _BOTTOM)
         elements = []
         for (across, down, name, color), height in zip(ends, heights, strict=True):
             points = (
@@ -165,7 +168,11 @@ class Plot:
             )
             elements.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-dasharray="1 3"/>')
             start = self._right + _LEADER
-            elements.append(f'<text x="{start:.1f}" y="{height + 3.5:.1f}" fill="{color}">{escape(name)}</text>')
+            shown = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 3]}..."
+            whole = f"<title>{escape(name)}</title>" if shown != name else ""
+            elements.append(
+                f'<text x="{start:.1f}" y="{height + 3.5:.1f}" fill="{color}">{whole}{escape(shown)}</text>'
+            )
         return elements
 
     def _across(self, x: float) -> float:

@@ -158,13 +158,13 @@ def _without_rank(local_rank: int, **settings: Any) -> DataLoader[Any]:
     return DataLoader(**settings)
 
 
-def fastest_seconds(loaders: Sequence[Callable[[], object]], num_passes: int = NUM_PASSES) -> list[float]:
-    """Seconds of the fastest pass of each loader; the loaders take turns.
+def fastest_seconds(loaders: Sequence[Callable[[], object]], num_passes: int | None = None) -> list[float]:
+    """Seconds of the fastest of ``num_passes`` (default: NUM_PASSES) passes of each loader; the loaders take turns.
 
     The fastest pass is the least disturbed, as other programs on the machine can only slow a pass down.
     """
     seconds: list[list[float]] = [[] for _ in loaders]
-    for _ in range(num_passes):
+    for _ in range(num_passes or NUM_PASSES):
         for load_all, times in zip(loaders, seconds, strict=True):
             start = time.perf_counter()
             load_all()

@@ -56,7 +56,11 @@ class SharedFeatures(nn.Module):
         self._last: tuple[weakref.ref[torch.Tensor], bool, torch.Tensor] | None = None
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Features (B, D); those of the previous call, once, where that was on this very tensor in this grad mode."""
+        """Features (B, D).
+
+        The second of two calls with the same tensor object returns the features of the first, if gradients are
+        recorded in both or in neither.
+        """
         last, self._last = self._last, None
         if last is not None and last[0]() is images and last[1] == torch.is_grad_enabled():
             return last[2]
@@ -68,15 +72,28 @@ class SharedFeatures(nn.Module):
 def identity_and_quality(
     identity_path: str | Path, quality_path: str | Path, device: str | torch.device = "cpu", *, circumstances: int = 0
 ) -> tuple[nn.Module, nn.Module]:
-    """Both estimators; where they read the same file, they share its features. Arguments and errors are theirs."""
+    """``identity_estimator`` and ``quality_estimator``; where both read the same file, they share its features.
+
+    Shared features pass one sum of both gradients on, so that gradients of images differ by rounding from those of two
+    networks.
+
+    Args:
+        identity_path: As for ``identity_estimator``.
+        quality_path: As for ``quality_estimator``.
+        device: Where the networks run.
+        circumstances: As for ``identity_estimator``.
+
+    Raises:
+        InputError: As those functions.
+    """
     identity = identity_estimator(identity_path, device, circumstances=circumstances)
     if Path(identity_path).resolve() != Path(quality_path).resolve():
         return identity, quality_estimator(quality_path, device)
     if isinstance(identity, PaddedFeatures | WithAppearance):
         shared = identity.network = SharedFeatures(identity.network)
-        return identity, FeatureNorm(shared)
-    shared = SharedFeatures(identity)
-    return shared, FeatureNorm(shared)
+    else:
+        shared = identity = SharedFeatures(identity)
+    return identity.eval(), FeatureNorm(shared).eval()
 
 
 def identity_estimator(path: str | Path, device: str | torch.device = "cpu", *, circumstances: int = 0) -> nn.Module:

@@ -34,8 +34,9 @@ NOTES = (
     "`plain` runs like the published scripts: float32, NCHW, autograd on, attention in separate steps, and upsampling "
     "by repeated pixels, then a convolution. Weights are random, because speed does not depend on them. Each row is "
     "measured in its own process; the fastest pass counts. Deviation: largest difference from the pixels of `plain`, "
-    "as a share of their largest value. The official generator draws its own noise, so its pixels are not compared."
+    "as a share of their largest value."
 )
+OFFICIAL_NOTES = "The official generator draws its own noise, so its pixels are not compared."
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.config.benchmarks import Benchmark, Expected
-from bench.config.generator import FilesGenerator, RenderGenerator, Vec2FaceGenerator
+from bench.config.generator import FilesGenerator, Generator, RenderGenerator, Vec2FaceGenerator
 from bench.config.mixture import MixtureGenerator
 from bench.runs.fingerprints import changes_of
 from bench.runs.inputs import MissingInput
@@ -73,11 +73,12 @@ def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
     generating = []
     if measured is not None and "generate" in measured.memory_gb:
         generating = [f"           generating: {measured.memory_gb['generate']:.1f} GB per process, measured"]
-    elif isinstance(generator, Vec2FaceGenerator) and _has_released_sizes(generator):
+    elif isinstance(generator, Vec2FaceGenerator) and has_released_sizes(generator):
         gigabytes = generation_memory_bytes(generator) / 1e9
         generating = [
             f"           generating: {gigabytes:.1f} GB per process on a CPU; on a GPU, most of it is GPU memory"
         ]
+    on_gpu = measured is None or measured.is_gpu or "train" not in measured.memory_gb
     lines = [
         f"images     {num_images:,} ({generator.num_identities:,} identities x {generator.images_per_identity}); "
         f"{num_seen:,} seen in training ({benchmark.recipe.schedule.epochs} epochs)",
@@ -85,7 +86,7 @@ def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
         "           " + ", ".join(f"{what} {size / 1e9:.1f}" for what, size in disk.items()),
         *_warn_of_disk(sum(disk.values()) - free, runs),
         f"memory     {memory_gb:g} GB"
-        + (f", {expected.gpu_memory_gb:g} GB on the GPU" if expected.gpu_memory_gb else ""),
+        + (f", {expected.gpu_memory_gb:g} GB on the GPU" if expected.gpu_memory_gb and on_gpu else ""),
         *generating,
         *_describe_hours(benchmark.expected, measured, num_images, num_seen),
     ]
@@ -96,8 +97,8 @@ def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
 
 
 def _memory_gb(expected: Expected, measured: Measured | None) -> float:
-    """The expected memory, or the largest of a process that a rehearsal measured on this machine."""
-    if measured is None or len(measured.memory_gb) < 2:
+    """The expected memory, or the largest of a process where a rehearsal measured generating and training."""
+    if measured is None or not {"generate", "train"} <= measured.memory_gb.keys():
         return expected.memory_gb
     return max(measured.memory_gb.values())
 
@@ -149,8 +150,10 @@ def _figures_of_parts(benchmark: Benchmark, mixture: MixtureGenerator) -> list[s
     ]
 
 
-def _has_released_sizes(generator: Vec2FaceGenerator) -> bool:
+def has_released_sizes(generator: Generator) -> bool:
     """Whether the generator has the size of the released one: its file ends in .pth, the suite's in .safetensors."""
+    if not isinstance(generator, Vec2FaceGenerator):
+        return False
     return generator.source == "generate" and Path(generator.generator_weights).suffix == ".pth"
 
 

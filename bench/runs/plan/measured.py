@@ -23,6 +23,8 @@ class Measured(Section):
     device: str
     """Device and number of processes, as text for the plan."""
     num_processes: int
+    is_gpu: bool = False
+    """Whether the stages ran on a GPU."""
     generate_images_per_second: float | None = None
     without_attrop_images_per_second: float | None = None
     train_images_per_second: float | None = None

@@ -9,12 +9,13 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 import yaml
@@ -22,16 +23,19 @@ import yaml
 from bench.config.benchmarks import Benchmark, load_benchmark
 from bench.config.generator import RenderGenerator, Vec2FaceGenerator
 from bench.machine.facts import environment
+from bench.machine.preemption import ENDED_BY_SIGNAL
+from bench.machine.progress import note
 from bench.runs.cards import DatasetCard, ModelCard, ResultCard, read_card
 from bench.runs.fingerprints import plan_stages
 from bench.runs.inputs import MissingInput, find_protocol, is_rendered, rendered_protocol_path
 from bench.runs.launch import run_command, stage_command
+from bench.runs.plan.describe import has_released_sizes
 from bench.runs.plan.measured import Measured, settings_digest, write_measured
 from bench.runs.stage import Stages
 
 _NUM_PAIRS = 40
-_TIMES_MORE = 2
-"""The second dataset has this many times the identities of the first; their difference in time gives the rate."""
+_TIMES_MORE_WITHOUT_ATTROP = 8
+"""As ``Sizes.times_more``, for datasets without optimiser steps, which take much less time for an image."""
 _SHORT = "short_"
 """Prefix of the names of shortened test sets."""
 
@@ -42,15 +46,27 @@ class Sizes:
 
     num_identities: int
     images_per_identity: int
+    times_more: int
+    """The second dataset has this many times the identities of the first; their differences give rate and bytes."""
     num_steps: int
     """Steps of training."""
     batch_size: int | None
     """Faces per step of one process; None for the batch of the recipe."""
 
 
-ON_A_GPU = Sizes(num_identities=64, images_per_identity=16, num_steps=40, batch_size=None)
-ON_A_CPU = Sizes(num_identities=2, images_per_identity=4, num_steps=8, batch_size=4)
-"""Where AttrOP accepts no image, as with weights of random numbers, every image takes 15 seconds on two cores."""
+ON_A_GPU = Sizes(num_identities=64, images_per_identity=16, times_more=3, num_steps=40, batch_size=None)
+ON_A_CPU = Sizes(num_identities=8, images_per_identity=4, times_more=4, num_steps=8, batch_size=4)
+RELEASED_ON_A_CPU = Sizes(num_identities=2, images_per_identity=4, times_more=2, num_steps=8, batch_size=4)
+"""For networks of the released size. An image for which AttrOP takes all its steps needs 15 seconds on two cores."""
+
+
+@dataclass(frozen=True)
+class _Rehearsed:
+    """A small dataset."""
+
+    card: DatasetCard
+    num_bytes: int
+    """Size of its faces.lmdb."""
 
 
 class Rehearsal:
@@ -65,10 +81,13 @@ class Rehearsal:
 
     def __init__(self, benchmark: Benchmark, missing: list[MissingInput], args: Namespace, device: str) -> None:
         self._benchmark, self._missing, self._args = benchmark, missing, args
-        self._is_gpu, self._sizes = device.startswith("cuda"), ON_A_GPU if device.startswith("cuda") else ON_A_CPU
+        self._is_gpu = device.startswith("cuda")
+        on_a_cpu = RELEASED_ON_A_CPU if has_released_sizes(benchmark.generator) else ON_A_CPU
+        self._sizes = ON_A_GPU if self._is_gpu else on_a_cpu
         self._num_processes = int(os.environ.get("NPROC") or 1)
         self._folder = args.runs / ".rehearsals" / benchmark.name
         self._has_failed_to_generate = False
+        self._trained: Stages | None = None
         facts = environment()
         self.measured = Measured(
             settings=settings_digest(benchmark),
@@ -76,6 +95,7 @@ class Rehearsal:
             device=f"{facts.gpu if self._is_gpu and facts.gpu else f'{facts.num_cores} cores of {facts.cpu}'}, "
             f"NPROC={self._num_processes}",
             num_processes=self._num_processes,
+            is_gpu=self._is_gpu,
             problems=[str(item) for item in missing],
         )
 
@@ -84,6 +104,9 @@ class Rehearsal:
 
         Yields:
             Lines for the terminal.
+
+        Raises:
+            SystemExit: A signal asks for the end. The measurements of an earlier rehearsal stay.
         """
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
@@ -97,7 +120,7 @@ class Rehearsal:
                 yield "evaluate: not rehearsed, no test set is here"
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
-            write_measured(self._args.runs, self._benchmark.name, self.measured)
+        write_measured(self._args.runs, self._benchmark.name, self.measured)
         yield from (f"problem: {problem}" for problem in self.measured.problems)
 
     def _shorten_test_sets(self) -> list[str]:
@@ -121,7 +144,7 @@ class Rehearsal:
                 "--pairs",
                 str(_NUM_PAIRS),
             ]
-            if run_command(line, is_quiet=True):
+            if _run_or_end(line):
                 self.measured.problems.append(f"{path} cannot be read, see the message above")
             elif out.exists():
                 names.append(f"{_SHORT}{name}")
@@ -131,27 +154,37 @@ class Rehearsal:
         if not self._can_generate:
             yield "generate: not rehearsed, rendered faces stand in for those of the entry"
             return
-        few, many = self._sizes.num_identities, _TIMES_MORE * self._sizes.num_identities
-        cards = []
-        for num_identities in (few, many):
-            stages = self._write_entry(protocols, {"num_identities": num_identities})
-            if not self._run_stage("generate", stages):
-                self._has_failed_to_generate = True
-                yield "generate: failed, rendered faces stand in for those of the entry"
-                return
-            cards.append(read_card(stages.generate.directory, DatasetCard))
-        rate, start_seconds = marginal_rate(*cards)
-        self.measured.generate_images_per_second = rate
-        self.measured.bytes_per_image = (stages.generate.directory / "faces.lmdb").stat().st_size / cards[1].num_images
-        self._note_memory("generate", cards[1].cost.peak_memory_mb)
-        yield f"generate: {rate:.3g} images/s"
+        pair = self._generate_two(protocols, self._sizes.times_more, {})
+        if pair is None:
+            self._has_failed_to_generate = True
+            yield "generate: failed, rendered faces stand in for those of the entry"
+            return
+        few, many = pair
+        self.measured.generate_images_per_second = marginal_rate(few.card, many.card)
+        added_bytes, added_images = many.num_bytes - few.num_bytes, many.card.num_images - few.card.num_images
+        self.measured.bytes_per_image = added_bytes / added_images  # a file of few images is mostly its first pages
+        self._note_memory("generate", many.card.cost.peak_memory_mb)
+        yield f"generate: {self.measured.generate_images_per_second:.3g} images/s"
         if isinstance(self._benchmark.generator, Vec2FaceGenerator):
-            stages = self._write_entry(protocols, {"num_identities": many, "attributes": {"max_steps": 0}})
-            if self._run_stage("generate", stages):
-                card = read_card(stages.generate.directory, DatasetCard)
-                seconds = max(card.cost.seconds - start_seconds, 1e-3)
-                self.measured.without_attrop_images_per_second = card.num_images / seconds
-                yield f"generate: {card.num_images / seconds:.3g} images/s without optimiser steps of AttrOP"
+            without = self._generate_two(protocols, _TIMES_MORE_WITHOUT_ATTROP, {"attributes": {"max_steps": 0}})
+            if without is not None:
+                rate = marginal_rate(without[0].card, without[1].card)
+                self.measured.without_attrop_images_per_second = rate
+                yield f"generate: {rate:.3g} images/s without optimiser steps of AttrOP"
+
+    def _generate_two(
+        self, protocols: list[str], times_more: int, changes: dict[str, Any]
+    ) -> "tuple[_Rehearsed, _Rehearsed] | None":
+        """Generate a dataset, and one of ``times_more`` as many identities; None if one of them fails."""
+        rehearsed = []
+        for num_identities in (self._sizes.num_identities, times_more * self._sizes.num_identities):
+            stages = self._write_entry(protocols, {"num_identities": num_identities, **changes})
+            if not self._run_stage("generate", stages):
+                return None
+            directory = stages.generate.directory
+            num_bytes = (directory / "faces.lmdb").stat().st_size
+            rehearsed.append(_Rehearsed(read_card(directory, DatasetCard), num_bytes))
+        return rehearsed[0], rehearsed[1]
 
     def _train(self, protocols: list[str]) -> Iterator[str]:
         """Train with the recipe's batch size on a GPU; on a CPU with two small ones, to extrapolate the memory."""
@@ -192,7 +225,13 @@ class Rehearsal:
         os.environ["TRAIN_FLAGS"] = f"{before} --validate-every 0"
         if micro_batch < share:
             os.environ["TRAIN_FLAGS"] += f" --micro-batch {micro_batch}"
-        stages = self._write_entry(protocols, batch_size=share * self._num_processes)
+        # The second dataset holds as many faces as two batches of one process, also if some of them are left out
+        num_identities = (
+            self._sizes.times_more * self._sizes.num_identities * (1 if self._is_gpu else self._num_processes)
+        )
+        changes = {"num_identities": num_identities}
+        stages = self._write_entry(protocols, changes, batch_size=share * self._num_processes)
+        self._trained = stages
         try:
             if not self._run_stage("generate", stages) or not self._run_stage("train", stages):
                 return 0.0
@@ -204,8 +243,10 @@ class Rehearsal:
         return self.measured.memory_gb.get("train", 0.0)
 
     def _evaluate(self, protocols: list[str]) -> Iterator[str]:
-        stages = self._write_entry(protocols, batch_size=self._last_batch_size)
-        if stages.train.is_finished and self._run_stage("evaluate", stages):
+        stages = self._trained
+        if stages is None or not stages.train.is_finished:
+            yield "evaluate: not rehearsed, no network was trained"
+        elif self._run_stage("evaluate", stages):
             card = read_card(stages.evaluate.directory, ResultCard)
             self.measured.evaluate_images_per_second = card.cost.images_per_second
             self._note_memory("evaluate", card.cost.peak_memory_mb)
@@ -217,17 +258,17 @@ class Rehearsal:
             self.measured.memory_gb[stage] = round(megabytes * 2**20 / 1e9, 2)
 
     def _run_stage(self, name: str, stages: Stages) -> bool:
-        """Run a stage unless it is finished, and return whether it succeeded. A failing stage prints why.
-
-        Raises:
-            SystemExit: A signal that asks for the end of the rehearsal has ended the stage, which has said so.
-        """
+        """Run a stage unless it is finished, and return whether it succeeded. A failing stage prints why."""
         stage = getattr(stages, name)
         if stage.is_finished:
             return True
-        status = run_command(stage_command(stage, self._stage_args))
-        if status - 128 in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-            sys.exit(status)
+        with tempfile.TemporaryFile() as log:
+            # Evaluation warns of the network of a rehearsal, which has hardly learned
+            hidden = log if name == "evaluate" else None
+            status = _run_or_end(stage_command(stage, self._stage_args), hidden)
+            if status and hidden:
+                hidden.seek(0)
+                sys.stderr.write(hidden.read().decode(errors="replace"))
         if status:
             self.measured.problems.append(f"{name} ended with status {status}, see the message above")
         return status == 0
@@ -250,7 +291,6 @@ class Rehearsal:
         """
         benchmark, sizes = self._benchmark, self._sizes
         batch_size = batch_size or benchmark.recipe.batch_size
-        self._last_batch_size = batch_size
         small = {"num_identities": sizes.num_identities, "images_per_identity": sizes.images_per_identity}
         num_images = sizes.num_identities * sizes.images_per_identity
         settings: dict[str, Any] = {"kind": "render"}
@@ -290,15 +330,24 @@ class Rehearsal:
         return is_drawn and not names & {Path(name).name for name in generator.weight_files}
 
 
-def marginal_rate(few: DatasetCard, many: DatasetCard) -> tuple[float, float]:
-    """Images per second of generating without the start-up, and the seconds of the start-up, from two datasets.
+def _run_or_end(command: Sequence[str], log: IO[bytes] | None = None) -> int:
+    """Run a command without its stdout and return its status; end as it did if a signal asked for the end."""
+    status = run_command(command, is_quiet=True, log=log)
+    if status in ENDED_BY_SIGNAL:
+        note(f"the rehearsal was ended by {signal.Signals(status - 128).name}; run the same command again to repeat it")
+        sys.exit(status)
+    return status
+
+
+def marginal_rate(few: DatasetCard, many: DatasetCard) -> float:
+    """Images per second of generating without the start-up, from two datasets.
 
     Loading the networks takes as long for a few images as for millions, so the plain rate of a few would be too low.
     """
     seconds, images = many.cost.seconds - few.cost.seconds, many.num_images - few.num_images
     if seconds <= 0:  # another program slowed down the first one
-        return many.num_images / many.cost.seconds, 0.0
-    return images / seconds, max(0.0, few.cost.seconds - few.num_images * seconds / images)
+        return many.num_images / many.cost.seconds
+    return images / seconds
 
 
 def _step_rate(card: ModelCard) -> float | None:

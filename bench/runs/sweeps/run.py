@@ -6,7 +6,6 @@ failed are tried again.
 
 import argparse
 import shlex
-import signal
 import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -15,7 +14,7 @@ from pathlib import Path
 from bench.config.overrides import join_changes
 from bench.config.sweeps import Sweep
 from bench.errors import InputError
-from bench.machine.preemption import SIGNALS
+from bench.machine.preemption import ENDED_BY_SIGNAL
 from bench.machine.progress import note
 from bench.runs.benchmark import make_parts
 from bench.runs.inputs import make_rendered_protocols, missing_inputs
@@ -29,8 +28,6 @@ from bench.runs.tracking.nesting import set_parent
 from bench.runs.tracking.sending import sync
 
 _SECONDS_BETWEEN_SYNCS = 60.0
-_ENDED_BY_SIGNAL = {128 + number for number in (signal.SIGINT, *SIGNALS)}
-"""Statuses of a stage that a user or a scheduler ended, not a fault of its own."""
 
 
 def describe_sweep(sweep: Sweep, points: Sequence[Point], args: argparse.Namespace) -> str:
@@ -114,7 +111,7 @@ def _make_parts(points: Sequence[Point], args: argparse.Namespace) -> Iterator[s
             try:
                 yield from make_parts(point.benchmark.generator, _flags_of(point, args))
             except SystemExit as end:
-                if end.code in _ENDED_BY_SIGNAL:
+                if end.code in ENDED_BY_SIGNAL:
                     raise
 
 

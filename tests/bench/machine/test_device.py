@@ -32,28 +32,49 @@ def test_only_the_state_of_the_own_device_is_read_and_the_cpu_goes_on_as_before(
     assert four_gpus == expected
 
 
-def test_freed_memory_is_kept_for_a_block_and_then_returned(monkeypatch):
+KEEP = [("mallopt", -3, 2**30), ("mallopt", -1, 2**31 - 1)]
+RETURN = [("mallopt", -3, 2**25), ("mallopt", -1, 2**26), ("malloc_trim", 0)]
+
+
+@pytest.fixture
+def libc_calls(monkeypatch):
+    """Calls of the C library; no memory is kept before the test."""
     calls = []
-    monkeypatch.setattr(device_module, "_is_memory_kept", False)
+    monkeypatch.setattr(device_module, "_is_kept_for_good", False)
+    monkeypatch.setattr(device_module, "_num_blocks", 0)
     monkeypatch.setattr(device_module, "_call_libc", lambda function, *arguments: calls.append((function, *arguments)))
+    return calls
+
+
+def test_freed_memory_is_kept_for_a_block_and_then_returned(libc_calls):
     with freed_memory_kept("cpu"):
-        during = list(calls)
+        assert libc_calls == KEEP
         with freed_memory_kept("cpu"):
             pass
-        assert calls == during == [("mallopt", -3, 2**30), ("mallopt", -1, 2**31 - 1)]
+        assert libc_calls == 2 * KEEP
     with freed_memory_kept("cuda:0"):
         pass
-    assert calls[2:] == [("mallopt", -3, 2**25), ("mallopt", -1, 2**26), ("malloc_trim", 0)]
+    assert libc_calls == 2 * KEEP + RETURN
 
 
-def test_a_block_ends_nothing_where_memory_is_kept_for_good(monkeypatch):
-    calls = []
-    monkeypatch.setattr(device_module, "_is_memory_kept", False)
-    monkeypatch.setattr(device_module, "_call_libc", lambda function, *arguments: calls.append(function))
-    keep_freed_memory()
+def test_memory_is_kept_until_the_last_of_two_overlapping_blocks_ends(libc_calls):
+    first, second = freed_memory_kept("cpu"), freed_memory_kept("cpu")
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert libc_calls == 2 * KEEP
+    second.__exit__(None, None, None)
+    assert libc_calls == 2 * KEEP + RETURN
+
+
+@pytest.mark.parametrize("is_before", [True, False])
+def test_a_block_ends_nothing_where_memory_is_kept_for_good(libc_calls, is_before):
+    if is_before:
+        keep_freed_memory()
     with freed_memory_kept("cpu"):
-        pass
-    assert calls == ["mallopt", "mallopt"]
+        if not is_before:
+            keep_freed_memory()
+    assert libc_calls == 2 * KEEP
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mallopt is part of glibc")

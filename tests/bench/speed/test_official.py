@@ -27,7 +27,7 @@ def test_a_module_is_imported_in_its_clone(tmp_path):
         with official_module(make_clone(tmp_path / name, text), "tools.loader") as module:
             assert name == module.NAME
     assert Path.cwd() == before and sys.path == path
-    assert "tools.loader" not in sys.modules
+    assert not {"tools", "tools.loader"} & sys.modules.keys()
 
 
 def test_a_folder_that_is_no_clone_is_refused(tmp_path):
@@ -51,3 +51,6 @@ def test_the_name_holds_the_commit(tmp_path):
         subprocess.run(["git", "-C", str(clone), *command], check=True, env=os.environ)
     commit = subprocess.run(["git", "-C", str(clone), "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
     assert official_name(clone) == f"Their-Trainer {commit.stdout[:12]}"
+    assert official_name(clone / "tools") == "tools (no commit)"
+    subprocess.run(["git", "-C", str(clone), "add", "settings.txt"], check=True)
+    assert official_name(clone) == f"Their-Trainer {commit.stdout[:12]} with changes"

@@ -1,11 +1,14 @@
 """Embeddings: independent of batches, flip added once, wrong images refused; ONNX input ranges; raw pixels."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
 
 from bench.errors import InputError
 from evaluate.layouts.images import LazyImages
+from evaluate.measure import embed as embed_module
 from evaluate.measure.embed import embed, load_network, raw_pixels
 from evaluate.measure.onnx_network import OnnxNetwork
 
@@ -63,6 +66,20 @@ def test_mirrored_faces_have_the_same_embedding_only_with_flip(images):
     network = TinyNetwork()
     np.testing.assert_allclose(embed(network, mirrored), embed(network, images), atol=1e-6)
     assert np.abs(embed(network, mirrored, mode="no_flip") - embed(network, images, mode="no_flip")).max() > 0.1
+
+
+def test_memory_is_kept_between_batches_on_the_device_of_the_network(images, monkeypatch):
+    blocks = []
+
+    @contextmanager
+    def note_block(device):
+        blocks.append(f"begin {device}")
+        yield
+        blocks.append("end")
+
+    monkeypatch.setattr(embed_module, "freed_memory_kept", note_block)
+    embed(lambda faces: blocks.append("batch") or faces.flatten(1), images, batch_size=2, mode="no_flip")
+    assert blocks[0] == "begin cpu" and blocks[-1] == "end" and set(blocks[1:-1]) == {"batch"}
 
 
 def test_the_same_bits_twice(images):

@@ -59,6 +59,26 @@ def test_names_of_lines_that_end_together_stand_apart_in_their_order():
     assert plot.to_pixels(1, 0)[0] < 400 - 12 - 16  # the axes leave room for the names
 
 
+def test_long_names_are_cut_and_the_axes_keep_their_room():
+    name = "<smoke> " + "generator.perturbation.sigmas=[0.2, 0.3, 0.4] " * 3
+    plot = Plot(Axis("x", 0, 1), Axis("y", 0, 1), width=860, names=[name])
+    plot.name_line(1, 0.5, name, "#000")
+    assert plot.to_pixels(1, 0)[0] > 500
+    text = ET.fromstring(plot.svg()).findall("text")[-1]
+    assert text.find("title").text == name
+    assert text.find("title").tail == name[:41] + "..."
+
+
+def test_names_of_very_many_lines_stay_in_the_figure():
+    names = [str(number) for number in range(60)]
+    plot = Plot(Axis("x", 0, 1), Axis("y", 0, 1), width=860, height=460, names=names)
+    for name in names:
+        plot.name_line(1, 0.5, name, "#000")
+    heights = [float(y) for y in re.findall(r'y="([\d.]+)" fill="#000"', plot.svg())]
+    assert len(heights) == 60 and min(heights) >= 14 and max(heights) <= 460 - 36 + 3.5
+    assert np.all(np.diff(heights) > 0)
+
+
 def test_a_plot_without_names_has_no_room_for_them():
     assert Plot(Axis("x", 0, 1), Axis("y", 0, 1), width=164).to_pixels(1, 0)[0] == 152
 

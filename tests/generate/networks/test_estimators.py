@@ -65,6 +65,12 @@ def test_two_estimators_of_one_file_share_its_features(backbone_path, circumstan
         gradients.append(x.grad)
     assert torch.equal(values[0][0], values[1][0]) and torch.equal(values[0][1], values[1][1])
     torch.testing.assert_close(*gradients)
+    calls = []
+    backbone = next(module for module in shared[1].modules() if type(module) is SharedFeatures).network
+    backbone.register_forward_hook(lambda module, inputs, output: calls.append(inputs))
+    shared[0](x), shared[1](x)
+    assert len(calls) == 1
+    assert not any(module.training for model in shared for module in model.modules())
 
 
 def test_two_files_share_nothing(backbone_path, tmp_path):

@@ -14,6 +14,7 @@ from soak import SCALE, write_inputs
 
 from bench.config.benchmarks import load_benchmark
 from bench.runs.plan import rehearse as rehearse_module
+from bench.runs.plan.describe import _memory_gb
 from bench.runs.plan.measured import Measured, read_measured, settings_digest, write_measured
 from bench.runs.plan.rehearse import Rehearsal, marginal_rate
 
@@ -69,29 +70,61 @@ def test_if_generating_fails_the_rest_is_rehearsed_and_the_plan_names_both_devic
     page = rehearse(inputs, runs)
     assert "generate: failed, rendered faces stand in for those of the entry" in page
     assert re.search(r"^train: [0-9.e+]+ images/s", page, re.M) and re.search(r"^evaluate: [0-9.e+]+", page, re.M)
+    assert "faces.lmdb" not in page and "%" not in page.partition("stages")[0]  # nothing that looks like a result
     assert page.count("problem: generate ended with status 2, see the message above") == 1
     expected = load_benchmark(SCALE, inputs / "benchmarks.yaml").expected
     devices = rf"generate .* on {re.escape(expected.device)}, train .* on \d+ cores of .*"
     assert re.search(rf"^hours .*: {devices}\n +\(generate: .*; train: measured ", page, re.M), page
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-def test_a_signal_ends_the_rehearsal_and_not_only_its_stage(tmp_path, monkeypatch, number):
+@pytest.fixture
+def rehearsal(tmp_path):
     inputs = write_inputs(tmp_path / "inputs")
-    benchmark = load_benchmark(SCALE, inputs / "benchmarks.yaml")
     folders = {"runs": tmp_path / "runs", "test_sets": inputs / "test_sets", "weights": inputs / "weights"}
     args = Namespace(**folders, scale=SCALE, seed=0, device="cpu", set="", config=inputs / "benchmarks.yaml")
-    stages = []
+    return Rehearsal(load_benchmark(SCALE, inputs / "benchmarks.yaml"), [], args, "cpu")
 
-    def end_by_signal(command, *, is_quiet=False):
-        stages.append(command[2])
-        return 0 if "shorten" in command else 128 + number
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("ended", ["shorten", "generate"])
+def test_a_signal_ends_the_rehearsal_and_not_only_its_stage(rehearsal, tmp_path, monkeypatch, capsys, number, ended):
+    commands = []
+
+    def end_by_signal(command, *, is_quiet, log):
+        commands.append(command)
+        return 128 + number if ended in command else 0
 
     monkeypatch.setattr(rehearse_module, "run_command", end_by_signal)
+    earlier = tmp_path / "runs" / "rehearsals" / f"{SCALE}.json"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text("measured earlier")
     with pytest.raises(SystemExit, match=str(128 + number)):
-        list(Rehearsal(benchmark, [], args, "cpu").run())
-    assert stages == ["evaluate", "generate"]
+        list(rehearsal.run())
+    assert ended in commands[-1]
+    assert f"ended by {signal.Signals(number).name}" in capsys.readouterr().err
     assert not (tmp_path / "runs" / ".rehearsals" / SCALE).exists()
+    assert earlier.read_text() == "measured earlier"
+
+
+@pytest.mark.parametrize("num_processes", [1, 2, 8])
+def test_there_are_faces_for_two_batches_of_training(rehearsal, monkeypatch, num_processes):
+    monkeypatch.setattr(rehearsal, "_num_processes", num_processes)
+    monkeypatch.setattr(rehearsal, "_sizes", rehearse_module.RELEASED_ON_A_CPU)
+    monkeypatch.setattr(rehearsal, "_run_stage", lambda name, stages: False)
+    entries = []
+    monkeypatch.setattr(rehearsal, "_write_entry", lambda *entry, **batch: entries.append((*entry, batch)))
+    rehearsal._train_once([], 8, 8)
+    ((_, generator, batch),) = entries
+    num_faces = generator["num_identities"] * rehearse_module.RELEASED_ON_A_CPU.images_per_identity
+    assert num_faces >= 2 * batch["batch_size"]
+
+
+@pytest.mark.parametrize("stages", [["train"], ["train", "evaluate"], ["generate", "train"]])
+def test_the_plan_states_measured_memory_only_if_generating_and_training_were_measured(stages):
+    smoke = load_benchmark("smoke")
+    fields = {"settings": settings_digest(smoke), "created_utc": "2026-01-01T00:00:00+00:00", "device": "1 x GPU"}
+    measured = Measured(**fields, num_processes=1, memory_gb=dict.fromkeys(stages, 99.0))
+    assert _memory_gb(smoke.expected, measured) == (99.0 if "generate" in stages else smoke.expected.memory_gb)
 
 
 def card(num_images, seconds):
@@ -99,8 +132,8 @@ def card(num_images, seconds):
 
 
 def test_the_rate_is_that_of_the_additional_images():
-    assert marginal_rate(card(10, 25.0), card(30, 35.0)) == (2.0, 20.0)
-    assert marginal_rate(card(10, 25.0), card(30, 20.0)) == (1.5, 0.0)
+    assert marginal_rate(card(10, 25.0), card(30, 35.0)) == 2.0
+    assert marginal_rate(card(10, 25.0), card(30, 20.0)) == 1.5
 
 
 def test_measurements_of_other_settings_or_damaged_ones_do_not_count(tmp_path):
