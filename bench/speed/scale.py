@@ -1,7 +1,8 @@
 """Measures steps at several numbers of identities: processor seconds, peak memory, and how both grow.
 
-Every measurement runs in a process of its own, because the peak memory of a process cannot be reset. Measurements
-are kept in ``measured.jsonl`` of the working folder, so that an interrupted run resumes.
+Every measurement, and every preparation of its files, runs in a process of its own: the peak memory of a process cannot
+be reset, and a new process starts with that of the process that started it. Measurements are kept in
+``measured.jsonl`` of the working folder, so that an interrupted run resumes.
 """
 
 import json
@@ -34,6 +35,10 @@ class Size:
         return self.num_identities * self.images_per_identity
 
 
+def _prepare_nothing(size: Size, folder: Path) -> None:
+    """Some steps read no files."""
+
+
 @dataclass(frozen=True)
 class Step:
     """One step of a benchmark that uses no network."""
@@ -41,8 +46,8 @@ class Step:
     name: str
     measure: Callable[[Size, Path], Mapping[str, float]]
     """(size, folder) -> counts that show what was done. Only this is measured."""
-    prepare: Callable[[Size, Path], object] = lambda size, folder: None
-    """(size, folder) -> writes what the step reads, unless it is there. It runs in this process."""
+    prepare: Callable[[Size, Path], object] = _prepare_nothing
+    """(size, folder) -> writes what the step reads, unless it is there."""
 
 
 def measure_steps(steps: Sequence[Step], sizes: Sequence[Size], folder: Path) -> list[Row]:
@@ -67,7 +72,7 @@ def measure_steps(steps: Sequence[Step], sizes: Sequence[Size], folder: Path) ->
                 continue
             note(f"{step.name}, {size.num_identities:,} identities")
             size_folder.mkdir(exist_ok=True)
-            step.prepare(size, size_folder)
+            in_own_process(step.prepare, size, size_folder)
             lines.append(key | in_own_process(_measured, step.measure, size, size_folder))
             append_text(path, json.dumps(lines[-1]) + "\n")
             note(f"{step.name}: {lines[-1]}")

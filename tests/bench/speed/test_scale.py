@@ -7,6 +7,7 @@ import pytest
 import evaluate.audit.scale
 import fr_train.speed.scale
 import generate.speed.scale
+from bench.machine.stopwatch import peak_memory_mb
 from bench.speed.scale import MEASURED_NAME, Size, Step, growth_rows, measure_steps
 
 
@@ -33,15 +34,18 @@ def count(size, folder):
 
 def prepare(size, folder):
     (folder / "input").write_text("7")
+    b"x" * int((peak_memory_mb() + 300) * 2**20)  # memory of a preparation is not that of its step
 
 
 @pytest.mark.slow
 def test_what_is_measured_is_not_measured_again(tmp_path):
+    before = peak_memory_mb()
     steps, sizes = [Step("count", count, prepare)], [Size(20, 3), Size(10, 3)]
     row = measure_steps(steps, sizes[1:], tmp_path)[0]
     first = (tmp_path / MEASURED_NAME).read_text()
     assert json.loads(first)["counts"] == {"images": 30, "prepared": 7}
     assert row["10: peak MiB"] == json.loads(first)["peak_memory_mb"] > 1
+    assert json.loads(first)["memory_before_mb"] < before + 200
     measure_steps(steps, sizes, tmp_path)
     lines = (tmp_path / MEASURED_NAME).read_text().splitlines(keepends=True)
     assert lines[0] == first and len(lines) == 2
