@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
+from bench.files import is_file, read_array
 from bench.vectors.separation import separated as separated
 
 FEATURE_DIM = 512
@@ -82,12 +83,9 @@ def read_vectors(path: str | Path, feature_dim: int = FEATURE_DIM) -> NDArray[np
     Raises:
         InputError: If the file is missing or not a ``.npy``, or as ``check_vectors``.
     """
-    try:
-        vectors = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; give a .npy of identity vectors, or identities=gaussian") from None
-    except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{path} is not a .npy of numbers ({error}); save it with numpy.save") from None
+    if not is_file(path):
+        raise InputError(f"{path} does not exist; give a .npy of identity vectors, or identities=gaussian")
+    vectors = read_array(path)
     check_vectors(vectors, str(path), feature_dim)
     return vectors.astype(np.float32, copy=False)
 
@@ -104,6 +102,8 @@ def check_vectors(vectors: NDArray, name: str, feature_dim: int = FEATURE_DIM) -
         InputError: If the width is another, a value is not finite, or the norms are not those of un-normalised features
             (states the norms).
     """
+    if vectors.dtype.kind not in "fiu":
+        raise InputError(f"{name} holds values of type {vectors.dtype}; give floating-point numbers")
     if vectors.ndim != 2 or vectors.shape[1] != feature_dim or len(vectors) == 0:
         raise InputError(f"{name} has shape {vectors.shape}; the generator takes (N, {feature_dim}) with N > 0")
     finite = np.isfinite(vectors).all(axis=1)

@@ -70,6 +70,8 @@ def read_scores(path: str | Path) -> Scores:
 
 def _are_scores(arrays: dict[str, NDArray]) -> bool:
     """Whether all arrays of a protocol have the shape (P,), P above 0, and their types, and all scores are finite."""
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+        return False  # NumPy returns a member of another format as bytes
     scores = arrays["scores"]
     kinds = {field: arrays[field].dtype.kind for field in FIELDS}
     has_types = kinds["scores"] == "f" and kinds["fold"] in "iu" and kinds["is_genuine"] == kinds["is_correct"] == "b"

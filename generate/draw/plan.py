@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bench.config.generator import Vec2FaceGenerator, weight_path
 from bench.errors import InputError
+from bench.files import read_array
 from generate.draw.attrop import Jobs
 from generate.draw.perturbation import apportion, draw_views, perturb, strengths
 from generate.draw.pose.bank import LandmarkBank, make_bank
@@ -251,10 +252,10 @@ def _read_differences(path: Path, width: int) -> NDArray[np.float32]:
 
 def _read_array(path: Path, shape: tuple[int | None, int], source: str) -> NDArray[np.float32]:
     """A finite float32 array of a ``.npy``; None in ``shape`` allows any number of rows but zero."""
-    try:
-        array = np.load(path, allow_pickle=False).astype(np.float32)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} cannot be read ({error}); give {source}") from None
+    array = read_array(path)
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"{path} holds values of type {array.dtype}, not numbers; give {source}")
+    array = array.astype(np.float32)
     fits = array.ndim == 2 and len(array) == (shape[0] or len(array)) > 0 and array.shape[1] == shape[1]
     if not fits or not np.isfinite(array).all():
         sizes = ", ".join("any" if size is None else str(size) for size in shape)

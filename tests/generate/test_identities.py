@@ -55,7 +55,13 @@ def test_bad_vectors_are_named(tmp_path):
     with pytest.raises(InputError, match="1 of 5 vectors are zero or not finite, first row 3"):
         separated(good, 0.3)
     (tmp_path / "text.npy").write_text("no")
-    with pytest.raises(InputError, match=r"not a \.npy"):
+    with pytest.raises(InputError, match=r"not a whole \.npy"):
         read_vectors(tmp_path / "text.npy")
+    np.savez(tmp_path / "several.npz", vectors=unit)
+    with pytest.raises(InputError, match=r"several\.npz is a \.npz, several arrays"):
+        read_vectors(tmp_path / "several.npz")
+    np.save(tmp_path / "words.npy", np.full((5, 512), "no"))
+    with pytest.raises(InputError, match=r"words\.npy holds values of type <U2; give floating-point numbers"):
+        read_vectors(tmp_path / "words.npy")
     with pytest.raises(InputError, match="does not exist"):
         read_vectors(tmp_path / "none.npy")

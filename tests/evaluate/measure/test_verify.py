@@ -1,5 +1,6 @@
 """Verification of hand-made embeddings, the checks on a result, and scores.npz as a round trip."""
 
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -131,6 +132,11 @@ def test_scores_that_are_not_whole(twenty, tmp_path):
         read_scores(path)
     np.savez(path, **{"made_up/scores": arrays["scores"]})
     with pytest.raises(InputError, match="made_up lacks is_genuine, fold, is_correct; run the evaluation again"):
+        read_scores(path)
+    with zipfile.ZipFile(path, "w") as file:  # NumPy returns a member that is no .npy as bytes
+        for field in arrays:
+            file.writestr(f"made_up/{field}.npy", b"no array")
+    with pytest.raises(InputError, match="made_up holds arrays that are no scores of pairs"):
         read_scores(path)
     with pytest.raises(InputError, match=r"gone.npz is not a complete scores.npz"):
         read_scores(tmp_path / "gone.npz")
