@@ -18,8 +18,9 @@ import errno
 import io
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ _WIDTHS = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
 """First byte of a msgpack bin or str -> bytes of its length. msgpack before 1.0 wrote image files as str."""
 _ARRAY, _LENGTHS, _MAX_INT_BYTES = 0x90, (2, 3, 4), 9
 """msgpack: first byte of an array of length 0 (the length is added to it), lengths of records, most bytes of an int."""
+_LABELS_PER_OPENING = 100_000
 _INITIAL_MAP_BYTES = 1 << 26
 """Size of a new LMDB's memory map, which limits the size of the file. It is doubled whenever it is full."""
 
@@ -232,16 +234,28 @@ class LmdbFaces(SelectedFaces):
             ) from None
 
     def _read_labels(self, num_faces: int) -> NDArray[np.int64]:
-        """Identity of every record, shape (N,). Image and feature are skipped by their lengths, not unpacked."""
+        """Identity of every record, shape (N,).
+
+        The file is closed after every block, since the pages read would count as memory of this process until then.
+        """
         labels = np.empty(num_faces, dtype=np.int64)
+        positions = iter(progress(range(num_faces), desc="read labels", total=num_faces))
+        while block := list(islice(positions, _LABELS_PER_OPENING)):
+            labels[block] = self._read_block(block)
+            self._handle = None
+        return labels
+
+    def _read_block(self, positions: Sequence[int]) -> list[int]:
+        """Identities of these records. Image and feature are skipped by their lengths, not unpacked."""
+        labels = []
         with self._reading() as transaction:
-            for position in progress(range(num_faces), desc="read labels", total=num_faces):
+            for position in positions:
                 value = transaction.get(str(position).encode())
                 label = None if value is None else _quick_label(value)
                 if label is None:
                     record = self._record(position)
                     label = int(record[_label_place(len(record))])
-                labels[position] = label
+                labels.append(label)
         return labels
 
 

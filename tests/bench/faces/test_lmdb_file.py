@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import lmdb
 import msgpack
@@ -96,6 +97,44 @@ def test_the_label_that_is_read_quickly_equals_that_of_unpacking():
             pair, triple = [b"i" * size, label], [b"i" * size, b"f" * 2176, label]
             for record in (pair, triple, [*triple, b"l" * size]):
                 assert lmdb_file._quick_label(memoryview(msgpack.packb(record))) == label
+
+
+def mapped_bytes(path):
+    """Bytes of a file that are mapped into this process and resident."""
+    lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+    return sum(1024 * int(rss.split()[1]) for line in lines if str(path) in line for rss in [resident(lines)])
+
+
+def resident(lines):
+    return next(line for line in lines if line.startswith("Rss:"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="smaps is Linux's")
+def test_reading_labels_keeps_no_pages_of_the_file(tmp_path, monkeypatch):
+    labels = np.arange(2000) // 3
+    with FaceWriter(tmp_path / "faces.lmdb") as writer:
+        for label in labels:
+            writer.write(bytes(2000), int(label))
+    most = []
+    monkeypatch.setattr(lmdb_file, "_LABELS_PER_OPENING", 101)
+    monkeypatch.setattr(lmdb_file, "_quick_label", watch(lmdb_file._quick_label, most, tmp_path / "faces.lmdb"))
+    faces = open_faces(tmp_path / "faces.lmdb")
+    np.testing.assert_array_equal(faces.identity_ids, labels)
+    assert 0 < max(most) < 0.7 * (tmp_path / "faces.lmdb").stat().st_size
+    assert mapped_bytes(tmp_path / "faces.lmdb") == 0
+    assert faces.encoded(1999) == bytes(2000)
+
+
+def watch(function, most, path):
+    """The function, which also appends the mapped bytes of the path at every hundredth call."""
+    calls = iter(range(10**9))
+
+    def watched(value):
+        if next(calls) % 100 == 0:
+            most.append(mapped_bytes(path))
+        return function(value)
+
+    return watched
 
 
 def test_records_with_landmark_pictures_round_trip_and_are_read_as_faces(tmp_path):
