@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from bench.errors import InputError
 from bench.machine.progress import progress
 from bench.vectors.norms import checked_norms
+from bench.vectors.products import products_by_blocks
 from bench.vectors.rows import copy_rows
 
 _BLOCK_ROWS, _BLOCK_CENTERS = 1024, 8192
@@ -112,8 +113,7 @@ def _nearest_of_block(
     best = torch.full((len(block),), -torch.inf, device=block.device)
     best_position = torch.full((len(block),), -1, dtype=torch.int64, device=block.device)
     rows = torch.arange(len(block), device=block.device)
-    for start in range(0, len(centers), block_centers):
-        cosine = block @ centers[start : start + block_centers].T  # (block_rows, block_centers)
+    for start, cosine in products_by_blocks(block, centers, block_centers):
         if own is not None:
             is_inside = (own >= start) & (own < start + cosine.shape[1])
             own_entries = rows, torch.where(is_inside, own - start, 0)  # nonzero would make a GPU wait for the CPU

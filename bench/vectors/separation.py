@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bench.machine.progress import progress
 from bench.vectors.norms import checked_norms
+from bench.vectors.products import products_by_blocks
 
 _BLOCK_ROWS = 2048
 _MIN_BLOCKS_FOR_BAR = 21
@@ -71,8 +72,7 @@ def separated(
 def _is_clear_of_pool(block: torch.Tensor, pool: torch.Tensor, max_cosine: float, pool_rows: int) -> torch.Tensor:
     """True where no vector of the pool has a cosine above ``max_cosine``, shape (block_rows,)."""
     highest = torch.full((len(block),), -2.0, device=block.device)
-    for start in range(0, len(pool), 4 * pool_rows):
-        cosine = block @ pool[start : start + 4 * pool_rows].T
+    for _, cosine in products_by_blocks(block, pool, 4 * pool_rows):
         torch.maximum(highest, cosine.amax(dim=1), out=highest)
     return highest <= max_cosine
 
