@@ -326,8 +326,13 @@ def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def read_array(path: str | Path) -> "NDArray":
+def read_array(path: str | Path, *, is_mapped: bool = False, fix: str = "save it with numpy.save") -> "NDArray":
     """Read one ``.npy`` without pickled objects.
+
+    Args:
+        path: The file.
+        is_mapped: Map it into memory, read-only: a damaged header then cannot ask for more than the file holds.
+        fix: What the user can do about a damaged file, for the message.
 
     Raises:
         InputError: If the file is missing or no regular file, is a ``.npz``, is damaged, or holds Python objects.
@@ -339,13 +344,36 @@ def read_array(path: str | Path) -> "NDArray":
         problem = "is not a regular file" if exists(path) else "does not exist"
         raise InputError(f"{path} {problem}; give a .npy file")
     try:
-        array = np.load(path, allow_pickle=False)
-    except Exception as error:  # NumPy raises errors of many types for a damaged header
-        raise InputError(f"{path} is not a whole .npy ({error}); save it with numpy.save") from None
+        array = np.load(path, mmap_mode="r" if is_mapped else None, allow_pickle=False)
+    except Exception as error:  # NumPy raises errors of many types for a damaged header: it is parsed as Python
+        reason = f"{type(error).__name__}: {error}"[:200]
+        raise InputError(f"{path} is not a whole .npy ({reason}); {fix}") from None
     if not isinstance(array, np.ndarray):
         array.close()
-        raise InputError(f"{path} is a .npz, several arrays; save one array with numpy.save")
+        raise InputError(f"{path} is a .npz, several arrays; give a .npy file, one array")
     return array
+
+
+def read_arrays(path: str | Path, *, fix: str) -> "dict[str, NDArray]":
+    """Read all arrays of a ``.npz`` without pickled objects.
+
+    Args:
+        path: The file.
+        fix: What the user can do about a missing or damaged file, for the message.
+
+    Raises:
+        InputError: If the file is missing or damaged, or holds anything but arrays.
+    """
+    import numpy as np  # here, as in write_array
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except Exception as error:  # zipfile and NumPy raise errors of many types for damaged files
+        raise InputError(f"{path} is not a whole .npz ({str(error)[:200]}); {fix}") from None
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+        raise InputError(f"{path} holds files that are no arrays; {fix}")  # NumPy returns these as bytes
+    return arrays
 
 
 def write_array(path: str | Path, array: "NDArray") -> None:

@@ -20,7 +20,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.files import atomic_path
+from bench.files import atomic_path, read_array, read_arrays
 from bench.machine.processes import flag_of_rank0, joined_rank, wait_for_all
 from evaluate.audit.images.scan import Scan, scan_images, usable_images
 from evaluate.audit.source import Source
@@ -29,6 +29,8 @@ from evaluate.measure.embed import FaceNetwork, shared_feature_batches
 
 _VERSION = 1
 """Part of the cache key. Raise it when a change of code changes the result of ``scan_images`` or the embeddings."""
+_DELETE = "delete it, and run the audit again"
+_DELETE_FOLDER = "delete its folder, and run the audit again"
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,8 @@ def cached_scan(source: Source, cache: Path) -> Scan:
             with atomic_path(path) as temporary, temporary.open("wb") as file:
                 np.savez(file, table=scan.table, problems=np.array(scan.problems, dtype=str))
         return scan
-    with np.load(path, allow_pickle=False) as stored:
-        return Scan(stored["table"], stored["problems"].tolist())
+    stored = read_arrays(path, fix=_DELETE)
+    return Scan(stored["table"], stored["problems"].tolist())
 
 
 def cached_embeddings(source: Source, scan: Scan, embedder: Embedder, cache: Path) -> Embedded:
@@ -103,9 +105,8 @@ def cached_embeddings(source: Source, scan: Scan, embedder: Embedder, cache: Pat
                 with atomic_path(directory) if is_first else nullcontext() as temporary:
                     _write(temporary, source, positions, embedder)
         wait_for_all()
-    with np.load(directory / "values.npz", allow_pickle=False) as stored:
-        values = {name: stored[name] for name in stored.files}
-    embeddings = np.load(directory / "embeddings.npy", mmap_mode="r")
+    values = read_arrays(directory / "values.npz", fix=_DELETE_FOLDER)
+    embeddings = read_array(directory / "embeddings.npy", is_mapped=True, fix=_DELETE_FOLDER)
     return Embedded(source, positions, identity_ids, names, embeddings, values)
 
 

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from bench.errors import InputError
 from bench.faces.face import IMAGE_SUFFIXES
-from bench.files import is_hidden, read_text, sha256
+from bench.files import is_hidden, read_array, read_text, sha256
 from bench.machine.progress import note
 from bench.vectors.rows import copy_rows
 from evaluate.layouts.images import LazyImages, check_faces, decode_face, listed
-from evaluate.layouts.packed import read_array
+from evaluate.layouts.packed import FETCH_AGAIN
 from evaluate.layouts.pairs import find_images
 
 GROUPS_FILE = "groups.csv"
@@ -195,7 +195,7 @@ def open_images(files: Sequence[Path], names: Sequence[str], source: Path) -> tu
 
 
 def _open_array(path: Path, num_faces: int, source: Path) -> tuple[LazyImages, str]:
-    images = read_array(path)
+    images = read_array(path, is_mapped=True, fix=FETCH_AGAIN)
     if images.shape != (num_faces, 3, 112, 112) or images.dtype != np.uint8:
         raise InputError(
             f"{path} holds {images.dtype} of shape {images.shape}, but {source.name} has {num_faces} lines; needs "

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from bench.errors import InputError
 from bench.faces.face import FACE_SIZE
-from bench.files import read_json
+from bench.files import read_array, read_json
 from evaluate.layouts.labels import as_labels, check_counts
-from evaluate.layouts.packed import read_array
+from evaluate.layouts.packed import FETCH_AGAIN
 
 _TYPES = ("float16", "float32", "float64")
 
@@ -46,7 +46,7 @@ def read_memfile(folder: Path) -> tuple[NDArray[np.floating], NDArray[np.bool_]]
             f"{folder} is not a complete memfile set ({data.name} has {data.stat().st_size} bytes, its shape {shape} "
             f"needs {needed_bytes}); copy it again"
         )
-    is_genuine = as_labels(read_array(labels_path), labels_path)
+    is_genuine = as_labels(read_array(labels_path, is_mapped=True, fix=FETCH_AGAIN), labels_path)
     check_counts(shape[0], len(is_genuine), data)
     return np.memmap(data, mode="r", dtype=dtype, shape=shape), is_genuine
 

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from bench.errors import InputError
 from bench.faces.face import FACE_SIZE
-from bench.files import atomic_path, read_text
+from bench.files import atomic_path, read_array, read_text
 from evaluate.layouts.labels import as_labels, check_counts
 
 _XZ_MAGIC = bytes.fromhex("fd377a585a00")
-_FETCH_AGAIN = "fetch or pack it again"
+FETCH_AGAIN = "fetch or pack it again"
+"""What the user can do about a damaged test set."""
 
 
 _MAX_RATIO, _MAX_SMALL = 20, 64 * 2**20
@@ -128,11 +129,11 @@ def read_bin(path: Path) -> tuple[list[bytes], NDArray[np.bool_]]:
     with lzma.open(path) if is_xz else path.open("rb") as file:
         content = _unpickle(LimitedFile(file, max_bytes), path, max_bytes)
     if not isinstance(content, tuple | list) or len(content) != 2:
-        raise InputError(f"{path} holds a {type(content).__name__}, not (images, labels); {_FETCH_AGAIN}")
+        raise InputError(f"{path} holds a {type(content).__name__}, not (images, labels); {FETCH_AGAIN}")
     images, labels = content
     if not isinstance(images, list | tuple) or not isinstance(labels, list | tuple | np.ndarray):
         got = f"{type(images).__name__} and {type(labels).__name__}"
-        raise InputError(f"{path} holds {got}, not a list of images and a list of labels; {_FETCH_AGAIN}")
+        raise InputError(f"{path} holds {got}, not a list of images and a list of labels; {FETCH_AGAIN}")
     is_genuine = as_labels(labels, path)
     check_counts(len(images), len(is_genuine), path)
     return [_image_bytes(image, f"{path} image {i}") for i, image in enumerate(images)], is_genuine
@@ -151,30 +152,15 @@ def read_npy(folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     labels_path = folder / "issame.txt"
     if not labels_path.exists():
         raise InputError(f"{labels_path} does not exist; needs one line, 0 or 1, per pair of {path.name}")
-    images = read_array(path)
+    images = read_array(path, is_mapped=True, fix=FETCH_AGAIN)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (3, FACE_SIZE, FACE_SIZE):
         raise InputError(
             f"{path} is {images.dtype} of shape {images.shape}; needs uint8 (2 * num_pairs, 3, {FACE_SIZE}, "
-            f"{FACE_SIZE}), RGB; {_FETCH_AGAIN}"
+            f"{FACE_SIZE}), RGB; {FETCH_AGAIN}"
         )
     is_genuine = as_labels(read_text(labels_path).split(), labels_path)
     check_counts(len(images), len(is_genuine), path)
     return images, is_genuine
-
-
-def read_array(path: Path) -> NDArray:
-    """An ``.npy`` file, memory-mapped: its header cannot ask for more than the file holds.
-
-    Raises:
-        InputError: If the file is damaged, cut short, or holds Python objects.
-    """
-    if not path.is_file():
-        raise InputError(f"{path} is not a regular file; {_FETCH_AGAIN}")
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # a damaged header can raise nearly anything: it is parsed as Python
-        reason = f"{type(error).__name__}: {error}"[:200]
-        raise InputError(f"{path} is not a complete .npy ({reason}); {_FETCH_AGAIN}") from None
 
 
 def write_bin(path: str | Path, images: Sequence[bytes], is_genuine: Sequence[bool] | NDArray) -> None:
@@ -217,10 +203,10 @@ def _unpickle(file: LimitedFile, path: Path, max_bytes: int) -> Any:
     try:
         return _SafeUnpickler(file, max_bytes=max_bytes).load()
     except InputError as error:
-        raise InputError(f"{path} {error}; do not load it elsewhere, {_FETCH_AGAIN}") from None
+        raise InputError(f"{path} {error}; do not load it elsewhere, {FETCH_AGAIN}") from None
     except Exception as error:  # a broken pickle can raise nearly anything
         raise InputError(
-            f"{path} is not a complete verification pickle ({type(error).__name__}: {str(error)[:200]}); {_FETCH_AGAIN}"
+            f"{path} is not a complete verification pickle ({type(error).__name__}: {str(error)[:200]}); {FETCH_AGAIN}"
         ) from None
 
 
@@ -231,4 +217,4 @@ def _image_bytes(image: Any, name: str) -> bytes:
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.size == max(image.shape, default=0):
         return image.tobytes()
     kind = f"{image.dtype} array of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-    raise InputError(f"{name} is a {kind}; must be an image file as bytes or as a uint8 vector; {_FETCH_AGAIN}")
+    raise InputError(f"{name} is a {kind}; must be an image file as bytes or as a uint8 vector; {FETCH_AGAIN}")

@@ -6,13 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.files import atomic_path
+from bench.files import atomic_path, read_arrays
 from bench.runs.cards import CARD_NAMES, ResultCard
 
 FIELDS = ("scores", "is_genuine", "fold", "is_correct")
 IDENTITIES = "identities"
 """A further array, shape (P, 2): the identities on both images of a pair, where the test set states them."""
 
+_EVALUATE_AGAIN = "run the evaluation again"
 Scores = dict[str, dict[str, NDArray]]
 """Protocol name -> arrays of FIELDS, each of shape (P,) for P pairs, and IDENTITIES where they are known."""
 
@@ -51,27 +52,20 @@ def read_scores(path: str | Path) -> Scores:
             or values.
     """
     scores: Scores = {}
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            for key in file.files:
-                name, _, field = key.rpartition("/")
-                scores.setdefault(name, {})[field] = file[key]
-    except Exception as error:  # zipfile and NumPy raise errors of many types for damaged files
-        reason = str(error)[:200]
-        raise InputError(f"{path} is not a complete scores.npz ({reason}); run the evaluation again") from None
+    for key, array in read_arrays(path, fix=_EVALUATE_AGAIN).items():
+        name, _, field = key.rpartition("/")
+        scores.setdefault(name, {})[field] = array
     for name, arrays in scores.items():
         missing = [field for field in FIELDS if field not in arrays]
         if missing:
-            raise InputError(f"{path}: {name} lacks {', '.join(missing)}; run the evaluation again")
+            raise InputError(f"{path}: {name} lacks {', '.join(missing)}; {_EVALUATE_AGAIN}")
         if not _are_scores(arrays):
-            raise InputError(f"{path}: {name} holds arrays that are no scores of pairs; run the evaluation again")
+            raise InputError(f"{path}: {name} holds arrays that are no scores of pairs; {_EVALUATE_AGAIN}")
     return scores
 
 
 def _are_scores(arrays: dict[str, NDArray]) -> bool:
     """Whether all arrays of a protocol have the shape (P,), P above 0, and their types, and all scores are finite."""
-    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-        return False  # NumPy returns a member of another format as bytes
     scores = arrays["scores"]
     kinds = {field: arrays[field].dtype.kind for field in FIELDS}
     has_types = kinds["scores"] == "f" and kinds["fold"] in "iu" and kinds["is_genuine"] == kinds["is_correct"] == "b"

@@ -54,7 +54,7 @@ def make_identities(run: DatasetRun, num_identities: int) -> None:
         run.wait_for_any([_round_path(run, number), kept_path])
         if kept_path.exists():
             break
-        candidates = np.load(_round_path(run, number), mmap_mode="r")
+        candidates = shards.read_part(_round_path(run, number))
         ranges = _center_ranges(run, number)
         run.make_shards(
             ranges,
@@ -107,7 +107,7 @@ def _rounds(run: DatasetRun) -> list[Path]:
 
 def _center_ranges(run: DatasetRun, number: int) -> dict[Path, range]:
     """The shards of centres of a round and of those before it."""
-    ends = [len(np.load(_round_path(run, earlier), mmap_mode="r")) for earlier in range(number + 1)]
+    ends = [len(shards.read_part(_round_path(run, earlier))) for earlier in range(number + 1)]
     return run.shard_ranges("centers", ".npz", ends)
 
 
@@ -116,7 +116,7 @@ def _has_same_centers(candidates: NDArray[np.float32], folder: Path, path: Path,
     with np.load(folder / path.name) as shard:
         num_rows = len(shard["steps"])
     newest = max(folder.glob("candidates*.npy"), key=lambda found: (len(found.name), found.name))
-    others = np.load(newest, mmap_mode="r")[numbers.start : numbers.stop]
+    others = shards.read_part(newest)[numbers.start : numbers.stop]
     return num_rows == len(numbers) and np.array_equal(others, candidates[numbers.start : numbers.stop])
 
 
@@ -160,7 +160,7 @@ def describe_identities(run: DatasetRun, num_identities: int) -> DatasetStatisti
     ranges = _center_ranges(run, len(_rounds(run)) - 1)
     paths = list(ranges)
     steps, accepted, cosine = (shards.gather(paths, name) for name in ("steps", "accepted", "identity_cosine"))
-    numbers = np.load(run.parts / kept_name(run.plan, num_identities))
+    numbers = shards.read_part(run.parts / kept_name(run.plan, num_identities))
     return DatasetStatistics(
         candidates=len(steps),
         candidates_too_near=int(numbers[-1]) + 1 - len(numbers),

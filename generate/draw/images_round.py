@@ -49,8 +49,8 @@ def make_images(run: DatasetRun, tries: Sequence[int]) -> None:
         run: The run.
         tries: As for ``image_shards``.
     """
-    candidates = np.load(run.parts / kept_name(run.plan, tries[-1]))
-    vectors = np.load(run.parts / vectors_name(run.plan, tries[-1]), mmap_mode="r")
+    candidates = shards.read_part(run.parts / kept_name(run.plan, tries[-1]))
+    vectors = shards.read_part(run.parts / vectors_name(run.plan, tries[-1]))
     known_path = run.plan.array_path(run.plan.settings.filters.known_centers)
     known_centers = read_vectors(known_path, vectors.shape[1]) if known_path else None
     run.make_shards(
@@ -70,8 +70,9 @@ def _has_same_images(
         return False
     own = slice(identities.start, identities.stop)
     for kept in folder.glob("kept*.npy"):
-        others = np.load(kept)[own], np.load(kept.with_name(kept.name.replace("kept", "vectors")), mmap_mode="r")[own]
-        if np.array_equal(others[0], candidates[own]) and np.array_equal(others[1], vectors[own]):
+        its_candidates = shards.read_part(kept)[own]
+        its_vectors = shards.read_part(kept.with_name(kept.name.replace("kept", "vectors")))[own]
+        if np.array_equal(its_candidates, candidates[own]) and np.array_equal(its_vectors, vectors[own]):
             return True
     return False
 

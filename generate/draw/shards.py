@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.files import atomic_path
+from bench.files import atomic_path, read_array
 from bench.runs.card_parts.statistics import DatasetStatistics
 from generate.draw.qualify.filters import KEPT
 
@@ -99,6 +99,15 @@ def has_arrays(path: Path) -> bool:
             return archive.testzip() is None
     except (OSError, zipfile.BadZipFile):
         return False
+
+
+def read_part(path: Path) -> NDArray:
+    """An array beside the shards, memory-mapped: candidates, kept identities or their vectors.
+
+    Raises:
+        InputError: If the file is damaged.
+    """
+    return read_array(path, is_mapped=True, fix=f"delete {path.parent}, and run the same command again")
 
 
 def gather(paths: Sequence[Path], name: str) -> NDArray:

@@ -84,3 +84,14 @@ def test_a_stage_that_fails_before_the_script_looks_is_not_lost(cluster):
     gone = {"BASH_FUNC_kill%%": "() { return 1; }"}  # in place of kill: says that the step no longer exists
     assert start(variables | {"STATUS": "2"} | gone).wait(60) == 2
     assert len(log.read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ['cd "${SLURM_SUBMIT_DIR:?start this script with sbatch}"', "step=$!"])
+def test_a_signal_before_the_step_is_known_is_not_lost(command, cluster, tmp_path):
+    variables, log = cluster
+    hook = tmp_path / "hook.sh"  # bash runs it first; the signal then comes right before the command
+    hook.write_text('set -T\ntrap \'[ "$BASH_COMMAND" = "$COMMAND" ] && kill -s USR1 $$\' DEBUG\n')
+    process = start(variables | {"SLOW_STAGE": "generate", "BASH_ENV": str(hook), "COMMAND": command})
+    assert process.wait(60) == 0
+    assert log.read_text().splitlines()[-1] == "scontrol requeue 77"
+    assert "train" not in log.read_text()

@@ -173,6 +173,21 @@ def test_another_estimator_of_the_same_name_is_applied(tmp_path):
         assert set(embedded.values["quality"]) == {number}
 
 
+@pytest.mark.parametrize("damaged", ["embeddings.npy", "values.npz", "*.npz"])
+def test_a_damaged_cache_is_named(tmp_path, damaged):
+    source, cache = open_source(write_faces(tmp_path / "mine", range(2))), tmp_path / "cache"
+
+    def measure():
+        return cached_embeddings(source, cached_scan(source, cache), Embedder(sees_red, "5" * 64), cache)
+
+    measure()
+    (path,) = cache.glob(damaged if "*" in damaged else f"*/{damaged}")
+    path.write_bytes(path.read_bytes()[:50])
+    problem = rf"{path.name} is not a whole .np[yz] .*; delete it(s folder)?, and run the audit again"
+    with pytest.raises(InputError, match=problem):
+        measure()
+
+
 def test_a_rec_is_audited_like_the_folder_that_it_was_made_of(tmp_path):
     folder = write_faces(tmp_path / "mine", range(4))
     convert(open_faces(folder), tmp_path / "packed", "rec")

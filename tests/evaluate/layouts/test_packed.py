@@ -106,7 +106,7 @@ def test_npy_folders_that_do_not_fit(tmp_path):
     ):
         load_protocol(folder)
     (folder / "toy.npy").write_bytes((FORMATS / "toy" / "toy.npy").read_bytes()[:5000])
-    with pytest.raises(InputError, match=r"toy.npy is not a complete .npy"):
+    with pytest.raises(InputError, match=r"toy.npy is not a whole .npy"):
         load_protocol(folder / "toy.npy")
 
 
@@ -153,5 +153,5 @@ def test_damaged_headers_of_npy(tmp_path, shape):
     header = b"{'descr': '|u1', 'fortran_order': False, 'shape': " + shape + b", }"
     content[10:128] = header.ljust(117) + b"\n"
     (folder / "toy.npy").write_bytes(content)
-    with pytest.raises(InputError, match=r"toy.npy (is not a complete .npy|is uint8 of shape)"):
+    with pytest.raises(InputError, match=r"toy.npy (is not a whole .npy|is uint8 of shape)"):
         load_protocol(folder)

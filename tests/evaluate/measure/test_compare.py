@@ -105,5 +105,5 @@ def test_results_on_disk_are_compared_by_their_scores(tmp_path):
         write_scores(tmp_path / name / "scores.npz", {"lfw": arrays})
     assert compare_results(tmp_path / "a", str(tmp_path / "b")) == compare_scores(a, b)
     assert compare_results(tmp_path / "a", tmp_path / "a")["mean"].is_significant is False
-    with pytest.raises(InputError, match=r"gone.npz is not a complete scores.npz"):
+    with pytest.raises(InputError, match=r"gone.npz is not a whole .npz"):
         compare_results(tmp_path / "a", tmp_path / "gone.json")

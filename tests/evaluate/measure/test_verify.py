@@ -128,7 +128,7 @@ def test_scores_that_are_not_whole(twenty, tmp_path):
     path = tmp_path / "scores.npz"
     write_scores(path, {"made_up": arrays})
     path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(InputError, match=r"scores.npz is not a complete scores.npz .*; run the evaluation again"):
+    with pytest.raises(InputError, match=r"scores.npz is not a whole .npz .*; run the evaluation again"):
         read_scores(path)
     np.savez(path, **{"made_up/scores": arrays["scores"]})
     with pytest.raises(InputError, match="made_up lacks is_genuine, fold, is_correct; run the evaluation again"):
@@ -136,9 +136,9 @@ def test_scores_that_are_not_whole(twenty, tmp_path):
     with zipfile.ZipFile(path, "w") as file:  # NumPy returns a member that is no .npy as bytes
         for field in arrays:
             file.writestr(f"made_up/{field}.npy", b"no array")
-    with pytest.raises(InputError, match="made_up holds arrays that are no scores of pairs"):
+    with pytest.raises(InputError, match="holds files that are no arrays; run the evaluation again"):
         read_scores(path)
-    with pytest.raises(InputError, match=r"gone.npz is not a complete scores.npz"):
+    with pytest.raises(InputError, match=r"gone.npz is not a whole .npz"):
         read_scores(tmp_path / "gone.npz")
 
 
