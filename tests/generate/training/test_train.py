@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from bench.files import read_json_lines
 from bench.machine.resume import CHECKPOINT_NAME
 from generate.networks.identity import load_identity_network
 from generate.training import journal as train_journal
+from generate.training import loop
 from generate.training import state as train_state
 from generate.training import train as trainer
 from generate.training.data import FeatureBatches, open_training_set, split_held_out
@@ -322,6 +324,24 @@ def test_the_discriminator_learns_from_its_own_loss_alone(prepared, networks, tm
 def test_low_precision_takes_a_step(prepared, networks, tmp_path, precision):
     summary = run(prepared, networks, tmp_path, precision=precision, epochs=1, ema_decay=None)
     assert np.isfinite(summary.figures["loss"])
+
+
+def test_memory_is_kept_between_steps_on_the_device_of_the_training(prepared, networks, tmp_path, monkeypatch):
+    blocks = []
+
+    @contextmanager
+    def note_block(device):
+        blocks.append(f"begin {device}")
+        yield
+        blocks.append("end")
+
+    update = train_state.TrainState.update
+    monkeypatch.setattr(loop, "freed_memory_kept", note_block)
+    monkeypatch.setattr(
+        train_state.TrainState, "update", lambda *arguments: blocks.append("step") or update(*arguments)
+    )
+    run(prepared, networks, tmp_path, epochs=1)
+    assert blocks[0] == "begin cpu" and blocks[-1] == "end" and set(blocks[1:-1]) == {"step"}
 
 
 def test_lines_are_means_over_their_steps(tmp_path, monkeypatch):
