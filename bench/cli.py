@@ -274,8 +274,9 @@ def _report(error: Exception) -> int:
         message = _describe_os_error(error)
     if message is None or os.environ.get("BENCH_TRACEBACK"):
         raise error
+    notes = "".join(f"{note}\n" for note in getattr(error, "__notes__", ()))
     rank = f" (process {os.environ['RANK']})" if int(os.environ.get("WORLD_SIZE", "1")) > 1 else ""
-    sys.stderr.write(f"error{rank}: {message}\n")
+    sys.stderr.write(f"error{rank}: {message}\n{notes}")
     return 2
 
 

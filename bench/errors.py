@@ -10,8 +10,9 @@ class InputError(ValueError):
     """Bad input: a setting, a file or a flag that does not fit.
 
     The text is one line: what is wrong, with the value that was given, and then what to do. The commands print it on
-    stderr and end with status 2. Any other exception is a bug and shows its traceback. A name or value of hundreds of
-    characters, which only a damaged file holds, is cut in the middle, and so is a text of thousands.
+    stderr and end with status 2. A list stands below it, as notes of the exception (``add_note``). Any other exception
+    is a bug and shows its traceback. A name or value of hundreds of characters, which only a damaged file holds, is cut
+    in the middle, and so is a text of thousands.
     """
 
     def __str__(self) -> str:
@@ -29,6 +30,11 @@ class Preempted(KeyboardInterrupt):
         name = signal.Signals(number).name
         super().__init__(f"ended by {name}; the checkpoint is written; run the same command again to resume")
         self.number = number
+
+
+def make_stage(stage: str, scale: str) -> str:
+    """The advice to run a stage of a benchmark first, for messages."""
+    return f"run make {stage} SCALE={scale} with the same SEED, SET and RUNS"
 
 
 def python_command(arguments: str) -> str:

@@ -9,7 +9,7 @@ from bench.config import flags
 from bench.config.benchmarks import Benchmark, load_benchmark
 from bench.errors import InputError
 from bench.runs.fingerprints import plan_stages
-from bench.runs.inputs import MissingInput, fetch_inputs, missing_inputs
+from bench.runs.inputs import MissingInput, fetch_inputs, missing_error, missing_inputs
 from bench.runs.stage import Stages, check_weights
 
 
@@ -20,11 +20,14 @@ def _add_run_flags(parser: argparse.ArgumentParser) -> None:
 
 def _run(args: argparse.Namespace) -> Iterator[str]:
     from bench.runs.benchmark import run_benchmark
-    from bench.runs.plan.describe import describe_missing
 
     benchmark, stages_by_seed, missing = _plan_of(args)
     if missing:
-        raise InputError(describe_missing(benchmark, missing))
+        raise missing_error(
+            f"SCALE={benchmark.name} cannot start, {len(missing)} inputs are missing:",
+            missing,
+            f"make fetch SCALE={benchmark.name} downloads those that the Hub has",
+        )
     for stages in stages_by_seed.values():
         check_weights(stages.generate, args.weights)
     return run_benchmark(benchmark, stages_by_seed, args)

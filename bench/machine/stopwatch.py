@@ -57,6 +57,7 @@ class Stopwatch:
             images=images,
             images_per_second=round(images / rate_seconds, 2) if images and rate_seconds else None,
             peak_memory_mb=round(peak_memory_mb(), 1),
+            peak_gpu_memory_mb=peak_gpu_memory_mb(device),
             device=device,
             num_processes=num_processes or int(os.environ.get("WORLD_SIZE", "1")),
             price_per_hour=self._price,
@@ -73,6 +74,18 @@ def _price_per_hour() -> float | None:
     if price is not None and not 0 <= price < float("inf"):
         raise InputError(f"PRICE_PER_HOUR={text} is no price; give a number, as in PRICE_PER_HOUR=2.5, or leave it out")
     return price
+
+
+def peak_gpu_memory_mb(device: str) -> float | None:
+    """Largest memory in MiB that torch took from a GPU for this process; None on a CPU.
+
+    That is what must fit: more than the tensors, since torch keeps freed memory.
+    """
+    if not device.startswith("cuda"):
+        return None
+    import torch  # here, so that commands that use no network start quickly
+
+    return round(torch.cuda.max_memory_reserved(device) / 2**20, 1)
 
 
 def peak_memory_mb() -> float:

@@ -1,5 +1,6 @@
 """Files that a benchmark needs and the repository does not hold: test sets, weights, faces; and where to get each."""
 
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -148,15 +149,30 @@ def missing_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> l
     for weight_file in generator.weight_files:
         path = weight_path(weight_file, weights)
         if not path.exists():
-            missing.append(MissingInput(path.name, path, _source_of_weights(weight_file)))
+            missing.append(MissingInput(path.name, path, _source_of_weights(weight_file, weights)))
     for name in benchmark.protocols:
         if not is_rendered(name) and find_protocol(name, test_sets) is None:
             on_hub = TEST_SETS_ON_THE_HUB.get(name)
             source = "get it from its publisher and save it as {path}"
             if on_hub:
-                source = f"run {python_command(f'evaluate fetch {name}')}, or save {on_hub.page} as {{path}}"
+                command = python_command(f"evaluate fetch {name}" + _folder_flag("--test-sets", test_sets))
+                source = f"run {command}, or download {on_hub.page}, to {{path}}"
             missing.append(MissingInput(name, test_sets / f"{name}.bin", source))
     return missing
+
+
+def missing_error(summary: str, missing: Sequence[MissingInput], *advice: str) -> InputError:
+    """An error that lists missing inputs, a line each, below its summary and before the advice."""
+    error = InputError(summary)
+    for line in (*map(str, missing), *advice):
+        error.add_note(f"  {line}")
+    return error
+
+
+def _folder_flag(flag: str, folder: Path) -> str:
+    """The flag for a folder as part of a command; nothing for the default folder."""
+    is_default = folder == Path(flag.removeprefix("--").replace("-", "_"))
+    return "" if is_default else f" {flag} {shlex.quote(str(folder))}"
 
 
 def missing_faces(generator: GeneratorSettings) -> Iterator[MissingInput]:
@@ -213,9 +229,8 @@ def fetch_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> Ite
             sys.exit(status)
     missing = missing_inputs(benchmark, test_sets=test_sets, weights=weights)
     if missing:
-        raise InputError(
-            f"SCALE={benchmark.name} still lacks {len(missing)} inputs that the Hub does not have:\n"
-            + "\n".join(f"  {item}" for item in missing)
+        raise missing_error(
+            f"SCALE={benchmark.name} still lacks {len(missing)} inputs that the Hub does not have:", missing
         )
     yield f"fetch: {benchmark.name} has all its inputs"
 
@@ -243,23 +258,27 @@ def _find_on_the_hub(name: str) -> HubFile | None:
     return next((file for file in files if file.local_name == name), None)
 
 
-def _source_of_weights(file: str) -> str:
+def _source_of_weights(file: str, weights: Path) -> str:
     if is_shipped(file):
         return "restore {path} from the repository, or run make assets"
-    folder = f"WEIGHTS/{Path(file).parent}"
+    folder = shlex.quote(str((weights / file).parent))
     if Path(file).name in _PREPARED:
         command, what = f"generate prepare --out {folder}", " on the generator's training faces"
     elif Path(file).name in _VARIATION:
         command, what = f"generate variation --prepared {folder}", ""
     elif Path(file).name == "identity.onnx":
-        command, what = f"generate appearance --out WEIGHTS/{file}", " on an identity network and the training faces"
+        command, what = (
+            f"generate appearance --out {shlex.quote(str(weights / file))}",
+            " on an identity network and the training faces",
+        )
     elif Path(file).name == "generator.safetensors":
         command, what = f"generate ship --out {folder}", " on a trained generator"
     elif file == "mobilefacenet_y1.onnx":
         return "get MobileFaceNet (MS1M, ArcFace) from insightface's model zoo and save it as {path}, in ONNX"
     elif (on_hub := _find_on_the_hub(file)) is not None:
-        command = " ".join(["generate fetch", *([_FETCH_NAMES[file]] if file in _FETCH_NAMES else [])])
-        what = f", or save {on_hub.filename} of the Hub model {on_hub.repo_id} as {{path}}"
+        name = f" {_FETCH_NAMES[file]}" if file in _FETCH_NAMES else ""
+        command = f"generate fetch{name}" + _folder_flag("--weights", weights)
+        what = f", or download {on_hub.page}, to {{path}}"
     else:
         return "no command makes this file; save your own as {path}, or correct its name in the section generator"
     return f"run {python_command(command)}{what}"

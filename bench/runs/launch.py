@@ -129,12 +129,21 @@ def launcher() -> list[str]:
     """
     if words := _words("LAUNCH"):
         return [*words, "-m"]
-    num_processes = os.environ.get("NPROC") or "1"
-    if not num_processes.isdecimal() or int(num_processes) < 1:
-        raise InputError(f"NPROC={num_processes} is no number of processes; give 1 or more, as in NPROC=2")
-    if int(num_processes) == 1:
+    if num_processes() == 1:
         return [sys.executable, "-m"]
-    return [sys.executable, "-m", "bench.runs.torchrun", "--standalone", f"--nproc-per-node={num_processes}", "-m"]
+    return [sys.executable, "-m", "bench.runs.torchrun", "--standalone", f"--nproc-per-node={num_processes()}", "-m"]
+
+
+def num_processes() -> int:
+    """Number of processes on this machine, from NPROC.
+
+    Raises:
+        InputError: If NPROC is not a number of processes.
+    """
+    text = os.environ.get("NPROC") or "1"
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"NPROC={text} is no number of processes; give 1 or more, as in NPROC=2")
+    return int(text)
 
 
 def _words(variable: str) -> list[str]:

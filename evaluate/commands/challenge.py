@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bench.cli import Command, add_stage_flags
 from bench.config.benchmarks import load_benchmark
-from bench.errors import InputError
+from bench.errors import InputError, make_stage
 from bench.files import read_text
 
 _FORMATS = ("datacv",)
@@ -39,7 +39,7 @@ def _submit(args: argparse.Namespace) -> str:
     stages = plan_stages(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets)
     if not (args.model or stages.train.is_finished):
         raise InputError(
-            f"{stages.train.directory} holds no trained network; run make train SCALE={benchmark.name}, or give --model"
+            f"{stages.train.directory} holds no trained network; {make_stage('train', benchmark.name)}, or give --model"
         )
     network = load_network(args.model or checked_weights(stages.train.directory), device)
     path = write_datacv_file(pairs, network, args.out, scale=division.scale or "", device=device)

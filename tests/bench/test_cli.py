@@ -63,9 +63,11 @@ def test_missing_inputs_are_listed_before_anything_starts(tmp_path):
     here = {"--runs": tmp_path / "runs", "--test-sets": tmp_path, "--weights": tmp_path}
     done = call("bench run", "--scale", "20k", *(part for flag in here.items() for part in flag))
     assert done.returncode == 2
-    assert "9 inputs are missing" in done.stderr
-    assert "vec2face_generator.pth" in done.stderr
-    assert "cplfw.bin" in done.stderr
+    lines = done.stderr.splitlines()
+    assert lines[0] == "error: SCALE=20k cannot start, 9 inputs are missing:"
+    assert lines[1].startswith("  vec2face_generator.pth is missing: run ")
+    assert lines[9].endswith(f"cplfw.bin, to {tmp_path / 'cplfw.bin'}")
+    assert lines[10:] == ["  make fetch SCALE=20k downloads those that the Hub has"]
     assert not (tmp_path / "runs").exists()
 
 

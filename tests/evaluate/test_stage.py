@@ -90,7 +90,7 @@ def test_what_is_missing_is_named(evaluation, tmp_path):
     advice = r"run \.venv/bin/python -m evaluate fetch lfw, save it there as lfw\.bin"
     with pytest.raises(InputError, match=rf"no lfw in .*; {advice}"):
         list(evaluate_model(tmp_path / "net.pth", ["lfw"], evaluation))
-    with pytest.raises(InputError, match="holds no trained network; run make train SCALE=smoke first"):
+    with pytest.raises(InputError, match="holds no trained network; run make train SCALE=smoke with the same SEED"):
         list(evaluate_scale(SMOKE, evaluation))
 
 

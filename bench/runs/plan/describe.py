@@ -9,6 +9,7 @@ from bench.config.generator import FilesGenerator, Generator, RenderGenerator, V
 from bench.config.mixture import MixtureGenerator
 from bench.runs.fingerprints import changes_of
 from bench.runs.inputs import MissingInput
+from bench.runs.launch import num_processes
 from bench.runs.plan.measured import Measured, read_measured
 from bench.runs.stage import Stages, read_latest
 
@@ -49,18 +50,11 @@ def describe_plan(
     return "\n".join([*lines, "", *each, *_figures(benchmark, runs)])
 
 
-def describe_missing(benchmark: Benchmark, missing: list[MissingInput]) -> str:
-    """One message that lists all missing inputs."""
-    lines = [f"  {item}" for item in missing]
-    advice = f"  make fetch SCALE={benchmark.name} downloads those that the Hub has"
-    return "\n".join([f"SCALE={benchmark.name} cannot start, {len(missing)} inputs are missing:", *lines, advice])
-
-
 def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
     measured, generator = read_measured(runs, benchmark), benchmark.generator
-    expected, memory_gb = benchmark.expected, _memory_gb(benchmark.expected, measured)
+    expected = benchmark.expected
     if isinstance(generator, FilesGenerator):
-        return [f"memory {memory_gb:g} GB; images, disk and hours depend on {generator.path}"]
+        return [*_describe_memory(benchmark, measured), f"images, disk and hours depend on {generator.path}"]
     if isinstance(generator, MixtureGenerator):
         return _figures_of_parts(benchmark, generator)
     num_images = generator.num_identities * generator.images_per_identity
@@ -70,25 +64,14 @@ def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
     disk = faces_bytes(generator) | {"network": _MODEL_BYTES}
     if measured is not None and measured.bytes_per_image:
         disk["faces"] = num_images * (measured.bytes_per_image + _RECORD_BYTES)
-    generating = []
-    if measured is not None and "generate" in measured.memory_gb:
-        generating = [f"           generating: {measured.memory_gb['generate']:.1f} GB per process, measured"]
-    elif isinstance(generator, Vec2FaceGenerator) and has_released_sizes(generator):
-        gigabytes = generation_memory_bytes(generator) / 1e9
-        generating = [
-            f"           generating: {gigabytes:.1f} GB per process on a CPU; on a GPU, most of it is GPU memory"
-        ]
-    on_gpu = measured is None or measured.is_gpu or "train" not in measured.memory_gb
     lines = [
         f"images     {num_images:,} ({generator.num_identities:,} identities x {generator.images_per_identity}); "
         f"{num_seen:,} seen in training ({benchmark.recipe.schedule.epochs} epochs)",
         f"disk       {sum(disk.values()) / 1e9:.1f} GB in {runs} ({free / 1e9:.0f} GB free)",
         "           " + ", ".join(f"{what} {size / 1e9:.1f}" for what, size in disk.items()),
         *_warn_of_disk(sum(disk.values()) - free, runs),
-        f"memory     {memory_gb:g} GB"
-        + (f", {expected.gpu_memory_gb:g} GB on the GPU" if expected.gpu_memory_gb and on_gpu else ""),
-        *generating,
-        *_describe_hours(benchmark.expected, measured, num_images, num_seen),
+        *_describe_memory(benchmark, measured),
+        *_describe_hours(expected, measured, num_images, num_seen),
     ]
     if expected.mean_accuracy and not changes_of(benchmark, "generator", "recipe", "protocols"):
         low, high = expected.mean_accuracy
@@ -96,11 +79,19 @@ def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
     return lines
 
 
-def _memory_gb(expected: Expected, measured: Measured | None) -> float:
-    """The expected memory, or the largest of a process where a rehearsal measured generating and training."""
-    if measured is None or not {"generate", "train"} <= measured.memory_gb.keys():
-        return expected.memory_gb
-    return max(measured.memory_gb.values())
+def _describe_memory(benchmark: Benchmark, measured: Measured | None) -> list[str]:
+    """Memory of a process: as a rehearsal measured it for generating and training, else as the entry expects it."""
+    expected, generator = benchmark.expected, benchmark.generator
+    if measured is not None and {"generate", "train"} <= measured.memory_gb.keys():
+        on_gpu = {stage: f" and {size:.1f} on its GPU" for stage, size in measured.gpu_memory_gb.items()}
+        each = [f"{stage} {size:.1f}{on_gpu.get(stage, '')}" for stage, size in measured.memory_gb.items()]
+        return [f"memory     GB of a process: {', '.join(each)}", f"           (measured {measured.age})"]
+    gpu_memory = f", {expected.gpu_memory_gb:g} GB on the GPU" if expected.gpu_memory_gb else ""
+    lines = [f"memory     {expected.memory_gb:g} GB{gpu_memory}"]
+    if isinstance(generator, Vec2FaceGenerator) and has_released_sizes(generator):
+        gigabytes = generation_memory_bytes(generator) / 1e9
+        lines.append(f"           on a CPU, each process that generates takes {gigabytes:.1f} GB")
+    return lines
 
 
 def _describe_hours(expected: Expected, measured: Measured | None, num_images: int, num_seen: int) -> list[str]:
@@ -123,11 +114,14 @@ def _describe_hours(expected: Expected, measured: Measured | None, num_images: i
             rate, devices[stage], sources[stage] = measured_rate, measured.device, f"measured {measured.age}"
         hours[stage] = count / rate / 3600
     total = f"hours      {sum(hours.values()):.2f}"
+    now, then = num_processes(), measured.num_processes if measured is not None else 1
+    advice = [f"           (hours with NPROC={then}; make rehearse NPROC={now} measures yours)"] if now != then else []
     if len(set(sources.values())) == 1:
         each = ", ".join(f"{stage} {value:.2f}" for stage, value in hours.items())
-        return [f"{total} on {devices['train']}: {each}", f"           ({sources['train']})"]
+        return [f"{total} on {devices['train']}: {each}", f"           ({sources['train']})", *advice]
     each = ", ".join(f"{stage} {value:.2f} on {devices[stage]}" for stage, value in hours.items())
-    return [f"{total}: {each}", "           (" + "; ".join(f"{stage}: {text}" for stage, text in sources.items()) + ")"]
+    texts = "; ".join(f"{stage}: {text}" for stage, text in sources.items())
+    return [f"{total}: {each}", f"           ({texts})", *advice]
 
 
 def _figures_of_parts(benchmark: Benchmark, mixture: MixtureGenerator) -> list[str]:

@@ -30,7 +30,9 @@ class Measured(Section):
     train_images_per_second: float | None = None
     evaluate_images_per_second: float | None = None
     memory_gb: dict[str, float] = Field(default_factory=dict)
-    """Stage -> largest memory of a process, GB."""
+    """Stage -> largest main memory of a process, GB."""
+    gpu_memory_gb: dict[str, float] = Field(default_factory=dict)
+    """Stage -> largest memory of a process on its GPU, GB."""
     bytes_per_image: float | None = None
     """Size of the face dataset, per image."""
     largest_micro_batch: int | None = None

@@ -22,13 +22,14 @@ import yaml
 
 from bench.config.benchmarks import Benchmark, load_benchmark
 from bench.config.generator import RenderGenerator, Vec2FaceGenerator
-from bench.machine.facts import environment
+from bench.errors import InputError
+from bench.machine.facts import Cost, environment
 from bench.machine.preemption import ENDED_BY_SIGNAL
 from bench.machine.progress import note
 from bench.runs.cards import DatasetCard, ModelCard, ResultCard, read_card
 from bench.runs.fingerprints import plan_stages
 from bench.runs.inputs import MissingInput, find_protocol, is_rendered, rendered_protocol_path
-from bench.runs.launch import run_command, stage_command
+from bench.runs.launch import num_processes, run_command, stage_command
 from bench.runs.plan.describe import has_released_sizes
 from bench.runs.plan.measured import Measured, settings_digest, write_measured
 from bench.runs.stage import Stages
@@ -45,6 +46,7 @@ class Sizes:
     """How much is rehearsed."""
 
     num_identities: int
+    """Identities of the first dataset, for each process."""
     images_per_identity: int
     times_more: int
     """The second dataset has this many times the identities of the first; their differences give rate and bytes."""
@@ -54,7 +56,7 @@ class Sizes:
     """Faces per step of one process; None for the batch of the recipe."""
 
 
-ON_A_GPU = Sizes(num_identities=64, images_per_identity=16, times_more=3, num_steps=40, batch_size=None)
+ON_A_GPU = Sizes(num_identities=64, images_per_identity=16, times_more=3, num_steps=120, batch_size=None)
 ON_A_CPU = Sizes(num_identities=8, images_per_identity=4, times_more=4, num_steps=8, batch_size=4)
 RELEASED_ON_A_CPU = Sizes(num_identities=2, images_per_identity=4, times_more=2, num_steps=8, batch_size=4)
 """For networks of the released size. An image for which AttrOP takes all its steps needs 15 seconds on two cores."""
@@ -77,14 +79,19 @@ class Rehearsal:
         missing: Inputs that do not exist. What needs them is left out.
         args: Values of the stage flags (``bench.cli.add_stage_flags``).
         device: The torch device that ``args.device`` stands for.
+
+    Raises:
+        InputError: If LAUNCH is set, or NPROC is not a number of processes.
     """
 
     def __init__(self, benchmark: Benchmark, missing: list[MissingInput], args: Namespace, device: str) -> None:
+        if os.environ.get("LAUNCH"):
+            raise InputError("LAUNCH is set, but a rehearsal measures one machine; unset it, and give NPROC")
         self._benchmark, self._missing, self._args = benchmark, missing, args
         self._is_gpu = device.startswith("cuda")
         on_a_cpu = RELEASED_ON_A_CPU if has_released_sizes(benchmark.generator) else ON_A_CPU
         self._sizes = ON_A_GPU if self._is_gpu else on_a_cpu
-        self._num_processes = int(os.environ.get("NPROC") or 1)
+        self._num_processes = num_processes()
         self._folder = args.runs / ".rehearsals" / benchmark.name
         self._has_failed_to_generate = False
         self._trained: Stages | None = None
@@ -163,7 +170,7 @@ class Rehearsal:
         self.measured.generate_images_per_second = marginal_rate(few.card, many.card)
         added_bytes, added_images = many.num_bytes - few.num_bytes, many.card.num_images - few.card.num_images
         self.measured.bytes_per_image = added_bytes / added_images  # a file of few images is mostly its first pages
-        self._note_memory("generate", many.card.cost.peak_memory_mb)
+        self._note_memory("generate", many.card.cost)
         yield f"generate: {self.measured.generate_images_per_second:.3g} images/s"
         if isinstance(self._benchmark.generator, Vec2FaceGenerator):
             without = self._generate_two(protocols, _TIMES_MORE_WITHOUT_ATTROP, {"attributes": {"max_steps": 0}})
@@ -178,7 +185,7 @@ class Rehearsal:
         """Generate a dataset, and one of ``times_more`` as many identities; None if one of them fails."""
         rehearsed = []
         for num_identities in (self._sizes.num_identities, times_more * self._sizes.num_identities):
-            stages = self._write_entry(protocols, {"num_identities": num_identities, **changes})
+            stages = self._write_entry(protocols, num_identities, changes)
             if not self._run_stage("generate", stages):
                 return None
             directory = stages.generate.directory
@@ -226,11 +233,8 @@ class Rehearsal:
         if micro_batch < share:
             os.environ["TRAIN_FLAGS"] += f" --micro-batch {micro_batch}"
         # The second dataset holds as many faces as two batches of one process, also if some of them are left out
-        num_identities = (
-            self._sizes.times_more * self._sizes.num_identities * (1 if self._is_gpu else self._num_processes)
-        )
-        changes = {"num_identities": num_identities}
-        stages = self._write_entry(protocols, changes, batch_size=share * self._num_processes)
+        num_identities = self._sizes.times_more * self._sizes.num_identities
+        stages = self._write_entry(protocols, num_identities, {}, batch_size=share * self._num_processes)
         self._trained = stages
         try:
             if not self._run_stage("generate", stages) or not self._run_stage("train", stages):
@@ -239,7 +243,7 @@ class Rehearsal:
             os.environ["TRAIN_FLAGS"] = before
         card = read_card(stages.train.directory, ModelCard)
         self.measured.train_images_per_second = _step_rate(card)
-        self._note_memory("train", card.cost.peak_memory_mb)
+        self._note_memory("train", card.cost)
         return self.measured.memory_gb.get("train", 0.0)
 
     def _evaluate(self, protocols: list[str]) -> Iterator[str]:
@@ -249,13 +253,15 @@ class Rehearsal:
         elif self._run_stage("evaluate", stages):
             card = read_card(stages.evaluate.directory, ResultCard)
             self.measured.evaluate_images_per_second = card.cost.images_per_second
-            self._note_memory("evaluate", card.cost.peak_memory_mb)
+            self._note_memory("evaluate", card.cost)
             if rate := card.cost.images_per_second:
                 yield f"evaluate: {rate:.3g} images/s"
 
-    def _note_memory(self, stage: str, megabytes: float | None) -> None:
-        if megabytes is not None:
-            self.measured.memory_gb[stage] = round(megabytes * 2**20 / 1e9, 2)
+    def _note_memory(self, stage: str, cost: Cost) -> None:
+        main, on_gpu = cost.peak_memory_mb, cost.peak_gpu_memory_mb
+        for memory, megabytes in ((self.measured.memory_gb, main), (self.measured.gpu_memory_gb, on_gpu)):
+            if megabytes is not None:
+                memory[stage] = round(megabytes * 2**20 / 1e9, 2)
 
     def _run_stage(self, name: str, stages: Stages) -> bool:
         """Run a stage unless it is finished, and return whether it succeeded. A failing stage prints why."""
@@ -280,24 +286,28 @@ class Rehearsal:
         return Namespace(**vars(self._args) | changes | {"config": self._folder / "benchmarks.yaml"})
 
     def _write_entry(
-        self, protocols: list[str], generator: dict[str, Any] | None = None, batch_size: int | None = None
+        self, protocols: list[str], num_identities: int, generator: dict[str, Any], batch_size: int | None = None
     ) -> Stages:
         """Write a file of benchmarks with a small version of the entry, and return its stages.
 
         Args:
             protocols: Names of the test sets.
+            num_identities: Identities for each process.
             generator: Fields of the generator to change further; sections are merged.
             batch_size: Faces per step over all processes; None for that of the recipe.
         """
         benchmark, sizes = self._benchmark, self._sizes
         batch_size = batch_size or benchmark.recipe.batch_size
-        small = {"num_identities": sizes.num_identities, "images_per_identity": sizes.images_per_identity}
-        num_images = sizes.num_identities * sizes.images_per_identity
+        num_images = num_identities * self._num_processes * sizes.images_per_identity
         settings: dict[str, Any] = {"kind": "render"}
         if self._can_generate:
             settings = benchmark.generator.model_dump(mode="json", exclude_unset=True)
-        settings |= small
-        for name, value in (generator or {}).items():
+        settings["num_identities"] = num_identities * self._num_processes
+        settings["images_per_identity"] = sizes.images_per_identity
+        if isinstance(benchmark.generator, Vec2FaceGenerator) and self._can_generate:
+            # One shard for each process, or more: else one process would draw, and the others wait
+            settings["identities_per_shard"] = min(num_identities, benchmark.generator.identities_per_shard)
+        for name, value in generator.items():
             settings[name] = settings.get(name, {}) | value if isinstance(value, dict) else value
         recipe = benchmark.recipe.model_dump(mode="json", exclude_unset=True) | {"batch_size": batch_size}
         epochs = -(-sizes.num_steps // max(1, num_images // batch_size))

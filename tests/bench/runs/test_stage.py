@@ -164,10 +164,11 @@ def test_missing_inputs_name_path_and_source(tmp_path):
     assert len(missing) == 9
     lines = [str(item) for item in missing]
     assert (
-        "lfw is missing: run .venv/bin/python -m evaluate fetch lfw, or save https://huggingface.co/datasets/gaunernst/"
-        f"face-recognition-eval, file lfw.bin as {tmp_path / 'lfw.bin'}" in lines
+        f"lfw is missing: run .venv/bin/python -m evaluate fetch lfw --test-sets {tmp_path}, or download https://"
+        f"huggingface.co/datasets/gaunernst/face-recognition-eval, file lfw.bin, to {tmp_path / 'lfw.bin'}" in lines
     )
-    assert any("save weights/vec2face_generator.pth of the Hub model BooBooWu/Vec2Face as" in line for line in lines)
+    page = "https://huggingface.co/BooBooWu/Vec2Face, file weights/vec2face_generator.pth"
+    assert any(line.endswith(f"or download {page}, to {tmp_path / 'vec2face_generator.pth'}") for line in lines)
     assert missing_inputs(load_benchmark("smoke"), test_sets=tmp_path, weights=tmp_path) == []
 
 
@@ -187,7 +188,7 @@ def test_a_plan_tells_images_disk_memory_hours(tmp_path):
     assert "1,000,000 (20,000 identities x 50); 26,000,000 seen in training (26 epochs)" in text
     assert f"disk       15.3 GB in {tmp_path}" in text
     assert "faces 8.5, shards 6.1, network 0.6" in text
-    assert "generating: 16.4 GB per process on a CPU" in text
+    assert "on a CPU, each process that generates takes 16.4 GB" in text
     assert "memory     32 GB, 24 GB on the GPU" in text
     assert "train 6.15" in text
     assert not list(tmp_path.iterdir()), "a plan starts nothing"

@@ -46,7 +46,9 @@ def test_a_scale_of_vec2face_plus_says_where_its_weights_are_and_what_they_need(
     )
     for file, name in (("main_model.pth", "plus-generator"), ("pose_model.pth", "plus-pose")):
         assert find_file(name).local_name == file
-        assert f"{file} is missing: run .venv/bin/python -m generate fetch {name}, or save vec2face_plus/{file}" in text
+        command = f".venv/bin/python -m generate fetch {name} --weights {tmp_path}"
+        page = "https://huggingface.co/BooBooWu/Vec2Face_plus"
+        assert f"{file} is missing: run {command}, or download {page}, file vec2face_plus/{file}, to {tmp_path}" in text
     assert "1,000,000 (20,000 identities x 50)" in text and "accuracy   94.1% to 95.1%" in text
     without = benchmark.generator.model_copy(update={"pose": None})
     attention, pose_network = 20 * 4 * 768 * (768 + 1), 10_022_976
@@ -91,11 +93,11 @@ def test_every_file_of_given_faces_is_named_if_missing(tmp_path):
 @pytest.mark.parametrize(
     ("file", "advice"),
     [
-        ("mine/deviations.npy", "run .venv/bin/python -m generate prepare --out WEIGHTS/mine on the generator's "),
-        ("mine/differences.npy", "run .venv/bin/python -m generate variation --prepared WEIGHTS/mine"),
+        ("mine/deviations.npy", "run .venv/bin/python -m generate prepare --out {weights}/mine on the generator's "),
+        ("mine/differences.npy", "run .venv/bin/python -m generate variation --prepared {weights}/mine"),
         (
             "center_feature_examples.npy",
-            "run .venv/bin/python -m generate fetch center-features, or save center_feature_examples.npy of the Hub",
+            "run .venv/bin/python -m generate fetch center-features --weights {weights}, or download https://huggingface.co",
         ),
         ("{a}.npy", "no command makes this file; save your own as "),
     ],
@@ -105,6 +107,7 @@ def test_a_missing_array_names_the_command_that_makes_it(tmp_path, file, advice)
     benchmark = load_benchmark("300k").model_copy(update={"generator": generator})
     missing = missing_inputs(benchmark, test_sets=tmp_path, weights=tmp_path)
     (item,) = [item for item in missing if item.path == tmp_path / file]
+    advice = advice.replace("{weights}", str(tmp_path))
     assert str(item).startswith(f"{Path(file).name} is missing: {advice}")
 
 

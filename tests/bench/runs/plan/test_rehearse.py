@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from argparse import Namespace
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -13,8 +14,9 @@ from paths import ROOT
 from soak import SCALE, write_inputs
 
 from bench.config.benchmarks import load_benchmark
+from bench.errors import InputError
 from bench.runs.plan import rehearse as rehearse_module
-from bench.runs.plan.describe import _memory_gb
+from bench.runs.plan.describe import describe_plan
 from bench.runs.plan.measured import Measured, read_measured, settings_digest, write_measured
 from bench.runs.plan.rehearse import Rehearsal, marginal_rate
 
@@ -114,17 +116,53 @@ def test_there_are_faces_for_two_batches_of_training(rehearsal, monkeypatch, num
     entries = []
     monkeypatch.setattr(rehearsal, "_write_entry", lambda *entry, **batch: entries.append((*entry, batch)))
     rehearsal._train_once([], 8, 8)
-    ((_, generator, batch),) = entries
-    num_faces = generator["num_identities"] * rehearse_module.RELEASED_ON_A_CPU.images_per_identity
+    ((_, num_identities, _, batch),) = entries
+    num_faces = num_processes * num_identities * rehearse_module.RELEASED_ON_A_CPU.images_per_identity
     assert num_faces >= 2 * batch["batch_size"]
 
 
+@pytest.mark.parametrize(
+    ("sizes", "num_identities", "num_shards"),
+    [("ON_A_GPU", 64, 8), ("ON_A_GPU", 192, 24), ("RELEASED_ON_A_CPU", 2, 8), ("RELEASED_ON_A_CPU", 4, 8)],
+)
+def test_all_processes_draw_as_much(rehearsal, tmp_path, monkeypatch, sizes, num_identities, num_shards):
+    monkeypatch.setattr(rehearsal, "_num_processes", 8)
+    monkeypatch.setattr(rehearsal, "_sizes", getattr(rehearse_module, sizes))
+    monkeypatch.setattr(rehearsal, "_benchmark", load_benchmark("20k"))
+    (tmp_path / "runs" / ".rehearsals" / SCALE).mkdir(parents=True)
+    rehearsal._write_entry([], num_identities, {})
+    document = yaml.safe_load((tmp_path / "runs" / ".rehearsals" / SCALE / "benchmarks.yaml").read_text())
+    drawn = document["benchmarks"]["20k"]["generator"]
+    assert drawn["num_identities"] == 8 * num_identities == num_shards * drawn["identities_per_shard"]
+
+
+def test_several_machines_are_not_rehearsed(rehearsal, monkeypatch):
+    monkeypatch.setenv("LAUNCH", "srun python")
+    with pytest.raises(InputError, match="LAUNCH is set, but a rehearsal measures one machine; unset it, and give"):
+        Rehearsal(rehearsal._benchmark, [], rehearsal._args, "cpu")
+
+
+def plan_of_20k(runs, **fields):
+    benchmark = load_benchmark("20k")
+    fields |= {"settings": settings_digest(benchmark), "created_utc": datetime.now(UTC).isoformat(timespec="seconds")}
+    write_measured(runs, "20k", Measured(device="8 x a GPU", num_processes=8, is_gpu=True, **fields))
+    return describe_plan(benchmark, {}, [], runs)
+
+
 @pytest.mark.parametrize("stages", [["train"], ["train", "evaluate"], ["generate", "train"]])
-def test_the_plan_states_measured_memory_only_if_generating_and_training_were_measured(stages):
-    smoke = load_benchmark("smoke")
-    fields = {"settings": settings_digest(smoke), "created_utc": "2026-01-01T00:00:00+00:00", "device": "1 x GPU"}
-    measured = Measured(**fields, num_processes=1, memory_gb=dict.fromkeys(stages, 99.0))
-    assert _memory_gb(smoke.expected, measured) == (99.0 if "generate" in stages else smoke.expected.memory_gb)
+def test_the_plan_states_measured_memory_only_if_generating_and_training_were_measured(tmp_path, stages):
+    page = plan_of_20k(tmp_path, memory_gb=dict.fromkeys(stages, 9.0), gpu_memory_gb={"train": 19.55})
+    measured = (
+        "memory     GB of a process: generate 9.0, train 9.0 and 19.6 on its GPU\n           (measured 0 minutes ago)"
+    )
+    assert (measured if "generate" in stages else "memory     32 GB, 24 GB on the GPU") in page
+
+
+@pytest.mark.parametrize("num_processes", [1, 8])
+def test_the_plan_says_if_its_hours_are_those_of_another_number_of_processes(tmp_path, monkeypatch, num_processes):
+    monkeypatch.setenv("NPROC", str(num_processes))
+    page = plan_of_20k(tmp_path, train_images_per_second=1.0)
+    assert ("(hours with NPROC=8; make rehearse NPROC=1 measures yours)" in page) == (num_processes == 1)
 
 
 def card(num_images, seconds):
