@@ -6,6 +6,10 @@ import signal
 _LONG_WORD, _MAX_CHARACTERS, _END_CHARACTERS = 400, 2000, 300
 
 
+OUT_OF_MEMORY = "memory ran out"
+"""How the message of a training begins whose batch does not fit; a rehearsal looks for it."""
+
+
 class InputError(ValueError):
     """Bad input: a setting, a file or a flag that does not fit.
 

@@ -42,7 +42,8 @@ def main() -> int:
     if process_rank()[1] > 1:
         from bench.machine.agreement import refuse_different_processes
 
-        refuse_different_processes(stages.train.inputs)
+        # The test sets too: without them, a process would skip the validations, for which the others wait
+        refuse_different_processes({"train": stages.train.inputs, "evaluate": stages.evaluate.inputs})
     if not stages.train.is_finished:
         if not stages.generate.is_finished:
             raise InputError(f"{stages.generate.directory} holds no face dataset; {make_stage('generate', args.scale)}")

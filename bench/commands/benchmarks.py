@@ -28,6 +28,10 @@ def _run(args: argparse.Namespace) -> Iterator[str]:
             missing,
             f"make fetch SCALE={benchmark.name} downloads those that the Hub has",
         )
+    if args.device.startswith("cuda"):  # an unknown GPU is refused before the first stage, which may need none
+        from bench.machine.device import choose_device
+
+        choose_device(args.device)
     for stages in stages_by_seed.values():
         check_weights(stages.generate, args.weights)
     return run_benchmark(benchmark, stages_by_seed, args)
@@ -41,13 +45,17 @@ def _plan(args: argparse.Namespace) -> str:
 
 def _rehearse(args: argparse.Namespace) -> Iterator[str]:
     from bench.machine.device import choose_device
+    from bench.runs.launch import num_processes
     from bench.runs.plan.describe import describe_plan
     from bench.runs.plan.rehearse import Rehearsal
 
     benchmark, stages_by_seed, missing = _plan_of(args)
     args.seed = next(iter(stages_by_seed))
-    yield from Rehearsal(benchmark, missing, args, choose_device(args.device)).run()
+    rehearsal = Rehearsal(benchmark, missing, args, choose_device(args.device, num_processes()))
+    yield from rehearsal.run()
     yield describe_plan(benchmark, stages_by_seed, missing, args.runs)
+    if problems := rehearsal.measured.problems:
+        raise InputError(f"{len(problems)} problems were found, see the lines that begin with problem")
 
 
 def _add_sweep_flags(parser: argparse.ArgumentParser) -> None:
@@ -141,10 +149,11 @@ COMMANDS = (
     Command(
         "rehearse",
         "Run every stage on a few identities and steps, to measure the rates that bench plan states",
-        "Rehearse a benchmark before its long run: every stage once, with the weights, recipe, launcher and device "
-        "of the entry, on a few identities, steps and pairs. Measures images per second, memory and disk, finds "
-        "what would stop the run, and writes RUNS/rehearsals/SCALE.json, which bench plan reads. A rehearsal "
-        "leaves no results. It takes minutes.",
+        "Rehearse a benchmark before its long run: every stage once, with the weights and the recipe of the entry, on "
+        "a few identities, steps and pairs. Give it the device, and in the environment NPROC and TRAIN_FLAGS, of the "
+        "long run. Measures images per second, memory and disk, and writes RUNS/rehearsals/SCALE.json, which bench "
+        "plan reads. Ends with status 2 if it finds what would stop the run. A rehearsal leaves no results; of several "
+        "seeds it takes the first. It takes minutes.",
         "bench rehearse --scale 20k",
         _add_run_flags,
         _rehearse,

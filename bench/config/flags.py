@@ -68,7 +68,7 @@ def cosine(text: str) -> float:
 
 def device(text: str) -> str:
     """The name of a device: auto, cpu, cuda or cuda:N."""
-    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", text):
+    if not re.fullmatch(r"auto|cpu|cuda(:(0|[1-9][0-9]{0,2}))?", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no device; give auto, cpu, cuda or cuda:N")
     return text
 

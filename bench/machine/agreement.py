@@ -1,6 +1,8 @@
 """Checks that all processes of a launch run the same code on the same settings, before they share any work."""
 
 import json
+import os
+import secrets
 import socket
 from collections.abc import Mapping
 from typing import Any
@@ -9,13 +11,15 @@ import torch.distributed as dist
 
 from bench.errors import InputError
 from bench.files import flatten
-from bench.machine.device import process_rank
-from bench.machine.facts import git_state
+from bench.machine.device import LAUNCH_NUMBER, process_rank
+from bench.machine.facts import changes_digest, git_state
 from bench.machine.processes import gather_in_order
 
 
 def refuse_different_processes(settings: Mapping[str, Any]) -> None:
     """Refuse processes whose commit or settings differ from those of process 0. All processes must call this.
+
+    It also gives the launch a number, see ``bench.machine.device.launch_id``.
 
     Args:
         settings: What decides the outcome of the stage, nested or flat.
@@ -26,12 +30,12 @@ def refuse_different_processes(settings: Mapping[str, Any]) -> None:
     if process_rank()[1] == 1:
         return
     git = git_state()
-    own = {"commit": f"{git.commit}{' with changes' if git.dirty else ''}"}
+    own = {"commit": f"{git.commit}{f' with the changes {changes_digest()}' if git.dirty else ''}"}
     own |= {name: str(value) for name, value in flatten(dict(settings)).items()}
-    description = (socket.gethostname(), own)
+    description = (socket.gethostname(), own, secrets.token_hex(8))
     everyone = gather_in_order(description) if dist.is_initialized() else _exchange(description)
-    first_host, first = everyone[0]
-    for rank, (host, values) in enumerate(everyone):
+    first_host, first, os.environ[LAUNCH_NUMBER] = everyone[0]
+    for rank, (host, values, _) in enumerate(everyone):
         for name in sorted(first.keys() | values.keys()):
             if first.get(name) != values.get(name):
                 raise InputError(
@@ -40,7 +44,7 @@ def refuse_different_processes(settings: Mapping[str, Any]) -> None:
                 )
 
 
-def _exchange(description: tuple[str, dict[str, str]]) -> list[tuple[str, dict[str, str]]]:
+def _exchange(description: tuple[str, dict[str, str], str]) -> list[tuple[str, dict[str, str], str]]:
     """The descriptions of all processes, through torchrun's store: a process group can be joined once only."""
     store, rank, world_size = next(iter(dist.rendezvous("env://")))
     store = dist.PrefixStore("agreement", store)

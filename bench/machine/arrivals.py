@@ -40,23 +40,28 @@ def noted_arrival(arguments: Sequence[str]) -> Iterator[Callable[[], str]]:
         yield describe_missing
         return
     path = folder / _own_name()
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(str(os.getpid()))
+    with suppress(OSError):  # RUNS cannot be written: the stage will say so
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(str(os.getpid()))
     try:
         yield describe_missing
     finally:
-        path.unlink(missing_ok=True)
         with suppress(OSError):  # not empty, as others are still there
+            path.unlink(missing_ok=True)
             folder.rmdir()
 
 
 def _describe_missing(folder: Path, num_machines: int, seconds: int) -> str:
+    if num_machines == 1:
+        return "the processes of this machine lost each other; see what each of them printed, and start them again"
     oldest = time.time() - seconds - _SLACK_SECONDS  # a file before that was left by a launch that was killed
-    arrived = sorted(path.name for path in folder.iterdir() if path.stat().st_mtime >= oldest)
-    if len(arrived) >= num_machines:
+    times = {path.name: path.stat().st_mtime for path in folder.glob("*")}
+    arrived = sorted(name for name, changed in times.items() if changed >= oldest)
+    has_met_before = times.get(_own_name(), oldest) < oldest  # this launch has run longer than it would have waited
+    if len(arrived) >= num_machines or has_met_before:
         return (
-            f"the connection between the machines {', '.join(arrived)} broke, or one of them ended; see what each of "
-            "them printed, and start the same command on all of them again"
+            f"the connection between the machines {', '.join(sorted(times))} broke, or one of them ended; see what "
+            "each of them printed, and start the same command on all of them again"
         )
     missing = [name for name in _expected_names() if name not in arrived]
     what = ", ".join(missing) if missing else f"{num_machines - len(arrived)} of {num_machines} machines"

@@ -20,6 +20,11 @@ _num_blocks = 0
 """Blocks of ``freed_memory_kept`` that run."""
 
 
+LAUNCH_NUMBER = "BENCH_LAUNCH_NUMBER"
+"""Variable that ``refuse_different_processes`` sets to the same random number in all processes of a launch: a launch
+that is started again with --node-rank has the id, address and port of the first."""
+
+
 def keep_freed_memory() -> None:
     """Make the C library keep freed memory for the next batch, from now on and in forked processes.
 
@@ -67,21 +72,25 @@ def _call_libc(function: str, *arguments: int) -> None:
             call(*arguments)
 
 
-def choose_device(name: str) -> str:
+def choose_device(name: str, num_processes: int | None = None) -> str:
     """The torch device that a user named; ``auto`` is a GPU if there is one, else the CPU.
+
+    Args:
+        name: auto, cpu, cuda or cuda:N.
+        num_processes: Processes that will run on this machine; None for those that torchrun has started.
 
     Raises:
         InputError: If the device does not exist, is neither a CPU nor a GPU of CUDA, or has fewer GPUs than processes.
     """
     import torch
 
-    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", name):
+    if not re.fullmatch(r"auto|cpu|cuda(:(0|[1-9][0-9]{0,2}))?", name):
         raise InputError(f"DEVICE={name} is no device; give auto, cpu, cuda or cuda:N")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"DEVICE={name}, but torch {torch.__version__} sees no GPU; use DEVICE=cpu, or fix the driver")
-    _check_processes_fit(name, torch.cuda.device_count())
+    _check_processes_fit(name, torch.cuda.device_count(), num_processes or int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     index = int(name.partition(":")[2] or 0)
     if name.startswith("cuda") and index >= torch.cuda.device_count():
         last = torch.cuda.device_count() - 1
@@ -89,13 +98,12 @@ def choose_device(name: str) -> str:
     return name
 
 
-def _check_processes_fit(name: str, num_gpus: int) -> None:
+def _check_processes_fit(name: str, num_gpus: int, num_processes: int) -> None:
     """Refuse more processes on this machine than GPUs, and several processes on one GPU that was named.
 
     Raises:
         InputError: If they do not fit.
     """
-    num_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if not name.startswith("cuda") or num_processes == 1:
         return
     if name != "cuda":
@@ -115,6 +123,12 @@ def process_rank(device: str = "cpu") -> tuple[int, int, str]:
     if world_size > 1 and device == "cuda":
         device = f"cuda:{os.environ['LOCAL_RANK']}"
     return int(os.environ.get("RANK", "0")), world_size, device
+
+
+def launch_id() -> str:
+    """A name of this launch of several processes, equal in all of them and different for the next launch."""
+    names = ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT", LAUNCH_NUMBER)
+    return "-".join(os.environ.get(name, "") for name in names)
 
 
 def forked_rng(device: "torch.device") -> AbstractContextManager[None]:

@@ -1,5 +1,6 @@
 """Facts about a run for its card: cost, machine, versions and code; their schema, and how they are read."""
 
+import hashlib
 import platform
 import subprocess
 import sys
@@ -60,6 +61,7 @@ class Git(Section):
     dirty: bool | None
 
 
+_CONTROL_GROUPS = Path("/sys/fs/cgroup")
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "lmdb", "scikit-learn", "mlflow", "onnxruntime")
 
 
@@ -82,9 +84,36 @@ def git_state(root: Path = Path(__file__).parent.parent.parent) -> Git:
     return Git(commit=commit or None, dirty=None if changes is None or not commit else bool(changes))
 
 
+def memory_limit() -> int:
+    """Bytes of main memory that this process and its children may use: of the machine, or of its job if that is less.
+
+    SLURM and containers limit a job by its control group: ``memory.max``, or ``memory.limit_in_bytes`` of version 1.
+    """
+    limits = [psutil.virtual_memory().total]
+    try:
+        groups = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    except OSError:
+        groups = []
+    for _, controllers, name in groups:
+        if controllers in ("", "memory"):
+            root, file = _CONTROL_GROUPS / controllers, "memory.limit_in_bytes" if controllers else "memory.max"
+            folders = [root / name.lstrip("/"), *(root / name.lstrip("/")).parents]
+            texts = [(folder / file).read_text() for folder in folders if (folder / file).is_file()]
+            limits += [int(text) for text in texts if text.strip().isdecimal()]
+    return min(limits)
+
+
+def changes_digest(root: Path = Path(__file__).parent.parent.parent) -> str:
+    """Eight digits that stand for what was changed in tracked files since the commit."""
+    changes = _git(root, "diff", "HEAD") or ""
+    return hashlib.sha256(changes.encode()).hexdigest()[:8]
+
+
 def _git(root: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, errors="replace", check=False
+        )
     except FileNotFoundError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -29,7 +29,9 @@ def main() -> int:
 
     All flags are those of the stage, except ``--seeds``. The first seed that fails ends the command.
     """
-    name, *words = sys.argv[1:]
+    name, *words = sys.argv[1:] or [""]
+    if name not in (*_PACKAGES, "audit"):
+        raise InputError(f"{name or 'nothing'} is no stage; give generate, train, evaluate or audit, and its flags")
     if name == "audit":
         return run_command([*launcher(), "evaluate", "audit", *words])
     flags, seeds = _take_seeds(words)
@@ -52,7 +54,7 @@ def run_command(command: Sequence[str], *, is_quiet: bool = False, log: IO[bytes
     """Run a command of this suite, which prints its own errors, and return its status.
 
     On Ctrl-C the terminal interrupts the command too. If the command does not end soon (because only this process was
-    interrupted), it is interrupted again from here. SIGTERM and SIGUSR1 are forwarded to it.
+    interrupted), it is interrupted again from here. SIGTERM and SIGUSR1 are forwarded to it; the status is then not 0.
 
     Args:
         command: The words of the command line.
@@ -67,28 +69,36 @@ def run_command(command: Sequence[str], *, is_quiet: bool = False, log: IO[bytes
     except OSError as error:
         raise InputError(f"{command[0]} cannot be started ({error.strerror}); correct LAUNCH") from None
     try:
-        with _forwarded_signals(process):
+        with _forwarded_signals(process) as forwarded:
             status = process.wait()
     except KeyboardInterrupt:
         if _wait_interrupted(process) == 128 + signal.SIGINT:
             sys.exit(128 + signal.SIGINT)  # it has said that it was interrupted
         raise
+    if status == 0 and forwarded:
+        return 128 + forwarded[-1]  # the command was nearly done; the caller must not start the next one
     return status if status >= 0 else 128 - status  # a negative status is the signal that ended the process
 
 
 @contextmanager
-def _forwarded_signals(process: subprocess.Popen) -> Iterator[None]:
-    """Forward the signals by which a scheduler ends a run, so that the command can write its checkpoint and end."""
+def _forwarded_signals(process: subprocess.Popen) -> Iterator[list[int]]:
+    """Forward the signals by which a scheduler ends a run, so that the command can write its checkpoint and end.
+
+    Yields:
+        A list that gets the number of every signal.
+    """
+    forwarded: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers
+        yield forwarded  # only the main thread may set handlers
         return
 
     def forward(number: int, _: Any) -> None:
+        forwarded.append(number)
         process.send_signal(number)
 
     before = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGUSR1)}
     try:
-        yield
+        yield forwarded
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,6 +1,5 @@
 """One stage of a benchmark: its folder, whether it is finished, why it would run, and the lock while it runs."""
 
-import os
 import shlex
 import sys
 import time
@@ -15,7 +14,7 @@ from filelock import FileLock, Timeout
 from bench.config.generator import weight_path
 from bench.errors import InputError
 from bench.files import DISK_ERRORS, flatten, read_json_object, remove_abandoned, write_json, write_text
-from bench.machine.device import process_rank
+from bench.machine.device import launch_id, process_rank
 from bench.machine.digests import remembered_sha256
 from bench.machine.facts import environment, git_state
 from bench.machine.progress import note
@@ -156,12 +155,12 @@ def claim(stage: Stage) -> Iterator[bool]:
             remove_abandoned(stage.directory, also_of_other_machines=True)
             try:
                 if world_size > 1:
-                    write_text(holder, _launch_id())
+                    write_text(holder, launch_id())
                 yield not stage.is_finished
             finally:
                 holder.unlink(missing_ok=True)
         return
-    while not stage.is_finished and _read_holder(holder) != _launch_id():
+    while not stage.is_finished and _read_holder(holder) != launch_id():
         time.sleep(_POLL_SECONDS)
     yield not stage.is_finished
 
@@ -201,11 +200,6 @@ def _acquire(lock: FileLock, directory: Path, *, waits: bool) -> None:
             raise InputError(f"{directory} is in use by another run; wait for it or choose another RUNS") from None
         note(f"waiting for another run, which works in {directory}")
         lock.acquire(poll_interval=_POLL_SECONDS)
-
-
-def _launch_id() -> str:
-    """A name of this launch of several processes, equal in all of them and different for the next launch."""
-    return "-".join(os.environ.get(name, "") for name in ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT"))
 
 
 def _read_holder(path: Path) -> str | None:

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from bench.config.recipe import Optimizer, Recipe
-from bench.errors import InputError
+from bench.errors import OUT_OF_MEMORY, InputError
 from fr_train.trainer.data import Batch
 from fr_train.trainer.head import Head, active_rows, build_margin
 from fr_train.trainer.options import RunOptions
@@ -175,7 +175,7 @@ class Engine:
         if not self.options.gradient_checkpointing:
             remedies.append("--gradient-checkpointing")
         return (
-            f"memory ran out at step {self.step} with {self.micro_batch} faces at a time in each process; "
+            f"{OUT_OF_MEMORY} at step {self.step} with {self.micro_batch} faces at a time in each process; "
             f"set {' or '.join(remedies) or 'NPROC higher, on more devices'}"
         )
 

@@ -50,6 +50,11 @@ class Journal:
         self._waited_seconds += waited_seconds
 
     @property
+    def has_values(self) -> bool:
+        """Whether steps were added since the last ``flush``."""
+        return bool(self._values)
+
+    @property
     def is_due(self) -> bool:
         """Whether ``LOG_STEPS`` steps have been collected."""
         return len(self._values) >= LOG_STEPS

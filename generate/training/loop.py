@@ -176,6 +176,8 @@ class TrainingLoop:
                 if is_epoch_done and is_writing:
                     self._finish_epoch(epoch + 1, journal)
                 if number := preemption.agreed_signal(state.step, self._options.device.partition(":")[0]):
+                    if journal.has_values:  # a value that is not finite must not reach the checkpoint
+                        journal.flush(state.step, batch_size, lr=lr, epoch=epoch + 1)
                     if is_writing and not is_epoch_done:
                         self._save()
                     raise Preempted(number)

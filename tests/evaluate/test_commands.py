@@ -43,7 +43,7 @@ def subparsers():
 def test_a_scale_before_the_sub_command_counts(monkeypatch, tmp_path):
     with pytest.raises(
         InputError,
-        match="holds no faces; run make generate SCALE=mini .*, or give a path",
+        match=r"holds no faces; run make generate SCALE=mini .*, or give a path",
     ):
         call(monkeypatch, "--scale", "mini", "--runs", tmp_path, "audit")
     with pytest.raises(InputError, match="run make generate SCALE=mini"):

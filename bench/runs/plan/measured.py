@@ -5,7 +5,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from bench.config.benchmarks import Benchmark
 from bench.files import write_json
@@ -19,7 +19,7 @@ class Measured(Section):
 
     settings: str
     """Digest of generator and recipe, see ``settings_digest``."""
-    created_utc: str
+    created_utc: AwareDatetime
     device: str
     """Device and number of processes, as text for the plan."""
     num_processes: int
@@ -43,7 +43,7 @@ class Measured(Section):
     @property
     def age(self) -> str:
         """How long ago it was measured, as in ``3 minutes ago``."""
-        minutes = (datetime.now(UTC) - datetime.fromisoformat(self.created_utc)).total_seconds() / 60
+        minutes = (datetime.now(UTC) - self.created_utc).total_seconds() / 60
         for unit, size in (("days", 1440), ("hours", 60)):
             if minutes >= 2 * size:
                 return f"{minutes / size:.0f} {unit} ago"

@@ -12,18 +12,18 @@ import sys
 import tempfile
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-import psutil
 import yaml
 
 from bench.config.benchmarks import Benchmark, load_benchmark
 from bench.config.generator import RenderGenerator, Vec2FaceGenerator
-from bench.errors import InputError
-from bench.machine.facts import Cost, environment
+from bench.errors import OUT_OF_MEMORY, InputError
+from bench.machine.facts import Cost, environment, memory_limit
 from bench.machine.preemption import ENDED_BY_SIGNAL
 from bench.machine.progress import note
 from bench.runs.cards import DatasetCard, ModelCard, ResultCard, read_card
@@ -32,34 +32,24 @@ from bench.runs.inputs import MissingInput, find_protocol, is_rendered, rendered
 from bench.runs.launch import num_processes, run_command, stage_command
 from bench.runs.plan.describe import has_released_sizes
 from bench.runs.plan.measured import Measured, settings_digest, write_measured
-from bench.runs.stage import Stages
+from bench.runs.plan.small import (
+    ON_A_CPU,
+    ON_A_GPU,
+    RELEASED_ON_A_CPU,
+    MemoryOfTraining,
+    asked_micro_batch,
+    head_gigabytes,
+    marginal_rate,
+    step_rate,
+    train_flags,
+)
+from bench.runs.stage import Stages, stage_lock
+from bench.runs.tracking.live import SWITCH
 
-_NUM_PAIRS = 40
 _TIMES_MORE_WITHOUT_ATTROP = 8
 """As ``Sizes.times_more``, for datasets without optimiser steps, which take much less time for an image."""
 _SHORT = "short_"
 """Prefix of the names of shortened test sets."""
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How much is rehearsed."""
-
-    num_identities: int
-    """Identities of the first dataset, for each process."""
-    images_per_identity: int
-    times_more: int
-    """The second dataset has this many times the identities of the first; their differences give rate and bytes."""
-    num_steps: int
-    """Steps of training."""
-    batch_size: int | None
-    """Faces per step of one process; None for the batch of the recipe."""
-
-
-ON_A_GPU = Sizes(num_identities=64, images_per_identity=16, times_more=3, num_steps=120, batch_size=None)
-ON_A_CPU = Sizes(num_identities=8, images_per_identity=4, times_more=4, num_steps=8, batch_size=4)
-RELEASED_ON_A_CPU = Sizes(num_identities=2, images_per_identity=4, times_more=2, num_steps=8, batch_size=4)
-"""For networks of the released size. An image for which AttrOP takes all its steps needs 15 seconds on two cores."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +82,13 @@ class Rehearsal:
         on_a_cpu = RELEASED_ON_A_CPU if has_released_sizes(benchmark.generator) else ON_A_CPU
         self._sizes = ON_A_GPU if self._is_gpu else on_a_cpu
         self._num_processes = num_processes()
-        self._folder = args.runs / ".rehearsals" / benchmark.name
-        self._has_failed_to_generate = False
+        self._folder = args.runs / ".rehearsals" / benchmark.name / "work"
+        self._has_failed_to_generate = self._ran_out_of_memory = False
         self._trained: Stages | None = None
         facts = environment()
         self.measured = Measured(
             settings=settings_digest(benchmark),
-            created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+            created_utc=datetime.now(UTC),
             device=f"{facts.gpu if self._is_gpu and facts.gpu else f'{facts.num_cores} cores of {facts.cpu}'}, "
             f"NPROC={self._num_processes}",
             num_processes=self._num_processes,
@@ -113,20 +103,25 @@ class Rehearsal:
             Lines for the terminal.
 
         Raises:
+            InputError: Another rehearsal of this benchmark runs.
             SystemExit: A signal asks for the end. The measurements of an earlier rehearsal stay.
         """
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True)
-        try:
-            protocols = self._shorten_test_sets()
-            yield from self._generate(protocols)
-            yield from self._train(protocols)
-            if protocols:
-                yield from self._evaluate(protocols)
-            else:
-                yield "evaluate: not rehearsed, no test set is here"
-        finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        os.environ[SWITCH] = "0"  # MLflow shows no rehearsals
+        with stage_lock(self._folder.parent):
+            try:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                self._folder.mkdir()
+                protocols = self._shorten_test_sets()
+                yield from self._generate(protocols)
+                yield from self._train(protocols)
+                if protocols:
+                    yield from self._evaluate(protocols)
+                else:
+                    yield "evaluate: not rehearsed, no test set is here"
+            finally:
+                shutil.rmtree(self._folder.parent, ignore_errors=True)
+                with suppress(OSError):  # another benchmark is rehearsed
+                    self._folder.parent.parent.rmdir()
         write_measured(self._args.runs, self._benchmark.name, self.measured)
         yield from (f"problem: {problem}" for problem in self.measured.problems)
 
@@ -149,7 +144,7 @@ class Rehearsal:
                 "--out",
                 str(out),
                 "--pairs",
-                str(_NUM_PAIRS),
+                str(self._sizes.num_pairs),
             ]
             if _run_or_end(line):
                 self.measured.problems.append(f"{path} cannot be read, see the message above")
@@ -195,56 +190,75 @@ class Rehearsal:
 
     def _train(self, protocols: list[str]) -> Iterator[str]:
         """Train with the recipe's batch size on a GPU; on a CPU with two small ones, to extrapolate the memory."""
-        share = self._benchmark.recipe.batch_size // self._num_processes
-        if self._is_gpu:
-            for micro_batch in [share // 2**halvings for halvings in range(8) if share % 2**halvings == 0]:
-                if self._train_once(protocols, share, micro_batch):
-                    if micro_batch < share:
-                        self.measured.largest_micro_batch = micro_batch
-                        yield f"train: at most {micro_batch} faces at a time fit, set --micro-batch {micro_batch}"
-                    break
+        batch_size = self._benchmark.recipe.batch_size
+        share, rest = divmod(batch_size, self._num_processes)
+        if rest:
+            self.measured.problems.append(
+                f"the batch of {batch_size} faces is not divisible by {self._num_processes} processes; change NPROC"
+            )
+        elif self._is_gpu:
+            yield from self._find_micro_batch(protocols, share)
         else:
             small = self._sizes.batch_size or 4
             memory = [self._train_once(protocols, size, size) for size in (small, 2 * small)]
             if all(memory):
-                yield from self._extrapolate(small, memory[0], memory[1], share)
+                line = MemoryOfTraining(small, memory[0], (memory[1] - memory[0]) / small)
+                yield self._extrapolate(line, min(asked_micro_batch() or share, share))
         if rate := self.measured.train_images_per_second:
             yield f"train: {rate:.3g} images/s"
 
-    def _extrapolate(self, size: int, memory: float, memory_of_double: float, share: int) -> Iterator[str]:
-        """Extrapolate the memory of the whole batch, in GB, from that of two small batches."""
-        per_face = max(0.0, memory_of_double - memory) / size
-        whole = memory + per_face * (share - size)
+    def _find_micro_batch(self, protocols: list[str], share: int) -> Iterator[str]:
+        """Train with the whole share of a process at a time, then with halves of it until it fits."""
+        first = asked_micro_batch() or share
+        for micro_batch in [first // 2**halvings for halvings in range(8) if first % 2**halvings == 0]:
+            if self._train_once(protocols, share, micro_batch):
+                if micro_batch < first:
+                    self.measured.largest_micro_batch = micro_batch
+                    text = f"{micro_batch} of {first} faces fit into GPU memory at a time"
+                    self.measured.problems.append(f"{text}; set TRAIN_FLAGS='--micro-batch {micro_batch}'")
+                    yield f"train: {text}"
+                return
+            if not self._ran_out_of_memory:
+                return
+
+    def _extrapolate(self, memory: MemoryOfTraining, num_faces: int) -> str:
+        """Extrapolate the memory of training with ``num_faces`` at a time from that of two small batches."""
+        sizes = f"{memory.size} and {2 * memory.size}"
+        if memory.per_face <= 0:
+            return f"train: {sizes} faces at a time took the same memory, which tells nothing about {num_faces}"
+        whole, here = memory.of(num_faces), memory_limit() / 1e9 / self._num_processes
         self.measured.memory_gb["train"] = round(whole, 2)
-        total = psutil.virtual_memory().total / 1e9
-        yield f"train: {whole:.1f} GB with {share} faces at a time, extrapolated from {size} and {2 * size}"
-        if whole > total and per_face:
-            fits = size + int((total - memory) / per_face)
-            largest = max((n for n in range(2, share + 1) if share % n == 0 and n <= fits), default=2)
-            self.measured.largest_micro_batch = largest
+        if whole > here:
+            self.measured.largest_micro_batch = memory.largest(num_faces, here)
             self.measured.problems.append(
-                f"training takes {whole:.1f} GB of the {total:.1f} GB here; set TRAIN_FLAGS='--micro-batch {largest}'"
+                f"training takes {whole:.1f} GB of the {here:.1f} GB that a process has here; set "
+                f"TRAIN_FLAGS='--micro-batch {self.measured.largest_micro_batch}'"
             )
+        return f"train: {whole:.1f} GB with {num_faces} faces at a time, extrapolated from {sizes}"
 
     def _train_once(self, protocols: list[str], share: int, micro_batch: int) -> float:
-        """Train a few steps. Returns the largest memory in GB; 0 if the training failed."""
-        before = os.environ.get("TRAIN_FLAGS", "")
-        os.environ["TRAIN_FLAGS"] = f"{before} --validate-every 0"
-        if micro_batch < share:
-            os.environ["TRAIN_FLAGS"] += f" --micro-batch {micro_batch}"
+        """Train a few steps. Returns the largest main memory in GB; 0 if the training failed."""
         # The second dataset holds as many faces as two batches of one process, also if some of them are left out
         num_identities = self._sizes.times_more * self._sizes.num_identities
         stages = self._write_entry(protocols, num_identities, {}, batch_size=share * self._num_processes)
         self._trained = stages
-        try:
+        with train_flags(micro_batch if micro_batch < share else None):
             if not self._run_stage("generate", stages) or not self._run_stage("train", stages):
                 return 0.0
-        finally:
-            os.environ["TRAIN_FLAGS"] = before
         card = read_card(stages.train.directory, ModelCard)
-        self.measured.train_images_per_second = _step_rate(card)
+        self.measured.train_images_per_second = step_rate(card)
         self._note_memory("train", card.cost)
+        self._add_head(num_identities * self._num_processes)
         return self.measured.memory_gb.get("train", 0.0)
+
+    def _add_head(self, num_identities: int) -> None:
+        """Add what the class weights of the entry take beyond those of so few identities, to the memory of training."""
+        generator = self._benchmark.generator
+        if isinstance(generator, RenderGenerator | Vec2FaceGenerator):
+            more = max(0, generator.num_identities - num_identities) / self._num_processes
+            gigabytes = head_gigabytes(more, self._benchmark.recipe.backbone.embedding_dim)
+            where = self.measured.gpu_memory_gb if self._is_gpu else self.measured.memory_gb
+            where["train"] = round(where.get("train", 0.0) + gigabytes, 2)
 
     def _evaluate(self, protocols: list[str]) -> Iterator[str]:
         stages = self._trained
@@ -269,13 +283,14 @@ class Rehearsal:
         if stage.is_finished:
             return True
         with tempfile.TemporaryFile() as log:
-            # Evaluation warns of the network of a rehearsal, which has hardly learned
-            hidden = log if name == "evaluate" else None
-            status = _run_or_end(stage_command(stage, self._stage_args), hidden)
-            if status and hidden:
-                hidden.seek(0)
-                sys.stderr.write(hidden.read().decode(errors="replace"))
-        if status:
+            # Evaluation warns of the network of a rehearsal, which has hardly learned; training on a GPU may not fit
+            is_hidden = name == "evaluate" or (name == "train" and self._is_gpu)
+            status = _run_or_end(stage_command(stage, self._stage_args), log if is_hidden else None)
+            log.seek(0)
+            text = log.read().decode(errors="replace")
+        self._ran_out_of_memory = name == "train" and OUT_OF_MEMORY in text
+        if status and not self._ran_out_of_memory:
+            sys.stderr.write(text)
             self.measured.problems.append(f"{name} ended with status {status}, see the message above")
         return status == 0
 
@@ -347,22 +362,3 @@ def _run_or_end(command: Sequence[str], log: IO[bytes] | None = None) -> int:
         note(f"the rehearsal was ended by {signal.Signals(status - 128).name}; run the same command again to repeat it")
         sys.exit(status)
     return status
-
-
-def marginal_rate(few: DatasetCard, many: DatasetCard) -> float:
-    """Images per second of generating without the start-up, from two datasets.
-
-    Loading the networks takes as long for a few images as for millions, so the plain rate of a few would be too low.
-    """
-    seconds, images = many.cost.seconds - few.cost.seconds, many.num_images - few.num_images
-    if seconds <= 0:  # another program slowed down the first one
-        return many.num_images / many.cost.seconds
-    return images / seconds
-
-
-def _step_rate(card: ModelCard) -> float | None:
-    """Images per second of the steps of a training, without the wait for the first faces of a short one."""
-    rate, waited = card.final.get("images_per_second"), card.final.get("data_wait_share")
-    if not rate or waited is None:
-        return card.cost.images_per_second
-    return rate / max(1 - waited, 0.05)

@@ -1,6 +1,7 @@
 """Launches on several processes and machines: what does not fit together is refused and named."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from training import run_processes
 from bench.errors import InputError
 from bench.machine import agreement
 from bench.machine.arrivals import noted_arrival
-from bench.machine.device import choose_device
+from bench.machine.device import choose_device, launch_id
 
 
 @pytest.fixture
@@ -33,6 +34,9 @@ def test_more_processes_than_gpus_are_refused(device, monkeypatch):
     with pytest.raises(InputError, match=r"NPROC=3, but this machine has 2 GPUs; set NPROC=2, or DEVICE=cpu"):
         choose_device(device)
     assert choose_device("cpu") == "cpu"
+    monkeypatch.delenv("LOCAL_WORLD_SIZE")
+    with pytest.raises(InputError, match="NPROC=8, but this machine has 2 GPUs"):  # before torchrun starts them
+        choose_device(device, 8)
 
 
 @pytest.mark.usefixtures("two_gpus")
@@ -46,20 +50,23 @@ def test_one_gpu_for_several_processes_is_refused(monkeypatch):
 def test_a_gpu_that_is_not_there_is_refused():
     with pytest.raises(InputError, match="DEVICE=cuda:7, but torch sees the GPUs cuda:0 to cuda:1"):
         choose_device("cuda:7")
-    with pytest.raises(InputError, match="DEVICE=gpu is no device"):
-        choose_device("gpu")
+    for name in ("gpu", "cuda:00", "cuda:01"):
+        with pytest.raises(InputError, match=f"DEVICE={name} is no device"):
+            choose_device(name)
 
 
 def compare(commits, settings, folder):
     rank = int(os.environ["RANK"])
-    agreement.git_state = lambda: SimpleNamespace(commit=commits[rank], dirty=False)
+    commit, _, changes = commits[rank].partition("+")
+    agreement.git_state = lambda: SimpleNamespace(commit=commit, dirty=bool(changes))
+    agreement.changes_digest = lambda: changes
     socket.gethostname = lambda: f"node{rank}"
     try:
         agreement.refuse_different_processes(settings[rank])
         text = "agreed"
     except InputError as error:
         text = str(error)
-    (folder / f"{rank}").write_text(text)
+    (folder / f"{rank}").write_text(f"{text}\n{launch_id()}")
     os._exit(0)
 
 
@@ -68,6 +75,12 @@ def compare(commits, settings, folder):
     ("commits", "settings", "message"),
     [
         (("abc", "abc"), ({"lr": 0.1}, {"lr": 0.1}), "agreed"),
+        (("abc+1", "abc+1"), ({}, {}), "agreed"),
+        (
+            ("abc+1", "abc+2"),
+            ({}, {}),
+            "process 1 on node1 has commit=abc with the changes 2, process 0 on node0 has commit=abc with the changes",
+        ),
         (("abc", "def"), ({}, {}), "process 1 on node1 has commit=def, process 0 on node0 has commit=abc; start"),
         (
             ("abc", "abc"),
@@ -75,12 +88,14 @@ def compare(commits, settings, folder):
             "process 1 on node1 has recipe.lr=0.2, process 0 on node0 has recipe.lr=0.1; start",
         ),
     ],
-    ids=["the same", "commits", "settings"],
+    ids=["the same", "the same changes", "changes", "commits", "settings"],
 )
 def test_processes_of_another_commit_or_other_settings_are_refused(commits, settings, message, tmp_path):
     run_processes(compare, 2, commits, settings, tmp_path)
-    for rank in ("0", "1"):
-        assert (tmp_path / rank).read_text().startswith(message)
+    pages = [(tmp_path / rank).read_text().splitlines() for rank in ("0", "1")]
+    assert all(page[0].startswith(message) for page in pages)
+    assert pages[0][1] == pages[1][1]  # the id of the launch, which ends in a random number
+    assert re.search("-[0-9a-f]{16}$", pages[0][1])
 
 
 def arguments(folder, num_machines=3):
@@ -106,6 +121,23 @@ def test_machines_that_all_came_and_lost_each_other(tmp_path, monkeypatch):
     with noted_arrival(arguments(tmp_path, 2)) as describe_missing:
         (tmp_path / ".launch" / "7" / "node1").touch()
         assert describe_missing().startswith("the connection between the machines node0, node1 broke, or one of them")
+
+
+def test_machines_that_lost_each_other_after_hours(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURMD_NODENAME", "node0")
+    with noted_arrival(arguments(tmp_path, 2)) as describe_missing:
+        long_ago = time.time() - 10_000
+        for name in ("node0", "node1"):
+            (tmp_path / ".launch" / "7" / name).touch()
+            os.utime(tmp_path / ".launch" / "7" / name, (long_ago, long_ago))
+        assert describe_missing().startswith("the connection between the machines node0, node1 broke, or one of them")
+
+
+def test_one_machine_and_a_folder_that_cannot_be_written():
+    with noted_arrival(arguments("/proc/nope", 1)) as describe_missing:
+        assert describe_missing().startswith("the processes of this machine lost each other")
+    with noted_arrival(arguments("/proc/nope", 2)) as describe_missing:
+        assert describe_missing().startswith("2 of 2 machines did not come")
 
 
 def test_slurm_tells_the_names_of_the_machines(tmp_path, monkeypatch):

@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from bench.cli import stage_parser
 from bench.config.benchmarks import load_benchmark
 from bench.errors import InputError
 from bench.runs.fingerprints import plan_stages
-from bench.runs.launch import stage_command
+from bench.runs.launch import run_command, stage_command
 
 
 @pytest.fixture
@@ -153,6 +155,7 @@ def test_make_gives_every_value_as_one_word(tmp_path, value):
 
 FAILING = """
 import os
+import re
 from bench.cli import run
 from bench.errors import InputError
 def main():
@@ -160,6 +163,20 @@ def main():
         raise InputError("the value 7 is too large; give at most 5")
 run(main)
 """
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_command_that_was_nearly_done_when_a_signal_came_still_ends_the_caller(number):
+    program = "import signal, sys, time; [signal.signal(n, lambda *_: sys.exit(0)) for n in (10, 15)]; time.sleep(60)"
+    threading.Timer(2.0, os.kill, (os.getpid(), number)).start()
+    assert run_command([sys.executable, "-c", program]) == 128 + number
+
+
+@pytest.mark.parametrize("words", [[], ["foo"]])
+def test_a_stage_that_does_not_exist(words):
+    done = subprocess.run([sys.executable, "-m", "bench.runs.launch", *words], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: (foo|nothing) is no stage; give generate, train, evaluate or audit, .*\n", done.stderr)
 
 
 @pytest.mark.slow

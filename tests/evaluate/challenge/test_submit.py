@@ -106,7 +106,5 @@ def test_the_command(pairs, tmp_path, monkeypatch, capsys):
     expected = by_hand(np.concatenate(list(pairs.batches(14))), network)
     assert np.loadtxt(path) == pytest.approx(expected, abs=1e-5)
     monkeypatch.setattr("sys.argv", ["evaluate", *words, "--runs", str(tmp_path / "runs")])
-    with pytest.raises(
-        InputError, match="holds no trained network; run make train SCALE=datacv_20k .*, or give --model"
-    ):
+    with pytest.raises(InputError, match=r"run make train SCALE=datacv_20k .*, or give --model"):
         main()

@@ -241,6 +241,20 @@ def test_a_loss_that_is_not_finite_names_step_and_term_and_keeps_the_checkpoint(
     assert [row["step"] for row in read_json_lines(tmp_path / "train.jsonl")] == [3, 3]
 
 
+def test_a_value_that_is_not_finite_is_not_saved_by_a_signal_either(prepared, networks, tmp_path, monkeypatch):
+    update = train_state.TrainState.update
+
+    def spoil_and_signal(self, batch, lr, weights):
+        values = update(self, batch, lr, weights)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return values | {"loss": values["loss"] * float("nan")}
+
+    monkeypatch.setattr(train_state.TrainState, "update", spoil_and_signal)
+    with pytest.raises(InputError, match="loss is nan at step 1; the last checkpoint is kept"):
+        run(prepared, networks, tmp_path)
+    assert not (tmp_path / CHECKPOINT_NAME).exists()
+
+
 def test_a_network_of_another_width_is_refused(prepared, networks, tmp_path):
     with pytest.raises(InputError, match=r"width 16, the identity network gives 8 and the generator takes .*=16"):
         run(prepared, FrozenNetworks(networks.judge), tmp_path)

@@ -1,5 +1,6 @@
 """A rehearsal measures what the plan then states, leaves no result, and says what would stop the run."""
 
+import os
 import re
 import signal
 import subprocess
@@ -16,17 +17,22 @@ from soak import SCALE, write_inputs
 from bench.config.benchmarks import load_benchmark
 from bench.errors import InputError
 from bench.runs.plan import rehearse as rehearse_module
+from bench.runs.plan import small
 from bench.runs.plan.describe import describe_plan
 from bench.runs.plan.measured import Measured, read_measured, settings_digest, write_measured
-from bench.runs.plan.rehearse import Rehearsal, marginal_rate
+from bench.runs.plan.rehearse import Rehearsal
+from bench.runs.plan.small import MemoryOfTraining, asked_micro_batch, head_gigabytes, marginal_rate, train_flags
+from bench.runs.stage import stage_lock
 
 
 def rehearse(inputs, runs):
     folders = ["--runs", runs, "--test-sets", inputs / "test_sets", "--weights", inputs / "weights"]
     line = [sys.executable, "-m", "bench", "rehearse", "--scale", SCALE, "--device", "cpu", *folders]
-    return subprocess.run(
-        [*line, "--config", inputs / "benchmarks.yaml"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
+    done = subprocess.run([*line, "--config", inputs / "benchmarks.yaml"], cwd=ROOT, capture_output=True, text=True)
+    num_problems = done.stdout.count("problem: ")
+    assert done.returncode == (2 if num_problems else 0)
+    assert (f"error: {num_problems} problems were found" in done.stderr) == bool(num_problems)
+    return done.stdout
 
 
 @pytest.mark.slow
@@ -111,13 +117,13 @@ def test_a_signal_ends_the_rehearsal_and_not_only_its_stage(rehearsal, tmp_path,
 @pytest.mark.parametrize("num_processes", [1, 2, 8])
 def test_there_are_faces_for_two_batches_of_training(rehearsal, monkeypatch, num_processes):
     monkeypatch.setattr(rehearsal, "_num_processes", num_processes)
-    monkeypatch.setattr(rehearsal, "_sizes", rehearse_module.RELEASED_ON_A_CPU)
+    monkeypatch.setattr(rehearsal, "_sizes", small.RELEASED_ON_A_CPU)
     monkeypatch.setattr(rehearsal, "_run_stage", lambda name, stages: False)
     entries = []
     monkeypatch.setattr(rehearsal, "_write_entry", lambda *entry, **batch: entries.append((*entry, batch)))
     rehearsal._train_once([], 8, 8)
     ((_, num_identities, _, batch),) = entries
-    num_faces = num_processes * num_identities * rehearse_module.RELEASED_ON_A_CPU.images_per_identity
+    num_faces = num_processes * num_identities * small.RELEASED_ON_A_CPU.images_per_identity
     assert num_faces >= 2 * batch["batch_size"]
 
 
@@ -127,13 +133,75 @@ def test_there_are_faces_for_two_batches_of_training(rehearsal, monkeypatch, num
 )
 def test_all_processes_draw_as_much(rehearsal, tmp_path, monkeypatch, sizes, num_identities, num_shards):
     monkeypatch.setattr(rehearsal, "_num_processes", 8)
-    monkeypatch.setattr(rehearsal, "_sizes", getattr(rehearse_module, sizes))
+    monkeypatch.setattr(rehearsal, "_sizes", getattr(small, sizes))
     monkeypatch.setattr(rehearsal, "_benchmark", load_benchmark("20k"))
-    (tmp_path / "runs" / ".rehearsals" / SCALE).mkdir(parents=True)
+    folder = tmp_path / "runs" / ".rehearsals" / SCALE / "work"
+    folder.mkdir(parents=True)
     rehearsal._write_entry([], num_identities, {})
-    document = yaml.safe_load((tmp_path / "runs" / ".rehearsals" / SCALE / "benchmarks.yaml").read_text())
+    document = yaml.safe_load((folder / "benchmarks.yaml").read_text())
     drawn = document["benchmarks"]["20k"]["generator"]
     assert drawn["num_identities"] == 8 * num_identities == num_shards * drawn["identities_per_shard"]
+
+
+@pytest.mark.parametrize(("num_processes", "micro_batch"), [(1, None), (4, 4), (4, None)])
+def test_memory_is_that_of_all_processes(rehearsal, monkeypatch, num_processes, micro_batch):
+    monkeypatch.setattr(rehearsal, "_num_processes", num_processes)
+    monkeypatch.setattr(rehearse_module, "memory_limit", lambda: 12_000_000_000)
+    line = rehearsal._extrapolate(MemoryOfTraining(4, 1.0, 0.25), micro_batch or 16)
+    assert (
+        line
+        == f"train: {4 if not micro_batch else 1}.0 GB with {micro_batch or 16} faces at a time, extrapolated from 4 and 8"
+    )
+    advice = "training takes 4.0 GB of the 3.0 GB that a process has here; set TRAIN_FLAGS='--micro-batch 8'"
+    assert rehearsal.measured.problems == ([advice] if (num_processes, micro_batch) == (4, None) else [])
+
+
+def test_memory_that_did_not_grow_tells_nothing(rehearsal):
+    assert "tells nothing about 512" in rehearsal._extrapolate(MemoryOfTraining(4, 3.0, -0.01), 512)
+    assert rehearsal.measured.memory_gb == {}
+
+
+@pytest.mark.parametrize(("fits", "tried"), [(64, [64]), (16, [64, 32, 16]), (None, [64])])
+def test_the_largest_micro_batch_of_a_gpu_is_found_by_trial(rehearsal, monkeypatch, fits, tried):
+    trials = []
+
+    def train(protocols, share, micro_batch):
+        trials.append(micro_batch)
+        rehearsal._ran_out_of_memory = fits is not None and micro_batch > fits
+        return float(fits is not None and micro_batch <= fits)
+
+    monkeypatch.setattr(rehearsal, "_train_once", train)
+    lines = list(rehearsal._find_micro_batch([], 64))
+    assert trials == tried  # another failure than too little memory ends the trials
+    assert rehearsal.measured.largest_micro_batch == (16 if fits == 16 else None)
+    assert lines == (["train: 16 of 64 faces fit into GPU memory at a time"] if fits == 16 else [])
+
+
+def test_the_batch_must_divide_by_the_processes(rehearsal, monkeypatch):
+    monkeypatch.setattr(rehearsal, "_num_processes", 3)
+    assert list(rehearsal._train([])) == []
+    assert rehearsal.measured.problems == ["the batch of 16 faces is not divisible by 3 processes; change NPROC"]
+
+
+def test_flags_of_the_training_stay_but_for_the_micro_batch(monkeypatch):
+    monkeypatch.setenv("TRAIN_FLAGS", "--micro-batch=32 --gradient-checkpointing")
+    assert asked_micro_batch() == 32
+    for micro_batch, flag in ((None, ""), (8, " --micro-batch 8")):
+        with train_flags(micro_batch):
+            assert os.environ["TRAIN_FLAGS"] == f"--gradient-checkpointing --validate-every 0{flag}"
+    assert os.environ["TRAIN_FLAGS"] == "--micro-batch=32 --gradient-checkpointing"
+
+
+def test_memory_of_class_weights():
+    assert head_gigabytes(300_000, 512) == pytest.approx(3 * 4 * 300_000 * 512 / 1e9)
+    assert MemoryOfTraining(4, 1.0, 0.25).largest(512, 9.0) == 32
+    assert MemoryOfTraining(4, 1.0, 0.25).largest(512, 0.1) == 2
+
+
+def test_a_second_rehearsal_of_a_benchmark_is_refused(rehearsal, tmp_path):
+    with stage_lock(tmp_path / "runs" / ".rehearsals" / SCALE):
+        with pytest.raises(InputError, match="is in use by another run"):
+            list(rehearsal.run())
 
 
 def test_several_machines_are_not_rehearsed(rehearsal, monkeypatch):
@@ -183,5 +251,6 @@ def test_measurements_of_other_settings_or_damaged_ones_do_not_count(tmp_path):
     assert read_measured(tmp_path, smoke) == measured
     assert re.fullmatch(r"\d+ days ago", measured.age)
     assert read_measured(tmp_path, changed) is None
-    path.write_text("{}")
-    assert read_measured(tmp_path, smoke) is None
+    for damaged in ("{}", path.read_text().replace("2026-01-01T00:00:00Z", "garbage")):
+        path.write_text(damaged)
+        assert read_measured(tmp_path, smoke) is None
