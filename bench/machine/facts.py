@@ -61,7 +61,7 @@ class Git(Section):
     dirty: bool | None
 
 
-_CONTROL_GROUPS = Path("/sys/fs/cgroup")
+_CONTROL_GROUPS, _OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "lmdb", "scikit-learn", "mlflow", "onnxruntime")
 
 
@@ -91,7 +91,7 @@ def memory_limit() -> int:
     """
     limits = [psutil.virtual_memory().total]
     try:
-        groups = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+        groups = [line.split(":", 2) for line in _OWN_GROUPS.read_text().splitlines()]
     except OSError:
         groups = []
     for _, controllers, name in groups:

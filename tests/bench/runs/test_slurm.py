@@ -44,7 +44,7 @@ def test_all_stages_run_with_the_seed_of_the_array_and_torchrun_on_every_node(cl
     variables, log = cluster
     assert start(variables).wait(60) == 0
     lines = log.read_text().splitlines()
-    flags = "--scale=20k --seed=3 --runs=runs --test-sets=test_sets --weights=weights"
+    flags = "--scale=20k --seed=3 --runs=runs --test-sets=test_sets --weights=weights --device=auto --set="
     stages = [f"-m bench.runs.launch {stage} {flags}" for stage in ("generate", "train", "evaluate")]
     assert lines == [*stages, f"-m bench run {flags}"]
     launches = log.with_name("log.launch").read_text().splitlines()
@@ -60,13 +60,42 @@ def test_all_stages_run_with_the_seed_of_the_array_and_torchrun_on_every_node(cl
     assert log.with_name("log.cpus").read_text().splitlines() == ["16"] * 3
 
 
+def test_the_variables_of_make_count(cluster):
+    variables, log = cluster
+    assert start(variables | {"SET": "recipe.margin.margin=0.4 seeds=[1]", "DEVICE": "cpu"}).wait(60) == 0
+    lines = log.read_text().splitlines()
+    assert all(line.endswith(" --device=cpu --set=recipe.margin.margin=0.4 seeds=[1]") for line in lines)
+
+
+@pytest.mark.parametrize("given", [{"SEEDS": "0 1"}, {"SEED": "5", "SLURM_ARRAY_TASK_COUNT": "3"}])
+def test_seeds_are_those_of_the_array(cluster, given):
+    variables, log = cluster
+    assert start(variables | given).wait(60) == 2
+    assert not log.exists()
+
+
+def test_a_job_that_cannot_be_queued_again_fails(cluster, tmp_path):
+    variables, log = cluster
+    program = tmp_path / "scontrol"
+    program.write_text(program.read_text().replace("scontrol $*", "refused").replace("; fi", "; exit 1; fi"))
+    process = start(variables | {"SLOW_STAGE": "generate"})
+    wait_for("waiting", log)
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(60) == 1
+    assert log.read_text().splitlines()[-1] == "refused"
+
+
+def wait_for(word, log):
+    deadline = time.monotonic() + 60
+    while (not log.exists() or word not in log.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
 def test_a_signal_ends_the_step_and_queues_the_job_again(number, cluster):
     variables, log = cluster
     process = start(variables | {"SLOW_STAGE": "train"})
-    deadline = time.monotonic() + 60
-    while (not log.exists() or "waiting" not in log.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for("waiting", log)
     process.send_signal(number)
     assert process.wait(60) == 0
     assert log.read_text().splitlines()[-2:] == ["checkpoint", "scontrol requeue 77"]

@@ -148,10 +148,8 @@ def test_memory_is_that_of_all_processes(rehearsal, monkeypatch, num_processes, 
     monkeypatch.setattr(rehearsal, "_num_processes", num_processes)
     monkeypatch.setattr(rehearse_module, "memory_limit", lambda: 12_000_000_000)
     line = rehearsal._extrapolate(MemoryOfTraining(4, 1.0, 0.25), micro_batch or 16)
-    assert (
-        line
-        == f"train: {4 if not micro_batch else 1}.0 GB with {micro_batch or 16} faces at a time, extrapolated from 4 and 8"
-    )
+    size, gigabytes = (micro_batch, 1) if micro_batch else (16, 4)
+    assert line == f"train: {gigabytes}.0 GB with {size} faces at a time, extrapolated from 4 and 8"
     advice = "training takes 4.0 GB of the 3.0 GB that a process has here; set TRAIN_FLAGS='--micro-batch 8'"
     assert rehearsal.measured.problems == ([advice] if (num_processes, micro_batch) == (4, None) else [])
 
@@ -199,9 +197,9 @@ def test_memory_of_class_weights():
 
 
 def test_a_second_rehearsal_of_a_benchmark_is_refused(rehearsal, tmp_path):
-    with stage_lock(tmp_path / "runs" / ".rehearsals" / SCALE):
-        with pytest.raises(InputError, match="is in use by another run"):
-            list(rehearsal.run())
+    lock = stage_lock(tmp_path / "runs" / ".rehearsals" / SCALE)
+    with lock, pytest.raises(InputError, match="is in use by another run"):
+        list(rehearsal.run())
 
 
 def test_several_machines_are_not_rehearsed(rehearsal, monkeypatch):
