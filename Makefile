@@ -77,13 +77,13 @@ compare: setup ## Compare results A=folder and B=folder: settings, accuracies, s
 plan: setup ## Print what would run, what is missing, the disk and the hours; start nothing
 	@$(RUN) -m bench plan $(FLAGS)
 
-rehearse: setup ## Run every stage on a few identities and steps, to measure the rates that make plan states
+rehearse: setup ## Time every stage on a small sample, which make plan then states, and look for what would stop the run
 	@$(RUN) -m bench rehearse $(FLAGS)
 
 fetch: setup ## Download all weights and test sets that the benchmark lacks
 	@$(RUN) -m bench fetch --scale=$(call quote,$(SCALE)) --test-sets=$(call quote,$(TEST_SETS)) --weights=$(call quote,$(WEIGHTS))
 
-check-gpu: setup ## Check in five minutes what only a GPU can show; prints a table, writes RUNS/gpu.md
+check-gpu: setup ## Test what only a GPU can show (golden values, NCCL, fp16), and measure its speed; five minutes
 	@$(RUN) -m pytest -q -m gpu tests/devices tests/bench/faces
 	@$(RUN) -m bench.speed gpu --device=$(call quote,$(DEVICE)) --out=$(call quote,$(RUNS))
 
