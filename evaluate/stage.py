@@ -136,6 +136,10 @@ def _evaluate(
         precision: ``bf16`` embeds under autocast.
     """
     skip = f"evaluate: skip {row.name}, unchanged ({stage.directory})"
+    if process_rank()[1] > 1:
+        from bench.machine.agreement import refuse_different_processes
+
+        refuse_different_processes(stage.inputs)  # a machine with other test sets would wait in another folder
     if stage.is_finished:
         return skip
     with claim(stage) as is_needed:

@@ -28,18 +28,25 @@ def _run(args: argparse.Namespace) -> Iterator[str]:
             missing,
             f"make fetch SCALE={benchmark.name} downloads those that the Hub has",
         )
-    if args.device.startswith("cuda"):  # an unknown GPU is refused before the first stage, which may need none
-        from bench.machine.device import choose_device
-
-        choose_device(args.device)
+    _refuse_unknown_gpu(args.device)
     for stages in stages_by_seed.values():
         check_weights(stages.generate, args.weights)
     return run_benchmark(benchmark, stages_by_seed, args)
 
 
+def _refuse_unknown_gpu(device: str) -> None:
+    """Refuse a GPU that is not there before the first stage, which may need none. Other devices need no torch."""
+    if device.startswith("cuda"):
+        from bench.machine.device import choose_device
+        from bench.runs.launch import num_processes
+
+        choose_device(device, num_processes())
+
+
 def _plan(args: argparse.Namespace) -> str:
     from bench.runs.plan.describe import describe_plan
 
+    _refuse_unknown_gpu(args.device)
     return describe_plan(*_plan_of(args), args.runs)
 
 

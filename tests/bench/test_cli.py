@@ -71,6 +71,13 @@ def test_missing_inputs_are_listed_before_anything_starts(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize("program", ["bench run", "bench plan"])
+def test_a_gpu_that_is_not_there_is_refused_before_anything_starts(tmp_path, program):
+    done = call(program, "--scale", "smoke", "--runs", tmp_path / "runs", "--device", "cuda:99")
+    assert_one_line(done, "DEVICE=cuda:99, but torch")
+    assert not (tmp_path / "runs").exists()
+
+
 def test_runs_that_cannot_be_written(tmp_path):
     (tmp_path / "runs").write_text("a file where the folder should be")
     done = call("generate", "--scale", "smoke", "--runs", tmp_path / "runs")

@@ -53,10 +53,11 @@ def describe_plan(
 def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
     measured, generator = read_measured(runs, benchmark), benchmark.generator
     expected = benchmark.expected
+    usage = [*_describe_memory(benchmark, measured), *_describe_rates(measured)]
     if isinstance(generator, FilesGenerator):
-        return [*_describe_memory(benchmark, measured), f"images, disk and hours depend on {generator.path}"]
+        return [*usage, f"images, disk and hours depend on {generator.path}"]
     if isinstance(generator, MixtureGenerator):
-        return _figures_of_parts(benchmark, generator)
+        return [*_describe_parts(generator), *usage, *_figures_of_mixture(benchmark, generator, measured)]
     num_images = generator.num_identities * generator.images_per_identity
     num_seen = num_images * benchmark.recipe.schedule.epochs
     existing = next(folder for folder in (runs, *runs.resolve().parents) if folder.exists())
@@ -70,7 +71,7 @@ def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
         f"disk       {sum(disk.values()) / 1e9:.1f} GB in {runs} ({free / 1e9:.0f} GB free)",
         "           " + ", ".join(f"{what} {size / 1e9:.1f}" for what, size in disk.items()),
         *_warn_of_disk(sum(disk.values()) - free, runs),
-        *_describe_memory(benchmark, measured),
+        *usage,
         *_describe_hours(expected, measured, num_images, num_seen),
     ]
     if expected.mean_accuracy and not changes_of(benchmark, "generator", "recipe", "protocols"):
@@ -80,9 +81,10 @@ def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
 
 
 def _describe_memory(benchmark: Benchmark, measured: Measured | None) -> list[str]:
-    """Memory of a process: as a rehearsal measured it for generating and training, else as the entry expects it."""
+    """Memory of a process: as a rehearsal measured it for all that counts, else as the entry expects it."""
     expected, generator = benchmark.expected, benchmark.generator
-    if measured is not None and {"generate", "train"} <= measured.memory_gb.keys():
+    stages = {"train", "generate"} if isinstance(generator, RenderGenerator | Vec2FaceGenerator) else {"train"}
+    if measured is not None and stages <= measured.memory_gb.keys():
         on_gpu = {stage: f" and {size:.1f} on its GPU" for stage, size in measured.gpu_memory_gb.items()}
         each = [f"{stage} {size:.1f}{on_gpu.get(stage, '')}" for stage, size in measured.memory_gb.items()]
         return [f"memory     GB of a process: {', '.join(each)}", f"           (measured {measured.age})"]
@@ -124,23 +126,49 @@ def _describe_hours(expected: Expected, measured: Measured | None, num_images: i
     return [f"{total}: {each}", f"           ({texts})", *advice]
 
 
-def _figures_of_parts(benchmark: Benchmark, mixture: MixtureGenerator) -> list[str]:
-    """The parts of a mixture, and its size where a budget states it."""
+def _describe_rates(measured: Measured | None) -> list[str]:
+    """What a rehearsal measured beside memory: images per second, and the largest micro-batch."""
+    if measured is None:
+        return []
+    rates = {
+        "generate": measured.generate_images_per_second,
+        "generate without steps of AttrOP": measured.without_attrop_images_per_second,
+        "train": measured.train_images_per_second,
+        "evaluate": measured.evaluate_images_per_second,
+    }
+    each = ", ".join(f"{name} {_short(rate)}" for name, rate in rates.items() if rate)
+    lines = [f"images/s   {each}", f"           (measured {measured.age} on {measured.device})"] if each else []
+    if size := measured.largest_micro_batch:
+        lines.append(f"           training: at most {size} faces at a time, TRAIN_FLAGS='--micro-batch {size}'")
+    return lines
+
+
+def _short(rate: float) -> str:
+    """A rate with three digits: 0.124, 28.8 or 1,234."""
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
+
+
+def _describe_parts(mixture: MixtureGenerator) -> list[str]:
+    """The parts of a mixture."""
     lines = ["parts"]
     for part in mixture.parts:
         source = f"faces of SCALE={part.benchmark}" if part.benchmark else part.path
         chosen = part.model_dump(exclude={"name", "benchmark", "path"})
         lines.append(f"  {part.label}: {source}" + "".join(f", {name} {value}" for name, value in chosen.items()))
-    memory = f"memory     {benchmark.expected.memory_gb:g} GB"
+    return lines
+
+
+def _figures_of_mixture(benchmark: Benchmark, mixture: MixtureGenerator, measured: Measured | None) -> list[str]:
+    """Images and hours of a mixture whose budget states its size."""
     if mixture.total_images is None:
-        return [*lines, f"{memory}; images and hours depend on the parts"]
+        return ["images and hours depend on the parts"]
     num_seen = mixture.total_images * benchmark.recipe.schedule.epochs
-    hours = num_seen / benchmark.expected.train_images_per_second / 3600
+    rate, device = benchmark.expected.train_images_per_second, benchmark.expected.device
+    if measured is not None and measured.train_images_per_second:
+        rate, device = measured.train_images_per_second, measured.device
     return [
-        *lines,
         f"images     {mixture.total_images:,}; {num_seen:,} seen in training",
-        memory,
-        f"hours      {hours:.2f} of training on {benchmark.expected.device}, without those of making the parts",
+        f"hours      {num_seen / rate / 3600:.2f} of training on {device}, without those of making the parts",
     ]
 
 

@@ -129,6 +129,24 @@ def test_other_processes_of_a_launch_wait_for_rank_0(tmp_path, monkeypatch):
     assert [path.name for path in stage.directory.iterdir()] == [".lock"]
 
 
+def test_what_a_killed_launch_left_is_not_taken_for_this_one(tmp_path, monkeypatch):
+    stage = Stage("evaluate", tmp_path / "result0", ResultCard, {})
+    launch = {"WORLD_SIZE": "2", "MASTER_ADDR": "here", "MASTER_PORT": "1", "TORCHELASTIC_RUN_ID": "none"}
+    for name, value in (launch | {"RANK": "0", "BENCH_LAUNCH_NUMBER": "first"}).items():
+        monkeypatch.setenv(name, value)
+    with claim(stage):
+        left = {path.name: path.read_bytes() for path in stage.directory.iterdir()}
+    for name, content in left.items():  # kill -9 leaves the name of the launch
+        (stage.directory / name).write_bytes(content)
+    again = launch | {"RANK": "1", "BENCH_LAUNCH_NUMBER": "second"}  # started again with --node-rank
+    rank1 = start_waiting(stage.directory, **again)
+    with pytest.raises(subprocess.TimeoutExpired):
+        rank1.wait(timeout=2.5)
+    monkeypatch.setenv("BENCH_LAUNCH_NUMBER", "second")
+    with claim(stage):
+        assert rank1.communicate(timeout=20) == ("needed\n", "")
+
+
 def test_what_killed_runs_left_is_removed(tmp_path):
     (tmp_path / "parts").mkdir()
     left = [tmp_path / ".best.safetensors.elsewhere.7.tmp", tmp_path / "parts" / ".images-000001.elsewhere.7.tmp"]

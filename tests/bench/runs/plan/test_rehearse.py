@@ -208,26 +208,34 @@ def test_several_machines_are_not_rehearsed(rehearsal, monkeypatch):
         Rehearsal(rehearsal._benchmark, [], rehearsal._args, "cpu")
 
 
-def plan_of_20k(runs, **fields):
-    benchmark = load_benchmark("20k")
+def plan_with(scale, runs, **fields):
+    benchmark = load_benchmark(scale)
     fields |= {"settings": settings_digest(benchmark), "created_utc": datetime.now(UTC).isoformat(timespec="seconds")}
-    write_measured(runs, "20k", Measured(device="8 x a GPU", num_processes=8, is_gpu=True, **fields))
+    write_measured(runs, scale, Measured(device="8 x a GPU", num_processes=8, is_gpu=True, **fields))
     return describe_plan(benchmark, {}, [], runs)
 
 
 @pytest.mark.parametrize("stages", [["train"], ["train", "evaluate"], ["generate", "train"]])
 def test_the_plan_states_measured_memory_only_if_generating_and_training_were_measured(tmp_path, stages):
-    page = plan_of_20k(tmp_path, memory_gb=dict.fromkeys(stages, 9.0), gpu_memory_gb={"train": 19.55})
+    page = plan_with("20k", tmp_path, memory_gb=dict.fromkeys(stages, 9.0), gpu_memory_gb={"train": 19.55})
     measured = (
         "memory     GB of a process: generate 9.0, train 9.0 and 19.6 on its GPU\n           (measured 0 minutes ago)"
     )
     assert (measured if "generate" in stages else "memory     32 GB, 24 GB on the GPU") in page
 
 
+@pytest.mark.parametrize("scale", ["20k", "mini_mixture", "datacv_10k"])
+def test_every_plan_states_measured_rates(tmp_path, scale):
+    page = plan_with(scale, tmp_path, train_images_per_second=1234.0, largest_micro_batch=64, memory_gb={"train": 7.5})
+    assert "images/s   train 1,234\n           (measured 0 minutes ago on 8 x a GPU)" in page
+    assert "           training: at most 64 faces at a time, TRAIN_FLAGS='--micro-batch 64'" in page
+    assert ("GB of a process: train 7.5" in page) == (scale != "20k")
+
+
 @pytest.mark.parametrize("num_processes", [1, 8])
 def test_the_plan_says_if_its_hours_are_those_of_another_number_of_processes(tmp_path, monkeypatch, num_processes):
     monkeypatch.setenv("NPROC", str(num_processes))
-    page = plan_of_20k(tmp_path, train_images_per_second=1.0)
+    page = plan_with("20k", tmp_path, train_images_per_second=1.0)
     assert ("(hours with NPROC=8; make rehearse NPROC=1 measures yours)" in page) == (num_processes == 1)
 
 
