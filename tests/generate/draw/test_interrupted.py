@@ -31,6 +31,6 @@ def test_images_by_landmarks_that_fill_a_quota_have_the_same_bytes_too(tmp_path)
 @pytest.mark.slow
 def test_killed_or_by_two_processes_the_command_makes_the_same_bytes(tmp_path):
     counts = {"num_identities": 12, "images_per_identity": 3, "identities_per_shard": 2}
-    datasets = make_four(tmp_path, kills=2, size="tiny", **counts)
+    datasets = make_four(tmp_path, kills=2, size="tiny", processes=(1, 2, 3), **counts)
     check_equal(datasets)
     assert sum(hits for _, hits in datasets.values()) >= 1
