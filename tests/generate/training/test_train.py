@@ -23,7 +23,7 @@ from generator_training import (
 )
 from paths import ROOT
 
-from bench.errors import InputError
+from bench.errors import InputError, Preempted
 from bench.faces.face import encode_jpeg
 from bench.faces.lmdb_file import FaceWriter
 from bench.files import read_json_lines
@@ -147,6 +147,24 @@ def test_a_killed_run_ends_with_the_same_bits(finished, prepared, networks, tmp_
         for folder in (finished[0], tmp_path)
     )
     assert first == second
+
+
+def test_a_run_that_a_scheduler_ends_goes_on_with_the_same_bits(finished, prepared, networks, tmp_path, monkeypatch):
+    update, steps, must_match = train_state.TrainState.update, [], {"dataset": {"sha256": "a"}}
+
+    def signal_in_the_fifth_step(self, batch, lr, weights):
+        steps.append(self.step)
+        if len(steps) == 5:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return update(self, batch, lr, weights)
+
+    monkeypatch.setattr(train_state.TrainState, "update", signal_in_the_fifth_step)
+    with pytest.raises(Preempted, match="ended by SIGUSR1; the checkpoint is written"):
+        run(prepared, networks, tmp_path, must_match=must_match)
+    run(prepared, networks, tmp_path, must_match=must_match)
+    assert steps == [0, 1, 2, 3, 4, 5]  # no step is lost
+    assert_same(checkpoint_state(finished[0]), checkpoint_state(tmp_path))
+    assert [row["step"] for row in read_json_lines(tmp_path / "train.jsonl")] == [3, 3, 5, 6, 6]
 
 
 KILLED = """
