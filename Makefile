@@ -77,7 +77,7 @@ compare: setup ## Compare results A=folder and B=folder: settings, accuracies, s
 plan: setup ## Print what would run, what is missing, the disk and the hours; start nothing
 	@$(RUN) -m bench plan $(FLAGS)
 
-rehearse: setup ## Time every stage on a small sample, which make plan then states, and look for what would stop the run
+rehearse: setup ## Run every stage on a small sample, to measure speed and memory for make plan, and to find problems
 	@$(RUN) -m bench rehearse $(FLAGS)
 
 fetch: setup ## Download all weights and test sets that the benchmark lacks

@@ -36,7 +36,7 @@ class Preempted(KeyboardInterrupt):
         self.number = number
 
 
-def make_stage(stage: str, scale: str) -> str:
+def how_to_make(stage: str, scale: str) -> str:
     """The advice to run a stage of a benchmark first, for messages."""
     return f"run make {stage} SCALE={scale} with the same SEED, SET and RUNS"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.config.benchmarks import Benchmark
-from bench.errors import InputError, make_stage
+from bench.errors import InputError, how_to_make
 from bench.machine.device import choose_device, process_rank, use_every_core
 from bench.runs.fingerprints import TestMode, floor_stages, model_stage, plan_stages
 from bench.runs.inputs import protocol_path
@@ -53,7 +53,7 @@ def evaluate_scale(benchmark: Benchmark, evaluation: Evaluation) -> Iterator[str
     folders = {"runs": evaluation.runs, "test_sets": evaluation.test_sets}
     stages = plan_stages(benchmark, seed=evaluation.seed, **folders)
     if not stages.train.is_finished:
-        raise InputError(f"{stages.train.directory} holds no trained network; {make_stage('train', benchmark.name)}")
+        raise InputError(f"{stages.train.directory} holds no trained network; {how_to_make('train', benchmark.name)}")
 
     def load_floor(name: str, device: str) -> Any:
         from evaluate.measure.embed import raw_pixels

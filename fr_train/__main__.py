@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bench.cli import add_commands, parse_flags, run, run_command, stage_parser
 from bench.config.benchmarks import Benchmark, load_benchmark
-from bench.errors import InputError, make_stage
+from bench.errors import InputError, how_to_make
 from bench.machine.device import choose_device, process_rank
 from bench.runs.fingerprints import plan_stages
 from bench.runs.inputs import find_protocol, is_rendered_pairs, protocol_path
@@ -46,7 +46,9 @@ def main() -> int:
         refuse_different_processes({"train": stages.train.inputs, "evaluate": stages.evaluate.inputs})
     if not stages.train.is_finished:
         if not stages.generate.is_finished:
-            raise InputError(f"{stages.generate.directory} holds no face dataset; {make_stage('generate', args.scale)}")
+            raise InputError(
+                f"{stages.generate.directory} holds no face dataset; {how_to_make('generate', args.scale)}"
+            )
         with claim(stages.train) as is_needed:
             if is_needed:
                 _train(benchmark, stages, args)

@@ -28,7 +28,8 @@ def _run(args: argparse.Namespace) -> Iterator[str]:
             missing,
             f"make fetch SCALE={benchmark.name} downloads those that the Hub has",
         )
-    _refuse_unknown_gpu(args.device)
+    if not all(stage.is_finished for stages in stages_by_seed.values() for stage in stages):
+        _refuse_unknown_gpu(args.device)
     for stages in stages_by_seed.values():
         check_weights(stages.generate, args.weights)
     return run_benchmark(benchmark, stages_by_seed, args)
@@ -46,7 +47,6 @@ def _refuse_unknown_gpu(device: str) -> None:
 def _plan(args: argparse.Namespace) -> str:
     from bench.runs.plan.describe import describe_plan
 
-    _refuse_unknown_gpu(args.device)
     return describe_plan(*_plan_of(args), args.runs)
 
 
@@ -62,7 +62,7 @@ def _rehearse(args: argparse.Namespace) -> Iterator[str]:
     yield from rehearsal.run()
     yield describe_plan(benchmark, stages_by_seed, missing, args.runs)
     if problems := rehearsal.measured.problems:
-        raise InputError(f"{len(problems)} problems were found, see the lines that begin with problem")
+        raise InputError(f"found what would stop the run, see the lines that begin with problem ({len(problems)})")
 
 
 def _add_sweep_flags(parser: argparse.ArgumentParser) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from bench.config.settings import Count, Settings, Share
+from bench.errors import InputError
 
 
 class Backbone(Settings):
@@ -161,3 +162,29 @@ class Recipe(Settings):
     skip_corrupt: bool = Field(
         False, exclude_if=lambda on: not on, description="replace a face that does not decode by the next one"
     )
+
+
+def micro_batches(num_faces: int) -> list[int]:
+    """How many of its faces a process may train at a time: the divisors of their number from 2 up.
+
+    One face would have no batch-norm statistics.
+    """
+    return [n for n in range(2, num_faces + 1) if num_faces % n == 0]
+
+
+def checked_micro_batch(micro_batch: int | None, num_faces: int) -> int:
+    """The faces that a process trains at a time: all of them, or those that were asked for.
+
+    Raises:
+        InputError: If the number that was asked for is not one of ``micro_batches``; the message names the nearest.
+    """
+    if micro_batch is None:
+        return num_faces
+    allowed = micro_batches(num_faces)
+    if micro_batch not in allowed:
+        nearest = sorted(sorted(allowed, key=lambda n: abs(n - micro_batch))[:2])
+        raise InputError(
+            f"--micro-batch {micro_batch} does not divide the {num_faces} faces of each process into parts of two or "
+            f"more; set {' or '.join(map(str, nearest))}"
+        )
+    return micro_batch

@@ -55,7 +55,10 @@ def _describe_missing(folder: Path, num_machines: int, seconds: int) -> str:
     if num_machines == 1:
         return "the processes of this machine lost each other; see what each of them printed, and start them again"
     oldest = time.time() - seconds - _SLACK_SECONDS  # a file before that was left by a launch that was killed
-    times = {path.name: path.stat().st_mtime for path in folder.glob("*")}
+    times = {}
+    for path in folder.glob("*"):
+        with suppress(FileNotFoundError):  # that machine has just ended
+            times[path.name] = path.stat().st_mtime
     arrived = sorted(name for name, changed in times.items() if changed >= oldest)
     has_met_before = times.get(_own_name(), oldest) < oldest  # this launch has run longer than it would have waited
     if len(arrived) >= num_machines or has_met_before:

@@ -21,8 +21,8 @@ _num_blocks = 0
 
 
 LAUNCH_NUMBER = "BENCH_LAUNCH_NUMBER"
-"""Variable that ``refuse_different_processes`` sets to the same random number in all processes of a launch: a launch
-that is started again with --node-rank has the id, address and port of the first."""
+"""Environment variable with a random number that all processes of a launch share (``refuse_different_processes`` sets
+it). It differs when a launch is repeated; with --node-rank, id, address and port do not."""
 
 
 def keep_freed_memory() -> None:
@@ -114,6 +114,13 @@ def _check_processes_fit(name: str, num_gpus: int, num_processes: int) -> None:
         )
 
 
+def gpu_memory() -> int:
+    """Bytes of memory of the first GPU."""
+    import torch
+
+    return torch.cuda.get_device_properties(0).total_memory
+
+
 def process_rank(device: str = "cpu") -> tuple[int, int, str]:
     """Rank of this process, number of processes, and its device; (0, 1, device) without torchrun.
 
@@ -126,7 +133,10 @@ def process_rank(device: str = "cpu") -> tuple[int, int, str]:
 
 
 def launch_id() -> str:
-    """A name of this launch of several processes, equal in all of them and different for the next launch."""
+    """A name of this launch of several processes, equal in all of them and different for the next launch.
+
+    Call it after ``refuse_different_processes``.
+    """
     names = ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT", LAUNCH_NUMBER)
     return "-".join(os.environ.get(name, "") for name in names)
 

@@ -61,6 +61,9 @@ class Git(Section):
     dirty: bool | None
 
 
+_PLAIN_DIFF = ("--full-index", "--binary", "--no-ext-diff", "--no-textconv", "--no-color", "--src-prefix=a/",
+               "--dst-prefix=b/")  # fmt: skip
+"""What settings of the user's git must not change."""
 _CONTROL_GROUPS, _OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "lmdb", "scikit-learn", "mlflow", "onnxruntime")
 
@@ -105,7 +108,7 @@ def memory_limit() -> int:
 
 def changes_digest(root: Path = Path(__file__).parent.parent.parent) -> str:
     """Eight digits that stand for what was changed in tracked files since the commit."""
-    changes = _git(root, "diff", "HEAD") or ""
+    changes = _git(root, "diff", *_PLAIN_DIFF, "HEAD") or ""
     return hashlib.sha256(changes.encode()).hexdigest()[:8]
 
 

@@ -136,7 +136,7 @@ def protocol_path(name: str, *, test_sets: Path, runs: Path) -> Path:
     path = find_protocol(name, test_sets)
     if path is None:
         raise InputError(
-            f"no {name} in {test_sets}; run {python_command(f'evaluate fetch {name}')}, save it there as {name}.bin, "
+            f"no {name} in {test_sets}; run {how_to_fetch(name, test_sets)}, save it there as {name}.bin, "
             "or set TEST_SETS to the folder that holds it"
         )
     return path
@@ -155,10 +155,14 @@ def missing_inputs(benchmark: Benchmark, *, test_sets: Path, weights: Path) -> l
             on_hub = TEST_SETS_ON_THE_HUB.get(name)
             source = "get it from its publisher and save it as {path}"
             if on_hub:
-                command = python_command(f"evaluate fetch {name}" + _folder_flag("--test-sets", test_sets))
-                source = f"run {command}, or download {on_hub.page}, to {{path}}"
+                source = f"run {how_to_fetch(name, test_sets)}, or download {on_hub.page}, to {{path}}"
             missing.append(MissingInput(name, test_sets / f"{name}.bin", source))
     return missing
+
+
+def how_to_fetch(name: str, test_sets: Path) -> str:
+    """The command that downloads a test set, for messages."""
+    return python_command(f"evaluate fetch {name}" + _folder_flag("--test-sets", test_sets))
 
 
 def missing_error(summary: str, missing: Sequence[MissingInput], *advice: str) -> InputError:

@@ -31,7 +31,8 @@ def main() -> int:
     """
     name, *words = sys.argv[1:] or [""]
     if name not in (*_PACKAGES, "audit"):
-        raise InputError(f"{name or 'nothing'} is no stage; give generate, train, evaluate or audit, and its flags")
+        problem = f"{name} is no stage" if name else "no stage was given"
+        raise InputError(f"{problem}; give generate, train, evaluate or audit, and its flags")
     if name == "audit":
         return run_command([*launcher(), "evaluate", "audit", *words])
     flags, seeds = _take_seeds(words)
@@ -128,7 +129,7 @@ def stage_command(stage: Stage, args: Namespace) -> list[str]:
 
 
 def _train_flags(name: str) -> list[str]:
-    return _words("TRAIN_FLAGS") if name == "train" else []
+    return words_of("TRAIN_FLAGS") if name == "train" else []
 
 
 def launcher() -> list[str]:
@@ -137,7 +138,7 @@ def launcher() -> list[str]:
     Raises:
         InputError: If NPROC is not a number of processes, or LAUNCH is no command line.
     """
-    if words := _words("LAUNCH"):
+    if words := words_of("LAUNCH"):
         return [*words, "-m"]
     if num_processes() == 1:
         return [sys.executable, "-m"]
@@ -156,8 +157,12 @@ def num_processes() -> int:
     return int(text)
 
 
-def _words(variable: str) -> list[str]:
-    """The words of a variable of the environment, split as a shell splits them."""
+def words_of(variable: str) -> list[str]:
+    """The words of a variable of the environment, split as a shell splits them.
+
+    Raises:
+        InputError: If a quote is not closed.
+    """
     text = os.environ.get(variable, "")
     try:
         return shlex.split(text)

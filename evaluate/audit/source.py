@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config.benchmarks import Benchmark
-from bench.errors import InputError, make_stage
+from bench.errors import InputError, how_to_make
 from bench.faces.face import SelectedFaces, decode_image
 from bench.runs.dataset import open_dataset, open_files
 from bench.runs.fingerprints import content_sha256, plan_stages
@@ -110,7 +110,7 @@ def benchmark_source(benchmark: Benchmark, *, seed: int, runs: Path, test_sets: 
     """
     stage = plan_stages(benchmark, seed=seed, runs=runs, test_sets=test_sets).generate
     if not stage.is_finished:
-        raise InputError(f"{stage.directory} holds no faces; {make_stage('generate', benchmark.name)}, or give a path")
+        raise InputError(f"{stage.directory} holds no faces; {how_to_make('generate', benchmark.name)}, or give a path")
     faces = open_dataset(stage.directory, benchmark.generator)
     return dataset_source(faces, benchmark.name, stage.fingerprint)
 

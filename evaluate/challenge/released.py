@@ -15,7 +15,7 @@ from bench.files import write_text
 from bench.markdown import markdown_table
 from bench.runs.cards import ResultCard, read_card
 from bench.runs.fingerprints import model_stage
-from bench.runs.inputs import find_protocol
+from bench.runs.inputs import find_protocol, how_to_fetch
 from evaluate.challenge.networks import NETWORKS, SUFFIXES, find_networks, printed_accuracies
 from evaluate.leaderboard.published import read_published
 from evaluate.leaderboard.write import PUBLISHED_PATH
@@ -67,7 +67,8 @@ def evaluate_released(weights: Path, evaluation: Evaluation) -> Iterator[str]:
     networks = find_networks(weights)
     test_sets = [name for name in REGISTRY if find_protocol(name, evaluation.test_sets)]
     if not test_sets:
-        raise InputError(f"{evaluation.test_sets} holds no known test set; run .venv/bin/python -m evaluate fetch")
+        command = how_to_fetch("lfw cfp_fp", evaluation.test_sets)
+        raise InputError(f"{evaluation.test_sets} holds no known test set; run {command}")
     published = read_published(PUBLISHED_PATH)
     yield from describe_unknown(weights)
     comparisons, broken = [], []

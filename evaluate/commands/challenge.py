@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bench.cli import Command, add_stage_flags
 from bench.config.benchmarks import load_benchmark
-from bench.errors import InputError, make_stage
+from bench.errors import InputError, how_to_make
 from bench.files import read_text
 
 _FORMATS = ("datacv",)
@@ -38,9 +38,8 @@ def _submit(args: argparse.Namespace) -> str:
     pairs, device = open_unlabelled(args.pairs), choose_device(args.device)
     stages = plan_stages(benchmark, seed=args.seed, runs=args.runs, test_sets=args.test_sets)
     if not (args.model or stages.train.is_finished):
-        raise InputError(
-            f"{stages.train.directory} holds no trained network; {make_stage('train', benchmark.name)}, or give --model"
-        )
+        advice = how_to_make("train", benchmark.name)
+        raise InputError(f"{stages.train.directory} holds no trained network; {advice}, or give --model")
     network = load_network(args.model or checked_weights(stages.train.directory), device)
     path = write_datacv_file(pairs, network, args.out, scale=division.scale or "", device=device)
     return f"submit: {pairs.num_pairs:,} distances in {path}"

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench.config.benchmarks import protocol_names
-from bench.errors import InputError, python_command
+from bench.errors import InputError
 from bench.files import exists
 from bench.machine.device import choose_device
 from bench.machine.digests import remembered_sha256
@@ -37,7 +37,7 @@ from bench.runs.cards import (
     write_card,
 )
 from bench.runs.fingerprints import TestMode
-from bench.runs.inputs import find_protocol, how_to_render, is_rendered
+from bench.runs.inputs import find_protocol, how_to_fetch, how_to_render, is_rendered
 from bench.runs.stage import Stage
 from evaluate.layouts.face_table import FaceTable
 from evaluate.layouts.ijb.galleries import gallery_lists, load_ijb_searches
@@ -179,7 +179,7 @@ def _find_test_set(test_set: str | Path, test_sets_dir: Path) -> tuple[Path, str
         return found, str(test_set)
     path = found or Path(test_set)
     if not exists(path):
-        advice = f"give a path, or download it: {python_command(f'evaluate fetch {test_set}')}"
+        advice = f"give a path, or download it: {how_to_fetch(str(test_set), test_sets_dir)}"
         if is_rendered(str(test_set)):
             advice = how_to_render(str(test_set))
         raise InputError(f"{test_set} is neither a set in {test_sets_dir} nor a path that exists; {advice}")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from bench.config.recipe import Optimizer, Recipe
+from bench.config.recipe import Optimizer, Recipe, checked_micro_batch, micro_batches
 from bench.errors import OUT_OF_MEMORY, InputError
 from fr_train.trainer.data import Batch
 from fr_train.trainer.head import Head, active_rows, build_margin
@@ -58,7 +58,7 @@ class Engine:
         self.head = Head(num_identities, dim, margin, sample_rate=rate, seed=seed).to(device)
         self.num_faces = recipe.batch_size // self.head.world_size
         """Number of faces of this process in a step, b."""
-        self.micro_batch = _checked_micro_batch(options.micro_batch, self.num_faces)
+        self.micro_batch = checked_micro_batch(options.micro_batch, self.num_faces)
         self.optimizer = _make_optimizer(_parameter_groups(self.backbone, self.head), recipe.optimizer)
         self.head_optimizer = _make_optimizer([{"params": [self.head.weight]}], recipe.optimizer)
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
@@ -97,11 +97,11 @@ class Engine:
                 group["lr"] = lr
         try:
             loss = self._accumulate_gradients(batch)
+            norm = self._step_optimizers()  # the first step allocates the momentum
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error):
                 raise
             raise InputError(self._out_of_memory_message()) from None
-        norm = self._step_optimizers()
         bad_step = torch.where(loss.isfinite(), _NEVER, self.step)
         self.first_bad_step = torch.minimum(self.first_bad_step, bad_step)
         self.step += 1
@@ -170,7 +170,7 @@ class Engine:
             flag.copy_(overflow)
 
     def _out_of_memory_message(self) -> str:
-        smaller = [n for n in range(2, self.micro_batch) if self.num_faces % n == 0]
+        smaller = [n for n in micro_batches(self.num_faces) if n < self.micro_batch]
         remedies = [f"--micro-batch {smaller[-1]}"] if smaller else []
         if not self.options.gradient_checkpointing:
             remedies.append("--gradient-checkpointing")
@@ -190,20 +190,6 @@ class Engine:
         if self.ema is not None:
             parts["ema"] = self.ema
         return parts
-
-
-def _checked_micro_batch(micro_batch: int | None, num_faces: int) -> int:
-    """The micro batch: a divisor of a process's faces, at least 2 because of batch norm."""
-    if micro_batch is None:
-        return num_faces
-    divisors = [n for n in range(2, num_faces + 1) if num_faces % n == 0]
-    if micro_batch not in divisors:
-        nearest = sorted(sorted(divisors, key=lambda n: abs(n - micro_batch))[:2])
-        raise InputError(
-            f"--micro-batch {micro_batch} does not divide the {num_faces} faces of each process into parts of two or "
-            f"more; set {' or '.join(map(str, nearest))}"
-        )
-    return micro_batch
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -9,7 +9,7 @@ from bench.config.generator import FilesGenerator, Generator, RenderGenerator, V
 from bench.config.mixture import MixtureGenerator
 from bench.runs.fingerprints import changes_of
 from bench.runs.inputs import MissingInput
-from bench.runs.launch import num_processes
+from bench.runs.launch import num_processes, words_of
 from bench.runs.plan.measured import Measured, read_measured
 from bench.runs.stage import Stages, read_latest
 
@@ -83,7 +83,9 @@ def _figures(benchmark: Benchmark, runs: Path) -> list[str]:
 def _describe_memory(benchmark: Benchmark, measured: Measured | None) -> list[str]:
     """Memory of a process: as a rehearsal measured it for all that counts, else as the entry expects it."""
     expected, generator = benchmark.expected, benchmark.generator
-    stages = {"train", "generate"} if isinstance(generator, RenderGenerator | Vec2FaceGenerator) else {"train"}
+    is_published = isinstance(generator, Vec2FaceGenerator) and generator.source == "hub"
+    is_drawn = isinstance(generator, RenderGenerator | Vec2FaceGenerator) and not is_published
+    stages = {"train", "generate"} if is_drawn else {"train"}
     if measured is not None and stages <= measured.memory_gb.keys():
         on_gpu = {stage: f" and {size:.1f} on its GPU" for stage, size in measured.gpu_memory_gb.items()}
         each = [f"{stage} {size:.1f}{on_gpu.get(stage, '')}" for stage, size in measured.memory_gb.items()]
@@ -116,8 +118,7 @@ def _describe_hours(expected: Expected, measured: Measured | None, num_images: i
             rate, devices[stage], sources[stage] = measured_rate, measured.device, f"measured {measured.age}"
         hours[stage] = count / rate / 3600
     total = f"hours      {sum(hours.values()):.2f}"
-    now, then = num_processes(), measured.num_processes if measured is not None else 1
-    advice = [f"           (hours with NPROC={then}; make rehearse NPROC={now} measures yours)"] if now != then else []
+    advice = _advice_on_processes(measured)
     if len(set(sources.values())) == 1:
         each = ", ".join(f"{stage} {value:.2f}" for stage, value in hours.items())
         return [f"{total} on {devices['train']}: {each}", f"           ({sources['train']})", *advice]
@@ -148,6 +149,14 @@ def _short(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
+def _advice_on_processes(measured: Measured | None) -> list[str]:
+    """A line if the hours are those of another number of processes; of LAUNCH's processes, no rehearsal knows."""
+    now, then = num_processes(), measured.num_processes if measured is not None else 1
+    if now == then or words_of("LAUNCH"):
+        return []
+    return [f"           (hours with NPROC={then}; make rehearse NPROC={now} measures yours)"]
+
+
 def _describe_parts(mixture: MixtureGenerator) -> list[str]:
     """The parts of a mixture."""
     lines = ["parts"]
@@ -169,6 +178,7 @@ def _figures_of_mixture(benchmark: Benchmark, mixture: MixtureGenerator, measure
     return [
         f"images     {mixture.total_images:,}; {num_seen:,} seen in training",
         f"hours      {num_seen / rate / 3600:.2f} of training on {device}, without those of making the parts",
+        *_advice_on_processes(measured),
     ]
 
 

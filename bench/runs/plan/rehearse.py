@@ -22,7 +22,9 @@ import yaml
 
 from bench.config.benchmarks import Benchmark, load_benchmark
 from bench.config.generator import RenderGenerator, Vec2FaceGenerator
+from bench.config.recipe import checked_micro_batch
 from bench.errors import OUT_OF_MEMORY, InputError
+from bench.machine.device import gpu_memory
 from bench.machine.facts import Cost, environment, memory_limit
 from bench.machine.preemption import ENDED_BY_SIGNAL
 from bench.machine.progress import note
@@ -38,6 +40,7 @@ from bench.runs.plan.small import (
     RELEASED_ON_A_CPU,
     MemoryOfTraining,
     asked_micro_batch,
+    ever_smaller,
     head_gigabytes,
     marginal_rate,
     step_rate,
@@ -196,45 +199,55 @@ class Rehearsal:
             self.measured.problems.append(
                 f"the batch of {batch_size} faces is not divisible by {self._num_processes} processes; change NPROC"
             )
-        elif self._is_gpu:
-            yield from self._find_micro_batch(protocols, share)
+            return
+        micro_batch = checked_micro_batch(asked_micro_batch(), share)
+        if self._is_gpu:
+            yield from self._find_micro_batch(protocols, share, micro_batch)
         else:
             small = self._sizes.batch_size or 4
             memory = [self._train_once(protocols, size, size) for size in (small, 2 * small)]
             if all(memory):
                 line = MemoryOfTraining(small, memory[0], (memory[1] - memory[0]) / small)
-                yield self._extrapolate(line, min(asked_micro_batch() or share, share))
+                yield self._extrapolate(line, share, micro_batch)
         if rate := self.measured.train_images_per_second:
             yield f"train: {rate:.3g} images/s"
 
-    def _find_micro_batch(self, protocols: list[str], share: int) -> Iterator[str]:
-        """Train with the whole share of a process at a time, then with halves of it until it fits."""
-        first = asked_micro_batch() or share
-        for micro_batch in [first // 2**halvings for halvings in range(8) if first % 2**halvings == 0]:
+    def _find_micro_batch(self, protocols: list[str], share: int, first: int) -> Iterator[str]:
+        """Train with ever smaller parts of the share of a process until one fits into the memory of its GPU."""
+        for micro_batch in ever_smaller(first, share):
             if self._train_once(protocols, share, micro_batch):
                 if micro_batch < first:
                     self.measured.largest_micro_batch = micro_batch
                     text = f"{micro_batch} of {first} faces fit into GPU memory at a time"
                     self.measured.problems.append(f"{text}; set TRAIN_FLAGS='--micro-batch {micro_batch}'")
                     yield f"train: {text}"
+                memory = self.measured.gpu_memory_gb
+                memory["train"] = round(memory.get("train", 0.0) + self._head_of_others(micro_batch), 2)
+                if memory["train"] > (here := gpu_memory() / 1e9):
+                    self.measured.problems.append(
+                        f"training takes {memory['train']:.1f} GB with the class weights of all identities, and the "
+                        f"GPU has {here:.1f} GB; set a smaller TRAIN_FLAGS='--micro-batch N'"
+                    )
                 return
             if not self._ran_out_of_memory:
                 return
+        self.measured.problems.append("training does not fit into GPU memory, however few faces at a time; raise NPROC")
 
-    def _extrapolate(self, memory: MemoryOfTraining, num_faces: int) -> str:
-        """Extrapolate the memory of training with ``num_faces`` at a time from that of two small batches."""
+    def _extrapolate(self, memory: MemoryOfTraining, share: int, micro_batch: int) -> str:
+        """Extrapolate the memory of training with ``micro_batch`` faces at a time from that of two small batches."""
         sizes = f"{memory.size} and {2 * memory.size}"
         if memory.per_face <= 0:
-            return f"train: {sizes} faces at a time took the same memory, which tells nothing about {num_faces}"
-        whole, here = memory.of(num_faces), memory_limit() / 1e9 / self._num_processes
+            return f"train: {sizes} faces at a time took the same memory, which tells nothing about {micro_batch}"
+        head = self._head_of_others(micro_batch)
+        whole, here = memory.of(micro_batch) + head, memory_limit() / 1e9 / self._num_processes
         self.measured.memory_gb["train"] = round(whole, 2)
         if whole > here:
-            self.measured.largest_micro_batch = memory.largest(num_faces, here)
+            largest = self.measured.largest_micro_batch = memory.largest(share, here - head)
+            advice = f"set TRAIN_FLAGS='--micro-batch {largest}'" if largest else "use a machine with more memory"
             self.measured.problems.append(
-                f"training takes {whole:.1f} GB of the {here:.1f} GB that a process has here; set "
-                f"TRAIN_FLAGS='--micro-batch {self.measured.largest_micro_batch}'"
+                f"training takes {whole:.1f} GB of the {here:.1f} GB that a process has here; {advice}"
             )
-        return f"train: {whole:.1f} GB with {num_faces} faces at a time, extrapolated from {sizes}"
+        return f"train: {whole:.1f} GB with {micro_batch} faces at a time, extrapolated from {sizes}"
 
     def _train_once(self, protocols: list[str], share: int, micro_batch: int) -> float:
         """Train a few steps. Returns the largest main memory in GB; 0 if the training failed."""
@@ -248,17 +261,16 @@ class Rehearsal:
         card = read_card(stages.train.directory, ModelCard)
         self.measured.train_images_per_second = step_rate(card)
         self._note_memory("train", card.cost)
-        self._add_head(num_identities * self._num_processes)
         return self.measured.memory_gb.get("train", 0.0)
 
-    def _add_head(self, num_identities: int) -> None:
-        """Add what the class weights of the entry take beyond those of so few identities, to the memory of training."""
-        generator = self._benchmark.generator
-        if isinstance(generator, RenderGenerator | Vec2FaceGenerator):
-            more = max(0, generator.num_identities - num_identities) / self._num_processes
-            gigabytes = head_gigabytes(more, self._benchmark.recipe.backbone.embedding_dim)
-            where = self.measured.gpu_memory_gb if self._is_gpu else self.measured.memory_gb
-            where["train"] = round(where.get("train", 0.0) + gigabytes, 2)
+    def _head_of_others(self, micro_batch: int) -> float:
+        """Memory in GB, in each process, of the class weights of those identities that are not rehearsed."""
+        generator, num_processes = self._benchmark.generator, self._num_processes
+        if not isinstance(generator, RenderGenerator | Vec2FaceGenerator):
+            return 0.0  # the number of identities is not known before the dataset is open
+        rehearsed = self._sizes.times_more * self._sizes.num_identities * num_processes
+        num_classes = max(0, generator.num_identities - rehearsed) / num_processes
+        return head_gigabytes(num_classes, self._benchmark.recipe.backbone.embedding_dim, micro_batch * num_processes)
 
     def _evaluate(self, protocols: list[str]) -> Iterator[str]:
         stages = self._trained

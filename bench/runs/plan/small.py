@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from bench.config.recipe import micro_batches
+from bench.errors import InputError
 from bench.runs.cards import DatasetCard, ModelCard
+from bench.runs.launch import words_of
 
-_BYTES_OF_CLASS_WEIGHT = 12
-"""A float32 weight of the head, its gradient and its momentum."""
+_BYTES_OF_CLASS_WEIGHT, _BYTES_OF_LOGIT = 28, 9
+"""Memory of the head in training, measured on a CPU: of a class weight with its gradient, momentum and normalised copy,
+and of the score of one face for one class."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,23 @@ def step_rate(card: ModelCard) -> float | None:
     return rate / max(1 - waited, 0.05)
 
 
-def head_gigabytes(num_classes: float, embedding_dim: int) -> float:
-    """Memory in GB of the class weights of so many identities in training, with gradient and momentum."""
-    return num_classes * embedding_dim * _BYTES_OF_CLASS_WEIGHT / 1e9
+def head_gigabytes(num_classes: float, embedding_dim: int, num_faces: int) -> float:
+    """Memory of the head in training, in GB.
+
+    Args:
+        num_classes: Classes that a process holds.
+        embedding_dim: Length of the features.
+        num_faces: Faces that all processes train at a time.
+    """
+    return num_classes * (embedding_dim * _BYTES_OF_CLASS_WEIGHT + num_faces * _BYTES_OF_LOGIT) / 1e9
+
+
+def ever_smaller(micro_batch: int, num_faces: int) -> list[int]:
+    """Micro-batches of a process with ``num_faces``, from the given one on, each at most half of the one before."""
+    sizes = [micro_batch]
+    while smaller := [n for n in micro_batches(num_faces) if 2 * n <= sizes[-1]]:
+        sizes.append(smaller[-1])
+    return sizes
 
 
 @dataclass(frozen=True)
@@ -75,22 +93,25 @@ class MemoryOfTraining:
         """Memory in GB with ``num_faces`` at a time."""
         return self.gigabytes + self.per_face * (num_faces - self.size)
 
-    def largest(self, num_faces: int, limit: float) -> int:
-        """The largest part of ``num_faces``, at least 2, that fits into ``limit`` GB and divides them evenly."""
-        parts = (n for n in range(2, num_faces + 1) if num_faces % n == 0 and self.of(n) <= limit)
-        return max(parts, default=2)
+    def largest(self, num_faces: int, limit: float) -> int | None:
+        """The largest micro-batch of a process with ``num_faces`` that fits into ``limit`` GB; None if none does."""
+        return max((n for n in micro_batches(num_faces) if self.of(n) <= limit), default=None)
 
 
 def asked_micro_batch() -> int | None:
-    """The faces at a time that TRAIN_FLAGS asks for; None if it does not say."""
-    return _micro_batch_of(shlex.split(os.environ.get("TRAIN_FLAGS", "")))[0]
+    """The faces at a time that TRAIN_FLAGS asks for; None if it does not say.
+
+    Raises:
+        InputError: If TRAIN_FLAGS is no command line, or its --micro-batch no number.
+    """
+    return _micro_batch_of(words_of("TRAIN_FLAGS"))[0]
 
 
 @contextmanager
 def train_flags(micro_batch: int | None) -> Iterator[None]:
     """Set TRAIN_FLAGS for the block: the user's, with this micro-batch, and without validations."""
     before = os.environ.get("TRAIN_FLAGS", "")
-    words = [*_micro_batch_of(shlex.split(before))[1], "--validate-every", "0"]
+    words = [*_micro_batch_of(words_of("TRAIN_FLAGS"))[1], "--validate-every", "0"]
     os.environ["TRAIN_FLAGS"] = shlex.join(words + (["--micro-batch", str(micro_batch)] if micro_batch else []))
     try:
         yield
@@ -101,6 +122,8 @@ def train_flags(micro_batch: int | None) -> Iterator[None]:
 def _micro_batch_of(words: list[str]) -> tuple[int | None, list[str]]:
     """The value of --micro-batch in flags, and the other flags."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--micro-batch", type=int)
+    parser.add_argument("--micro-batch")
     known, others = parser.parse_known_args(words)
-    return known.micro_batch, others
+    if known.micro_batch is not None and not known.micro_batch.isdecimal():
+        raise InputError(f"TRAIN_FLAGS has --micro-batch {known.micro_batch}, which is no number of faces; give one")
+    return known.micro_batch and int(known.micro_batch), others

@@ -4,6 +4,7 @@ import doctest
 import os
 import pickle
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -101,12 +102,13 @@ def test_the_label_that_is_read_quickly_equals_that_of_unpacking():
 
 def mapped_bytes(path):
     """Bytes of a file that are mapped into this process and resident."""
-    lines = iter(Path("/proc/self/smaps").read_text().splitlines())
-    return sum(1024 * int(rss.split()[1]) for line in lines if str(path) in line for rss in [resident(lines)])
-
-
-def resident(lines):
-    return next(line for line in lines if line.startswith("Rss:"))
+    total, is_of_path = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if re.match("[0-9a-f]+-[0-9a-f]+ ", line):  # the first line of a mapping
+            is_of_path = str(path) in line
+        elif is_of_path and line.startswith("Rss:"):
+            total += 1024 * int(line.split()[1])
+    return total
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="smaps is Linux's")

@@ -1,10 +1,12 @@
 """Facts about the machine: memory as far as a job may use it."""
 
+import subprocess
+
 import psutil
 import pytest
 
-from bench.machine import facts
-from bench.machine.facts import memory_limit
+from bench.machine import facts, stopwatch
+from bench.machine.facts import changes_digest, memory_limit
 
 
 @pytest.mark.parametrize(
@@ -31,3 +33,25 @@ def test_the_memory_of_a_job_is_limited_by_its_control_group(tmp_path, monkeypat
 def test_the_whole_memory_counts_where_there_are_no_control_groups(tmp_path, monkeypatch):
     monkeypatch.setattr(facts, "_OWN_GROUPS", tmp_path / "none")
     assert memory_limit() == psutil.virtual_memory().total
+
+
+def test_equal_changes_have_equal_digests_whatever_the_users_git_shows(tmp_path):
+    digests = []
+    for name, settings in (("first", {}), ("second", {"core.abbrev": "12", "diff.noprefix": "true"}), ("third", {})):
+        folder = tmp_path / name
+        folder.mkdir()
+        git = ["git", "-C", str(folder), "-c", "user.name=me", "-c", "user.email=me@example.org"]
+        (folder / "code.py").write_text("one\n")
+        for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+            subprocess.run([*git, *command], check=True)
+        for key, value in settings.items():
+            subprocess.run([*git, "config", key, value], check=True)
+        (folder / "code.py").write_text("three\n" if name == "third" else "two\n")
+        digests.append(changes_digest(folder))
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_gpu_memory_is_what_torch_took(monkeypatch):
+    monkeypatch.setattr("torch.cuda.max_memory_reserved", lambda device: {"cuda:1": 3 * 2**20}[device])
+    assert stopwatch.peak_gpu_memory_mb("cuda:1") == 3.0
+    assert stopwatch.peak_gpu_memory_mb("cpu") is None

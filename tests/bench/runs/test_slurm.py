@@ -67,11 +67,26 @@ def test_the_variables_of_make_count(cluster):
     assert all(line.endswith(" --device=cpu --set=recipe.margin.margin=0.4 seeds=[1]") for line in lines)
 
 
-@pytest.mark.parametrize("given", [{"SEEDS": "0 1"}, {"SEED": "5", "SLURM_ARRAY_TASK_COUNT": "3"}])
+@pytest.mark.parametrize("given", [{"SEEDS": "0 1"}, {"SEED": "5"}])
 def test_seeds_are_those_of_the_array(cluster, given):
     variables, log = cluster
     assert start(variables | given).wait(60) == 2
     assert not log.exists()
+
+
+def test_one_job_takes_the_given_seed(cluster):
+    variables, log = cluster
+    assert start(variables | {"SEED": "5", "SLURM_ARRAY_TASK_ID": "0", "SLURM_ARRAY_TASK_COUNT": "1"}).wait(60) == 0
+    assert "--seed=5" in log.read_text()
+
+
+def test_a_signal_in_the_last_command_queues_the_job_again_too(cluster):
+    variables, log = cluster
+    process = start(variables | {"SLOW_STAGE": "run"})
+    wait_for("waiting", log)
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(60) == 0
+    assert log.read_text().splitlines()[-2:] == ["checkpoint", "scontrol requeue 77"]
 
 
 def test_a_job_that_cannot_be_queued_again_fails(cluster, tmp_path):

@@ -358,7 +358,7 @@ def test_low_precision_takes_a_step(prepared, networks, tmp_path, precision):
     assert np.isfinite(summary.figures["loss"])
 
 
-def test_memory_is_kept_between_steps_on_the_device_of_the_training(prepared, networks, tmp_path, monkeypatch):
+def test_steps_run_inside_freed_memory_kept(prepared, networks, tmp_path, monkeypatch):
     blocks = []
 
     @contextmanager

@@ -21,7 +21,7 @@ from bench.runs.plan import small
 from bench.runs.plan.describe import describe_plan
 from bench.runs.plan.measured import Measured, read_measured, settings_digest, write_measured
 from bench.runs.plan.rehearse import Rehearsal
-from bench.runs.plan.small import MemoryOfTraining, asked_micro_batch, head_gigabytes, marginal_rate, train_flags
+from bench.runs.plan.small import MemoryOfTraining, asked_micro_batch, ever_smaller, marginal_rate, train_flags
 from bench.runs.stage import stage_lock
 
 
@@ -31,7 +31,7 @@ def rehearse(inputs, runs):
     done = subprocess.run([*line, "--config", inputs / "benchmarks.yaml"], cwd=ROOT, capture_output=True, text=True)
     num_problems = done.stdout.count("problem: ")
     assert done.returncode == (2 if num_problems else 0)
-    assert (f"error: {num_problems} problems were found" in done.stderr) == bool(num_problems)
+    assert (f"begin with problem ({num_problems})" in done.stderr) == bool(num_problems)
     return done.stdout
 
 
@@ -114,17 +114,16 @@ def test_a_signal_ends_the_rehearsal_and_not_only_its_stage(rehearsal, tmp_path,
     assert earlier.read_text() == "measured earlier"
 
 
-@pytest.mark.parametrize("num_processes", [1, 2, 8])
-def test_there_are_faces_for_two_batches_of_training(rehearsal, monkeypatch, num_processes):
-    monkeypatch.setattr(rehearsal, "_num_processes", num_processes)
+def test_there_are_faces_for_two_batches_of_training(rehearsal, monkeypatch):
+    monkeypatch.setattr(rehearsal, "_num_processes", 8)
     monkeypatch.setattr(rehearsal, "_sizes", small.RELEASED_ON_A_CPU)
     monkeypatch.setattr(rehearsal, "_run_stage", lambda name, stages: False)
     entries = []
     monkeypatch.setattr(rehearsal, "_write_entry", lambda *entry, **batch: entries.append((*entry, batch)))
     rehearsal._train_once([], 8, 8)
-    ((_, num_identities, _, batch),) = entries
-    num_faces = num_processes * num_identities * small.RELEASED_ON_A_CPU.images_per_identity
-    assert num_faces >= 2 * batch["batch_size"]
+    ((_, identities_of_process, _, batch),) = entries
+    assert batch["batch_size"] == 8 * 8
+    assert identities_of_process * small.RELEASED_ON_A_CPU.images_per_identity >= 2 * 8
 
 
 @pytest.mark.parametrize(
@@ -143,24 +142,42 @@ def test_all_processes_draw_as_much(rehearsal, tmp_path, monkeypatch, sizes, num
     assert drawn["num_identities"] == 8 * num_identities == num_shards * drawn["identities_per_shard"]
 
 
-@pytest.mark.parametrize(("num_processes", "micro_batch"), [(1, None), (4, 4), (4, None)])
-def test_memory_is_that_of_all_processes(rehearsal, monkeypatch, num_processes, micro_batch):
+LINE = MemoryOfTraining(4, 1.0, 0.25)  # 1 GB with four faces, and 0.25 more for each further one
+
+
+@pytest.mark.parametrize(
+    ("num_processes", "micro_batch", "gigabytes", "problem"),
+    [
+        (1, 16, "4.0", None),
+        (4, 4, "1.0", None),
+        (
+            4,
+            16,
+            "4.0",
+            "training takes 4.0 GB of the 3.0 GB that a process has here; set TRAIN_FLAGS='--micro-batch 8'",
+        ),
+        (40, 16, "4.0", "4.0 GB of the 0.3 GB that a process has here; use a machine with more memory"),
+    ],
+)
+def test_memory_is_that_of_all_processes(rehearsal, monkeypatch, num_processes, micro_batch, gigabytes, problem):
     monkeypatch.setattr(rehearsal, "_num_processes", num_processes)
     monkeypatch.setattr(rehearse_module, "memory_limit", lambda: 12_000_000_000)
-    line = rehearsal._extrapolate(MemoryOfTraining(4, 1.0, 0.25), micro_batch or 16)
-    size, gigabytes = (micro_batch, 1) if micro_batch else (16, 4)
-    assert line == f"train: {gigabytes}.0 GB with {size} faces at a time, extrapolated from 4 and 8"
-    advice = "training takes 4.0 GB of the 3.0 GB that a process has here; set TRAIN_FLAGS='--micro-batch 8'"
-    assert rehearsal.measured.problems == ([advice] if (num_processes, micro_batch) == (4, None) else [])
+    line = rehearsal._extrapolate(LINE, 16, micro_batch)
+    assert line == f"train: {gigabytes} GB with {micro_batch} faces at a time, extrapolated from 4 and 8"
+    assert rehearsal.measured.problems == ([f"training takes {problem}"] if problem else [])
 
 
 def test_memory_that_did_not_grow_tells_nothing(rehearsal):
-    assert "tells nothing about 512" in rehearsal._extrapolate(MemoryOfTraining(4, 3.0, -0.01), 512)
+    assert "tells nothing about 512" in rehearsal._extrapolate(MemoryOfTraining(4, 3.0, -0.01), 512, 512)
     assert rehearsal.measured.memory_gb == {}
 
 
-@pytest.mark.parametrize(("fits", "tried"), [(64, [64]), (16, [64, 32, 16]), (None, [64])])
-def test_the_largest_micro_batch_of_a_gpu_is_found_by_trial(rehearsal, monkeypatch, fits, tried):
+@pytest.mark.parametrize(
+    ("fits", "tried", "largest"),
+    [(128, [128], None), (20, [128, 64, 32, 16], 16), (0, [128, 64, 32, 16, 8, 4, 2], None), (None, [128], None)],
+    ids=["all", "some", "none", "another failure"],
+)
+def test_the_largest_micro_batch_of_a_gpu_is_found_by_trial(rehearsal, monkeypatch, fits, tried, largest):
     trials = []
 
     def train(protocols, share, micro_batch):
@@ -169,16 +186,34 @@ def test_the_largest_micro_batch_of_a_gpu_is_found_by_trial(rehearsal, monkeypat
         return float(fits is not None and micro_batch <= fits)
 
     monkeypatch.setattr(rehearsal, "_train_once", train)
-    lines = list(rehearsal._find_micro_batch([], 64))
-    assert trials == tried  # another failure than too little memory ends the trials
-    assert rehearsal.measured.largest_micro_batch == (16 if fits == 16 else None)
-    assert lines == (["train: 16 of 64 faces fit into GPU memory at a time"] if fits == 16 else [])
+    monkeypatch.setattr(rehearse_module, "gpu_memory", lambda: 80e9)
+    lines = list(rehearsal._find_micro_batch([], 128, 128))
+    assert trials == tried
+    assert rehearsal.measured.largest_micro_batch == largest
+    assert lines == (["train: 16 of 128 faces fit into GPU memory at a time"] if largest else [])
+    assert len(rehearsal.measured.problems) == (fits in (0, 20))
 
 
-def test_the_batch_must_divide_by_the_processes(rehearsal, monkeypatch):
+def test_class_weights_count_as_gpu_memory(rehearsal, monkeypatch):
+    monkeypatch.setattr(rehearsal, "_benchmark", load_benchmark("300k"))
+    monkeypatch.setattr(rehearsal, "_train_once", lambda protocols, share, micro_batch: 1.0)
+    monkeypatch.setattr(rehearse_module, "gpu_memory", lambda: 40e9)
+    rehearsal.measured.gpu_memory_gb["train"] = 39.0
+    assert list(rehearsal._find_micro_batch([], 512, 512)) == []
+    assert rehearsal.measured.problems == [
+        "training takes 44.7 GB with the class weights of all identities, and the GPU has 40.0 GB; set a smaller "
+        "TRAIN_FLAGS='--micro-batch N'"
+    ]
+
+
+def test_the_batch_must_divide_by_the_processes_and_the_micro_batch(rehearsal, monkeypatch):
     monkeypatch.setattr(rehearsal, "_num_processes", 3)
     assert list(rehearsal._train([])) == []
     assert rehearsal.measured.problems == ["the batch of 16 faces is not divisible by 3 processes; change NPROC"]
+    monkeypatch.setattr(rehearsal, "_num_processes", 2)
+    monkeypatch.setenv("TRAIN_FLAGS", "--micro-batch 16")
+    with pytest.raises(InputError, match="--micro-batch 16 does not divide the 8 faces of each process"):
+        list(rehearsal._train([]))
 
 
 def test_flags_of_the_training_stay_but_for_the_micro_batch(monkeypatch):
@@ -190,10 +225,18 @@ def test_flags_of_the_training_stay_but_for_the_micro_batch(monkeypatch):
     assert os.environ["TRAIN_FLAGS"] == "--micro-batch=32 --gradient-checkpointing"
 
 
-def test_memory_of_class_weights():
-    assert head_gigabytes(300_000, 512) == pytest.approx(3 * 4 * 300_000 * 512 / 1e9)
-    assert MemoryOfTraining(4, 1.0, 0.25).largest(512, 9.0) == 32
-    assert MemoryOfTraining(4, 1.0, 0.25).largest(512, 0.1) == 2
+@pytest.mark.parametrize(("flags", "problem"), [("--micro-batch few", "is no number of faces"), ("'", "quotes")])
+def test_flags_that_mean_nothing(monkeypatch, flags, problem):
+    monkeypatch.setenv("TRAIN_FLAGS", flags)
+    with pytest.raises(InputError, match=problem):
+        asked_micro_batch()
+
+
+def test_sizes_of_micro_batches():
+    assert ever_smaller(125, 125) == [125, 25, 5]
+    assert ever_smaller(6, 48) == [6, 3]
+    assert LINE.largest(125, 9.0) == 25
+    assert LINE.largest(125, 0.1) is None
 
 
 def test_a_second_rehearsal_of_a_benchmark_is_refused(rehearsal, tmp_path):
@@ -229,7 +272,17 @@ def test_every_plan_states_measured_rates(tmp_path, scale):
     page = plan_with(scale, tmp_path, train_images_per_second=1234.0, largest_micro_batch=64, memory_gb={"train": 7.5})
     assert "images/s   train 1,234\n           (measured 0 minutes ago on 8 x a GPU)" in page
     assert "           training: at most 64 faces at a time, TRAIN_FLAGS='--micro-batch 64'" in page
-    assert ("GB of a process: train 7.5" in page) == (scale != "20k")
+    assert ("GB of a process: train 7.5" in page) == (scale != "20k")  # drawing it was not rehearsed
+
+
+def test_a_published_dataset_is_not_drawn(tmp_path):
+    page = plan_with("20k_published", tmp_path, memory_gb={"train": 7.5})
+    assert "GB of a process: train 7.5" in page
+
+
+def test_the_hours_of_several_machines_are_not_known(tmp_path, monkeypatch):
+    monkeypatch.setenv("LAUNCH", "torchrun --nnodes 2")
+    assert "(hours with" not in plan_with("20k", tmp_path, train_images_per_second=1.0)
 
 
 @pytest.mark.parametrize("num_processes", [1, 8])
