@@ -154,7 +154,7 @@ LINE = MemoryOfTraining(4, 1.0, 0.25)  # 1 GB with four faces, and 0.25 more for
             4,
             16,
             "4.0",
-            "training takes 4.0 GB of the 3.0 GB that a process has here; set TRAIN_FLAGS='--micro-batch 8'",
+            "4.0 GB of the 3.0 GB that a process has here; set TRAIN_FLAGS='--micro-batch 8'",
         ),
         (40, 16, "4.0", "4.0 GB of the 0.3 GB that a process has here; use a machine with more memory"),
     ],
