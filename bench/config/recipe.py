@@ -164,6 +164,13 @@ class Recipe(Settings):
     )
 
 
+REHEARSED_IDENTITIES = "BENCH_REHEARSED_IDENTITIES"
+"""Environment variable by which a rehearsal gives its training the number of identities of the long run, so that time
+and memory of the class weights are measured. A training anywhere else refuses it."""
+REHEARSALS = ".rehearsals"
+"""Folder in RUNS in which rehearsals work."""
+
+
 def micro_batches(num_faces: int) -> list[int]:
     """How many of its faces a process may train at a time: the divisors of their number from 2 up.
 

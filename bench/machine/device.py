@@ -114,13 +114,6 @@ def _check_processes_fit(name: str, num_gpus: int, num_processes: int) -> None:
         )
 
 
-def gpu_memory() -> int:
-    """Bytes of memory of the first GPU."""
-    import torch
-
-    return torch.cuda.get_device_properties(0).total_memory
-
-
 def process_rank(device: str = "cpu") -> tuple[int, int, str]:
     """Rank of this process, number of processes, and its device; (0, 1, device) without torchrun.
 

@@ -13,6 +13,7 @@ run resumes from its last checkpoint, with any number of processes. With the sam
 bitwise that of an uninterrupted run.
 """
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench.config.recipe import Recipe
+from bench.config.recipe import REHEARSALS, REHEARSED_IDENTITIES, Recipe
 from bench.errors import InputError
 from bench.faces.face import FACE_SIZE, Faces, check_sizes
 from bench.faces.grid import write_grid
@@ -118,7 +119,8 @@ def train(
         torch.manual_seed(seed)
         if device.type == "cpu":
             keep_freed_memory()
-        engine = Engine(faces.num_identities, recipe, options, seed=seed, device=device)
+        num_identities = max(faces.num_identities, _rehearsed_identities(directory))
+        engine = Engine(num_identities, recipe, options, seed=seed, device=device)
         checkpoints = Checkpoints(directory, engine, faces, options.checkpoint_minutes, preemption)
         dataset_warnings = _find_dataset_warnings(faces)
         if rank == 0 and engine.step == 0:
@@ -188,6 +190,18 @@ def _is_validated(epoch: int, engine: Engine) -> bool:
     """Whether to validate after ``epoch`` epochs."""
     every, epochs = engine.options.validate_every, engine.recipe.schedule.epochs
     return 0 < every <= epochs and (epoch % every == 0 or epoch == epochs)
+
+
+def _rehearsed_identities(directory: Path) -> int:
+    """How many identities a rehearsal pretends to have; 0 in any other training.
+
+    Raises:
+        InputError: If a training that is no rehearsal is told so.
+    """
+    text = os.environ.get(REHEARSED_IDENTITIES, "")
+    if text and REHEARSALS not in directory.parts:
+        raise InputError(f"{REHEARSED_IDENTITIES}={text} is for make rehearse alone; unset it")
+    return int(text or 0)
 
 
 def _check_finite(engine: Engine, batches: FaceBatches) -> None:

@@ -22,9 +22,8 @@ import yaml
 
 from bench.config.benchmarks import Benchmark, load_benchmark
 from bench.config.generator import RenderGenerator, Vec2FaceGenerator
-from bench.config.recipe import checked_micro_batch
+from bench.config.recipe import REHEARSALS, checked_micro_batch
 from bench.errors import OUT_OF_MEMORY, InputError
-from bench.machine.device import gpu_memory
 from bench.machine.facts import Cost, environment, memory_limit
 from bench.machine.preemption import ENDED_BY_SIGNAL
 from bench.machine.progress import note
@@ -41,10 +40,9 @@ from bench.runs.plan.small import (
     MemoryOfTraining,
     asked_micro_batch,
     ever_smaller,
-    head_gigabytes,
     marginal_rate,
+    rehearsed_training,
     step_rate,
-    train_flags,
 )
 from bench.runs.stage import Stages, stage_lock
 from bench.runs.tracking.live import SWITCH
@@ -85,7 +83,7 @@ class Rehearsal:
         on_a_cpu = RELEASED_ON_A_CPU if has_released_sizes(benchmark.generator) else ON_A_CPU
         self._sizes = ON_A_GPU if self._is_gpu else on_a_cpu
         self._num_processes = num_processes()
-        self._folder = args.runs / ".rehearsals" / benchmark.name / "work"
+        self._folder = args.runs / REHEARSALS / benchmark.name / "work"
         self._has_failed_to_generate = self._ran_out_of_memory = False
         self._trained: Stages | None = None
         facts = environment()
@@ -221,13 +219,6 @@ class Rehearsal:
                     text = f"{micro_batch} of {first} faces fit into GPU memory at a time"
                     self.measured.problems.append(f"{text}; set TRAIN_FLAGS='--micro-batch {micro_batch}'")
                     yield f"train: {text}"
-                memory = self.measured.gpu_memory_gb
-                memory["train"] = round(memory.get("train", 0.0) + self._head_of_others(micro_batch), 2)
-                if memory["train"] > (here := gpu_memory() / 1e9):
-                    self.measured.problems.append(
-                        f"training takes {memory['train']:.1f} GB with the class weights of all identities, and the "
-                        f"GPU has {here:.1f} GB; set a smaller TRAIN_FLAGS='--micro-batch N'"
-                    )
                 return
             if not self._ran_out_of_memory:
                 return
@@ -238,11 +229,10 @@ class Rehearsal:
         sizes = f"{memory.size} and {2 * memory.size}"
         if memory.per_face <= 0:
             return f"train: {sizes} faces at a time took the same memory, which tells nothing about {micro_batch}"
-        head = self._head_of_others(micro_batch)
-        whole, here = memory.of(micro_batch) + head, memory_limit() / 1e9 / self._num_processes
+        whole, here = memory.of(micro_batch), memory_limit() / 1e9 / self._num_processes
         self.measured.memory_gb["train"] = round(whole, 2)
         if whole > here:
-            largest = self.measured.largest_micro_batch = memory.largest(share, here - head)
+            largest = self.measured.largest_micro_batch = memory.largest(share, here)
             advice = f"set TRAIN_FLAGS='--micro-batch {largest}'" if largest else "use a machine with more memory"
             self.measured.problems.append(
                 f"training takes {whole:.1f} GB of the {here:.1f} GB that a process has here; {advice}"
@@ -255,22 +245,19 @@ class Rehearsal:
         num_identities = self._sizes.times_more * self._sizes.num_identities
         stages = self._write_entry(protocols, num_identities, {}, batch_size=share * self._num_processes)
         self._trained = stages
-        with train_flags(micro_batch if micro_batch < share else None):
+        generator = (
+            self._benchmark.generator
+        )  # of other kinds, the number of identities is not known before they are open
+        is_known = isinstance(generator, RenderGenerator | Vec2FaceGenerator)
+        with rehearsed_training(
+            micro_batch if micro_batch < share else None, generator.num_identities if is_known else 0
+        ):
             if not self._run_stage("generate", stages) or not self._run_stage("train", stages):
                 return 0.0
         card = read_card(stages.train.directory, ModelCard)
         self.measured.train_images_per_second = step_rate(card)
         self._note_memory("train", card.cost)
         return self.measured.memory_gb.get("train", 0.0)
-
-    def _head_of_others(self, micro_batch: int) -> float:
-        """Memory in GB, in each process, of the class weights of those identities that are not rehearsed."""
-        generator, num_processes = self._benchmark.generator, self._num_processes
-        if not isinstance(generator, RenderGenerator | Vec2FaceGenerator):
-            return 0.0  # the number of identities is not known before the dataset is open
-        rehearsed = self._sizes.times_more * self._sizes.num_identities * num_processes
-        num_classes = max(0, generator.num_identities - rehearsed) / num_processes
-        return head_gigabytes(num_classes, self._benchmark.recipe.backbone.embedding_dim, micro_batch * num_processes)
 
     def _evaluate(self, protocols: list[str]) -> Iterator[str]:
         stages = self._trained

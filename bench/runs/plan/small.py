@@ -7,14 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from bench.config.recipe import micro_batches
+from bench.config.recipe import REHEARSED_IDENTITIES, micro_batches
 from bench.errors import InputError
 from bench.runs.cards import DatasetCard, ModelCard
 from bench.runs.launch import words_of
-
-_BYTES_OF_CLASS_WEIGHT, _BYTES_OF_LOGIT = 28, 9
-"""Memory of the head in training, measured on a CPU: of a class weight with its gradient, momentum and normalised copy,
-and of the score of one face for one class."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +55,6 @@ def step_rate(card: ModelCard) -> float | None:
     return rate / max(1 - waited, 0.05)
 
 
-def head_gigabytes(num_classes: float, embedding_dim: int, num_faces: int) -> float:
-    """Memory of the head in training, in GB.
-
-    Args:
-        num_classes: Classes that a process holds.
-        embedding_dim: Length of the features.
-        num_faces: Faces that all processes train at a time.
-    """
-    return num_classes * (embedding_dim * _BYTES_OF_CLASS_WEIGHT + num_faces * _BYTES_OF_LOGIT) / 1e9
-
-
 def ever_smaller(micro_batch: int, num_faces: int) -> list[int]:
     """Micro-batches of a process with ``num_faces``, from the given one on, each at most half of the one before."""
     sizes = [micro_batch]
@@ -108,15 +93,24 @@ def asked_micro_batch() -> int | None:
 
 
 @contextmanager
-def train_flags(micro_batch: int | None) -> Iterator[None]:
-    """Set TRAIN_FLAGS for the block: the user's, with this micro-batch, and without validations."""
-    before = os.environ.get("TRAIN_FLAGS", "")
+def rehearsed_training(micro_batch: int | None, num_identities: int) -> Iterator[None]:
+    """Let trainings that the block starts rehearse.
+
+    Args:
+        micro_batch: Faces at a time, in place of what TRAIN_FLAGS says; None for all faces of a process.
+        num_identities: Identities of the long run, so many class weights are trained; 0 for those of the dataset.
+    """
     words = [*_micro_batch_of(words_of("TRAIN_FLAGS"))[1], "--validate-every", "0"]
-    os.environ["TRAIN_FLAGS"] = shlex.join(words + (["--micro-batch", str(micro_batch)] if micro_batch else []))
+    changed = {
+        "TRAIN_FLAGS": shlex.join(words + (["--micro-batch", str(micro_batch)] if micro_batch else [])),
+        REHEARSED_IDENTITIES: str(num_identities),
+    }
+    before = {name: os.environ.get(name, "") for name in changed}
+    os.environ.update(changed)
     try:
         yield
     finally:
-        os.environ["TRAIN_FLAGS"] = before
+        os.environ.update(before)
 
 
 def _micro_batch_of(words: list[str]) -> tuple[int | None, list[str]]:

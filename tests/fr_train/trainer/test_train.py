@@ -243,3 +243,12 @@ def test_the_loss_curve_of_twenty_steps_is_the_stored_one(tmp_path, monkeypatch)
     stored = json.loads((GOLDEN / "loss_curve.json").read_text())
     assert len(losses) == 20
     np.testing.assert_allclose(losses, stored, rtol=2e-2)
+
+
+def test_a_rehearsal_trains_the_class_weights_of_the_long_run(training_faces, tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_REHEARSED_IDENTITIES", "50")
+    folder = tmp_path / ".rehearsals" / "smoke" / "model"
+    train(training_faces, tiny_recipe(), folder, seed=0, options=RunOptions(num_workers=0))
+    assert len(torch.load(folder / "checkpoint.pt", weights_only=True)["head"]["weight"]) == 50
+    with pytest.raises(InputError, match="BENCH_REHEARSED_IDENTITIES=50 is for make rehearse alone; unset it"):
+        train(training_faces, tiny_recipe(), tmp_path / "model", seed=0, options=RunOptions(num_workers=0))

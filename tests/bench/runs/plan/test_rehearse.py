@@ -15,13 +15,14 @@ from paths import ROOT
 from soak import SCALE, write_inputs
 
 from bench.config.benchmarks import load_benchmark
+from bench.config.recipe import REHEARSED_IDENTITIES
 from bench.errors import InputError
 from bench.runs.plan import rehearse as rehearse_module
 from bench.runs.plan import small
 from bench.runs.plan.describe import describe_plan
 from bench.runs.plan.measured import Measured, read_measured, settings_digest, write_measured
 from bench.runs.plan.rehearse import Rehearsal
-from bench.runs.plan.small import MemoryOfTraining, asked_micro_batch, ever_smaller, marginal_rate, train_flags
+from bench.runs.plan.small import MemoryOfTraining, asked_micro_batch, ever_smaller, marginal_rate, rehearsed_training
 from bench.runs.stage import stage_lock
 
 
@@ -117,10 +118,11 @@ def test_a_signal_ends_the_rehearsal_and_not_only_its_stage(rehearsal, tmp_path,
 def test_there_are_faces_for_two_batches_of_training(rehearsal, monkeypatch):
     monkeypatch.setattr(rehearsal, "_num_processes", 8)
     monkeypatch.setattr(rehearsal, "_sizes", small.RELEASED_ON_A_CPU)
-    monkeypatch.setattr(rehearsal, "_run_stage", lambda name, stages: False)
-    entries = []
+    entries, told = [], []
+    monkeypatch.setattr(rehearsal, "_run_stage", lambda *_: told.append(os.environ[REHEARSED_IDENTITIES]) and False)
     monkeypatch.setattr(rehearsal, "_write_entry", lambda *entry, **batch: entries.append((*entry, batch)))
     rehearsal._train_once([], 8, 8)
+    assert told == [str(rehearsal._benchmark.generator.num_identities)]
     ((_, identities_of_process, _, batch),) = entries
     assert batch["batch_size"] == 8 * 8
     assert identities_of_process * small.RELEASED_ON_A_CPU.images_per_identity >= 2 * 8
@@ -186,24 +188,11 @@ def test_the_largest_micro_batch_of_a_gpu_is_found_by_trial(rehearsal, monkeypat
         return float(fits is not None and micro_batch <= fits)
 
     monkeypatch.setattr(rehearsal, "_train_once", train)
-    monkeypatch.setattr(rehearse_module, "gpu_memory", lambda: 80e9)
     lines = list(rehearsal._find_micro_batch([], 128, 128))
     assert trials == tried
     assert rehearsal.measured.largest_micro_batch == largest
     assert lines == (["train: 16 of 128 faces fit into GPU memory at a time"] if largest else [])
     assert len(rehearsal.measured.problems) == (fits in (0, 20))
-
-
-def test_class_weights_count_as_gpu_memory(rehearsal, monkeypatch):
-    monkeypatch.setattr(rehearsal, "_benchmark", load_benchmark("300k"))
-    monkeypatch.setattr(rehearsal, "_train_once", lambda protocols, share, micro_batch: 1.0)
-    monkeypatch.setattr(rehearse_module, "gpu_memory", lambda: 40e9)
-    rehearsal.measured.gpu_memory_gb["train"] = 39.0
-    assert list(rehearsal._find_micro_batch([], 512, 512)) == []
-    assert rehearsal.measured.problems == [
-        "training takes 44.7 GB with the class weights of all identities, and the GPU has 40.0 GB; set a smaller "
-        "TRAIN_FLAGS='--micro-batch N'"
-    ]
 
 
 def test_the_batch_must_divide_by_the_processes_and_the_micro_batch(rehearsal, monkeypatch):
@@ -220,9 +209,11 @@ def test_flags_of_the_training_stay_but_for_the_micro_batch(monkeypatch):
     monkeypatch.setenv("TRAIN_FLAGS", "--micro-batch=32 --gradient-checkpointing")
     assert asked_micro_batch() == 32
     for micro_batch, flag in ((None, ""), (8, " --micro-batch 8")):
-        with train_flags(micro_batch):
+        with rehearsed_training(micro_batch, 300_000):
             assert os.environ["TRAIN_FLAGS"] == f"--gradient-checkpointing --validate-every 0{flag}"
+            assert os.environ[REHEARSED_IDENTITIES] == "300000"
     assert os.environ["TRAIN_FLAGS"] == "--micro-batch=32 --gradient-checkpointing"
+    assert not os.environ[REHEARSED_IDENTITIES]
 
 
 @pytest.mark.parametrize(("flags", "problem"), [("--micro-batch few", "is no number of faces"), ("'", "quotes")])
