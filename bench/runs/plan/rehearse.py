@@ -245,19 +245,19 @@ class Rehearsal:
         num_identities = self._sizes.times_more * self._sizes.num_identities
         stages = self._write_entry(protocols, num_identities, {}, batch_size=share * self._num_processes)
         self._trained = stages
-        generator = (
-            self._benchmark.generator
-        )  # of other kinds, the number of identities is not known before they are open
-        is_known = isinstance(generator, RenderGenerator | Vec2FaceGenerator)
-        with rehearsed_training(
-            micro_batch if micro_batch < share else None, generator.num_identities if is_known else 0
-        ):
+        with rehearsed_training(micro_batch if micro_batch < share else None, self._identities_of_long_run):
             if not self._run_stage("generate", stages) or not self._run_stage("train", stages):
                 return 0.0
         card = read_card(stages.train.directory, ModelCard)
         self.measured.train_images_per_second = step_rate(card)
         self._note_memory("train", card.cost)
         return self.measured.memory_gb.get("train", 0.0)
+
+    @property
+    def _identities_of_long_run(self) -> int:
+        """Number of identities of the entry; 0 where only its datasets know."""
+        generator = self._benchmark.generator
+        return generator.num_identities if isinstance(generator, RenderGenerator | Vec2FaceGenerator) else 0
 
     def _evaluate(self, protocols: list[str]) -> Iterator[str]:
         stages = self._trained
