@@ -1,20 +1,18 @@
 """One step of every training of a generator, and its measurements, on a device that is not the CPU."""
 
-import numpy as np
 import pytest
 import torch
-from generator_training import FEATURE_DIM, tiny_recipe
+from generator_training import FEATURE_DIM, tiny_pose_recipe, tiny_recipe
 from torch import nn
-from torch.nn import functional as F
 
 from generate.networks.identity import IdentityNetwork
-from generate.networks.plus.condition import PoseNetwork
-from generate.networks.plus.lora import add_lora
 from generate.training.data import Batch
 from generate.training.held_out import HeldOut
 from generate.training.losses import LossTerms
-from generate.training.state import TrainState
-from generate.vec2face import NUM_GRID_TOKENS, Vec2Face
+from generate.training.pose.data import PoseBatch
+from generate.training.pose.state import PoseState
+from generate.training.state import TrainState, build_generator
+from generate.vec2face import NUM_GRID_TOKENS
 
 NUM_FACES = 2
 
@@ -72,17 +70,19 @@ def test_measuring_held_out_identities(fake_device, tmp_path):
     assert "held_out/judge_cosine" in metrics
 
 
-def test_a_step_of_pose_training(fake_device):
-    """Generator with LoRA and pose network: the gradients that training of Vec2Face+ needs."""
-    from small_generation import DIM, PIECES, SIZE
-
-    generator = Vec2Face(SIZE)
-    add_lora(generator, 2)
-    generator = generator.to(fake_device)
-    network = PoseNetwork(SIZE.width, PIECES).to(fake_device)
-    pictures = torch.zeros(2, 3, 112, 112, device=fake_device)
-    features, noise = torch.zeros(2, DIM, device=fake_device), torch.zeros(2, 49, device=fake_device)
-    images = generator(features, noise, 0.9, fill=network(pictures), drop_ratio=0.8)
-    F.mse_loss(images, pictures).backward()
-    assert network.linear.weight.grad.device == fake_device
-    assert np.prod(images.shape) == 2 * 3 * 112 * 112
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_a_step_of_pose_training(precision, fake_device, tmp_path):
+    """Generator with LoRA and pose network, with every term of the loss."""
+    pytest.importorskip("pytorch_msssim")
+    recipe = tiny_pose_recipe(precision=precision)
+    identity = IdentityNetwork(SmallIdentity()).to(fake_device)
+    terms = LossTerms(identity, weights=tmp_path, device=fake_device, with_ssim=True)
+    state = PoseState(recipe, build_generator(tiny_recipe()), terms, seed=0, device=fake_device)
+    batch = make_batch()
+    pictures = torch.zeros(NUM_FACES, 112, 112, 3, dtype=torch.uint8)
+    weights = dict.fromkeys(("pixel", "perceptual", "ssim", "identity"), 1.0)
+    values = state.update(PoseBatch(batch, pictures, batch.features), 0.1, weights | {"token": 0.0})
+    assert values.keys() >= weights.keys()
+    assert {value.device for value in values.values()} == {fake_device}
+    gradients = [part.grad for part in state.posed.parameters() if part.requires_grad]
+    assert gradients and {gradient.device for gradient in gradients} == {fake_device}
