@@ -201,19 +201,29 @@ class Rehearsal:
         micro_batch = checked_micro_batch(asked_micro_batch(), share)
         if self._is_gpu:
             yield from self._find_micro_batch(protocols, share, micro_batch)
-        else:
-            small = self._sizes.batch_size or 4
-            memory = [self._train_once(protocols, size, size) for size in (small, 2 * small)]
-            if all(memory):
-                line = MemoryOfTraining(small, memory[0], (memory[1] - memory[0]) / small)
-                yield self._extrapolate(line, share, micro_batch)
+        elif memory := self._measure_training(protocols, max(2, min(self._sizes.batch_size or share, share // 2))):
+            yield self._extrapolate(memory, share, micro_batch)
         if rate := self.measured.train_images_per_second:
             yield f"train: {rate:.3g} images/s"
+
+    def _measure_training(self, protocols: list[str], small: int) -> MemoryOfTraining | None:
+        """Train on a CPU with two small batches of few identities, then with those of the long run; None if one fails.
+
+        Class weights would hide what a face adds, since their step comes when the memory of the faces is free again.
+        """
+        memory = [
+            self._train_once(protocols, faces, faces, num_identities)
+            for faces, num_identities in ((small, 0), (2 * small, 0), (2 * small, self._identities_of_long_run))
+        ]
+        if not all(memory):
+            return None
+        of_classes = max(0.0, memory[2] - memory[1])
+        return MemoryOfTraining(small, memory[0] + of_classes, (memory[1] - memory[0]) / small)
 
     def _find_micro_batch(self, protocols: list[str], share: int, first: int) -> Iterator[str]:
         """Train with ever smaller parts of the share of a process until one fits into the memory of its GPU."""
         for micro_batch in ever_smaller(first, share):
-            if self._train_once(protocols, share, micro_batch):
+            if self._train_once(protocols, share, micro_batch, self._identities_of_long_run):
                 if micro_batch < first:
                     self.measured.largest_micro_batch = micro_batch
                     text = f"{micro_batch} of {first} faces fit into GPU memory at a time"
@@ -239,13 +249,23 @@ class Rehearsal:
             )
         return f"train: {whole:.1f} GB with {micro_batch} faces at a time, extrapolated from {sizes}"
 
-    def _train_once(self, protocols: list[str], share: int, micro_batch: int) -> float:
-        """Train a few steps. Returns the largest main memory in GB; 0 if the training failed."""
-        # The second dataset holds as many faces as two batches of one process, also if some of them are left out
-        num_identities = self._sizes.times_more * self._sizes.num_identities
-        stages = self._write_entry(protocols, num_identities, {}, batch_size=share * self._num_processes)
+    def _train_once(self, protocols: list[str], share: int, micro_batch: int, classes: int) -> float:
+        """Train a few steps. Returns the largest main memory in GB; 0 if the training failed.
+
+        Args:
+            protocols: Names of the test sets.
+            share: Faces per step of one process.
+            micro_batch: How many of them at a time.
+            classes: Identities of which class weights are trained; 0 for those of the dataset.
+        """
+        num_identities = self._sizes.times_more * self._sizes.num_identities  # as for the rate of generating
+        if not self._is_gpu:  # rendered ones, since two batches of generated faces would take minutes
+            num_identities = -(-2 * share // self._sizes.images_per_identity)
+        batch_size = share * self._num_processes
+        stages = self._write_entry(protocols, num_identities, {}, batch_size, is_rendered=not self._is_gpu)
         self._trained = stages
-        with rehearsed_training(micro_batch if micro_batch < share else None, self._identities_of_long_run):
+        shutil.rmtree(stages.train.directory, ignore_errors=True)  # of a training with other class weights
+        with rehearsed_training(micro_batch if micro_batch < share else None, classes):
             if not self._run_stage("generate", stages) or not self._run_stage("train", stages):
                 return 0.0
         card = read_card(stages.train.directory, ModelCard)
@@ -300,7 +320,13 @@ class Rehearsal:
         return Namespace(**vars(self._args) | changes | {"config": self._folder / "benchmarks.yaml"})
 
     def _write_entry(
-        self, protocols: list[str], num_identities: int, generator: dict[str, Any], batch_size: int | None = None
+        self,
+        protocols: list[str],
+        num_identities: int,
+        generator: dict[str, Any],
+        batch_size: int | None = None,
+        *,
+        is_rendered: bool = False,
     ) -> Stages:
         """Write a file of benchmarks with a small version of the entry, and return its stages.
 
@@ -309,16 +335,18 @@ class Rehearsal:
             num_identities: Identities for each process.
             generator: Fields of the generator to change further; sections are merged.
             batch_size: Faces per step over all processes; None for that of the recipe.
+            is_rendered: Whether rendered faces stand in for those of the entry, as where it cannot generate.
         """
         benchmark, sizes = self._benchmark, self._sizes
         batch_size = batch_size or benchmark.recipe.batch_size
         num_images = num_identities * self._num_processes * sizes.images_per_identity
         settings: dict[str, Any] = {"kind": "render"}
-        if self._can_generate:
+        draws = self._can_generate and not is_rendered
+        if draws:
             settings = benchmark.generator.model_dump(mode="json", exclude_unset=True)
         settings["num_identities"] = num_identities * self._num_processes
         settings["images_per_identity"] = sizes.images_per_identity
-        if isinstance(benchmark.generator, Vec2FaceGenerator) and self._can_generate:
+        if isinstance(benchmark.generator, Vec2FaceGenerator) and draws:
             # One shard for each process, or more: else one process would draw, and the others wait
             settings["identities_per_shard"] = min(num_identities, benchmark.generator.identities_per_shard)
         for name, value in generator.items():

@@ -42,7 +42,7 @@ def test_every_stage_is_rehearsed_and_the_plan_states_what_was_measured(tmp_path
     page = rehearse(inputs, runs)
     for stage in ("generate", "train", "evaluate"):
         assert re.search(rf"^{stage}: [0-9.e+]+ images/s", page, re.M), page
-    assert re.search(r"^train: [0-9.]+ GB with 16 faces at a time, extrapolated from 4 and 8$", page, re.M)
+    assert re.search(r"^train: [0-9.]+ GB with 16 faces at a time, extrapolated from 8 and 16$", page, re.M)
     assert re.search(
         r"^hours .* on \d+ cores of .*: generate .*, train .*\n +\(measured \d+ minutes ago\)$", page, re.M
     )
@@ -115,17 +115,34 @@ def test_a_signal_ends_the_rehearsal_and_not_only_its_stage(rehearsal, tmp_path,
     assert earlier.read_text() == "measured earlier"
 
 
-def test_there_are_faces_for_two_batches_of_training(rehearsal, monkeypatch):
+@pytest.mark.parametrize("share", [5, 16, 32])
+def test_there_are_faces_for_two_batches_of_training(rehearsal, monkeypatch, share):
     monkeypatch.setattr(rehearsal, "_num_processes", 8)
-    monkeypatch.setattr(rehearsal, "_sizes", small.RELEASED_ON_A_CPU)
-    entries, told = [], []
+    monkeypatch.setattr(rehearsal, "_benchmark", load_benchmark("20k"))
+    told = []
     monkeypatch.setattr(rehearsal, "_run_stage", lambda *_: told.append(os.environ[REHEARSED_IDENTITIES]) and False)
-    monkeypatch.setattr(rehearsal, "_write_entry", lambda *entry, **batch: entries.append((*entry, batch)))
-    rehearsal._train_once([], 8, 8)
-    assert told == [str(rehearsal._benchmark.generator.num_identities)]
-    ((_, identities_of_process, _, batch),) = entries
-    assert batch["batch_size"] == 8 * 8
-    assert identities_of_process * small.RELEASED_ON_A_CPU.images_per_identity >= 2 * 8
+    rehearsal._folder.mkdir(parents=True)
+    rehearsal._train_once([], share, share, 20_000)
+    assert told == ["20000"]
+    entry = yaml.safe_load((rehearsal._folder / "benchmarks.yaml").read_text())
+    assert entry["recipes"]["rehearsed"]["batch_size"] == 8 * share
+    generator = entry["benchmarks"]["20k"]["generator"]
+    assert generator["kind"] == "render"  # drawing so many would take minutes on a CPU
+    assert generator["num_identities"] * generator["images_per_identity"] >= 2 * 8 * share
+
+
+def test_memory_of_faces_and_of_class_weights(rehearsal, monkeypatch):
+    monkeypatch.setattr(rehearsal, "_benchmark", load_benchmark("300k"))
+    trained = []
+
+    def train(protocols, share, micro_batch, classes):
+        trained.append((share, classes))
+        return 1.0 + 0.05 * share + (5.0 if classes else 0.0)
+
+    monkeypatch.setattr(rehearsal, "_train_once", train)
+    memory = rehearsal._measure_training([], 16)
+    assert trained == [(16, 0), (32, 0), (32, 300_000)]
+    assert memory.of(512) == pytest.approx(1.0 + 0.05 * 512 + 5.0)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +199,7 @@ def test_memory_that_did_not_grow_tells_nothing(rehearsal):
 def test_the_largest_micro_batch_of_a_gpu_is_found_by_trial(rehearsal, monkeypatch, fits, tried, largest):
     trials = []
 
-    def train(protocols, share, micro_batch):
+    def train(protocols, share, micro_batch, classes):
         trials.append(micro_batch)
         rehearsal._ran_out_of_memory = fits is not None and micro_batch > fits
         return float(fits is not None and micro_batch <= fits)
