@@ -123,6 +123,7 @@ class Rehearsal:
                 shutil.rmtree(self._folder.parent, ignore_errors=True)
                 with suppress(OSError):  # another benchmark is rehearsed
                     self._folder.parent.parent.rmdir()
+        self.measured.created_utc = datetime.now(UTC)
         write_measured(self._args.runs, self._benchmark.name, self.measured)
         yield from (f"problem: {problem}" for problem in self.measured.problems)
 
