@@ -27,7 +27,9 @@ class Cost(Section):
     images: int | None = Field(None, description="images made, seen in training, or embedded")
     images_per_second: float | None = None
     peak_memory_mb: float | None = Field(None, description="largest resident size of any process, MiB")
-    peak_gpu_memory_mb: float | None = Field(None, description="largest GPU memory held by the first process, MiB")
+    peak_gpu_memory_mb: float | None = Field(
+        None, exclude_if=lambda size: size is None, description="largest GPU memory held by the first process, MiB"
+    )
     device: str = "cpu"
     num_processes: int = 1
     price_per_hour: float | None = Field(None, ge=0, description="of one process's device, from PRICE_PER_HOUR")

@@ -87,7 +87,7 @@ def test_what_is_missing_is_named(evaluation, tmp_path):
     ):
         list(evaluate_model(tmp_path / "gone.pth", ["lfw"], evaluation))
     (tmp_path / "net.pth").write_bytes(b"x")
-    advice = r"run \.venv/bin/python -m evaluate fetch lfw, save it there as lfw\.bin"
+    advice = r"run \.venv/bin/python -m evaluate fetch lfw --test-sets .*, save it there as lfw\.bin"
     with pytest.raises(InputError, match=rf"no lfw in .*; {advice}"):
         list(evaluate_model(tmp_path / "net.pth", ["lfw"], evaluation))
     with pytest.raises(InputError, match="holds no trained network; run make train SCALE=smoke with the same SEED"):
