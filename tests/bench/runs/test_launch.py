@@ -92,6 +92,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to_all", [True, False])
 def test_ctrl_c_ends_a_stage_and_the_benchmark_with_one_line(tmp_path, to_all):
     """The terminal interrupts both; ``kill -INT`` may interrupt the benchmark alone."""

@@ -79,6 +79,7 @@ def test_differences_and_verdicts_by_hand():
     assert "| a | cplfw | 80.00 | 85.47 | -5.47 | differs |" in describe(entries)
 
 
+@pytest.mark.slow
 def test_all_networks_of_a_folder_in_one_call(evaluation, tmp_path):
     weights = tmp_path / "weights"
     for seed, name in enumerate(("hsface10k", "casia-webface-r50")):

@@ -110,6 +110,7 @@ def test_npy_folders_that_do_not_fit(tmp_path):
         load_protocol(folder / "toy.npy")
 
 
+@pytest.mark.slow
 def test_files_that_unpack_to_far_more_than_they_hold(tmp_path):
     with lzma.open(tmp_path / "bomb.xz", "wb") as file:
         pickle.dump(([bytes(200 * 2**20), b"b"], [True]), file, protocol=4)

@@ -55,6 +55,7 @@ def test_the_card_names_the_files_and_the_same_training_is_skipped(train, files,
     assert (again.card, again.is_skipped) == (finished.card, True)
 
 
+@pytest.mark.slow
 def test_other_inputs_have_another_folder(train, files):
     folders = {train().card.parent, train(seed=1).card.parent, train(replace(files, judge=None)).card.parent}
     assert len(folders) == 3

@@ -86,9 +86,13 @@ def test_if_generating_fails_the_rest_is_rehearsed_and_the_plan_names_both_devic
     assert re.search(rf"^hours .*: {devices}\n +\(generate: .*; train: measured ", page, re.M), page
 
 
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    return write_inputs(tmp_path_factory.mktemp("inputs"))
+
+
 @pytest.fixture
-def rehearsal(tmp_path):
-    inputs = write_inputs(tmp_path / "inputs")
+def rehearsal(inputs, tmp_path):
     folders = {"runs": tmp_path / "runs", "test_sets": inputs / "test_sets", "weights": inputs / "weights"}
     args = Namespace(**folders, scale=SCALE, seed=0, device="cpu", set="", config=inputs / "benchmarks.yaml")
     return Rehearsal(load_benchmark(SCALE, inputs / "benchmarks.yaml"), [], args, "cpu")

@@ -63,6 +63,7 @@ def measure(world, name, mask=None, **options):
     return audit(stage, source, others, FIRST, cache=world / "cache"), stage.directory
 
 
+@pytest.mark.slow
 def test_a_generator_that_repeats_its_people_is_seen_by_both_judges(world):
     card, directory = measure(world, "leaky")
     privacy = card.privacy

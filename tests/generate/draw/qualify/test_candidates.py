@@ -61,6 +61,7 @@ def test_interrupted_between_rounds_it_has_the_same_bytes(scarce, tmp_path):
         assert (tmp_path / "faces" / name).read_bytes() == (directory / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_at_the_cap_shards_stay_and_fewer_identities_use_them(scarce, tmp_path):
     plan = replace(SCARCE, settings=SCARCE.settings.model_copy(update={"max_candidates": 8, "num_identities": 8}))
     with pytest.raises(

@@ -143,6 +143,7 @@ def test_the_best_are_kept(tmp_path, keep, column):
         assert images[column].min() >= others[column].max()
 
 
+@pytest.mark.slow
 def test_a_second_judge_refuses(tmp_path):
     networks = replace(make_networks(), judge=Read(DIM, 9))
     asked = {"max_drawn": 7, "judge_weights": "judge.onnx", "min_judge_cosine": 0.0, "max_tried": 20}

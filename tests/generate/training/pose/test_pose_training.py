@@ -121,6 +121,7 @@ def test_another_seed_gives_other_weights_and_global_randomness_is_left_alone(fi
     assert not torch.equal(first["lora.blocks.0.attn.qkv.A"], second["lora.blocks.0.attn.qkv.A"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"exchange_pose": True, "judged_views": True, "judged_share": 0.5}])
 def test_a_killed_run_ends_with_the_same_bits(files, finished, tmp_path, monkeypatch, changes):
     whole = finished[0]
