@@ -192,6 +192,7 @@ def test_an_installed_package_has_its_files():
     assert wanted <= found, wanted - found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("library", "home"), [("lmdb", "bench.faces.lmdb_file"), ("mlflow", "bench.runs.tracking")])
 def test_one_part_per_heavy_library(library, home):
     homes = {name for name, path in MODULES.items() if library in {part.split(".")[0] for part in imports_of(path)}}

@@ -71,6 +71,7 @@ def test_missing_inputs_are_listed_before_anything_starts(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_gpu_that_is_not_there_is_refused_before_anything_starts(tmp_path):
     done = call("bench run", "--scale", "smoke", "--runs", tmp_path / "runs", "--device", "cuda:99")
     assert_one_line(done, "DEVICE=cuda:99, but torch")
@@ -107,6 +108,7 @@ def test_a_model_that_is_not_there(tmp_path):
     assert_one_line(done, "gone.pth does not exist")
 
 
+@pytest.mark.slow
 def test_a_test_set_that_is_not_there(tmp_path):
     (tmp_path / "m.pth").write_bytes(b"x")
     done = call("evaluate", "--model", tmp_path / "m.pth", "--protocols", "lfw", "--test-sets", tmp_path, cwd=ROOT)
@@ -134,6 +136,7 @@ def test_a_protocol_with_fewer_pairs_than_folds(tmp_path):
     assert not list((tmp_path / "runs").rglob("*.json"))
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_nothing_half_written(tmp_path, small_disk):
     config = add_benchmark(tmp_path, kind="render", num_identities=24, images_per_identity=6, jpeg_quality=100)
     done = call("generate", "--scale", "mine", "--config", config, "--runs", small_disk / "runs")

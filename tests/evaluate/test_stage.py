@@ -94,6 +94,7 @@ def test_what_is_missing_is_named(evaluation, tmp_path):
         list(evaluate_scale(SMOKE, evaluation))
 
 
+@pytest.mark.slow
 def test_a_benchmark_gives_its_floors_and_its_network(evaluation, tmp_path):
     stages = plan_stages(SMOKE, seed=0, runs=evaluation.runs, test_sets=evaluation.test_sets)
     result = write_run(tmp_path / "made_up")

@@ -120,6 +120,7 @@ def test_ours_round_trips_and_bfloat16_stays_near(tiny, tmp_path):
     assert worst(half, tiny(features, noise, 0.2)) < 0.1
 
 
+@pytest.mark.slow
 def test_released_file_loads_with_weights_only(base, tmp_path):
     torch.save({"model_vec2face": base.state_dict(), "epoch": 3}, tmp_path / "vec2face_generator.pth")
     model = load_generator(tmp_path / "vec2face_generator.pth")

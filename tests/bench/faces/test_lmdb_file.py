@@ -111,6 +111,7 @@ def mapped_bytes(path):
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="smaps is Linux's")
 def test_reading_labels_keeps_no_pages_of_the_file(tmp_path, monkeypatch):
     labels = np.arange(2000) // 3

@@ -39,6 +39,7 @@ def test_a_dataset_has_its_own_address(hub, tmp_path):
     assert fetch(file, tmp_path).read_bytes() == b"faces"
 
 
+@pytest.mark.slow
 def test_a_broken_transfer_goes_on_where_it_stopped(hub, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 100_000)  # instead of 10 MB
     content = bytes(range(256)) * 4000

@@ -74,6 +74,7 @@ def make(tmp_path, benchmark, seed=0):
     return open_dataset(stage.directory, benchmark.generator), card
 
 
+@pytest.mark.slow
 def test_a_benchmark_and_a_folder_are_mixed(tmp_path, load, photos):
     make(tmp_path, load("drawn"))
     faces, card = make(tmp_path, load())
@@ -88,6 +89,7 @@ def test_a_benchmark_and_a_folder_are_mixed(tmp_path, load, photos):
     assert not list(stage_of(tmp_path, load()).directory.glob("*.lmdb")), "nothing is copied"
 
 
+@pytest.mark.slow
 def test_training_reads_the_same_batches_as_from_one_lmdb_with_workers_and_ranks(tmp_path, load):
     make(tmp_path, load("drawn"))
     faces, _ = make(tmp_path, load())

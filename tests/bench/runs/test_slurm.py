@@ -80,6 +80,7 @@ def test_one_job_takes_the_given_seed(cluster):
     assert "--seed=5" in log.read_text()
 
 
+@pytest.mark.slow
 def test_a_signal_in_the_last_command_queues_the_job_again_too(cluster):
     variables, log = cluster
     process = start(variables | {"SLOW_STAGE": "run"})
@@ -89,6 +90,7 @@ def test_a_signal_in_the_last_command_queues_the_job_again_too(cluster):
     assert log.read_text().splitlines()[-2:] == ["checkpoint", "scontrol requeue 77"]
 
 
+@pytest.mark.slow
 def test_a_job_that_cannot_be_queued_again_fails(cluster, tmp_path):
     variables, log = cluster
     program = tmp_path / "scontrol"
@@ -106,6 +108,7 @@ def wait_for(word, log):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
 def test_a_signal_ends_the_step_and_queues_the_job_again(number, cluster):
     variables, log = cluster
@@ -130,6 +133,7 @@ def test_a_stage_that_fails_before_the_script_looks_is_not_lost(cluster):
     assert len(log.read_text().splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ['cd "${SLURM_SUBMIT_DIR:?start this script with sbatch}"', "step=$!"])
 def test_a_signal_before_the_step_is_known_is_not_lost(command, cluster, tmp_path):
     variables, log = cluster

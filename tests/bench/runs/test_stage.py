@@ -114,6 +114,7 @@ def test_a_second_run_waits_and_looks_again(tmp_path, is_finished):
     assert (stdout.strip(), stderr) == ("not needed" if is_finished else "needed", "")
 
 
+@pytest.mark.slow
 def test_other_processes_of_a_launch_wait_for_rank_0(tmp_path, monkeypatch):
     stage = Stage("evaluate", tmp_path / "result0", ResultCard, {})
     launch = {"WORLD_SIZE": "2", "MASTER_ADDR": "here", "MASTER_PORT": "1", "TORCHELASTIC_RUN_ID": "one"}
@@ -129,6 +130,7 @@ def test_other_processes_of_a_launch_wait_for_rank_0(tmp_path, monkeypatch):
     assert [path.name for path in stage.directory.iterdir()] == [".lock"]
 
 
+@pytest.mark.slow
 def test_what_a_killed_launch_left_is_not_taken_for_this_one(tmp_path, monkeypatch):
     stage = Stage("evaluate", tmp_path / "result0", ResultCard, {})
     launch = {"WORLD_SIZE": "2", "MASTER_ADDR": "here", "MASTER_PORT": "1", "TORCHELASTIC_RUN_ID": "none"}

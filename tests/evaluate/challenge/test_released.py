@@ -98,6 +98,7 @@ def test_all_networks_of_a_folder_in_one_call(evaluation, tmp_path):
     assert again[2] == lines[2]
 
 
+@pytest.mark.slow
 def test_the_network_of_photographs_is_the_real_reference_of_its_recipe(evaluation, tmp_path):
     for seed, name in enumerate(("hsface10k", "casia-webface-r50")):
         write_released(tmp_path / "weights" / f"{name}.pth", seed)

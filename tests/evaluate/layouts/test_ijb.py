@@ -128,6 +128,7 @@ def test_one_card_of_a_network_on_templates_alone(miniature, tmp_path):
     assert json.loads((stage.directory / "result.json").read_text())["templates"]["ijbb"]["num_pairs"] == 276
 
 
+@pytest.mark.slow
 def test_galleries_are_searched_along_with_the_pairs(tmp_path):
     folder = write_miniature(tmp_path / "ijbc", "ijbc")
     header = "TEMPLATE_ID,SUBJECT_ID,FILE\n"

@@ -251,6 +251,7 @@ def cards_below(folder, pattern):
     return [json.loads(path.read_text()) for path in sorted(folder.glob(pattern))]
 
 
+@pytest.mark.slow
 def test_every_number_of_a_leaderboard_is_a_card_s(runs):
     write_leaderboard(runs)
     cards, published = cards_below(runs, "*/results/*/result.json"), published_numbers(REPORTS / "published.csv")

@@ -243,6 +243,7 @@ def test_terminal_row():
     assert len(head) == len(line)
 
 
+@pytest.mark.slow
 def test_heavy_libraries_stay_out():
     code = "import sys, evaluate.leaderboard.write; print({'torch', 'mlflow', 'pandas', 'matplotlib'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

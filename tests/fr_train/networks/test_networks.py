@@ -22,6 +22,7 @@ SMALL = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", SMALL, ids=lambda settings: settings.get("name", settings["kind"]))
 def test_every_network_trains_and_reloads(tmp_path, settings):
     settings = Backbone.model_validate(settings)

@@ -52,6 +52,7 @@ def test_another_seed_gives_other_weights_and_global_randomness_is_left_alone(tr
     assert any(not torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.slow
 def test_python_users_train_by_a_named_recipe(training_faces, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("BENCH_PROGRESS", "0")
     faces = open_faces(training_faces.path)

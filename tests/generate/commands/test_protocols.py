@@ -78,6 +78,7 @@ print(rendered_protocol("render_lfw", directory))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_render_it_once_and_whole(tmp_path):
     ready, target = tmp_path / "ready", folder(tmp_path, "render_lfw")
     ready.mkdir()

@@ -117,6 +117,7 @@ def test_the_deviation_is_measured_on_people_of_the_settings(weights, monkeypatc
     assert (drawn.call_args.kwargs["kind"], drawn.call_args.kwargs["centers"]) == (kind, weights / "people.npy")
 
 
+@pytest.mark.slow
 def test_images_of_people_who_were_trained_on_are_dropped_and_counted(weights, tmp_path):
     plain = make_dataset(tmp_path / "plain", SETTINGS, seed=0, weights=weights, device="cpu")
     network = identity_estimator(weights / "identity.safetensors")

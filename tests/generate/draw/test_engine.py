@@ -194,6 +194,7 @@ def test_shards_of_an_older_version_are_refused(tmp_path):
         make(tmp_path)
 
 
+@pytest.mark.slow
 def test_filters_drop_and_count(tmp_path, whole):
     table = pd.read_parquet(whole[0] / "faces.parquet")
     threshold = float(table["identity_cosine"].median())
@@ -204,6 +205,7 @@ def test_filters_drop_and_count(tmp_path, whole):
     assert drawn.num_identities == kept["identity_id"].nunique()
 
 
+@pytest.mark.slow
 def test_filters_that_leave_no_image_are_named_and_no_dataset_is_written(tmp_path):
     with pytest.raises(InputError, match=r"all 30 images of .* were dropped by filters \(quality 30\); relax"):
         make(tmp_path, change(PLAN, filters={"min_quality": 1e9}))
@@ -217,6 +219,7 @@ class SeesOnePerson(Read):
         return 1 + 0.01 * super().forward(images)
 
 
+@pytest.mark.slow
 def test_identities_that_are_not_apart_after_generation_are_refused(tmp_path):
     networks = replace(make_networks(), identity=SeesOnePerson(DIM, 1))
     with pytest.raises(

@@ -70,6 +70,7 @@ def images(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*.jpg"))}
 
 
+@pytest.mark.slow
 def test_a_slice_is_that_part_of_the_whole_under_the_same_names(command, small, tmp_path):
     given = ("--centers", small / "centers.npy", "--images", 3)
     command("faces", *given, "--range", "0:4", "--out", tmp_path / "all")
@@ -83,6 +84,7 @@ def test_a_slice_is_that_part_of_the_whole_under_the_same_names(command, small, 
     assert table["candidate"].tolist() == [2, 2, 2, 3, 3, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pca", "file"])
 def test_people_are_those_of_the_benchmark(command, small, tmp_path, kind):
     """The same bytes as with --centers of the vectors that the entry draws."""
@@ -189,6 +191,7 @@ def test_a_yaw_by_landmarks_is_drawn_in_one_pass(landmarks_command, small, tmp_p
     assert "8 images of 2 identities, " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_own_landmark_pictures_are_used_in_equal_shares(landmarks_command, small, tmp_path, photos):
     np.save(tmp_path / "points.npy", np.stack([ARCFACE_TEMPLATE, ARCFACE_TEMPLATE + 3, ARCFACE_TEMPLATE - 3]))
     flags = ("--images", 6, "--landmarks", tmp_path / "points.npy")

@@ -106,6 +106,7 @@ def run_fetch(monkeypatch, weights, *more):
     return main()
 
 
+@pytest.mark.slow
 def test_the_command_fetches_once_resumes_and_refuses_a_changed_file(hub, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 100_000)  # instead of 10 MB
     address = "/BooBooWu/Vec2Face/resolve/main/weights/vec2face_generator.pth"

@@ -39,6 +39,7 @@ def test_a_network_beside_a_training_set_was_not_trained_on_it(folder):
     assert origin(folder, "lfw/identity.onnx") == ("not stated: not a released file", "not stated", None)
 
 
+@pytest.mark.slow
 def test_a_network_with_appearance_inherits_the_origin_of_its_source(folder, monkeypatch):
     source, made = save_network(folder / "source.safetensors"), folder / "lfw" / "identity.safetensors"
     card = {"sha256": sha256(source), "trained_on": "photos of people", "licence": "research"}

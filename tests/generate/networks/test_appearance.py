@@ -79,6 +79,7 @@ def test_a_coarse_face_averages_places_channel_by_channel():
     assert coarse[1, 1, 2] == 1 and (coarse == -1).sum() == coarse.size - 1
 
 
+@pytest.mark.slow
 def test_the_network_gives_its_features_and_then_the_numbers(faces, network, tmp_path):
     path = tmp_path / f"both{network.suffix}"
     appearance = add_appearance(network, faces, path, num_components=4, strength=0.5)
@@ -110,6 +111,7 @@ def test_quality_is_the_norm_without_the_numbers(faces, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_the_recognition_network_can_be_evaluated_without_the_numbers(faces, tmp_path):
     network = save_network(tmp_path / "identity.safetensors")
     add_appearance(network, faces, tmp_path / "both.safetensors", num_components=4, strength=1)
@@ -117,6 +119,7 @@ def test_the_recognition_network_can_be_evaluated_without_the_numbers(faces, tmp
     assert torch.equal(load_backbone(tmp_path / "both.safetensors")(images), load_backbone(network)(images))
 
 
+@pytest.mark.slow
 def test_numbers_twice_are_refused(faces, network, tmp_path):
     both = tmp_path / f"both{network.suffix}"
     add_appearance(network, faces, both, num_components=4, strength=1)

@@ -46,6 +46,7 @@ def test_a_face_depends_on_its_two_seeds_alone():
     assert together.dtype == np.uint8 and together.shape == (4, 112, 112, 3)
 
 
+@pytest.mark.slow
 def test_number_of_processes_changes_no_byte(monkeypatch):
     jobs = [(i, j, draw_factors(i, j)) for i in range(3) for j in range(6)]
     several = list(render_jpegs(jobs))

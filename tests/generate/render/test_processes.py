@@ -58,6 +58,7 @@ def test_the_number_of_processes_changes_no_byte(tmp_path):
     assert digests[0] == digests[1] == digests[2]
 
 
+@pytest.mark.slow
 def test_shards_that_exist_are_kept_unless_their_faces_change(tmp_path, monkeypatch):
     monkeypatch.setattr(rendering, "_FACES_PER_SHARD", FACES_PER_SHARD)
     first = rendering.render_shards(JOBS, tmp_path)

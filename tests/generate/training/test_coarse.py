@@ -70,6 +70,7 @@ def test_training_begins_with_its_image_and_files_keep_it(prepared, tmp_path):
     assert not torch.allclose(changed, images, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_training_fits_it_once_and_goes_on_with_it(prepared, tmp_path, monkeypatch):
     faces, weights = prepared
     networks = FrozenNetworks(load_identity_network(weights), weights=tmp_path)

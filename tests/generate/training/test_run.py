@@ -61,6 +61,7 @@ def test_other_inputs_have_another_folder(train, files):
     assert len(folders) == 3
 
 
+@pytest.mark.slow
 def test_a_folder_of_ones_own_is_resumed_and_other_settings_are_refused(train, tmp_path):
     first = train(directory=tmp_path / "mine")
     fingerprint = read_card(first.card, GeneratorCard).fingerprint

@@ -132,6 +132,7 @@ def test_another_seed_gives_other_weights_and_global_randomness_is_left_alone(fi
     assert not torch.equal(first["decoder_embed.weight"], second["decoder_embed.weight"])
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_bits(finished, prepared, networks, tmp_path, monkeypatch):
     steps = die_at_the_fifth_step(monkeypatch, train_state.TrainState)
     must_match = {"dataset": {"sha256": "a"}}
@@ -149,6 +150,7 @@ def test_a_killed_run_ends_with_the_same_bits(finished, prepared, networks, tmp_
     assert first == second
 
 
+@pytest.mark.slow
 def test_a_run_that_a_scheduler_ends_goes_on_with_the_same_bits(finished, prepared, networks, tmp_path, monkeypatch):
     update, steps, must_match = train_state.TrainState.update, [], {"dataset": {"sha256": "a"}}
 
@@ -246,6 +248,7 @@ def test_a_broken_checkpoint_is_named(finished, prepared, networks, tmp_path):
         run(prepared, networks, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_names_step_and_term_and_keeps_the_checkpoint(
     prepared, networks, tmp_path, monkeypatch
 ):
@@ -338,6 +341,7 @@ def test_initial_weights_are_the_references():
     assert 0.01 < generator.decoder_pos_embed_learned.std() < 0.03
 
 
+@pytest.mark.slow
 def test_the_discriminator_learns_from_its_own_loss_alone(prepared, networks, tmp_path, monkeypatch):
     """With its loss switched to zero, nothing moves its weights but their decay."""
     monkeypatch.setattr(train_state, "discriminator_loss", lambda real, generated: 0 * (real.sum() + generated.sum()))

@@ -91,6 +91,7 @@ def test_running_processes_end_with_the_sweep(tmp_path):
     assert time.perf_counter() - begin < 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_scheduler_s_signal_reaches_the_processes_which_may_write_a_checkpoint(tmp_path, monkeypatch, number):
     monkeypatch.setattr(tasks, "_SECONDS_TO_END", 0.0)  # of Ctrl-C

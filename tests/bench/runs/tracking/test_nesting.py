@@ -44,6 +44,7 @@ def test_floors_share_a_parent_and_a_sweep_takes_its_points(runs):
     assert described is not None and described.data.tags["mlflow.note.content"].startswith("Another question. [Charts")
 
 
+@pytest.mark.slow
 def test_a_server_that_is_away_costs_a_sweep_one_line(runs, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")

@@ -83,6 +83,7 @@ def test_a_generator_that_repeats_its_people_is_seen_by_both_judges(world):
     assert read_card(directory, AuditCard) == card
 
 
+@pytest.mark.slow
 def test_a_generator_that_does_not_is_no_nearer_than_held_out_people(world):
     card, directory = measure(world, "strangers")
     for judge in card.privacy.judges:
@@ -95,6 +96,7 @@ def test_a_generator_that_does_not_is_no_nearer_than_held_out_people(world):
     assert len(open_faces(world / "strangers", directory / "kept.npy")) == len(kept)  # a mask
 
 
+@pytest.mark.slow
 def test_the_mask_of_a_part_counts_in_the_whole_file(world):
     part = np.arange(30, 80)
     np.save(world / "part.npy", part)
@@ -123,6 +125,7 @@ def test_mlflow_gets_the_figures(world):
     assert metrics["audit/diversity/vendi_images"] == card.diversity_scores.vendi_images
 
 
+@pytest.mark.slow
 def test_training_images_are_drawn_only_if_asked_for(world, tmp_path):
     _, blank = measure(world, "leaky")
     _, shown = measure(world, "leaky", show_members=True)

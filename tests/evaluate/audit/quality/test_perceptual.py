@@ -56,6 +56,7 @@ def test_pairs_are_of_one_identity_or_of_two():
     assert not np.array_equal(choose_pairs(ids, seed=2)[0], within)
 
 
+@pytest.mark.slow
 def test_lpips_takes_torchvision_s_alexnet(tmp_path):
     pytest.importorskip("lpips")
     from torchvision.models import alexnet

@@ -99,6 +99,7 @@ def test_batches_need_not_divide_by_the_number_of_poses(made, networks, tmp_path
     np.testing.assert_allclose(tables[0]["yaw"], tables[1]["yaw"], atol=0.05)
 
 
+@pytest.mark.slow
 def test_attrop_keeps_the_pose_in_its_last_image(networks):
     """The published code draws the last image without the pose."""
     plan = change(POSED, pose=POSE | {"share": 1.0, "max_steps": 3}, images_per_identity=4)

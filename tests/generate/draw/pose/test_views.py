@@ -79,6 +79,7 @@ def test_turned_images_are_judged_again_and_the_others_are_left_alone():
         assert out.attributes["yaw"][row] == pytest.approx(yaw(pixels).item(), rel=1e-3, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_dataset_counts_them_and_is_the_same_every_time(tmp_path):
     drawn = make(tmp_path / "one", PLAN)
     assert drawn.statistics.turned_images == 4 * 2  # half of the four images without a target yaw

@@ -94,6 +94,7 @@ def test_every_identity_has_its_images_and_every_refused_image_its_reason(filled
     assert statistics.identities_tried - statistics.identities_short >= 3
 
 
+@pytest.mark.slow
 def test_interrupted_it_has_the_same_bytes(filled, tmp_path):
     directory, plan, _ = filled
     shards = sorted((directory / "parts").glob("images-*"))
