@@ -212,12 +212,11 @@ class Rehearsal:
 
         Class weights would hide what a face adds, since their step comes when the memory of the faces is free again.
         """
-        memory = [
-            self._train_once(protocols, faces, faces, num_identities)
-            for faces, num_identities in ((small, 0), (2 * small, 0), (2 * small, self._identities_of_long_run))
-        ]
-        if not all(memory):
-            return None
+        memory = []
+        for faces, classes in ((small, 0), (2 * small, 0), (2 * small, self._identities_of_long_run)):
+            memory.append(self._train_once(protocols, faces, faces, classes))
+            if not memory[-1]:
+                return None
         of_classes = max(0.0, memory[2] - memory[1])
         return MemoryOfTraining(small, memory[0] + of_classes, (memory[1] - memory[0]) / small)
 
