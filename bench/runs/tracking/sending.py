@@ -4,6 +4,7 @@ A stage that was followed while it ran (``live.py``) has a run already; it gets 
 whose sending was interrupted, so that nothing is sent twice.
 """
 
+import os
 from pathlib import Path
 
 from filelock import FileLock
@@ -13,7 +14,7 @@ from bench.runs.cards import AuditCard, Card, GeneratorCard, ResultCard, card_sh
 from bench.runs.tracking.addresses import error_reason, shown_uri
 from bench.runs.tracking.audits import send_audit
 from bench.runs.tracking.generators import send_generator
-from bench.runs.tracking.notes import read_note, write_note
+from bench.runs.tracking.notes import SENT_NAME, read_note, write_note
 from bench.runs.tracking.results import send_result
 from bench.runs.tracking.store import Store, connect
 
@@ -50,9 +51,9 @@ def sync_generator(directory: Path, runs: Path) -> str | None:
 
 def _send_all(cards: list[tuple[Path, type[Card]]], runs: Path) -> tuple[int, str | None]:
     num_sent, problems = 0, []
-    if not cards:
-        return 0, None
     try:
+        if _are_all_sent(cards, runs):
+            return 0, None
         with FileLock(runs / ".mlflow.lock"):  # two benchmarks that end together must not send the same result
             store = connect(runs)
             for directory, kind in cards:
@@ -69,6 +70,26 @@ def _send_all(cards: list[tuple[Path, type[Card]]], runs: Path) -> tuple[int, st
     if not problems:
         return num_sent, None
     return num_sent, f"MLflow at {shown_uri(runs)} did not take all results ({problems[0]})"
+
+
+def _are_all_sent(cards: list[tuple[Path, type[Card]]], runs: Path) -> bool:
+    """Whether the notes say that the database file holds every card, and it was not touched after the last note.
+
+    Then mlflow, whose import takes seconds, is not needed. Of a server only a connection can tell.
+    """
+    if not cards:
+        return True
+    database = runs / "mlflow.db"
+    if os.environ.get("MLFLOW_TRACKING_URI") or not database.exists():
+        return False
+    for directory, kind in cards:
+        note = read_note(directory, runs)
+        if note is None or note.card_sha256 is None or note.card_sha256 != card_sha256(directory, kind):
+            return False
+    state = database.stat()  # the time of the last change of its file entry too: a copy keeps that of its content
+    return max(state.st_mtime_ns, state.st_ctime_ns) <= max(
+        (directory / SENT_NAME).stat().st_mtime_ns for directory, _ in cards
+    )
 
 
 def _finished_cards(runs: Path) -> list[tuple[Path, type[Card]]]:

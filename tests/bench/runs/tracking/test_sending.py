@@ -83,6 +83,30 @@ def test_sending_again_sends_nothing_even_without_the_note(runs):
 
 
 @pytest.mark.slow
+def test_a_database_that_holds_everything_is_not_opened(runs, monkeypatch):
+    def refuse(runs):
+        raise ConnectionError("opened")
+
+    sync(runs)
+    monkeypatch.setattr(sending, "connect", refuse)
+    assert sync(runs) == (0, None)
+    (note,) = runs.glob(f"*/results/*/{SENT_NAME}")
+    content, card = note.read_text(), next(runs.glob("*/results/*/result.json"))
+    changes = {
+        "the database was written": lambda: os.utime(runs / "mlflow.db"),
+        "the note is lost": note.unlink,
+        "the card is another one": lambda: card.write_text(card.read_text() + " "),
+    }
+    for what, change in changes.items():
+        change()
+        num_sent, problem = sync(runs)
+        assert num_sent == 0 and "opened" in problem, what
+        note.write_text(content)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert "opened" in sync(runs)[1]
+
+
+@pytest.mark.slow
 def test_an_audit_is_a_run_of_its_own_sent_once(runs):
     card = make_audit()
     folder = runs / "datasets" / "audits" / card.fingerprint
