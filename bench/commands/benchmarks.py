@@ -62,7 +62,8 @@ def _rehearse(args: argparse.Namespace) -> Iterator[str]:
     yield from rehearsal.run()
     yield describe_plan(benchmark, stages_by_seed, missing, args.runs)
     if problems := rehearsal.measured.problems:
-        raise InputError(f"found what would stop the run, see the lines that begin with problem ({len(problems)})")
+        lines = f"the lines that begin with problem ({len(problems)})"
+        raise InputError(f"the rehearsal found what would stop the run, see {lines}")
 
 
 def _add_sweep_flags(parser: argparse.ArgumentParser) -> None:

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from bench.errors import InputError, python_command
 from bench.faces.face import FACE_SIZE, SelectedFaces, decode_image
+from bench.faces.lmdb_record import RECORD_LENGTHS, as_label, label_place, quick_label, shorten
 from bench.files import atomic_path
 from bench.machine.progress import progress
 
@@ -39,11 +40,8 @@ _REWRITE = f"write it as {python_command('bench convert')} does, or fetch it aga
 _HEADER_BYTES = 152
 """Page header (16 bytes) and header (136 bytes), as on 64-bit machines. The magic is at 16, the page size at 40."""
 _PAGE_SIZES = {1 << bits for bits in range(9, 17)}
-_WIDTHS = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
-"""First byte of a msgpack bin or str -> bytes of its length. msgpack before 1.0 wrote image files as str."""
-_ARRAY, _LENGTHS, _MAX_INT_BYTES = 0x90, (2, 3, 4), 9
-"""msgpack: first byte of an array of length 0 (the length is added to it), lengths of records, most bytes of an int."""
 _LABELS_PER_OPENING = 100_000
+"""Records whose labels are read before the file is closed and opened again."""
 _INITIAL_MAP_BYTES = 1 << 26
 """Size of a new LMDB's memory map, which limits the size of the file. It is doubled whenever it is full."""
 
@@ -197,7 +195,7 @@ class LmdbFaces(SelectedFaces):
                 raise InputError(f"{self.path} has no key __len__; give a face LMDB, or fetch it again")
             num_faces = self._unpack(value, "__len__")
         if type(num_faces) is not int or num_faces < 1:
-            raise InputError(f"{self.path} has __len__ {_shorten(num_faces)}, not a positive number; {_REWRITE}")
+            raise InputError(f"{self.path} has __len__ {shorten(num_faces)}, not a positive number; {_REWRITE}")
         if num_faces > num_entries:
             raise InputError(f"{self.path} has __len__ {num_faces}, but holds {num_entries} entries; {_REWRITE}")
         return num_faces
@@ -209,19 +207,19 @@ class LmdbFaces(SelectedFaces):
             if value is None:
                 raise InputError(f"{self.path} has no key {position}; write or fetch it again, or mask it out")
             record = self._unpack(value, str(position))
-        is_whole = isinstance(record, list) and len(record) in _LENGTHS
-        parts = [part for place, part in enumerate(record) if place != _label_place(len(record))] if is_whole else []
+        is_whole = isinstance(record, list) and len(record) in RECORD_LENGTHS
+        parts = [part for place, part in enumerate(record) if place != label_place(len(record))] if is_whole else []
         if is_whole and not isinstance(parts[0], bytes):
             raise InputError(
-                f"{self.path} key {position} starts with {_shorten(parts[0])}, not with an image file; {_REWRITE}"
+                f"{self.path} key {position} starts with {shorten(parts[0])}, not with an image file; {_REWRITE}"
             )
         if not is_whole or not all(isinstance(part, bytes) for part in parts):
             raise InputError(
-                f"{self.path} key {position} holds {_shorten(record)}, not [image file, identity]; {_REWRITE}"
+                f"{self.path} key {position} holds {shorten(record)}, not [image file, identity]; {_REWRITE}"
             )
-        label = record[_label_place(len(record))]
-        if _as_label(label) is None:
-            raise InputError(f"{self.path} key {position} has identity {_shorten(label)}, not a number; {_REWRITE}")
+        label = record[label_place(len(record))]
+        if as_label(label) is None:
+            raise InputError(f"{self.path} key {position} has identity {shorten(label)}, not a number; {_REWRITE}")
         return record
 
     def _unpack(self, value: memoryview, key: str) -> Any:
@@ -251,53 +249,12 @@ class LmdbFaces(SelectedFaces):
         with self._reading() as transaction:
             for position in positions:
                 value = transaction.get(str(position).encode())
-                label = None if value is None else _quick_label(value)
+                label = None if value is None else quick_label(value)
                 if label is None:
                     record = self._record(position)
-                    label = int(record[_label_place(len(record))])
+                    label = int(record[label_place(len(record))])
                 labels.append(label)
         return labels
-
-
-def _label_place(num_elements: int) -> int:
-    """Index of the identity in a record: the last element, or the third if a landmark picture follows."""
-    return min(num_elements - 1, 2)
-
-
-def _quick_label(value: memoryview) -> int | None:
-    """Identity of a msgpack record without unpacking the image; None if the record has to be unpacked."""
-    try:
-        num_elements = value[0] - _ARRAY
-        if num_elements not in _LENGTHS:
-            return None
-        start = 1
-        for _ in range(_label_place(num_elements)):
-            start += _bin_size(value, start)
-        unpacker = msgpack.Unpacker(raw=True)
-        unpacker.feed(value[start : start + _MAX_INT_BYTES])
-        return _as_label(unpacker.unpack())
-    except Exception:  # msgpack raises errors of many types; unpacking the record will name the key
-        return None
-
-
-def _as_label(value: object) -> int | None:
-    """An identity as an integer of 64 bits; None if it is none. Whole floats count."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return value if type(value) is int and -(2**63) <= value < 2**63 else None
-
-
-def _shorten(value: object) -> str:
-    """A value in a message, at most 60 characters of it."""
-    if isinstance(value, bytes | list | dict):
-        return f"{type(value).__name__} {value!r}"[:60]
-    return f"{value!r}"[:60]
-
-
-def _bin_size(value: memoryview, start: int) -> int:
-    """Bytes of the msgpack bin or str at ``start``, including its header."""
-    width = _WIDTHS[value[start]]
-    return 1 + width + int.from_bytes(value[start + 1 : start + 1 + width], "big")
 
 
 class FaceWriter:

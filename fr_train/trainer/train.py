@@ -119,8 +119,7 @@ def train(
         torch.manual_seed(seed)
         if device.type == "cpu":
             keep_freed_memory()
-        num_identities = max(faces.num_identities, _rehearsed_identities(directory))
-        engine = Engine(num_identities, recipe, options, seed=seed, device=device)
+        engine = Engine(_num_classes(faces, directory), recipe, options, seed=seed, device=device)
         checkpoints = Checkpoints(directory, engine, faces, options.checkpoint_minutes, preemption)
         dataset_warnings = _find_dataset_warnings(faces)
         if rank == 0 and engine.step == 0:
@@ -192,16 +191,16 @@ def _is_validated(epoch: int, engine: Engine) -> bool:
     return 0 < every <= epochs and (epoch % every == 0 or epoch == epochs)
 
 
-def _rehearsed_identities(directory: Path) -> int:
-    """How many identities a rehearsal pretends to have; 0 in any other training.
+def _num_classes(faces: Faces, directory: Path) -> int:
+    """Number of class weights: one per identity of the dataset, or in a rehearsal of the long run's.
 
     Raises:
-        InputError: If a training that is no rehearsal is told so.
+        InputError: If a training that is no rehearsal is told to rehearse.
     """
     text = os.environ.get(REHEARSED_IDENTITIES, "")
     if text and REHEARSALS not in directory.parts:
         raise InputError(f"{REHEARSED_IDENTITIES}={text} is for make rehearse alone; unset it")
-    return int(text or 0)
+    return max(faces.num_identities, int(text or 0))
 
 
 def _check_finite(engine: Engine, batches: FaceBatches) -> None:

@@ -97,7 +97,7 @@ def test_the_label_that_is_read_quickly_equals_that_of_unpacking():
         for size in (1, 255, 256, 65_536):
             pair, triple = [b"i" * size, label], [b"i" * size, b"f" * 2176, label]
             for record in (pair, triple, [*triple, b"l" * size]):
-                assert lmdb_file._quick_label(memoryview(msgpack.packb(record))) == label
+                assert lmdb_file.quick_label(memoryview(msgpack.packb(record))) == label
 
 
 def mapped_bytes(path):
@@ -120,7 +120,7 @@ def test_reading_labels_keeps_no_pages_of_the_file(tmp_path, monkeypatch):
             writer.write(bytes(2000), int(label))
     most = []
     monkeypatch.setattr(lmdb_file, "_LABELS_PER_OPENING", 101)
-    monkeypatch.setattr(lmdb_file, "_quick_label", watch(lmdb_file._quick_label, most, tmp_path / "faces.lmdb"))
+    monkeypatch.setattr(lmdb_file, "quick_label", watch(lmdb_file.quick_label, most, tmp_path / "faces.lmdb"))
     faces = open_faces(tmp_path / "faces.lmdb")
     np.testing.assert_array_equal(faces.identity_ids, labels)
     assert 0 < max(most) < 0.7 * (tmp_path / "faces.lmdb").stat().st_size

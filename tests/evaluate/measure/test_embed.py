@@ -1,10 +1,9 @@
 """Embeddings: independent of batches, flip added once, wrong images refused; ONNX input ranges; raw pixels."""
 
-from contextlib import contextmanager
-
 import numpy as np
 import pytest
 import torch
+from memory_blocks import note_blocks
 
 from bench.errors import InputError
 from evaluate.layouts.images import LazyImages
@@ -70,14 +69,7 @@ def test_mirrored_faces_have_the_same_embedding_only_with_flip(images):
 
 def test_memory_is_kept_between_batches_on_the_device_of_the_network(images, monkeypatch):
     blocks = []
-
-    @contextmanager
-    def note_block(device):
-        blocks.append(f"begin {device}")
-        yield
-        blocks.append("end")
-
-    monkeypatch.setattr(embed_module, "freed_memory_kept", note_block)
+    monkeypatch.setattr(embed_module, "freed_memory_kept", note_blocks(blocks))
     embed(lambda faces: blocks.append("batch") or faces.flatten(1), images, batch_size=2, mode="no_flip")
     assert blocks[0] == "begin cpu" and blocks[-1] == "end" and set(blocks[1:-1]) == {"batch"}
 

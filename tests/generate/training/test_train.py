@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from generator_training import (
     save_network,
     tiny_recipe,
 )
+from memory_blocks import note_blocks
 from paths import ROOT
 
 from bench.errors import InputError, Preempted
@@ -364,15 +364,8 @@ def test_low_precision_takes_a_step(prepared, networks, tmp_path, precision):
 
 def test_steps_run_inside_freed_memory_kept(prepared, networks, tmp_path, monkeypatch):
     blocks = []
-
-    @contextmanager
-    def note_block(device):
-        blocks.append(f"begin {device}")
-        yield
-        blocks.append("end")
-
     update = train_state.TrainState.update
-    monkeypatch.setattr(loop, "freed_memory_kept", note_block)
+    monkeypatch.setattr(loop, "freed_memory_kept", note_blocks(blocks))
     monkeypatch.setattr(
         train_state.TrainState, "update", lambda *arguments: blocks.append("step") or update(*arguments)
     )
